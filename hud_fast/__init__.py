@@ -1,0 +1,73 @@
+"""HUD, Hyperspectral Unmixing Diffusion (arXiv 2506.02601), on fast kernels.
+
+From one hyperspectral scene: extract endmembers, solve every pixel's abundances on the simplex, learn a
+diffusion model of the log-projected abundance maps, sample it, mix back into spectra, judge the result.
+
+Names are resolved on first use, so that ``import hud_fast`` costs little beside torch's own import.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hud_fast.diffusion import HUD as HUD
+    from hud_fast.kernels import build_config as build_config
+    from hud_fast.kernels import can_run as can_run
+    from hud_fast.kernels import cosine_max as cosine_max
+    from hud_fast.kernels import fcls as fcls
+    from hud_fast.kernels import last_backend as last_backend
+    from hud_fast.kernels import log_project as log_project
+    from hud_fast.kernels import set_isa as set_isa
+    from hud_fast.kernels import simplex_softmax as simplex_softmax
+    from hud_fast.kernels import window_search as window_search
+    from hud_fast.metrics import block_diversity as block_diversity
+    from hud_fast.metrics import copy_check as copy_check
+    from hud_fast.metrics import point_fidelity as point_fidelity
+    from hud_fast.metrics import real_reference as real_reference
+    from hud_fast.metrics import reconstruction_cosine as reconstruction_cosine
+    from hud_fast.metrics import spectral_angle as spectral_angle
+    from hud_fast.scenes import Scene as Scene
+    from hud_fast.scenes import fetch as fetch
+    from hud_fast.scenes import load_scene as load_scene
+    from hud_fast.scenes import save_scene as save_scene
+    from hud_fast.scenes import simulate_scene as simulate_scene
+    from hud_fast.unmixing import UnmixingAutoencoder as UnmixingAutoencoder
+    from hud_fast.unmixing import count_endmembers as count_endmembers
+    from hud_fast.unmixing import linear_abundances as linear_abundances
+    from hud_fast.unmixing import vca as vca
+
+_HOME = {
+    "kernels": (
+        "build_config can_run cosine_max fcls last_backend log_project set_isa simplex_softmax window_search"
+    ),
+    "scenes": "Scene fetch load_scene save_scene simulate_scene",
+    "unmixing": "UnmixingAutoencoder count_endmembers linear_abundances vca",
+    "diffusion": "HUD",
+    "metrics": (
+        "block_diversity copy_check point_fidelity real_reference reconstruction_cosine spectral_angle"
+    ),
+}
+_MODULE_OF = {name: room for room, names in _HOME.items() for name in names.split()}
+
+try:
+    __version__ = version("hud-fast")
+except PackageNotFoundError:  # imported from a tree that was never installed
+    __version__ = "0+unknown"
+
+__all__ = sorted([*_MODULE_OF, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    room = _MODULE_OF.get(name)
+    if room is None:
+        raise AttributeError(f"module 'hud_fast' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"hud_fast.{room}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,44 @@
+"""Fixtures shared by the whole suite: where the real scenes lie, and how hypothesis runs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from numpy.typing import NDArray
+
+settings.register_profile(
+    "suite",
+    deadline=None,  # shared machines: a slow example is not a failure
+    max_examples=int(os.environ.get("HUD_FAST_EXAMPLES", "25")),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("suite")
+
+DEFAULT_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def real_data_dir() -> Path | None:
+    """The folder of real scenes (HUD_FAST_DATA, else ../shared/data), or None where there is none."""
+    folder = Path(os.environ.get("HUD_FAST_DATA", DEFAULT_DATA))
+    return folder if folder.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    folder = real_data_dir()
+    if folder is None:
+        pytest.skip("no real scenes here: set HUD_FAST_DATA to the folder that holds them")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def indian_pines(data_dir: Path) -> NDArray[np.float32]:
+    """The Indian Pines cube, (145, 145, 200) float32, raw sensor counts."""
+    from scipy.io import loadmat
+
+    cube = loadmat(data_dir / "indian_pines" / "Indian_pines_corrected.mat")
+    return cube["indian_pines_corrected"].astype(np.float32)
