@@ -4,3 +4,128 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+def random_simplex(
+    rng: np.random.Generator,
+    count: int,
+    D: int,
+    concentration: float = 0.3,
+) -> NDArray[np.float64]:  # (count, D)
+    """Dirichlet abundances; a small concentration gives many near-zeros, as FCLS does."""
+    return rng.dirichlet(np.full(D, concentration), size=count)
+
+
+def log_project(x: NDArray[np.floating], axis: int) -> NDArray[np.float64]:
+    """Eq. 4 in extended precision."""
+    D = x.shape[axis]
+    wide = np.maximum(x.astype(np.longdouble), 0)
+    return np.log(wide + np.exp(np.longdouble(-8)) / D)
+
+
+def softmax(z: NDArray[np.floating], axis: int) -> NDArray[np.float64]:
+    """Softmax in extended precision."""
+    wide = z.astype(np.longdouble)
+    e = np.exp(wide - wide.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
+
+
+def fcls_gap(
+    pixels: NDArray[np.floating],  # (P, C)
+    endmembers: NDArray[np.floating],  # (D, C)
+    abundances: NDArray[np.floating],  # (P, D)
+) -> NDArray[np.float64]:  # (P,)
+    """Frank-Wolfe duality gap of feasible abundances, in extended precision, over the scene's mean |y|^2.
+
+    With g the gradient of |y - A' x|^2 / 2, g.x - min_i g_i >= f(x) - min f: a certificate without a solver.
+    """
+    A = endmembers.astype(np.longdouble)
+    y = pixels.astype(np.longdouble)
+    x = abundances.astype(np.longdouble)
+    gradient = (x @ A - y) @ A.T
+    gap = (gradient * x).sum(1) - gradient.min(1)
+    return (gap / max((y * y).sum(1).mean(), np.longdouble(1e-300))).astype(np.float64)
+
+
+def fcls_by_enumeration(
+    pixel: NDArray[np.floating],  # (C,)
+    endmembers: NDArray[np.floating],  # (D, C)
+    sum_to_one: bool = True,
+) -> NDArray[np.float64]:  # (D,)
+    """The best feasible least-squares solution over every support (D <= 8)."""
+    from itertools import combinations
+
+    D = len(endmembers)
+    best, best_error = np.zeros(D), np.inf if sum_to_one else float(pixel @ pixel)
+    for size in range(1, D + 1):
+        for support in combinations(range(D), size):
+            A = endmembers[list(support)].astype(np.float64)
+            if sum_to_one:  # x = e_0 + differences
+                base, rest = A[0], A[1:] - A[0]
+                tail = np.linalg.lstsq(rest.T, pixel - base, rcond=None)[0] if size > 1 else []
+                x = np.concatenate([[1 - np.sum(tail)], tail])
+            else:
+                x = np.linalg.lstsq(A.T, pixel, rcond=None)[0]
+            if np.min(x) < -1e-12:
+                continue
+            error = float(np.sum((pixel - x @ A) ** 2))
+            if error < best_error - 1e-15:
+                best, best_error = np.zeros(D), error
+                best[list(support)] = np.maximum(x, 0)
+    return best
+
+
+def cosine_max(
+    query: NDArray[np.floating],  # (Q, C)
+    reference: NDArray[np.floating],  # (P, C)
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Brute force in float64; zero queries 0, non-finite queries NaN and -1, bad references left out."""
+    q, u = query.astype(np.float64), reference.astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        q_norm = np.abs(q).max(1) * np.linalg.norm(q / np.abs(q).max(1, keepdims=True), axis=1)
+        u_norm = np.abs(u).max(1) * np.linalg.norm(u / np.abs(u).max(1, keepdims=True), axis=1)
+        keep = np.isfinite(u_norm) & (u_norm > 0)
+        unit = np.where(keep[:, None], u / u_norm[:, None], 0)
+        zero = (q == 0).all(1)
+        bad = ~np.isfinite(q).all(1)
+        scores = np.where((zero | bad)[:, None], 0, q / q_norm[:, None]) @ unit.T
+    scores[:, ~keep] = -np.inf
+    value, index = scores.max(1), scores.argmax(1)
+    value[zero], index[zero] = 0.0, int(keep.argmax())
+    value[bad], index[bad] = np.nan, -1
+    return value, index
+
+
+def window_search(
+    blocks: NDArray[np.floating],  # (B, h, w, C)
+    scene: NDArray[np.floating],  # (H, W, C)
+    stride: int = 1,
+    norm: str = "pixel",
+    mask: NDArray[np.bool_] | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Every window, one by one, in float64."""
+
+    def unit(a: NDArray[np.floating]) -> NDArray[np.float64]:
+        length = np.linalg.norm(a, axis=-1, keepdims=True)
+        return np.divide(a, length, out=np.zeros_like(a, dtype=np.float64), where=length > 0)
+
+    H, W, _ = scene.shape
+    B, h, w, _ = blocks.shape
+    blocks, scene = blocks.astype(np.float64), scene.astype(np.float64)
+    valid = np.isfinite(scene).all(-1) & (True if mask is None else mask)
+    scene = np.where(valid[..., None], scene, 0.0)
+    value, position = np.full(B, -np.inf), np.full((B, 2), -1)
+    for y in range(0, H - h + 1, stride):
+        for x in range(0, W - w + 1, stride):
+            if not valid[y : y + h, x : x + w].all():
+                continue
+            window = scene[y : y + h, x : x + w]
+            for b in range(B):
+                if norm == "pixel":
+                    score = (unit(window) * unit(blocks[b])).sum(-1).mean()
+                else:
+                    length = np.linalg.norm(window) * np.linalg.norm(blocks[b])
+                    score = (window * blocks[b]).sum() / length if length > 0 else 0.0
+                if score > value[b]:
+                    value[b], position[b] = score, (y, x)
+    return value, position

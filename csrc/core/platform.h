@@ -1,0 +1,35 @@
+// What every core header needs: the marks that make one source serve host and device.
+//
+// Core headers hold the mathematics of one row, one pixel or one tile: no STL, no allocation, no
+// thread, no torch. Each CPU level and the CUDA build compile them in their own namespace
+// (HUD_ISA), and inside an anonymous one, so that no symbol of a wide level can be linked into the
+// path of an older processor.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#ifndef HUD_ISA
+#error "HUD_ISA must name the namespace of this instruction-set level"
+#endif
+
+#ifdef __CUDACC__
+#define HUD_HD __host__ __device__ __forceinline__
+#else
+#define HUD_HD inline __attribute__((always_inline))
+#endif
+
+#define HUD_CORE_BEGIN \
+  namespace hud {      \
+  namespace HUD_ISA {  \
+  namespace {
+#define HUD_CORE_END \
+  }                  \
+  }                  \
+  }
+
+#if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)
+#define HUD_SIMD _Pragma("GCC ivdep")
+#else
+#define HUD_SIMD
+#endif

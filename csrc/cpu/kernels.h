@@ -1,0 +1,106 @@
+// The one table each instruction-set level exports, and the jobs its row-range loops take.
+//
+// A loop works on [begin, end) of its job with a caller's workspace: no thread, no allocation.
+// parallel.cpp cuts the ranges. Pointers named `void` hold float or double as the job or the
+// entry's suffix says.
+#pragma once
+
+#include <cstdint>
+
+namespace hud {
+
+struct FclsJob {
+  const void* pixels;  // (P, C) by strides, in elements
+  int64_t pixel_stride, band_stride;
+  bool is_float32;
+  int64_t bands;          // C
+  const double* centre;   // (C): subtracted from pixels and endmembers
+  const double* basis;    // (C, rank): Q of the centred endmembers
+  const double* columns;  // (D, rank): R' of the same
+  const double* centred;  // (D, C): endmembers minus centre
+  int64_t endmembers;     // D
+  int64_t rank;           // a multiple of 4, zero-padded
+  double column_max;      // largest centred endmember norm
+  bool sum_to_one;
+  int64_t kept;      // abundances written per pixel: D, or D - 1 where the last is the shade
+  void* abundances;  // (P, kept)
+  double* residual;  // (P), or null with the next two
+  double* gap;       // (P)
+  int8_t* status;    // (P)
+};
+
+// Reference rows packed for the search: unit vectors minus the mean, in panels of `kPanel` rows.
+struct CosineJob {
+  const void* query;      // (Q, C) contiguous
+  const void* reference;  // (P, C) contiguous
+  bool is_float32;        // both
+  int64_t queries, rows, bands;
+  const double* query_inverse;      // (Q): 1 / norm; 0 for a zero row, NaN for a non-finite one
+  const double* reference_inverse;  // (P)
+  const double* mean;               // (C): mean unit reference row
+  const float* panels;              // (ceil(P / kPanel), C, kPanel)
+  const float* bias;                // (ceil(P / kPanel) * kPanel): <u - m, m>; -inf where left out
+  double centred_max;               // largest |u - m|
+  double bias_max;                  // largest |<u - m, m>|
+  double* value;                    // (Q)
+  int64_t* index;                   // (Q)
+};
+
+// Reference rows of one panel.
+constexpr int kPanel = 32;
+
+struct WindowJob {
+  const float* scene;   // (H, W, K), what the blocks are multiplied with
+  const float* blocks;  // (groups, h, w, K, kBlocks): packed by pack_blocks
+  const double*
+      window_scale;       // (rows, columns): what a window's sum is multiplied with; NaN = left out
+  int64_t height, width;  // H, W
+  int64_t channels;       // K
+  int64_t block_height, block_width;
+  int64_t rows, columns, stride;  // window positions
+  double margin;                  // scores further below the best than this are not kept
+};
+
+constexpr int kBlocks = 16;      // blocks of one group: the vector lanes
+constexpr int kCandidates = 64;  // positions a block keeps for rescoring
+
+// One block's best windows so far; a position is row * columns + column.
+struct CandidateList {
+  double best;
+  int64_t count;
+  double score[kCandidates];
+  int64_t position[kCandidates];
+};
+
+struct KernelTable {
+  const char* name;
+  void (*log_project_f32)(const void*, void*, int64_t, int64_t, double);
+  void (*log_project_f64)(const void*, void*, int64_t, int64_t, double);
+  void (*log_project_backward_f32)(const void*, const void*, void*, int64_t, int64_t, double);
+  void (*log_project_backward_f64)(const void*, const void*, void*, int64_t, int64_t, double);
+  void (*softmax_f32)(const void*, const void*, void*, int64_t, int64_t, int64_t, int64_t);
+  void (*softmax_f64)(const void*, const void*, void*, int64_t, int64_t, int64_t, int64_t);
+  void (*softmax_backward_f32)(const void*, const void*, void*, int64_t, int64_t, int64_t, int64_t);
+  void (*softmax_backward_f64)(const void*, const void*, void*, int64_t, int64_t, int64_t, int64_t);
+  int64_t (*fcls_workspace)(const FclsJob&);
+  void (*fcls)(const FclsJob&, int64_t, int64_t, double*);
+  // 1 / norm of rows [begin, end), float64.
+  void (*row_inverse)(const void*, bool, int64_t, double*, int64_t, int64_t);
+  // Adds the unit rows [begin, end) into a (C) sum.
+  void (*row_sum)(const void*, bool, int64_t, const double*, double*, int64_t, int64_t);
+  // Packs reference panels [begin, end); writes the largest |u - m| and |bias| seen into a pair.
+  void (*pack_panels)(const CosineJob&, float*, float*, int64_t, int64_t, double*);
+  int64_t (*cosine_workspace)(const CosineJob&);
+  void (*cosine_max)(const CosineJob&, int64_t, int64_t, void*);
+  // Unit rows (or rows times `factor` where given) of [begin, end) as float32.
+  void (*unit_rows)(const void*, bool, int64_t, const double*, float*, int64_t, int64_t);
+  // Window positions of rows [begin, end) of one group of blocks, into kBlocks candidate lists.
+  void (*window_search)(const WindowJob&, int64_t, int64_t, int64_t, CandidateList*);
+};
+
+// The levels compiled in; a pointer is null where the build left the level out.
+const KernelTable* kernels_baseline();
+const KernelTable* kernels_avx2();
+const KernelTable* kernels_avx512();
+
+}  // namespace hud

@@ -1,0 +1,220 @@
+#include "cpu/run.h"
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "cpu/dispatch.h"
+#include "cpu/parallel.h"
+
+namespace hud {
+namespace {
+
+constexpr int64_t kElementGrain =
+    32768;  // elements under which a parallel region costs more than it saves
+constexpr int64_t kPixelGrain = 256;
+constexpr int64_t kQueryGrain = 240;
+constexpr int64_t kRowGrain = 1024;
+
+}  // namespace
+
+void run_log_project(const void* x, void* z, bool is_float32, int64_t count, double delta,
+                     int threads) {
+  const KernelTable& k = active_kernels();
+  const auto kernel = is_float32 ? k.log_project_f32 : k.log_project_f64;
+  parallel_ranges(count, kElementGrain, threads,
+                  [&](int, int64_t begin, int64_t end) { kernel(x, z, begin, end, delta); });
+}
+
+void run_log_project_backward(const void* g, const void* x, void* gx, bool is_float32,
+                              int64_t count, double delta, int threads) {
+  const KernelTable& k = active_kernels();
+  const auto kernel = is_float32 ? k.log_project_backward_f32 : k.log_project_backward_f64;
+  parallel_ranges(count, kElementGrain, threads,
+                  [&](int, int64_t begin, int64_t end) { kernel(g, x, gx, begin, end, delta); });
+}
+
+void run_softmax(const void* a, const void* b, void* out, bool is_float32, int64_t outer,
+                 int64_t count, int64_t inner, int threads) {
+  const KernelTable& k = active_kernels();
+  const auto kernel = b == nullptr ? (is_float32 ? k.softmax_f32 : k.softmax_f64)
+                                   : (is_float32 ? k.softmax_backward_f32 : k.softmax_backward_f64);
+  const int64_t grain = std::max<int64_t>(16, kElementGrain / std::max<int64_t>(count, 1));
+  parallel_ranges(outer * inner, grain, threads, [&](int, int64_t begin, int64_t end) {
+    kernel(a, b, out, begin, end, count, inner);
+  });
+}
+
+void run_fcls(const FclsJob& job, int64_t pixels, int threads) {
+  const KernelTable& k = active_kernels();
+  const int64_t size = k.fcls_workspace(job);
+  std::vector<double> workspace(static_cast<size_t>(size * parallel_pieces(threads)));
+  parallel_ranges(pixels, kPixelGrain, threads, [&](int piece, int64_t begin, int64_t end) {
+    k.fcls(job, begin, end, workspace.data() + piece * size);
+  });
+}
+
+void run_row_inverse(const void* rows, bool is_float32, int64_t count, int64_t bands,
+                     double* inverse, int threads) {
+  const KernelTable& k = active_kernels();
+  parallel_ranges(count, kRowGrain, threads, [&](int, int64_t begin, int64_t end) {
+    k.row_inverse(rows, is_float32, bands, inverse, begin, end);
+  });
+}
+
+void run_cosine_max(CosineJob job, int threads) {
+  const KernelTable& k = active_kernels();
+  std::vector<double> query_inverse(job.queries), reference_inverse(job.rows), mean(job.bands, 0.0);
+  run_row_inverse(job.query, job.is_float32, job.queries, job.bands, query_inverse.data(), threads);
+  run_row_inverse(job.reference, job.is_float32, job.rows, job.bands, reference_inverse.data(),
+                  threads);
+  const int64_t used = std::count_if(reference_inverse.begin(), reference_inverse.end(),
+                                     [](double v) { return v > 0; });
+
+  const int64_t pieces = parallel_pieces(threads);
+  std::vector<double> sums(static_cast<size_t>(pieces * job.bands), 0.0);
+  parallel_ranges(job.rows, kRowGrain, threads, [&](int piece, int64_t begin, int64_t end) {
+    k.row_sum(job.reference, job.is_float32, job.bands, reference_inverse.data(),
+              sums.data() + piece * job.bands, begin, end);
+  });
+  for (int64_t piece = 0; piece < pieces; ++piece)
+    for (int64_t c = 0; c < job.bands; ++c) mean[c] += sums[piece * job.bands + c];
+  for (double& value : mean) value /= static_cast<double>(std::max<int64_t>(used, 1));
+
+  const int64_t panels = (job.rows + kPanel - 1) / kPanel;
+  std::vector<float> packed(static_cast<size_t>(panels * kPanel * job.bands)),
+      bias(static_cast<size_t>(panels * kPanel));
+  job.query_inverse = query_inverse.data();
+  job.reference_inverse = reference_inverse.data();
+  job.mean = mean.data();
+  std::vector<double> largest(static_cast<size_t>(pieces * 2), 0.0);
+  parallel_ranges(panels, kRowGrain / kPanel, threads, [&](int piece, int64_t begin, int64_t end) {
+    k.pack_panels(job, packed.data(), bias.data(), begin, end, largest.data() + piece * 2);
+  });
+  job.panels = packed.data();
+  job.bias = bias.data();
+  job.centred_max = job.bias_max = 0;
+  for (int64_t piece = 0; piece < pieces; ++piece) {
+    job.centred_max = std::max(job.centred_max, largest[piece * 2]);
+    job.bias_max = std::max(job.bias_max, largest[piece * 2 + 1]);
+  }
+
+  const int64_t size = (k.cosine_workspace(job) + 63) / 64 * 8;
+  std::vector<double> workspace(static_cast<size_t>(size * pieces));
+  parallel_ranges(job.queries, kQueryGrain, threads, [&](int piece, int64_t begin, int64_t end) {
+    k.cosine_max(job, begin, end, workspace.data() + piece * size);
+  });
+}
+
+namespace {
+
+// (B, h, w, K) unit rows to (groups, h, w, K, kBlocks); spare lanes stay zero.
+std::vector<float> pack_blocks(const WindowSearch& s, const std::vector<float>& rows) {
+  const int64_t groups = (s.count + kBlocks - 1) / kBlocks;
+  const int64_t values = s.block_height * s.block_width * s.channels;
+  std::vector<float> packed(static_cast<size_t>(groups * values * kBlocks), 0.0f);
+  for (int64_t b = 0; b < s.count; ++b) {
+    float* to = packed.data() + (b / kBlocks) * values * kBlocks + b % kBlocks;
+    const float* from = rows.data() + b * values;
+    for (int64_t i = 0; i < values; ++i) to[i * kBlocks] = from[i];
+  }
+  return packed;
+}
+
+// The float64 score of one block at one window, from the inputs themselves.
+template <typename T>
+double exact_window(const WindowSearch& s, int64_t block, int64_t y, int64_t x) {
+  const T* scene = static_cast<const T*>(s.scene);
+  const T* blocks = static_cast<const T*>(s.blocks);
+  double total = 0;
+  for (int64_t dy = 0; dy < s.block_height; ++dy) {
+    for (int64_t dx = 0; dx < s.block_width; ++dx) {
+      const int64_t pixel = (y + dy) * s.width + x + dx;
+      const int64_t other = (block * s.block_height + dy) * s.block_width + dx;
+      const double factor = s.scene_factor[pixel] * s.block_factor[other];
+      if (!(factor != 0)) continue;
+      double sum = 0;
+      for (int64_t k = 0; k < s.channels; ++k)
+        sum += static_cast<double>(scene[pixel * s.channels + k]) *
+               static_cast<double>(blocks[other * s.channels + k]);
+      total += sum * factor;
+    }
+  }
+  return total;
+}
+
+}  // namespace
+
+void run_window_search(const WindowSearch& s, int threads) {
+  const KernelTable& k = active_kernels();
+  const int64_t pixels = s.height * s.width;
+  const int64_t block_pixels = s.count * s.block_height * s.block_width;
+  std::vector<float> scene(static_cast<size_t>(pixels * s.channels)),
+      rows(static_cast<size_t>(block_pixels * s.channels));
+  parallel_ranges(pixels, kRowGrain, threads, [&](int, int64_t begin, int64_t end) {
+    k.unit_rows(s.scene, s.is_float32, s.channels, s.scene_factor, scene.data(), begin, end);
+  });
+  parallel_ranges(block_pixels, kRowGrain, threads, [&](int, int64_t begin, int64_t end) {
+    k.unit_rows(s.blocks, s.is_float32, s.channels, s.block_factor, rows.data(), begin, end);
+  });
+  const std::vector<float> packed = pack_blocks(s, rows);
+  WindowJob job = {};
+  job.scene = scene.data();
+  job.blocks = packed.data();
+  job.window_scale = s.window_scale;
+  job.height = s.height;
+  job.width = s.width;
+  job.channels = s.channels;
+  job.block_height = s.block_height;
+  job.block_width = s.block_width;
+  job.rows = (s.height - s.block_height) / s.stride + 1;
+  job.columns = (s.width - s.block_width) / s.stride + 1;
+  job.stride = s.stride;
+  job.margin = s.margin;
+
+  // One task is one row of window positions for one group of blocks; pieces keep their own lists.
+  const int64_t groups = (s.count + kBlocks - 1) / kBlocks;
+  const int64_t pieces = parallel_pieces(threads);
+  CandidateList empty = {};
+  empty.best = -std::numeric_limits<double>::infinity();
+  std::vector<CandidateList> lists(static_cast<size_t>(pieces * groups * kBlocks), empty);
+  parallel_ranges(groups * job.rows, 1, threads, [&](int piece, int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end;) {
+      const int64_t group = task / job.rows;
+      const int64_t stop = std::min(end, (group + 1) * job.rows);
+      k.window_search(job, group, task - group * job.rows, stop - group * job.rows,
+                      lists.data() + (piece * groups + group) * kBlocks);
+      task = stop;
+    }
+  });
+
+  parallel_ranges(s.count, 1, threads, [&](int, int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; ++block) {
+      double best = -std::numeric_limits<double>::infinity();
+      for (int64_t piece = 0; piece < pieces; ++piece)
+        best = std::max(best, lists[piece * groups * kBlocks + block].best);
+      double exact = std::numeric_limits<double>::quiet_NaN();
+      int64_t found = -1;
+      for (int64_t piece = 0; piece < pieces; ++piece) {
+        const CandidateList& list = lists[piece * groups * kBlocks + block];
+        for (int64_t i = 0; i < list.count; ++i) {
+          if (list.score[i] < best - s.margin) continue;
+          const int64_t y = list.position[i] / job.columns * s.stride,
+                        x = list.position[i] % job.columns * s.stride;
+          const double sum = s.is_float32 ? exact_window<float>(s, block, y, x)
+                                          : exact_window<double>(s, block, y, x);
+          const double value = sum * s.window_scale[list.position[i]] * s.block_scale[block];
+          if (found < 0 || value > exact || (value == exact && list.position[i] < found)) {
+            exact = value;
+            found = list.position[i];
+          }
+        }
+      }
+      s.value[block] = exact;
+      s.position[2 * block] = found < 0 ? -1 : found / job.columns * s.stride;
+      s.position[2 * block + 1] = found < 0 ? -1 : found % job.columns * s.stride;
+    }
+  });
+}
+
+}  // namespace hud

@@ -1,0 +1,32 @@
+// The float vector of this level, through the compiler's own vector types (no intrinsics: one
+// source, every level).
+#pragma once
+
+#include "core/platform.h"
+
+#ifndef HUD_VECTOR_BYTES
+#define HUD_VECTOR_BYTES 16
+#endif
+
+HUD_CORE_BEGIN
+
+constexpr int kLanes = HUD_VECTOR_BYTES / 4;
+typedef float FloatVector __attribute__((vector_size(HUD_VECTOR_BYTES), aligned(4)));
+
+HUD_HD FloatVector load(const float* p) { return *reinterpret_cast<const FloatVector*>(p); }
+HUD_HD void store(float* p, FloatVector v) { *reinterpret_cast<FloatVector*>(p) = v; }
+
+// Rows of the register tile: as many as leave room for the shared operand. 32, 16 and 16 vector
+// registers.
+#if HUD_VECTOR_BYTES == 64
+constexpr int kTileRows = 12;  // x 2 vectors of a panel = 24 accumulators
+constexpr int kTilePositions = 12;
+#elif HUD_VECTOR_BYTES == 32
+constexpr int kTileRows = 3;  // x 4
+constexpr int kTilePositions = 5;
+#else
+constexpr int kTileRows = 1;  // x 8
+constexpr int kTilePositions = 2;
+#endif
+
+HUD_CORE_END

@@ -1,0 +1,24 @@
+"""The kernels: one module an operation, each with its formula, a plain torch reference, the op and the public function."""
+
+from hud_fast.kernels._backend import can_run, last_backend
+from hud_fast.kernels._native import build_config, get_isa, isa_levels, set_isa
+from hud_fast.kernels.cosine_max import cosine_max
+from hud_fast.kernels.fcls import FCLSResult, fcls
+from hud_fast.kernels.log_project import log_project
+from hud_fast.kernels.simplex_softmax import simplex_softmax
+from hud_fast.kernels.window_search import window_search
+
+__all__ = [
+    "FCLSResult",
+    "build_config",
+    "can_run",
+    "cosine_max",
+    "fcls",
+    "get_isa",
+    "isa_levels",
+    "last_backend",
+    "log_project",
+    "set_isa",
+    "simplex_softmax",
+    "window_search",
+]

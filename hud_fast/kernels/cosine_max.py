@@ -1,0 +1,162 @@
+"""The largest cosine of each query spectrum with any reference spectrum, and where it is.
+
+    value_i = max_j <q_i, u_j> / (|q_i| |u_j|),  index_i = the lowest j that attains it
+
+What point fidelity (HUD, arXiv 2506.02601, eq. 16) needs for every generated pixel. The similarity matrix is never
+formed: a centred float32 pass keeps every row that could be the maximum, by a proven rounding bound, and float64
+rescores those from the raw bands (csrc/cpu/cosine_max.h). Shapes (Q, C) and (P, C); 2 Q P C operations.
+
+A zero query has cosine 0 with everything. A query with a NaN or infinite band gives NaN and index -1. Reference rows
+that are zero or not finite take no part.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hud_fast.kernels._arrays import ArrayLike, ArrayT, as_tensor, like_input, shape_text, widen
+from hud_fast.kernels._backend import ran, resolve
+from hud_fast.kernels._native import C
+
+_CHUNK = 1 << 22  # values of one similarity block of the reference
+
+
+def unit_rows(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """float64 unit rows (zero where undefined), and masks of the zero and the non-finite rows."""
+    wide = rows.double()
+    finite = torch.isfinite(wide).all(-1)
+    largest = wide.abs().amax(-1)
+    zero = finite & ~(largest > 1e-300)
+    used = (finite & ~zero)[..., None]
+    scaled = torch.where(used, wide / torch.where(used, largest[..., None], 1.0), 0.0)
+    norm = torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
+    return scaled / torch.where(used, norm, 1.0), zero, ~finite
+
+
+def cosine_max_reference(
+    query: Tensor,  # (Q, C)
+    reference: Tensor,  # (P, C)
+) -> tuple[Tensor, Tensor]:  # (Q,) float64, (Q,) int64
+    """Chunked float64 matrix products and a maximum, in plain torch."""
+    u, zero, bad = unit_rows(reference)
+    left_out = zero | bad
+    q, query_zero, query_bad = unit_rows(query)
+    value = torch.empty(len(q), dtype=torch.float64, device=q.device)
+    index = torch.empty(len(q), dtype=torch.int64, device=q.device)
+    step = max(1, _CHUNK // max(1, len(u)))
+    for start in range(0, len(q), step):
+        scores = (q[start : start + step] @ u.T).masked_fill(left_out, -torch.inf)
+        value[start : start + step], index[start : start + step] = scores.max(1)
+    first = int((~left_out).to(torch.int8).argmax())
+    value = value.clamp(-1, 1).masked_fill(query_zero, 0.0).masked_fill(query_bad, torch.nan)
+    return value, index.masked_fill(query_zero, first).masked_fill(query_bad, -1)
+
+
+def _native(query: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    dtype = query.dtype if query.dtype == reference.dtype else torch.float64
+    q, u = query.detach().to(dtype).contiguous(), reference.detach().to(dtype).contiguous()
+    value = torch.empty(len(q), dtype=torch.float64)
+    index = torch.empty(len(q), dtype=torch.int64)
+    C.cosine_max(q, u, value, index, torch.get_num_threads())
+    ran("cpu")
+    return value, index
+
+
+def _torch(query: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    ran("torch")
+    return cosine_max_reference(query, reference)
+
+
+_LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
+_LIBRARY.define("cosine_max(Tensor query, Tensor reference) -> (Tensor value, Tensor index)")
+_LIBRARY.impl("cosine_max", _native, "CPU")
+_LIBRARY.impl("cosine_max", _torch, "CUDA")
+
+
+def _fake(query: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    torch._check(query.ndim == 2 and reference.ndim == 2, lambda: "cosine_max: expected matrices")
+    torch._check(query.shape[1] == reference.shape[1], lambda: "cosine_max: band counts differ")
+    rows = query.shape[0]
+    return query.new_empty(rows, dtype=torch.float64), query.new_empty(rows, dtype=torch.int64)
+
+
+torch.library.register_fake("hud_fast::cosine_max", _fake, lib=_LIBRARY)
+
+
+def cosine_max(
+    query: ArrayT,  # (Q, C)
+    reference: ArrayLike,  # (P, C)
+    *,
+    backend: str | None = None,
+) -> tuple[ArrayT, ArrayT]:  # (Q,) float64, (Q,) int64
+    """For each query spectrum, the largest cosine with any reference spectrum, and that spectrum's row.
+
+    Parameters
+    ----------
+    query : ndarray or Tensor, shape (Q, C)
+        Spectra to look up; any real dtype. A zero row gives 0, a row with a non-finite band NaN and index -1.
+    reference : ndarray or Tensor, shape (P, C)
+        Spectra to look among. Zero and non-finite rows take no part.
+    backend : {None, "cpu", "torch"}
+        Force an implementation; None takes the fastest.
+
+    Returns
+    -------
+    value : (Q,) float64
+        The cosine, in [-1, 1], computed in float64 from the bands as given. Not differentiable.
+    index : (Q,) int64
+        The lowest reference row that attains it.
+
+    Raises
+    ------
+    TypeError
+        For anything but arrays or tensors of real numbers.
+    ValueError
+        Where the shapes do not fit, or no reference row has a direction.
+
+    References
+    ----------
+    HUD, arXiv 2506.02601, eq. 16.
+
+    Examples
+    --------
+    >>> import numpy as np, hud_fast as hud
+    >>> value, index = hud.cosine_max(np.array([[2.0, 2.0]]), np.array([[1.0, 0.0], [3.0, 3.0]]))
+    >>> float(value[0].round(12)), int(index[0])
+    (1.0, 1)
+    """
+    q = widen(as_tensor(query, "cosine_max", "query"))
+    u = widen(as_tensor(reference, "cosine_max", "reference"))
+    if q.ndim != 2 or q.shape[1] == 0:
+        raise ValueError(
+            f"cosine_max: `query` must have shape (Q, C) with C >= 1, got {shape_text(q)}"
+        )
+    if u.ndim != 2 or u.shape[1] != q.shape[1]:
+        raise ValueError(
+            f"cosine_max: `reference` must have shape (P, C) with C = {q.shape[1]} as in `query`, got {shape_text(u)}"
+        )
+    if u.device != q.device:
+        raise RuntimeError(
+            f"cosine_max: `reference` must be on {q.device} as `query` is, got {u.device}"
+        )
+    backend = resolve(backend, q)
+    if not torch.compiler.is_compiling() and not _has_direction(u):
+        raise ValueError(
+            "cosine_max: `reference` must have at least one finite, non-zero row, got "
+            + (f"none among {len(u)}" if len(u) else f"shape {shape_text(u)}")
+        )
+    if backend == "cpu":
+        value, index = torch.ops.hud_fast.cosine_max(q.detach(), u.detach())
+    else:
+        value, index = _torch(q.detach(), u.detach())
+    return like_input(value, query), like_input(index, query)
+
+
+def _has_direction(rows: Tensor) -> bool:
+    """Whether any row is finite and not zero; looks at a few rows before it looks at all."""
+    for part in (rows[:64], rows):
+        finite = torch.isfinite(part).all(-1)
+        if bool((finite & (part != 0).any(-1)).any()):
+            return True
+    return False

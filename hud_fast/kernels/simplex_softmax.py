@@ -1,0 +1,169 @@
+"""Softmax over the D endmembers: from log-projected values back onto the simplex (HUD, arXiv 2506.02601, eq. 6).
+
+    x_i = exp(z_i - max z) / sum_j exp(z_j - max z);   softmax(ln(x + delta)) = (x + delta) / (1 + e^-8)
+
+Shapes: any, with the D endmembers along `dim`. A row with NaN or +inf gives NaN in that row only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hud_fast.kernels._arrays import ArrayT, as_floating, like_input
+from hud_fast.kernels._backend import eager, ran, resolve
+from hud_fast.kernels._native import C
+from hud_fast.kernels.log_project import check_dim
+
+
+def simplex_softmax_reference(
+    z: Tensor,  # (..., D, ...)
+    dim: int,
+) -> Tensor:
+    """Eq. 6 in plain torch."""
+    e = torch.exp(z - z.amax(dim, keepdim=True))
+    return e / e.sum(dim, keepdim=True)
+
+
+def simplex_softmax_backward_reference(grad: Tensor, abundances: Tensor, dim: int) -> Tensor:
+    """d loss / d z = x (g - sum_i g_i x_i)."""
+    return abundances * (grad - (grad * abundances).sum(dim, keepdim=True))
+
+
+def _sizes(tensor: Tensor, dim: int) -> tuple[int, int, int]:
+    """(outer, D, inner): how a contiguous tensor lies around `dim`."""
+    outer = inner = 1
+    for size in tensor.shape[:dim]:
+        outer *= size
+    for size in tensor.shape[dim + 1 :]:
+        inner *= size
+    return outer, tensor.shape[dim], inner
+
+
+def _native(z: Tensor, dim: int) -> Tensor:
+    z = z.detach().contiguous()
+    x = torch.empty_like(z)
+    C.simplex_softmax(z, x, *_sizes(z, dim), torch.get_num_threads())
+    ran("cpu")
+    return x
+
+
+def _native_backward(grad: Tensor, abundances: Tensor, dim: int) -> Tensor:
+    g, x = grad.detach().contiguous(), abundances.detach().contiguous()
+    gz = torch.empty_like(x)
+    C.simplex_softmax_backward(g, x, gz, *_sizes(x, dim), torch.get_num_threads())
+    return gz
+
+
+def _torch(z: Tensor, dim: int) -> Tensor:
+    ran("torch")
+    return simplex_softmax_reference(z, dim).contiguous()
+
+
+_LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
+_LIBRARY.define("simplex_softmax(Tensor z, int dim) -> Tensor")
+_LIBRARY.define("simplex_softmax_backward(Tensor grad, Tensor abundances, int dim) -> Tensor")
+_LIBRARY.impl("simplex_softmax", _native, "CPU")
+_LIBRARY.impl("simplex_softmax", _torch, "CUDA")
+_LIBRARY.impl("simplex_softmax_backward", _native_backward, "CPU")
+_LIBRARY.impl("simplex_softmax_backward", simplex_softmax_backward_reference, "CUDA")
+
+
+def _fake(z: Tensor, dim: int) -> Tensor:
+    torch._check(0 <= dim < z.ndim, lambda: f"simplex_softmax: no axis {dim}")
+    return torch.empty_like(z, memory_format=torch.contiguous_format)
+
+
+def _fake_backward(grad: Tensor, abundances: Tensor, dim: int) -> Tensor:
+    return torch.empty_like(abundances, memory_format=torch.contiguous_format)
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    ctx.save_for_backward(output)
+    ctx.dim = inputs[1]
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    (abundances,) = ctx.saved_tensors
+    return torch.ops.hud_fast.simplex_softmax_backward(grad, abundances, ctx.dim), None
+
+
+def _setup_backward(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    ctx.save_for_backward(inputs[0], inputs[1])
+    ctx.dim = inputs[2]
+
+
+def _double_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+    g, x = ctx.saved_tensors
+    along = (grad * x).sum(ctx.dim, keepdim=True)
+    to_grad = x * (grad - along)
+    to_abundances = grad * (g - (g * x).sum(ctx.dim, keepdim=True)) - g * along
+    return to_grad, to_abundances, None
+
+
+torch.library.register_fake("hud_fast::simplex_softmax", _fake, lib=_LIBRARY)
+torch.library.register_fake("hud_fast::simplex_softmax_backward", _fake_backward, lib=_LIBRARY)
+torch.library.register_autograd(
+    "hud_fast::simplex_softmax", _backward, setup_context=_setup, lib=_LIBRARY
+)
+torch.library.register_autograd(
+    "hud_fast::simplex_softmax_backward",
+    _double_backward,
+    setup_context=_setup_backward,
+    lib=_LIBRARY,
+)
+
+
+def simplex_softmax(
+    z: ArrayT,  # (..., D, ...)
+    dim: int = -1,
+    *,
+    backend: str | None = None,
+) -> ArrayT:  # as z
+    """Abundances on the simplex from log-projected values: softmax over the endmember axis.
+
+    Parameters
+    ----------
+    z : ndarray or Tensor, shape (..., D, ...)
+        Log-projected abundances; float16, bfloat16, float32 or float64.
+    dim : int
+        The axis of the D endmembers.
+    backend : {None, "cpu", "torch"}
+        Force an implementation; None takes the fastest.
+
+    Returns
+    -------
+    ndarray or Tensor
+        Abundances, >= 0 and summing to 1 over `dim`; same kind, shape, dtype and device; differentiable for tensors.
+
+    Raises
+    ------
+    TypeError
+        For anything but an array or tensor of floats.
+    ValueError
+        For a `dim` that does not exist or has length 0.
+
+    References
+    ----------
+    HUD, arXiv 2506.02601, eq. 6.
+
+    Examples
+    --------
+    >>> import torch, hud_fast as hud
+    >>> maps = hud.simplex_softmax(torch.zeros(2, 4, 8, 8), dim=1)
+    >>> float(maps[0, :, 0, 0].sum())
+    1.0
+    """
+    tensor = as_floating(z, "simplex_softmax", "z")
+    axis = check_dim("simplex_softmax", "z", tensor, dim)
+    if resolve(backend, tensor) == "cpu":
+        x = (
+            _native(tensor, axis)
+            if eager(tensor)
+            else torch.ops.hud_fast.simplex_softmax(tensor, axis)
+        )
+    else:
+        x = _torch(tensor, axis)
+    return like_input(x, z)  # type: ignore[no-any-return]
