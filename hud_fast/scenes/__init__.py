@@ -1,0 +1,22 @@
+"""Scenes: what a hyperspectral image is, where public ones come from, how they are read and written."""
+
+from __future__ import annotations
+
+from hud_fast.scenes.catalogue import CATALOGUE, Entry, find_entry
+from hud_fast.scenes.fetch import fetch
+from hud_fast.scenes.load import load_scene
+from hud_fast.scenes.save import save_scene
+from hud_fast.scenes.scene import Scene, Truth
+from hud_fast.scenes.simulate import simulate_scene
+
+__all__ = [
+    "CATALOGUE",
+    "Entry",
+    "Scene",
+    "Truth",
+    "fetch",
+    "find_entry",
+    "load_scene",
+    "save_scene",
+    "simulate_scene",
+]

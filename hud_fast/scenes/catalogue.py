@@ -1,0 +1,262 @@
+"""The public scenes that HUD is measured on, and the two small ones of the unmixing benchmarks.
+
+For each: where it lies, what its file must hold, its checksum, the bands that the paper shows as red, green
+and blue (Sec. IV of arXiv 2506.02601), and the number of endmembers D that it uses, which is the number of
+classes in the ground truth.
+
+Sources: Grupo de Inteligencia Computacional, UPV/EHU, "Hyperspectral Remote Sensing Scenes"; for Samson and
+Jasper Ridge, F. Zhu, "Hyperspectral Unmixing: Ground Truth Labeling, Datasets, Benchmark Performances and
+Survey", arXiv 1708.05125.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hud_fast.scenes import band_centres, class_names
+
+EHU = "https://www.ehu.eus/ccwintco/uploads"
+EHU_PAGE = "https://www.ehu.eus/ccwintco/index.php/Hyperspectral_Remote_Sensing_Scenes"
+UNMIXING_PAGE = "https://rslab.ut.ac.ir/data"
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of a scene: its name, where it lies under the provider's address, and what it holds."""
+
+    name: str
+    variable: str
+    sha256: str
+    path: str | None = None  # below the provider's base address; None = by hand only
+
+    @property
+    def url(self) -> str | None:
+        """The canonical address."""
+        return None if self.path is None else f"{EHU}{self.path}{self.name}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One scene of the catalogue."""
+
+    key: str
+    title: str
+    sensor: str
+    cube: File
+    shape: tuple[int, int, int]  # (H, W, C)
+    endmembers: int  # D of the paper
+    page: str
+    folder: str  # folder below HUD_FAST_DATA where a copy usually lies
+    rgb_bands: tuple[int, int, int] | None = None  # 0-based
+    labels: File | None = None
+    label_names: tuple[str, ...] | None = None  # classes 1, 2, ...
+    wavelengths: Callable[[], NDArray[np.float64]] | None = None  # () -> (C,) nm
+    wavelength_source: str = "unknown"
+
+
+def _from_one(red: int, green: int, blue: int) -> tuple[int, int, int]:
+    """The paper counts bands from 1."""
+    return red - 1, green - 1, blue - 1
+
+
+CATALOGUE: dict[str, Entry] = {
+    entry.key: entry
+    for entry in (
+        Entry(
+            key="indian-pines",
+            title="Indian Pines",
+            sensor="AVIRIS",
+            cube=File(
+                "Indian_pines_corrected.mat",
+                "indian_pines_corrected",
+                "ec2f8808710919d566f70f0d4aa885aae1ddfd42b734aba71c5e12ca65450939",
+                "/6/67/",
+            ),
+            shape=(145, 145, 200),
+            endmembers=16,
+            page=EHU_PAGE,
+            folder="indian_pines",
+            rgb_bands=_from_one(46, 17, 11),
+            labels=File(
+                "Indian_pines_gt.mat",
+                "indian_pines_gt",
+                "65c4687a8ab04f6da4789799bc3bc4f6e88bccac3ed6a2e6ae367e5e6b9e429c",
+                "/c/c4/",
+            ),
+            label_names=class_names.INDIAN_PINES,
+            wavelengths=band_centres.indian_pines,
+            wavelength_source="Purdue 92AV3C calibration, 220 channels less the 20 removed",
+        ),
+        Entry(
+            key="ksc",
+            title="Kennedy Space Center",
+            sensor="AVIRIS",
+            cube=File(
+                "KSC.mat",
+                "KSC",
+                "b1ad011cfdb65c853e4f9f6108ca4774467d87f90a5c23b74ff3a2984a3b4786",
+                "/2/26/",
+            ),
+            shape=(512, 614, 176),
+            endmembers=13,
+            page=EHU_PAGE,
+            folder="ksc",
+            rgb_bands=_from_one(28, 9, 10),
+            labels=File(
+                "KSC_gt.mat",
+                "KSC_gt",
+                "a1d6ab9293691006bd4d9742d1a1e1c141b1aaa5fbc5fa128b33c1d09038510b",
+                "/a/a6/",
+            ),
+            label_names=class_names.KSC,
+            wavelength_source="unknown: 176 of 224 channels, which ones is not published",
+        ),
+        Entry(
+            key="pavia-centre",
+            title="Pavia Centre",
+            sensor="ROSIS-03",
+            cube=File(
+                "Pavia.mat",
+                "pavia",
+                "b60341da323fd271cd97dd6d7a69514d385ccd7fdfc5a60c4ff5994b047f152e",
+                "/e/e3/",
+            ),
+            shape=(1096, 715, 102),
+            endmembers=9,
+            page=EHU_PAGE,
+            folder="pavia_centre",
+            rgb_bands=_from_one(46, 27, 10),
+            labels=File(
+                "Pavia_gt.mat",
+                "pavia_gt",
+                "7eb54ab81b404dd3ae572e6d0ec211595029e5a847bec2cfb8f9e72d07066b69",
+                "/5/53/",
+            ),
+            label_names=class_names.PAVIA_CENTRE,
+            wavelengths=lambda: band_centres.rosis(102),
+            wavelength_source="nominal, equal steps from 430 to 860 nm",
+        ),
+        Entry(
+            key="pavia-university",
+            title="Pavia University",
+            sensor="ROSIS-03",
+            cube=File(
+                "PaviaU.mat",
+                "paviaU",
+                "28447fa87f7a5797845e9a189c0da85e23b1d06a4ba7361e5ff44efbf834d2fb",
+                "/e/ee/",
+            ),
+            shape=(610, 340, 103),
+            endmembers=9,
+            page=EHU_PAGE,
+            folder="pavia_university",
+            rgb_bands=_from_one(46, 27, 10),
+            labels=File(
+                "PaviaU_gt.mat",
+                "paviaU_gt",
+                "23f6a426928f9b32984adffe659e29f554f9fb6c93b5a107528d308d5087a829",
+                "/5/50/",
+            ),
+            label_names=class_names.PAVIA_UNIVERSITY,
+            wavelengths=lambda: band_centres.rosis(103),
+            wavelength_source="nominal, equal steps from 430 to 860 nm",
+        ),
+        Entry(
+            key="salinas",
+            title="Salinas",
+            sensor="AVIRIS",
+            cube=File(
+                "Salinas_corrected.mat",
+                "salinas_corrected",
+                "5ec1c0d22f56d18ecd336f8e35735863c0f160682e04e0c18ef3f89a3334d87d",
+                "/a/a3/",
+            ),
+            shape=(512, 217, 204),
+            endmembers=16,
+            page=EHU_PAGE,
+            folder="salinas",
+            rgb_bands=_from_one(36, 17, 11),
+            labels=File(
+                "Salinas_gt.mat",
+                "salinas_gt",
+                "ecfab4d31ef5553f097943235d8ea502038eb4a2067b2ad10b33e37c949955e2",
+                "/f/fa/",
+            ),
+            label_names=class_names.SALINAS,
+            wavelengths=band_centres.salinas,
+            wavelength_source="nominal, 224 equal steps from 380 to 2500 nm less the 20 removed",
+        ),
+        Entry(
+            key="samson",
+            title="Samson",
+            sensor="SAMSON",
+            cube=File(
+                "samson_1.mat",
+                "V",
+                "1ebacaf7cd32bfc31c0ee3fd56c63a7f29a434893a8b45705fb59cd8a0c8beb6",
+            ),
+            shape=(95, 95, 156),
+            endmembers=3,
+            page=UNMIXING_PAGE,
+            folder="samson",
+            wavelengths=band_centres.samson,
+            wavelength_source="nominal, equal steps from 401 to 889 nm",
+        ),
+        Entry(
+            key="jasper-ridge",
+            title="Jasper Ridge",
+            sensor="AVIRIS",
+            cube=File(
+                "jasperRidge2_R198.mat",
+                "Y",
+                "0e4118a6452f6044978a8ca3762fb0f791115467904936d463c4e111e56e682e",
+            ),
+            shape=(100, 100, 198),
+            endmembers=4,
+            page=UNMIXING_PAGE,
+            folder="jasper_ridge",
+            wavelengths=band_centres.jasper_ridge,
+            wavelength_source="nominal, 224 equal steps from 380 to 2500 nm, the channels kept",
+        ),
+    )
+}
+
+
+def find_entry(
+    name: str, function: str = "find_entry", argument: str = "name", else_: str = ""
+) -> Entry:
+    """The catalogue's entry of this name; case, spaces and underscores don't matter.
+
+    The other arguments word the error for the function that asks.
+
+    Raises
+    ------
+    ValueError
+        If there is none; the message names close matches and the whole list.
+
+    Examples
+    --------
+    >>> find_entry("Indian_Pines").endmembers
+    16
+    """
+    key = name.strip().lower().replace("_", "-").replace(" ", "-")
+    if key in CATALOGUE:
+        return CATALOGUE[key]
+    close = difflib.get_close_matches(key, CATALOGUE, n=2, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(close)}?" if close else ""
+    raise ValueError(
+        f"{function}: `{argument}` must be {else_}one of {', '.join(CATALOGUE)}, got {name!r}{hint}"
+    )
+
+
+def recognise(variable: str | None, shape: tuple[int, ...]) -> Entry | None:
+    """The entry whose file has a variable of this name and a cube of this shape."""
+    for entry in CATALOGUE.values():
+        if entry.cube.variable == variable and entry.shape == tuple(shape):
+            return entry
+    return None

@@ -1,0 +1,244 @@
+"""fetch: bring a catalogue scene's file to this machine, checked, or say exactly how to place it by hand.
+
+Looked for in this order, the first that works:
+
+1. below ``HUD_FAST_DATA``: your own copies, in the folder itself or one below it; only variable and shape
+   are checked, since re-saved copies have other bytes;
+2. the cache folder (``HUD_FAST_CACHE``, else the system's cache folder for "hud-fast");
+3. for Indian Pines: the copy inside the tensorly package, written to the cache with our band centres;
+4. `mirror`, if given (then step 3 is left out), else the provider's address: downloaded and
+   compared with the known SHA-256. A page of HTML instead of data, a refusal, a wrong checksum and a missing
+   connection end in one error that names the file, its checksum and where to put it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hud_fast._files import atomic_path
+from hud_fast.scenes import mat
+from hud_fast.scenes.catalogue import Entry, File, find_entry
+
+Progress = Callable[[int, int], None]
+TIMEOUT = 30  # seconds without an answer
+
+
+def data_folder() -> Path | None:
+    """The user's folder of scenes, from HUD_FAST_DATA."""
+    folder = os.environ.get("HUD_FAST_DATA")
+    return Path(folder).expanduser() if folder else None
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: HUD_FAST_CACHE, else the system's cache folder."""
+    folder = os.environ.get("HUD_FAST_CACHE")
+    if folder:
+        return Path(folder).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("hud-fast"))
+
+
+def find_local(name: str, folder: Path | None = None) -> Path | None:
+    """A file of this name in `folder` (HUD_FAST_DATA) or in a folder below it."""
+    root = folder or data_folder()
+    if root is None or not root.is_dir():
+        return None
+    places = [root, *sorted(below for below in root.iterdir() if below.is_dir())]
+    return next((place / name for place in places if (place / name).is_file()), None)
+
+
+def fetch(
+    name: str,
+    *,
+    mirror: str | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """The path of a catalogue scene's file, downloaded if need be.
+
+    Parameters
+    ----------
+    name
+        A name of the catalogue: indian-pines, ksc, pavia-centre, pavia-university, salinas, samson,
+        jasper-ridge.
+    mirror
+        Address of a folder that has the file, of the file itself, or a local folder.
+    folder
+        Kept here instead of in the cache folder.
+    progress
+        Called as progress(bytes done, bytes in all) while downloading.
+
+    Returns
+    -------
+    Path
+        A .mat file that `load_scene` reads. Labels, where they can be had, lie beside it.
+
+    Raises
+    ------
+    ValueError
+        If the catalogue has no such name.
+    OSError
+        If the file could not be had; the message says what was tried and how to place it by hand.
+
+    Examples
+    --------
+    >>> fetch("indian-pine")
+    Traceback (most recent call last):
+    ...
+    ValueError: fetch: `name` must be one of indian-pines, ksc, pavia-centre, pavia-university, salinas, \
+samson, jasper-ridge, got 'indian-pine'; did you mean indian-pines?
+    """
+    entry = find_entry(name, "fetch")
+    home = cache_folder() if folder is None else Path(folder).expanduser()
+    tried: list[str] = []
+    for place in (data_folder(), home):
+        found = None if place is None else find_local(entry.cube.name, place)
+        if found is not None:
+            why_not = _why_not(found, entry)
+            if why_not is None:
+                return found
+            tried.append(f"{found} ({why_not})")
+    if entry.key == "indian-pines" and mirror is None:
+        if importlib.util.find_spec("tensorly") is not None:
+            return _from_tensorly(entry, home)
+        tried.append("the tensorly package (not installed: pip install 'hud-fast[demo]')")
+    try:
+        path = _obtain(entry.cube, mirror, home, progress)
+    except (OSError, ValueError) as error:
+        raise OSError(_by_hand(entry, home, [*tried, str(error)])) from error
+    why_not = _why_not(path, entry)
+    if why_not is not None:
+        raise OSError(_by_hand(entry, home, [*tried, f"{path} ({why_not})"]))
+    if entry.labels is not None and find_local(entry.labels.name, home) is None:
+        # Labels are a bonus: a scene without them is whole.
+        try:
+            _obtain(entry.labels, mirror, home, None)
+        except (OSError, ValueError) as error:
+            logging.getLogger(__name__).info("no labels for %s: %s", entry.key, error)
+    return path
+
+
+def _why_not(path: Path, entry: Entry) -> str | None:
+    """What is wrong with this copy, None if nothing: the variable, its size, and that the file is whole."""
+    try:
+        file = mat.open_mat(path)
+    except (OSError, ValueError) as error:
+        return str(error).removeprefix("load_scene: ")
+    height, width, bands = entry.shape
+    expected = {entry.shape, (bands, height * width), (height * width, bands)}
+    shape = file.shapes.get(entry.cube.variable)
+    if shape is None:
+        return f"it has no variable {entry.cube.variable}"
+    if shape not in expected:
+        return f"its {entry.cube.variable} has shape {shape}, not {entry.shape}"
+    return None
+
+
+def _obtain(file: File, mirror: str | None, home: Path, progress: Progress | None) -> Path:
+    """Download one file into `home`, checked. Any failure is an OSError of one line."""
+    if mirror is not None and Path(mirror).is_dir():
+        found = find_local(file.name, Path(mirror))
+        if found is None:
+            raise OSError(f"{mirror} (no {file.name} in it)")
+        return found
+    if mirror is None:
+        url = file.url
+        if url is None:
+            raise OSError("no address is known to download it from (give a mirror)")
+    else:
+        url = mirror if mirror.endswith(file.name) else f"{mirror.rstrip('/')}/{file.name}"
+    return _download(url, file, home, progress)
+
+
+def _download(url: str, file: File, home: Path, progress: Progress | None) -> Path:
+    import pooch
+    import requests
+
+    def get(address: str, output: Any, pooch_: Any) -> None:
+        bar = False if progress is None else _Bar(progress)
+        pooch.HTTPDownloader(progressbar=bar, timeout=TIMEOUT)(address, output, pooch_)
+        with Path(output).open("rb") as received:
+            start = received.read(64).lstrip()
+        if start.startswith(b"<"):
+            raise OSError(f"{url} (answered with a web page instead of the file)")
+
+    logger = pooch.get_logger()
+    level = logger.level
+    logger.setLevel(logging.WARNING)  # its "Downloading ..." is not for our screen
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        path = pooch.retrieve(
+            url, known_hash=f"sha256:{file.sha256}", fname=file.name, path=home, downloader=get
+        )
+    except requests.HTTPError as error:
+        code = "no status" if error.response is None else error.response.status_code
+        raise OSError(f"{url} (refused with HTTP status {code})") from error
+    except requests.RequestException as error:
+        raise OSError(f"{url} (no connection: {type(error).__name__})") from error
+    except ValueError as error:
+        raise OSError(f"{url} (wrong SHA-256, or not an address)") from error
+    finally:
+        logger.setLevel(level)
+    return Path(path)
+
+
+class _Bar:
+    """What pooch asks of a progress bar, handed on to a plain function."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.total = 0
+        self.done = 0
+
+    def update(self, step: int) -> None:
+        self.done += step
+        self.progress(self.done, int(self.total))
+
+    def reset(self) -> None:
+        self.done = 0
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def _from_tensorly(entry: Entry, home: Path) -> Path:
+    """Indian Pines as the tensorly package ships it, with labels, as a .mat file in the cache.
+
+    Its values equal the canonical file's. Its band centres do not hold (see `band_centres`): ours are written.
+    """
+    import numpy as np
+    from scipy.io import savemat
+    from tensorly.datasets import load_indian_pines
+
+    data = load_indian_pines()
+    assert entry.labels is not None
+    assert entry.wavelengths is not None
+    content = {
+        entry.cube.variable: np.asarray(data.tensor).astype(np.uint16),
+        entry.labels.variable: np.asarray(data.ticks[0]).astype(np.uint8),
+        "wavelengths": entry.wavelengths(),
+    }
+    target = home / entry.cube.name
+    try:
+        with atomic_path(target) as temporary:
+            savemat(temporary, content, do_compression=True)
+    except OSError as error:
+        raise OSError(
+            f"fetch: `folder` must be writable, got {home}: {error.strerror or error}"
+        ) from error
+    return target
+
+
+def _by_hand(entry: Entry, home: Path, tried: list[str]) -> str:
+    place = data_folder() or home
+    return (
+        f"fetch: could not get {entry.title}; tried {'; '.join(tried)}. By hand: get "
+        f"{entry.cube.name} (sha256 {entry.cube.sha256}) from {entry.page} and put it into {place}, "
+        f"set HUD_FAST_DATA to the folder that has it, or give mirror=/--mirror an address that has it"
+    )

@@ -1,0 +1,268 @@
+"""Scene: one hyperspectral image and what is known about it.
+
+The cube is band-last, (H, W, C) float32; everything else is optional and says what each band or pixel is.
+A scene is frozen: methods return new scenes that share the arrays they did not change.
+
+Pixels come in three sorts: *valid* ones (not masked, and finite in every good band), masked ones, and ones
+with a missing value. Whatever learns from a scene or measures it uses the valid pixels alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hud_fast.scenes import checks, display, georeference
+
+ROWS_A_BLOCK = 64  # finite-ness is tested by blocks, so that the temporary stays in cache
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What a simulated scene was made of: pixels = abundances @ endmembers + noise."""
+
+    endmembers: NDArray[np.float64]  # (D, C), the unit of the cube
+    abundances: NDArray[np.float64]  # (H, W, D), >= 0, sum to 1
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """One hyperspectral image.
+
+    Parameters
+    ----------
+    cube : (H, W, C) array, kept as C-contiguous float32
+        File values divided by `scale`.
+    name : str
+        What figures and reports call it.
+    wavelengths : (C,) array, optional
+        Band centres in nm. They need not increase: AVIRIS's spectrometers overlap.
+    fwhm : (C,) array, optional
+        Band widths (full width at half maximum) in nm.
+    good_bands : (C,) bool array, optional
+        False = flagged bad (ENVI's ``bbl``). None = all good.
+    mask : (H, W) bool array, optional
+        True = valid pixel. None = all valid.
+    labels : (H, W) integer array, optional
+        Ground truth, 0 = unlabelled.
+    label_names : sequence of str, optional
+        Names of the classes 1, 2, ... (none for 0).
+    rgb_bands : (int, int, int), optional
+        0-based bands shown as red, green, blue.
+    scale : float
+        File value = cube * scale: one number for the whole scene, so that radiometry survives.
+    ignore_value : float, optional
+        The file's no-data value (in file units), written into masked pixels.
+    geo : mapping, optional
+        ENVI header fields that place the scene ("map info", "coordinate system string", ...), as text.
+    format, source, variable, dtype, details
+        Where it came from: "mat" | "envi" | "npy" | "npz", path, variable name, data type in the file, and
+        format matters kept on writing (interleave, .mat version, layout).
+    endmember_count : int, optional
+        Number of endmembers D that the literature uses for this scene.
+    simulated : bool
+        True when no sensor saw it.
+    truth : Truth, optional
+        Endmembers and abundances of a simulated scene.
+
+    Raises
+    ------
+    TypeError
+        If the cube is not of real numbers, or a mask not of booleans.
+    ValueError
+        If a shape disagrees with the cube's, or a wavelength is not a positive number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> scene = Scene(np.ones((4, 5, 3)), wavelengths=[450.0, 550.0, 650.0])
+    >>> scene.shape, scene.pixels.shape, scene.display_bands
+    ((4, 5, 3), (20, 3), (2, 1, 0))
+    >>> scene
+    Scene('scene', 4 x 5 pixels, 3 bands, 450-650 nm)
+    """
+
+    cube: NDArray[np.float32]  # (H, W, C)
+    name: str = "scene"
+    wavelengths: NDArray[np.float64] | None = None  # (C,) nm
+    good_bands: NDArray[np.bool_] | None = None  # (C,)
+    mask: NDArray[np.bool_] | None = None  # (H, W)
+    labels: NDArray[np.integer[Any]] | None = None  # (H, W)
+    label_names: tuple[str, ...] | None = None
+    rgb_bands: tuple[int, int, int] | None = None
+    scale: float = 1.0
+    geo: Mapping[str, str] | None = None
+    format: str | None = None
+    source: Path | None = None
+    variable: str | None = None
+    dtype: np.dtype[Any] | None = None
+    simulated: bool = False
+    truth: Truth | None = None
+    fwhm: NDArray[np.float64] | None = None  # (C,) nm
+    ignore_value: float | None = None
+    endmember_count: int | None = None
+    details: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        cube = checks.real_cube("Scene", self.cube)
+        height, width, bands = cube.shape
+        clean: dict[str, Any] = {
+            "cube": np.ascontiguousarray(cube, dtype=np.float32),
+            "wavelengths": checks.positive_per_band(
+                "Scene", "wavelengths", self.wavelengths, bands
+            ),
+            "fwhm": checks.positive_per_band("Scene", "fwhm", self.fwhm, bands),
+            "good_bands": checks.flags("Scene", "good_bands", self.good_bands, (bands,)),
+            "mask": checks.flags("Scene", "mask", self.mask, (height, width)),
+            "labels": checks.labels("Scene", self.labels, (height, width)),
+            "rgb_bands": checks.rgb_bands("Scene", self.rgb_bands, bands),
+            "scale": checks.positive("Scene", "scale", self.scale),
+        }
+        if self.label_names is not None:
+            clean["label_names"] = tuple(str(name) for name in self.label_names)
+        if self.dtype is not None:
+            clean["dtype"] = np.dtype(self.dtype)
+        for field, value in clean.items():
+            object.__setattr__(self, field, value)
+
+    def __repr__(self) -> str:
+        parts = [repr(self.name), f"{self.H} x {self.W} pixels", f"{self.C} bands"]
+        if self.wavelengths is not None:
+            parts.append(f"{self.wavelengths.min():.0f}-{self.wavelengths.max():.0f} nm")
+        if self.simulated:
+            parts.append("simulated")
+        return f"Scene({', '.join(parts)})"
+
+    @property
+    def H(self) -> int:
+        """Rows."""
+        return int(self.cube.shape[0])
+
+    @property
+    def W(self) -> int:
+        """Columns."""
+        return int(self.cube.shape[1])
+
+    @property
+    def C(self) -> int:
+        """Bands."""
+        return int(self.cube.shape[2])
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, C)."""
+        return self.H, self.W, self.C
+
+    @property
+    def pixels(self) -> NDArray[np.float32]:  # (P, C)
+        """All pixels, row by row: a view of the cube."""
+        return self.cube.reshape(-1, self.C)
+
+    @cached_property
+    def valid(self) -> NDArray[np.bool_]:  # (H, W)
+        """True where the pixel is not masked and finite in every good band."""
+        valid = np.ones((self.H, self.W), bool) if self.mask is None else self.mask.copy()
+        for start in range(0, self.H, ROWS_A_BLOCK):
+            rows = slice(start, start + ROWS_A_BLOCK)
+            finite = np.isfinite(self.cube[rows])
+            if self.good_bands is not None:
+                finite |= ~self.good_bands
+            valid[rows] &= finite.all(axis=-1)
+        return valid
+
+    @property
+    def valid_pixels(self) -> NDArray[np.float32]:  # (n, C)
+        """The valid pixels, row by row; a view where all are valid."""
+        return self.pixels if self.valid.all() else self.cube[self.valid]
+
+    @property
+    def display_bands(self) -> tuple[int, int, int]:
+        """0-based bands shown as red, green, blue."""
+        return self.rgb_bands or display.choose_bands(self.C, self.wavelengths, self.good_bands)
+
+    def replace(self, **changes: Any) -> Scene:
+        """A scene with these fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def drop_bad_bands(self) -> Scene:
+        """A scene without the bands that `good_bands` flags as bad (itself where there are none)."""
+        keep = self.good_bands
+        if keep is None or keep.all():
+            return self
+        if not keep.any():
+            raise ValueError(
+                f"drop_bad_bands: `good_bands` must keep a band, got {self.C} bad ones"
+            )
+        new_index = np.cumsum(keep) - 1
+        rgb = None
+        if self.rgb_bands is not None and all(keep[band] for band in self.rgb_bands):
+            rgb = tuple(int(new_index[band]) for band in self.rgb_bands)
+        truth = self.truth
+        if truth is not None:
+            truth = Truth(truth.endmembers[:, keep], truth.abundances)
+        return self.replace(
+            cube=self.cube[..., keep],
+            wavelengths=None if self.wavelengths is None else self.wavelengths[keep],
+            fwhm=None if self.fwhm is None else self.fwhm[keep],
+            good_bands=None,
+            rgb_bands=rgb,
+            truth=truth,
+        )
+
+    def crop(self, rows: slice, columns: slice) -> Scene:
+        """The part of the scene in these rows and columns; "map info" moves along.
+
+        Raises
+        ------
+        ValueError
+            If nothing is left.
+        """
+        window = (rows, columns)
+        cube = self.cube[window]
+        if 0 in cube.shape:
+            raise ValueError(
+                f"crop: `rows` and `columns` must keep a pixel of {self.H} x {self.W}, "
+                f"got {rows} and {columns}"
+            )
+        truth = self.truth
+        if truth is not None:
+            truth = Truth(truth.endmembers, truth.abundances[window])
+        return self.replace(
+            cube=cube,
+            mask=None if self.mask is None else self.mask[window],
+            labels=None if self.labels is None else self.labels[window],
+            geo=georeference.crop(self.geo, rows, columns, self.H, self.W),
+            truth=truth,
+        )
+
+    def rgb(
+        self,
+        cube: ArrayLike | None = None,  # (..., H, W, C)
+        bands: Sequence[int] | None = None,
+        percentiles: tuple[float, float] = (2.0, 98.0),
+    ) -> NDArray[np.uint8]:  # (..., H, W, 3)
+        """Pseudo-colour picture, stretched between two percentiles of this scene's valid pixels.
+
+        Give generated cubes as `cube`: they are stretched by this scene's limits, so that pictures side by
+        side mean the same radiance by the same colour. Missing and masked pixels are black.
+        """
+        shown = self.display_bands if bands is None else checks.rgb_bands("rgb", bands, self.C)
+        assert shown is not None
+        limits = display.stretch_limits(self.cube[..., list(shown)][self.valid], percentiles)
+        if cube is None:
+            picture = display.stretch(self.cube[..., list(shown)], limits)
+            picture[~self.valid] = 0
+            return picture
+        other = np.asarray(cube)
+        if other.ndim < 3 or other.shape[-1] != self.C:
+            raise ValueError(
+                f"rgb: `cube` must have shape (..., H, W, C) with C = {self.C}, got {other.shape}"
+            )
+        return display.stretch(other[..., list(shown)], limits)

@@ -1,0 +1,82 @@
+"""Side information given by the user: an array, or the file that holds it (.npy, .mat, or text)."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hud_fast.scenes import mat
+from hud_fast.scenes.catalogue import File
+from hud_fast.scenes.fetch import find_local
+
+Side = ArrayLike | str | os.PathLike[str] | None
+
+
+def vector(name: str, values: Side) -> NDArray[Any] | None:
+    """A list of numbers, or the file that holds it."""
+    if values is None:
+        return None
+    if isinstance(values, (str, os.PathLike)):
+        return _from_file(name, Path(values), one_axis=True).ravel()
+    return np.asarray(values).ravel()
+
+
+def matrix(name: str, values: Side) -> NDArray[Any] | None:
+    """An array of the image's shape, or the file that holds it."""
+    if values is None:
+        return None
+    if isinstance(values, (str, os.PathLike)):
+        return _from_file(name, Path(values), one_axis=False)
+    return np.asarray(values)
+
+
+def _from_file(name: str, path: Path, one_axis: bool) -> NDArray[Any]:
+    """The one array in a .npy, .mat or text file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"load_scene: `{name}` must be numbers or a file, got {path}")
+    suffix = path.suffix.lower()
+    if suffix == ".mat":
+        file = mat.open_mat(path)
+        fitting = [
+            n
+            for n, shape in file.shapes.items()
+            if len(shape) == 2 and (min(shape) == 1) == one_axis and max(shape) > 1
+        ]
+        if len(fitting) != 1:
+            raise ValueError(
+                f"load_scene: `{name}` must be a file with one fitting variable, "
+                f"got {', '.join(fitting) or 'none'} in {path}"
+            )
+        return file.read(fitting[0])
+    try:
+        if suffix == ".npy":
+            array: NDArray[Any] = np.load(path, allow_pickle=False)
+            return array
+        text = path.read_text(encoding="utf-8").replace(",", " ")
+        rows = [
+            [float(word) for word in line.split()] for line in text.splitlines() if line.strip()
+        ]
+        return np.array([row[0] for row in rows] if one_axis and len(rows) > 1 else rows)
+    except (ValueError, EOFError) as error:
+        raise ValueError(
+            f"load_scene: `{name}` must be a file of numbers, got {path}: {error}"
+        ) from error
+
+
+def labels_beside(path: Path, labels: File, shape: tuple[int, int]) -> NDArray[Any] | None:
+    """Ground truth in the same folder, or in the local data folder; None where there is none."""
+    for candidate in (path.with_name(labels.name), find_local(labels.name)):
+        if candidate is None or not candidate.is_file():
+            continue
+        try:
+            file = mat.open_mat(candidate)
+            if file.shapes.get(labels.variable) == shape:
+                return file.read(labels.variable)
+        except (OSError, ValueError) as error:
+            warnings.warn(f"load_scene: labels left out: {error}", UserWarning, stacklevel=4)
+    return None

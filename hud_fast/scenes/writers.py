@@ -1,0 +1,202 @@
+"""The four writers behind `save_scene`. Each writes whole files only, through `hud_fast._files`."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hud_fast._files import atomic_path, atomic_write
+from hud_fast.scenes import envi, mat, numpy_files, values
+from hud_fast.scenes.scene import Scene
+
+V5_LARGEST = 2**31 - 1  # bytes in one variable
+ROWS_A_BLOCK = 64
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a file is to be written."""
+
+    dtype: np.dtype[Any]
+    variable: str
+    interleave: str
+    byte_order: str
+    version: str
+
+
+def _values(scene: Scene, dtype: np.dtype[Any], fill: float | None) -> NDArray[Any]:  # (H, W, C)
+    return values.file_values(scene.cube, scene.valid, scene.scale, dtype, fill)
+
+
+def write_npy(scene: Scene, path: Path, options: Options) -> Path:
+    """The cube alone; masked pixels get the scene's no-data value if it has one."""
+    array = _values(scene, options.dtype, scene.ignore_value)
+    with atomic_write(path) as file:
+        np.lib.format.write_array(file, array, allow_pickle=False)
+    return path
+
+
+def write_npz(scene: Scene, path: Path, options: Options) -> Path:
+    """Every field of the scene."""
+    arrays: dict[str, NDArray[Any]] = {
+        numpy_files.OURS: np.array(numpy_files.VERSION),
+        "cube": _values(scene, options.dtype, scene.ignore_value),
+    }
+    for field in ("wavelengths", "fwhm", "good_bands", "mask", "labels"):
+        value = getattr(scene, field)
+        if value is not None:
+            arrays[field] = value
+    if scene.truth is not None:
+        arrays["truth_endmembers"] = scene.truth.endmembers
+        arrays["truth_abundances"] = scene.truth.abundances
+    facts = {
+        "name": scene.name,
+        "scale": scene.scale,
+        "variable": scene.variable,
+        "ignore_value": scene.ignore_value,
+        "label_names": scene.label_names,
+        "rgb_bands": scene.rgb_bands,
+        "geo": None if scene.geo is None else dict(scene.geo),
+        "simulated": scene.simulated,
+        "endmember_count": scene.endmember_count,
+    }
+    arrays["facts"] = np.array(json.dumps(facts))
+    with atomic_write(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # its stub has no room for **
+    return path
+
+
+def write_mat(scene: Scene, path: Path, options: Options) -> Path:
+    """The cube under its name, in its layout, with wavelengths (nm), bbl, mask and labels beside it."""
+    name = options.variable
+    if not (name.isidentifier() and name.isascii() and name[0] != "_" and len(name) <= 63):
+        raise ValueError(f"save_scene: `variable` must be a MATLAB name, got {name!r}")
+    cube = _values(scene, options.dtype.newbyteorder("="), scene.ignore_value)
+    content: dict[str, NDArray[Any]] = {}
+    layout = scene.details.get("layout", "HWC") if scene.format == "mat" else "HWC"
+    if layout in ("CP", "PC"):
+        matrix = cube.transpose(1, 0, 2).reshape(-1, scene.C)  # pixels column by column
+        content[name] = matrix.T if layout == "CP" else matrix
+        content["nRow"], content["nCol"] = np.array([[scene.H]]), np.array([[scene.W]])
+        content["nBand"] = np.array([[scene.C]])
+    else:
+        content[name] = cube.transpose(["HWC".index(axis) for axis in layout])
+    beside: dict[str, NDArray[Any] | None] = {
+        "wavelengths": scene.wavelengths,
+        "fwhm": scene.fwhm,
+        "bbl": None if scene.good_bands is None else scene.good_bands.astype(np.uint8),
+        "mask": None if scene.mask is None else scene.mask.astype(np.uint8),
+        "labels": scene.labels,
+    }
+    content.update({n: v for n, v in beside.items() if v is not None and n not in content})
+    with atomic_path(path) as temporary:
+        if options.version == "7.3" or cube.nbytes > V5_LARGEST:
+            write_hdf5(temporary, content)
+        else:
+            from scipy.io import savemat
+
+            savemat(temporary, content, do_compression=True, appendmat=False)
+    return path
+
+
+def write_hdf5(path: Path, content: dict[str, NDArray[Any]]) -> None:
+    """A MATLAB v7.3 file: HDF5 after MATLAB's 512 bytes of header, arrays turned round."""
+    import h5py
+
+    try:
+        with h5py.File(path, "w", userblock_size=512) as file:
+            for name, array in content.items():
+                values_ = np.atleast_2d(array)
+                item = file.create_dataset(
+                    name, data=values_.T, compression="gzip", compression_opts=1, shuffle=True
+                )
+                item.attrs[mat.MATLAB_ATTRIBUTE] = np.bytes_(_matlab_class(values_.dtype))
+    except RuntimeError as error:  # h5py's way to say that a flush failed
+        raise OSError(f"the file could not be written: {error}") from error
+    text = b"MATLAB 7.3 MAT-file, Platform: hud_fast, HDF5 schema 1.00 ."
+    with path.open("r+b") as file:
+        file.write(text.ljust(116) + bytes(8) + b"\x00\x02IM")
+
+
+def _matlab_class(dtype: np.dtype[Any]) -> str:
+    return {"float64": "double", "float32": "single"}.get(dtype.name, dtype.name)
+
+
+def write_envi(scene: Scene, path: Path, options: Options) -> Path:
+    """The header and, beside it, the numbers."""
+    data, header_path = _envi_names(scene, path)
+    dtype = options.dtype.newbyteorder(">" if options.byte_order == "big" else "<")
+    ignore = scene.ignore_value
+    if ignore is None and not scene.valid.all():
+        ignore = values.default_ignore_value(options.dtype)
+    cube = _values(scene, dtype, ignore)
+    axes = envi.INTERLEAVES[options.interleave]
+    view = cube.transpose(["HWC".index(axis) for axis in axes])
+    fields = _envi_fields(scene, options, ignore)
+    # The header is renamed last: while it is missing, no reader takes the data for a scene.
+    with atomic_path(header_path) as new_header:
+        _write_header(new_header, fields)
+        with atomic_write(data) as file:
+            for start in range(0, len(view), ROWS_A_BLOCK):
+                file.write(np.ascontiguousarray(view[start : start + ROWS_A_BLOCK]).data)
+    return header_path
+
+
+def _envi_names(scene: Scene, path: Path) -> tuple[Path, Path]:
+    """Data file and header of this name; the data's suffix is the one asked for, or the scene's."""
+    if path.suffix.lower() != ".hdr":
+        return path, path.with_suffix(".hdr")
+    suffix = scene.details.get("data suffix", ".img")
+    return path.with_name(path.stem + suffix), path
+
+
+def _envi_fields(scene: Scene, options: Options, ignore: float | None) -> dict[str, Any]:
+    kind = "simulated scene" if scene.simulated else "scene"
+    fields: dict[str, Any] = {
+        "description": f"{kind} {scene.name}, written by hud_fast",
+        "samples": scene.W,
+        "lines": scene.H,
+        "bands": scene.C,
+        "header offset": 0,
+        "file type": "ENVI Standard",
+        "data type": envi.CODES[options.dtype.newbyteorder("=")],
+        "interleave": options.interleave,
+        "byte order": int(options.byte_order == "big"),
+    }
+    if scene.scale != 1.0:
+        fields["reflectance scale factor"] = repr(scene.scale)
+    if ignore is not None:
+        whole = options.dtype.kind in "iu" and float(ignore).is_integer()
+        fields["data ignore value"] = str(int(ignore)) if whole else repr(float(ignore))
+    if scene.wavelengths is not None:
+        unit = scene.details.get("wavelength units", "Nanometers")
+        micro = unit.lower() in ("micrometers", "micrometres", "microns", "um")
+        factor = 1e-3 if micro else 1.0
+        fields["wavelength units"] = unit if micro else "Nanometers"
+        fields["wavelength"] = _listed(scene.wavelengths * factor)
+        if scene.fwhm is not None:
+            fields["fwhm"] = _listed(scene.fwhm * factor)
+    if scene.good_bands is not None:
+        fields["bbl"] = [int(good) for good in scene.good_bands]
+    if scene.rgb_bands is not None:
+        fields["default bands"] = [band + 1 for band in scene.rgb_bands]
+    fields.update(scene.geo or {})
+    return fields
+
+
+def _listed(numbers: NDArray[np.float64]) -> list[str]:
+    return [f"{number:.12g}" for number in numbers]
+
+
+def _write_header(path: Path, fields: dict[str, Any]) -> None:
+    from spectral.io import envi as spectral_envi
+
+    spectral_envi.write_envi_header(str(path), fields)
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
