@@ -1,0 +1,123 @@
+"""What a number was made on: versions, processor, memory, threads, GPU."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("hud-fast", "torch", "numpy", "scipy", "diffusers", "matplotlib")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide the result.
+
+    Examples
+    --------
+    >>> versions()["Python"].count(".")
+    2
+    """
+    found = {"Python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """Return the machine in words: processor, cores, memory, torch threads, GPU, system."""
+    import torch
+
+    found: dict[str, Any] = {
+        "processor": processor_name(),
+        "cores available": available_cores(),
+        "threads used": torch.get_num_threads(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+    memory = total_memory()
+    if memory:
+        found["memory"] = size_text(memory)
+    found["GPU"] = (
+        ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+        if torch.cuda.is_available()
+        else "none"
+    )
+    return found
+
+
+def processor_name() -> str:
+    """Return the processor's name as the system gives it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine() or "unknown"
+
+
+def available_cores() -> int:
+    """Return the number of cores this process may use, not those that the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def total_memory() -> int | None:
+    """Return the machine's memory in bytes, or None where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def peak_memory() -> dict[str, int]:
+    """Return the largest memory this process has held so far, in bytes: ``cpu``, and ``gpu`` if used."""
+    found: dict[str, int] = {}
+    try:
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        found["cpu"] = int(peak if sys.platform == "darwin" else peak * 1024)
+    except ImportError:  # Windows has no such module
+        pass
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+        found["gpu"] = int(torch.cuda.max_memory_allocated())
+    return found
+
+
+def size_text(count: float) -> str:
+    """Return a number of bytes in words.
+
+    Examples
+    --------
+    >>> size_text(3 * 2**30), size_text(5_000_000)
+    ('3.0 GiB', '4.8 MiB')
+    """
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if count < 1024 or unit == "GiB":
+            break
+        count /= 1024
+    return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+
+
+def time_text(seconds: float) -> str:
+    """Return a duration in words.
+
+    Examples
+    --------
+    >>> time_text(0.31), time_text(75), time_text(7300)
+    ('0.3 s', '1 min 15 s', '2 h 1 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
