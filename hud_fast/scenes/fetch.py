@@ -26,6 +26,7 @@ from hud_fast.scenes.catalogue import Entry, File, find_entry
 
 Progress = Callable[[int, int], None]
 TIMEOUT = 30  # seconds without an answer
+CHUNK = 1 << 18  # bytes between two calls of `progress`
 
 
 def data_folder() -> Path | None:
@@ -160,13 +161,20 @@ def _download(url: str, file: File, home: Path, progress: Progress | None) -> Pa
     import pooch
     import requests
 
-    def get(address: str, output: Any, pooch_: Any) -> None:
-        bar = False if progress is None else _Bar(progress)
-        pooch.HTTPDownloader(progressbar=bar, timeout=TIMEOUT)(address, output, pooch_)
-        with Path(output).open("rb") as received:
-            start = received.read(64).lstrip()
-        if start.startswith(b"<"):
-            raise OSError(f"{url} (answered with a web page instead of the file)")
+    def get(address: str, output: Any, _pooch: Any) -> None:
+        # Not pooch's own downloader: it leaves the connection open when the answer is a refusal.
+        with requests.get(address, stream=True, timeout=TIMEOUT) as answer:
+            answer.raise_for_status()
+            total = int(answer.headers.get("Content-Length", 0))
+            done = 0
+            with Path(output).open("wb") as received:
+                for chunk in answer.iter_content(CHUNK):
+                    if done == 0 and chunk.lstrip().startswith(b"<"):
+                        raise OSError(f"{url} (answered with a web page instead of the file)")
+                    received.write(chunk)
+                    done += len(chunk)
+                    if progress is not None:
+                        progress(done, max(total, done))
 
     logger = pooch.get_logger()
     level = logger.level
@@ -186,25 +194,6 @@ def _download(url: str, file: File, home: Path, progress: Progress | None) -> Pa
     finally:
         logger.setLevel(level)
     return Path(path)
-
-
-class _Bar:
-    """What pooch asks of a progress bar, handed on to a plain function."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-        self.total = 0
-        self.done = 0
-
-    def update(self, step: int) -> None:
-        self.done += step
-        self.progress(self.done, int(self.total))
-
-    def reset(self) -> None:
-        self.done = 0
-
-    def close(self) -> None:
-        """Nothing to close."""
 
 
 def _from_tensorly(entry: Entry, home: Path) -> Path:

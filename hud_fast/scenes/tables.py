@@ -55,8 +55,10 @@ def read_table(
     if layout is None and axis_count == 2 and shape is not None:
         layout = _pixel_axis(file.shapes[variable], shape)
     array = file.read(variable)
-    if array.dtype.kind == "b":
-        raise TypeError(f"load_scene: `variable` {variable} must hold numbers, got booleans")
+    if array.dtype.kind not in "fiu":
+        raise TypeError(
+            f"load_scene: `variable` {variable} must hold real numbers, got {array.dtype} in {path}"
+        )
     if layout is None:
         if axis_count != 3:
             raise ValueError(
@@ -96,7 +98,7 @@ def _only_cube(file: VariableFile, path: Path, layout: str | None) -> str:
     if len(cubes) > 1:
         cubes = [n for n in cubes if file.shapes[n][-1] > PICTURE_BANDS] or cubes
     if layout in axes.TWO_AXES or not cubes:
-        matrices = [n for n, s in file.shapes.items() if len(s) == 2 and min(s) > PICTURE_BANDS]
+        matrices = [n for n, s in file.shapes.items() if len(s) == 2 and min(s) > 1]
         shape = _image_shape(file)
         if shape is not None:
             matrices = [n for n in matrices if shape[0] * shape[1] in file.shapes[n]]
