@@ -15,7 +15,7 @@ nothing is lost by not differentiating through the solver.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -218,7 +218,7 @@ class UnmixingAutoencoder(nn.Module):
                 y = flat[draw.to(flat.device)] / scale
                 loss = (y - self._encode(y, True) @ self.endmembers).square().mean()
                 optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimiser.step()
                 schedule.step()
                 with torch.no_grad():
@@ -253,8 +253,9 @@ class UnmixingAutoencoder(nn.Module):
         from hud_fast.kernels import fcls, log_project, simplex_softmax
 
         if self.weight is None:
-            return cast("Tensor", fcls(y.detach(), self.endmembers.detach()))
+            abundances: Tensor = fcls(y.detach(), self.endmembers.detach())
+            return abundances
         x = y @ self.weight.T
         if not constrained:
             return x
-        return cast("Tensor", simplex_softmax(log_project(x, dim=-1), dim=-1))
+        return simplex_softmax(log_project(x, dim=-1), dim=-1)

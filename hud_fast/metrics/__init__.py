@@ -1,0 +1,25 @@
+"""How good generated cubes are: fidelity of spectra, diversity of blocks, copies, and real data's own values."""
+
+from __future__ import annotations
+
+from hud_fast.metrics.copies import CopyCheck, copy_check
+from hud_fast.metrics.diversity import BlockDiversity, block_diversity
+from hud_fast.metrics.evaluate import evaluate
+from hud_fast.metrics.fidelity import PointFidelity, point_fidelity
+from hud_fast.metrics.reference import RealReference, ReferenceValues, real_reference
+from hud_fast.metrics.spectral import reconstruction_cosine, spectral_angle
+
+__all__ = [
+    "BlockDiversity",
+    "CopyCheck",
+    "PointFidelity",
+    "RealReference",
+    "ReferenceValues",
+    "block_diversity",
+    "copy_check",
+    "evaluate",
+    "point_fidelity",
+    "real_reference",
+    "reconstruction_cosine",
+    "spectral_angle",
+]

@@ -1,0 +1,76 @@
+"""Blocks of the real scene, drawn at random: held out (one half against the other) or anywhere.
+
+The scene is cut in the middle of its longer side (of the other side where only that leaves room). A
+block lies wholly in one half, and is compared with the other half only, in both directions, so that
+it never meets itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hud_fast.metrics._samples import Counts, Spectra, whole_windows
+
+
+class HalvesTooSmall(ValueError):
+    """The scene has no room to hold real blocks out."""
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Blocks of one half and the half that they are compared with."""
+
+    origin: Tensor  # (n, 2) row and column in the whole scene
+    other: Spectra  # (H', W', C) the other half
+
+
+def held_out_blocks(
+    function: str, real: Spectra, block: tuple[int, int], count: int, seed: int
+) -> list[HeldOut]:
+    """Draw up to `count` blocks, half of them from each half of the scene."""
+    h, w = block
+    H, W = real.valid.shape
+    for axis in (0, 1) if H >= W else (1, 0):
+        cut = real.valid.shape[axis] // 2
+        halves = [_part(real, axis, 0, cut), _part(real, axis, cut, None)]
+        whole = [whole_windows(half.valid, h, w) for half in halves]
+        if all(bool(windows.any()) for windows in whole):
+            break
+    else:
+        raise HalvesTooSmall(
+            f"{function}: `real` must have a window of {h} x {w} valid pixels in each of its halves, "
+            f"got a scene of {H} x {W} that has not: take a smaller block"
+        )
+    drawn = []
+    for side, share in ((0, -(-count // 2)), (1, count // 2)):
+        if share == 0:
+            continue
+        origin = draw(whole[side], share, np.random.default_rng([seed, side]))
+        if side == 1:
+            origin[:, axis] += cut
+        drawn.append(HeldOut(origin, halves[1 - side]))
+    return drawn
+
+
+def draw(whole: Tensor, count: int, generator: np.random.Generator) -> Tensor:  # (n, 2) int64
+    """Up to `count` different window positions, drawn evenly from those that are whole."""
+    positions = whole.nonzero().cpu()
+    chosen = generator.choice(len(positions), min(count, len(positions)), replace=False)
+    return positions[torch.from_numpy(np.sort(chosen))]
+
+
+def cut_out(real: Spectra, origin: Tensor, block: tuple[int, int]) -> Tensor:  # (n, h, w, C)
+    """The scene's blocks at `origin`."""
+    h, w = block
+    return torch.stack([real.values[r : r + h, c : c + w] for r, c in origin.tolist()])
+
+
+def _part(real: Spectra, axis: int, first: int, last: int | None) -> Spectra:
+    where = (slice(first, last), slice(None)) if axis == 0 else (slice(None), slice(first, last))
+    values, valid = real.values[where], real.valid[where]
+    # Counts of the whole scene are reported once; a half's own are not.
+    return Spectra(values, valid, Counts(valid.numel(), int((~valid).sum()), 0, 0))

@@ -1,0 +1,197 @@
+"""What the metrics read: spectra with the bad pixels told apart, samples cut into blocks, scenes with windows.
+
+The conventions of every metric here:
+
+* a pixel that the mask excludes, or that has a non-finite band, is left out on both sides, and
+  counted;
+* a pixel of zero norm stays in with cosine 0, and is counted;
+* a block or a window that touches a left-out pixel is left out as a whole, and counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hud_fast.unmixing._pixels import as_mask, as_tensor, check_count
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many pixels came in, and what became of them."""
+
+    pixels: int
+    masked: int  # excluded by the mask
+    nonfinite: int  # excluded for a NaN or infinite band, the mask having kept them
+    zero: int  # kept, zero in every band: cosine 0
+
+    @property
+    def used(self) -> int:
+        """Pixels that enter the metric."""
+        return self.pixels - self.masked - self.nonfinite
+
+    def to_dict(self) -> dict[str, int]:
+        return {**asdict(self), "used": self.used}
+
+
+@dataclass(frozen=True, eq=False)
+class Spectra:
+    """Spectra whose left-out pixels hold zeros."""
+
+    values: Tensor  # (..., C) float32 or float64
+    valid: Tensor  # (...) bool
+    counts: Counts
+
+    @property
+    def C(self) -> int:
+        return self.values.shape[-1]
+
+    def rows(self) -> Tensor:  # (n, C)
+        """The valid pixels."""
+        flat = self.values.reshape(-1, self.C)
+        return flat if self.counts.used == len(flat) else flat[self.valid.reshape(-1)]
+
+
+def read_spectra(
+    function: str, argument: str, values: Any, mask_argument: str = "mask", mask: Any = None
+) -> Spectra:
+    """Check and read (..., C) spectra."""
+    tensor = as_tensor(function, argument, values, small_integers=torch.float32).detach()
+    if tensor.ndim < 2 or tensor.shape[-1] < 1:
+        raise ValueError(
+            f"{function}: `{argument}` must have shape (..., C) with at least one axis of pixels, "
+            f"got {tuple(tensor.shape)}"
+        )
+    if tensor.numel() == 0:
+        raise ValueError(
+            f"{function}: `{argument}` must not be empty, got shape {tuple(tensor.shape)}"
+        )
+    keep = as_mask(function, mask_argument, mask, tuple(tensor.shape[:-1]))
+    finite = torch.isfinite(tensor).all(dim=-1)
+    kept = torch.ones_like(finite) if keep is None else torch.tensor(keep, device=finite.device)
+    valid = kept & finite
+    if not bool(valid.any()):
+        raise ValueError(
+            f"{function}: `{argument}` must hold at least one valid pixel, got none: all of the "
+            f"{valid.numel()} are masked or not finite"
+        )
+    if not bool(valid.all()):
+        tensor = torch.where(valid[..., None], tensor, 0)
+    zero = valid & (tensor == 0).all(dim=-1)
+    counts = Counts(
+        pixels=valid.numel(),
+        masked=int((~kept).sum()),
+        nonfinite=int((kept & ~finite).sum()),
+        zero=int(zero.sum()),
+    )
+    return Spectra(tensor, valid, counts)
+
+
+def read_pair(
+    function: str, generated: Any, real: Any, generated_mask: Any, mask: Any
+) -> tuple[Spectra, Spectra]:
+    """Both sides of a metric, on the device of `generated` and in one dtype; the bands must agree."""
+    left = read_spectra(function, "generated", generated, "generated_mask", generated_mask)
+    right = read_spectra(function, "real", real, "mask", mask)
+    if left.C != right.C:
+        raise ValueError(
+            f"{function}: `generated` must have the C = {right.C} bands of `real`, got {left.C}"
+        )
+    dtype = torch.promote_types(left.values.dtype, right.values.dtype)
+    device = left.values.device
+    return (
+        Spectra(left.values.to(dtype), left.valid, left.counts),
+        Spectra(right.values.to(device, dtype), right.valid.to(device), right.counts),
+    )
+
+
+def check_scene(function: str, real: Spectra) -> None:
+    if real.values.ndim != 3:
+        raise ValueError(
+            f"{function}: `real` must have shape (H, W, C), got {tuple(real.values.shape)}"
+        )
+
+
+def block_shape(function: str, block: Any) -> tuple[int, int]:
+    """`block` as (rows, columns); one int means a square."""
+    if isinstance(block, tuple) and len(block) == 2:
+        return (
+            check_count(function, "block", block[0]),
+            check_count(function, "block", block[1]),
+        )
+    side = check_count(function, "block", block)
+    return side, side
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """Blocks cut out of samples, those with a left-out pixel removed."""
+
+    values: Tensor  # (n, h, w, C)
+    index: Tensor  # (n,) position of each among all blocks, samples first, then row by row
+    left_out: int
+    unused_pixels: int  # remainders at the right and lower edges of the samples
+
+
+def cut_blocks(function: str, generated: Spectra, block: Any) -> Blocks:
+    """Tile each sample (h, w) with blocks; None takes the samples whole. Remainders are dropped."""
+    values, valid = generated.values, generated.valid
+    if values.ndim == 3:
+        values, valid = values[None], valid[None]
+    if values.ndim != 4:
+        raise ValueError(
+            f"{function}: `generated` must have shape (B, H, W, C) or (H, W, C), "
+            f"got {tuple(generated.values.shape)}"
+        )
+    B, H, W, C = values.shape
+    h, w = (H, W) if block is None else block_shape(function, block)
+    if h > H or w > W:
+        raise ValueError(
+            f"{function}: `block` must fit into the generated samples of {H} x {W} pixels, "
+            f"got {h} x {w}"
+        )
+    rows, columns = H // h, W // w
+    tiles = values[:, : rows * h, : columns * w].reshape(B, rows, h, columns, w, C)
+    tiles = tiles.permute(0, 1, 3, 2, 4, 5).reshape(-1, h, w, C)
+    whole = valid[:, : rows * h, : columns * w].reshape(B, rows, h, columns, w)
+    good = whole.permute(0, 1, 3, 2, 4).reshape(-1, h * w).all(dim=1)
+    index = good.nonzero()[:, 0]
+    if len(index) == 0:
+        raise ValueError(
+            f"{function}: `generated` must hold at least one block without masked or non-finite "
+            f"pixels, got none in {len(good)}"
+        )
+    return Blocks(
+        tiles[index].contiguous(),
+        index,
+        left_out=len(good) - len(index),
+        unused_pixels=B * (H * W - rows * h * columns * w),
+    )
+
+
+def whole_windows(valid: Tensor, h: int, w: int) -> Tensor:  # (H, W) -> (H - h + 1, W - w + 1) bool
+    """Which windows hold valid pixels only, by an integral image."""
+    bad = torch.zeros(
+        valid.shape[0] + 1, valid.shape[1] + 1, dtype=torch.int64, device=valid.device
+    )
+    bad[1:, 1:] = (~valid).to(torch.int64).cumsum(0).cumsum(1)
+    inside = bad[h:, w:] - bad[:-h, w:] - bad[h:, :-w] + bad[:-h, :-w]
+    return inside == 0
+
+
+def check_windows(function: str, real: Spectra, h: int, w: int, stride: int = 1) -> None:
+    """Refuse a scene that has no window of h x w valid pixels."""
+    H, W = real.valid.shape
+    if h > H or w > W:
+        raise ValueError(
+            f"{function}: `real` must be at least as large as a block of {h} x {w} pixels, "
+            f"got a scene of {H} x {W}"
+        )
+    if not bool(whole_windows(real.valid, h, w)[::stride, ::stride].any()):
+        raise ValueError(
+            f"{function}: `real` must have a window of {h} x {w} pixels without masked or non-finite "
+            f"ones, got none in {H} x {W}"
+        )

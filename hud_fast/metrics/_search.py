@@ -1,0 +1,140 @@
+"""The two searches behind the metrics: the kernels, the short cut of `_span`, float64 rescoring, progress.
+
+Both return what brute force over all bands in float64 would: the kernel (in r + 1 numbers a pixel
+where the generated pixels allow it) finds the place, and the value is computed again at that place
+from the raw bands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from hud_fast.metrics._samples import Spectra
+from hud_fast.metrics._span import into_span, span_basis
+from hud_fast.unmixing._pixels import BLOCK_VALUES
+
+Norm = Literal["pixel", "block"]
+Progress = Callable[[int, int], None]
+
+_CALLS = 16  # kernel calls that a search with progress is split into, each of a multiple of ...
+_QUERIES, _BLOCKS = (
+    4096,
+    16,
+)  # ... so many pixels or blocks: set-up stays small, the kernel's lanes full
+
+
+def nearest_pixels(
+    query: Tensor,  # (n, C) finite
+    reference: Tensor,  # (P, C) finite
+    *,
+    progress: Progress | None = None,
+) -> tuple[Tensor, Tensor]:  # (n,) float64, (n,) int64
+    """Largest cosine of each query with any reference pixel, and which."""
+    from hud_fast.kernels import cosine_max
+
+    basis = span_basis(query)
+    if basis is None:
+        keys, index_keys = query, reference
+    else:
+        keys = into_span(query, basis, inside=True)
+        index_keys = into_span(reference, basis, inside=False)
+    found: list[Tensor] = []
+    for first, last in _chunks(len(query), _QUERIES, progress):
+        found.append(cosine_max(keys[first:last], index_keys)[1])
+        if progress is not None:
+            progress(last, len(query))
+    index = torch.cat(found)
+    rows = max(1, BLOCK_VALUES // query.shape[1])
+    value = torch.cat(
+        [
+            paired_cosine(query[i : i + rows], reference[index[i : i + rows]])
+            for i in range(0, len(query), rows)
+        ]
+    )
+    return value, index
+
+
+@dataclass(frozen=True, eq=False)
+class SearchScene:
+    """A scene made ready for any number of searches."""
+
+    real: Spectra  # (H, W, C)
+    keys: Tensor  # (H, W, C) the pixels, or (H, W, r + 1) their coordinates in the basis
+    basis: Tensor | None  # (C, r), None to search in all bands
+
+
+def search_scene(real: Spectra, basis: Tensor | None) -> SearchScene:
+    """`basis` is the `span_basis` of every block that will be looked up."""
+    if basis is None:
+        return SearchScene(real, real.values, None)
+    keys = into_span(real.values.reshape(-1, real.C), basis, inside=False)
+    return SearchScene(real, keys.reshape(*real.values.shape[:2], -1), basis)
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """The best window of each block."""
+
+    value: Tensor  # (n,) float64
+    position: Tensor  # (n, 2) int64, row and column of the window's first pixel
+
+
+def nearest_windows(
+    blocks: Tensor,  # (n, h, w, C) finite
+    scene: SearchScene,
+    *,
+    stride: int = 1,
+    norm: Norm = "pixel",
+    progress: Progress | None = None,
+) -> Windows:
+    """Best window of the scene for each block (see `kernels.window_search`)."""
+    from hud_fast.kernels import window_search
+
+    n, h, w, C = blocks.shape
+    keys, real = blocks, scene.real
+    if scene.basis is not None:
+        keys = into_span(blocks.reshape(-1, C), scene.basis, inside=True).reshape(n, h, w, -1)
+    mask = None if bool(real.valid.all()) else real.valid
+    positions: list[Tensor] = []
+    for first, last in _chunks(n, _BLOCKS, progress):
+        found = window_search(keys[first:last], scene.keys, stride=stride, norm=norm, mask=mask)
+        positions.append(found[1])
+        if progress is not None:
+            progress(last, n)
+    position = torch.cat(positions)
+    value = torch.stack(
+        [
+            similarity(block, real.values[r : r + h, c : c + w], norm)
+            for block, (r, c) in zip(blocks, position.tolist(), strict=True)
+        ]
+    )
+    return Windows(value, position)
+
+
+def similarity(
+    block: Tensor,  # (h, w, C)
+    window: Tensor,  # (h, w, C)
+    norm: Norm,
+) -> Tensor:  # () float64
+    """Mean per-pixel cosine, or Frobenius cosine, in float64."""
+    if norm == "pixel":
+        return paired_cosine(block, window).mean()
+    return paired_cosine(block.reshape(1, -1), window.reshape(1, -1))[0]
+
+
+def paired_cosine(a: Tensor, b: Tensor) -> Tensor:  # (..., C), (..., C) -> (...) float64
+    """Cosine of each pair, 0 where one of them is zero, at most 1 in magnitude."""
+    a, b = a.double(), b.double()
+    norms = a.norm(dim=-1) * b.norm(dim=-1)
+    cosine = (a * b).sum(dim=-1) / torch.where(norms > 0, norms, 1)
+    return cosine.clamp(-1, 1)
+
+
+def _chunks(n: int, unit: int, progress: Progress | None) -> list[tuple[int, int]]:
+    step = n if progress is None else -(-n // (_CALLS * unit)) * unit
+    return [(i, min(i + step, n)) for i in range(0, n, step)]

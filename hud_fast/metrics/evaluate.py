@@ -1,0 +1,141 @@
+"""All of it at once: what `hud-fast metrics` writes and the report prints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hud_fast.metrics._json import Stages, distribution, plain
+from hud_fast.metrics._real_blocks import HalvesTooSmall
+from hud_fast.metrics._search import Norm, Progress
+from hud_fast.metrics.copies import copy_check
+from hud_fast.metrics.diversity import block_diversity
+from hud_fast.metrics.fidelity import point_fidelity
+from hud_fast.metrics.reference import real_reference
+
+
+def evaluate(
+    generated: Any,  # (B, h, w, C) or (h, w, C)
+    real: Any,  # (H, W, C)
+    *,
+    block: int | tuple[int, int] | None = None,
+    stride: int = 1,
+    norm: Norm = "pixel",
+    generated_mask: Any = None,  # (B, h, w) or (h, w) bool
+    mask: Any = None,  # (H, W) bool
+    reference: bool = True,
+    copies: bool = True,
+    count: int = 64,
+    quantile: float = 0.99,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Every metric of generated samples against a scene, as one JSON-able dict.
+
+    Parameters
+    ----------
+    generated, real, block, stride, norm, generated_mask, mask
+        As in `block_diversity`.
+    reference, copies : bool
+        Also compute `real_reference` and `copy_check`.
+    count, seed : int
+        Number of real blocks drawn for either, and the seed.
+    quantile : float
+        Of `copy_check`.
+    progress : callable, optional
+        Called as progress(done, 1000).
+
+    Returns
+    -------
+    dict
+        ``point_fidelity``, ``block_diversity``, ``ratio`` (floats); ``point_fidelity_pixels`` and
+        ``block_diversity_blocks`` (min, p05, median, p95, max); ``counts`` (generated, real,
+        blocks, blocks_left_out, unused_pixels); ``reference`` (see `RealReference.to_dict`) and
+        ``copy_check`` (see `CopyCheck.to_dict`), None where not asked for or where the scene's
+        halves are too small for a block, ``notes`` (list of str) then saying why; ``settings``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `block_diversity`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> real = np.random.default_rng(0).random((20, 12, 6))
+    >>> result = evaluate(real[None, 3:7, 5:9], real, count=8)
+    >>> round(result["ratio"], 6), result["copy_check"]["near_copies"], result["notes"]
+    (1.0, 1, [])
+    """
+    weights = {"diversity": 1.0, "fidelity": 1.0}
+    weights |= {"reference": 5.0} if reference else {}
+    weights |= {"copies": 3.0} if copies else {}
+    stages = Stages(progress, weights)
+    masks = {"generated_mask": generated_mask, "mask": mask}
+    # Block diversity first: it is the one that checks every shape.
+    diversity = block_diversity(
+        generated,
+        real,
+        block=block,
+        stride=stride,
+        norm=norm,
+        return_details=True,
+        progress=stages["diversity"],
+        **masks,
+    )
+    fidelity = point_fidelity(
+        generated, real, return_details=True, progress=stages["fidelity"], **masks
+    )
+    notes: list[str] = []
+    real_values, check = None, None
+    if reference:
+        try:
+            real_values = real_reference(
+                real,
+                block=diversity.block,
+                count=count,
+                seed=seed,
+                stride=stride,
+                norm=norm,
+                mask=mask,
+                progress=stages["reference"],
+            ).to_dict()
+        except HalvesTooSmall as error:
+            notes.append(str(error))
+    if copies:
+        try:
+            check = copy_check(
+                generated,
+                real,
+                block=block,
+                quantile=quantile,
+                count=count,
+                seed=seed,
+                progress=stages["copies"],
+                **masks,
+            ).to_dict()
+        except HalvesTooSmall as error:
+            notes.append(str(error))
+    if progress is not None:
+        progress(1000, 1000)
+    result = {
+        "point_fidelity": fidelity.value,
+        "block_diversity": diversity.value,
+        "ratio": diversity.value / fidelity.value if fidelity.value else None,
+        "point_fidelity_pixels": distribution(fidelity.cosine),
+        "block_diversity_blocks": distribution(diversity.similarity),
+        "counts": diversity.to_dict()["counts"],
+        "reference": real_values,
+        "copy_check": check,
+        "notes": notes,
+        "settings": {
+            "block": list(diversity.block),
+            "stride": stride,
+            "norm": norm,
+            "count": count,
+            "quantile": quantile,
+            "seed": seed,
+            "generated_shape": list(generated.shape),
+            "real_shape": list(real.shape),
+        },
+    }
+    return dict(plain(result))

@@ -1,0 +1,105 @@
+"""The whole evaluation: the numbers of its parts, JSON, one progress, notes for small scenes."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from hud_fast.metrics import block_diversity, copy_check, evaluate, point_fidelity, real_reference
+from hud_fast.metrics._json import Stages, distribution, plain
+
+
+@pytest.fixture(scope="module")
+def cubes() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    rng = np.random.default_rng(0)
+    return rng.random((5, 6, 6, 7)), rng.random((24, 15, 7))
+
+
+def test_the_parts_are_the_functions(
+    cubes: tuple[NDArray[np.float64], NDArray[np.float64]],
+) -> None:
+    generated, real = cubes
+    mask = np.ones((24, 15), dtype=bool)
+    mask[2, 3] = False
+    seen: list[tuple[int, int]] = []
+    got = evaluate(
+        generated,
+        real,
+        block=3,
+        stride=2,
+        norm="block",
+        mask=mask,
+        count=6,
+        quantile=0.9,
+        seed=2,
+        progress=lambda *done: seen.append(done),
+    )
+    assert json.loads(json.dumps(got, allow_nan=False)) == got
+    fidelity = point_fidelity(generated, real, mask=mask)
+    options = {"block": 3, "stride": 2, "norm": "block", "mask": mask}
+    diversity = block_diversity(generated, real, **options)  # type: ignore[call-overload]
+    assert got["point_fidelity"] == fidelity
+    assert got["block_diversity"] == diversity
+    assert got["ratio"] == diversity / fidelity
+    reference = real_reference(real, count=6, seed=2, **options)  # type: ignore[arg-type]
+    assert got["reference"] == reference.to_dict()
+    check = copy_check(generated, real, block=3, quantile=0.9, count=6, seed=2, mask=mask)
+    assert got["copy_check"] == check.to_dict()
+    assert got["counts"]["real"]["masked"] == 1
+    assert got["counts"]["blocks"] == 20
+    assert got["notes"] == []
+    assert got["settings"] == {
+        "block": [3, 3], "stride": 2, "norm": "block", "count": 6, "quantile": 0.9, "seed": 2,
+        "generated_shape": [5, 6, 6, 7], "real_shape": [24, 15, 7],
+    }  # fmt: skip
+    assert seen[-1] == (1000, 1000)
+    assert seen == sorted(seen)
+
+
+def test_parts_can_be_left_out(cubes: tuple[NDArray[np.float64], NDArray[np.float64]]) -> None:
+    got = evaluate(*cubes, reference=False, copies=False)
+    assert got["reference"] is None
+    assert got["copy_check"] is None
+    assert got["notes"] == []
+
+
+def test_a_scene_too_small_to_halve_gives_notes(
+    cubes: tuple[NDArray[np.float64], NDArray[np.float64]],
+) -> None:
+    generated, real = cubes
+    got = evaluate(generated, real[:7, :7], count=4)
+    assert got["reference"] is None
+    assert got["copy_check"] is None
+    assert len(got["notes"]) == 2
+    assert "halves, got a scene of 7 x 7" in got["notes"][0]
+    assert got["block_diversity"] < 1
+
+
+def test_other_errors_are_not_swallowed(
+    cubes: tuple[NDArray[np.float64], NDArray[np.float64]],
+) -> None:
+    with pytest.raises(ValueError, match="`count` must be at least 2"):
+        evaluate(*cubes, count=1)
+    with pytest.raises(ValueError, match=r"`generated` must have the C = 7 bands"):
+        evaluate(cubes[0][..., :5], cubes[1])
+
+
+def test_stages_share_one_progress() -> None:
+    seen: list[tuple[int, int]] = []
+    stages = Stages(lambda *done: seen.append(done), {"a": 1, "b": 3})
+    for name in ("a", "b"):
+        advance = stages[name]
+        assert advance is not None
+        advance(1, 2)
+        advance(2, 2)
+    assert seen == [(125, 1000), (250, 1000), (625, 1000), (1000, 1000)]
+    assert Stages(None, {"a": 1})["a"] is None
+
+
+def test_plain_and_distribution() -> None:
+    assert plain({"a": [float("nan"), 1.0], "b": float("inf")}) == {"a": [None, 1.0], "b": None}
+    five = distribution(np.array([np.nan, 1.0, 3.0, 2.0]))
+    assert (five["min"], five["median"], five["max"]) == (1, 2, 3)
