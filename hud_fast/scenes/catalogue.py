@@ -244,7 +244,7 @@ def find_entry(
     >>> find_entry("Indian_Pines").endmembers
     16
     """
-    key = name.strip().lower().replace("_", "-").replace(" ", "-")
+    key = _plain(name)
     if key in CATALOGUE:
         return CATALOGUE[key]
     close = difflib.get_close_matches(key, CATALOGUE, n=2, cutoff=0.5)
@@ -252,6 +252,15 @@ def find_entry(
     raise ValueError(
         f"{function}: `{argument}` must be {else_}one of {', '.join(CATALOGUE)}, got {name!r}{hint}"
     )
+
+
+def is_name(name: str) -> bool:
+    """Does the catalogue have it?"""
+    return _plain(name) in CATALOGUE
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace("_", "-").replace(" ", "-")
 
 
 def recognise(variable: str | None, shape: tuple[int, ...]) -> Entry | None:

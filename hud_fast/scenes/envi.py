@@ -40,18 +40,23 @@ def find_header(path: Path) -> Path | None:
     return None
 
 
-def find_data(header: Path, interleave: str) -> Path:
-    """The data file of a header: same name, without suffix or with one of the usual ones."""
+def existing_data(header: Path, interleave: str = "bil") -> Path | None:
+    """The data file that belongs to a header: same name, without suffix or with one of the usual ones."""
     stem = header.with_suffix("")
     suffixes = ["", *DATA_SUFFIXES, f".{interleave}"]
     tried = [stem.with_name(stem.name + s) for suffix in suffixes for s in (suffix, suffix.upper())]
-    for name in dict.fromkeys(tried):
-        if name.is_file():
-            return name
-    raise FileNotFoundError(
-        f"load_scene: `path` must have its data file beside the header, got {header} alone; looked for "
-        f"{stem.name} with the suffixes (none), {', '.join(DATA_SUFFIXES)}"
-    )
+    return next((name for name in tried if name.is_file()), None)
+
+
+def find_data(header: Path, interleave: str) -> Path:
+    """The data file of a header, which must exist."""
+    found = existing_data(header, interleave)
+    if found is None:
+        raise FileNotFoundError(
+            f"load_scene: `path` must have its data file beside the header, got {header} alone; looked for "
+            f"{header.stem} with the suffixes (none), {', '.join(DATA_SUFFIXES)}"
+        )
+    return found
 
 
 def read_envi(path: Path) -> RawScene:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hud_fast.scenes import checks, envi, mat, numpy_files, side_files, tables
-from hud_fast.scenes.catalogue import Entry, find_entry, recognise
+from hud_fast.scenes.catalogue import Entry, find_entry, is_name, recognise
 from hud_fast.scenes.fetch import fetch
 from hud_fast.scenes.layout import check_layout
 from hud_fast.scenes.raw import RawScene, float_cube, nanometres
@@ -126,17 +126,18 @@ def load_scene(
 def _resolve(path_or_name: str | os.PathLike[str]) -> tuple[Path, Entry | None]:
     """The file to read; with its entry, if a catalogue name was given."""
     path = Path(path_or_name).expanduser()
-    if path.is_dir():
-        raise IsADirectoryError(f"load_scene: `path_or_name` must be a file, got the folder {path}")
-    if path.exists():
+    text = str(path_or_name)
+    if path.exists() and not path.is_dir():
         if path.stat().st_size == 0:
             raise OSError(
                 f"load_scene: `path_or_name` must be a file with data, got {path}: 0 bytes"
             )
         return path, None
-    text = str(path_or_name)
-    looks_like_file = path.suffix.lower() in SUFFIXES or os.sep in text or path.suffix != ""
-    if isinstance(path_or_name, os.PathLike) or looks_like_file:
+    known = is_name(text)  # a folder of the same name does not hide it
+    if path.is_dir() and not known:
+        raise IsADirectoryError(f"load_scene: `path_or_name` must be a file, got the folder {path}")
+    looks_like_file = isinstance(path_or_name, os.PathLike) or os.sep in text or path.suffix != ""
+    if looks_like_file and not known:
         raise FileNotFoundError(
             f"load_scene: `path_or_name` must be an existing file or a catalogue name, got {text}"
         )

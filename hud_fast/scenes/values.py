@@ -41,16 +41,21 @@ def file_values(
     for start in range(0, len(cube), ROWS_A_BLOCK):
         rows = slice(start, start + ROWS_A_BLOCK)
         block: NDArray[Any] = cube[rows]
-        if whole or scale != 1.0 or dtype.itemsize > 4:
+        if scale != 1.0 or dtype.itemsize > 2:  # float32 holds integers of 16 bits exactly
             block = block.astype(np.float64) * scale
         if whole:
             rounded = np.rint(block)
             good = valid[rows]
-            error += float(((rounded - block)[good] ** 2).sum())
-            power += float((block[good] ** 2).sum())
+            pair = (
+                (rounded - block, block) if good.all() else ((rounded - block)[good], block[good])
+            )
+            error += float(np.vdot(pair[0], pair[0]))
+            power += float(np.vdot(pair[1], pair[1]))
             low, high = integer_range(dtype)
-            fill = 0.0 if ignore_value is None else ignore_value
-            block = np.clip(np.nan_to_num(rounded, nan=fill, posinf=high, neginf=low), low, high)
+            if not good.all():
+                fill = 0.0 if ignore_value is None else ignore_value
+                rounded = np.nan_to_num(rounded, nan=fill, posinf=high, neginf=low)
+            block = np.clip(rounded, low, high)
         with np.errstate(over="ignore"):
             out[rows] = block
         if ignore_value is not None:

@@ -152,11 +152,24 @@ def write_envi(scene: Scene, path: Path, options: Options) -> Path:
 
 
 def _envi_names(scene: Scene, path: Path) -> tuple[Path, Path]:
-    """Data file and header of this name; the data's suffix is the one asked for, or the scene's."""
-    if path.suffix.lower() != ".hdr":
-        return path, path.with_suffix(".hdr")
-    suffix = scene.details.get("data suffix", ".img")
-    return path.with_name(path.stem + suffix), path
+    """Data file and header of this name; the data's suffix is the one asked for, or the scene's.
+
+    A data file of the same stem that readers would find first must not be left beside a new header: with its
+    header it is replaced, without one it is not ours to touch.
+    """
+    if path.suffix.lower() == ".hdr":
+        header = path
+        data = path.with_name(path.stem + scene.details.get("data suffix", ".img"))
+    else:
+        header, data = path.with_suffix(".hdr"), path
+    first = envi.existing_data(header)
+    if first is None or first == data:
+        return data, header
+    if header == path and header.exists():
+        return first, header
+    raise FileExistsError(
+        f"{first.name} lies beside it and would be read instead (remove it, or choose another name)"
+    )
 
 
 def _envi_fields(scene: Scene, options: Options, ignore: float | None) -> dict[str, Any]:

@@ -217,3 +217,15 @@ def test_a_band_of_nan_ignore_values(tmp_path: Path) -> None:
     path = save_scene(cube, tmp_path / "a.hdr")
     assert not load_scene(path).valid[0, 0]
     assert load_scene(path).valid.sum() == 41
+
+
+def test_no_stale_data_file_is_read_after_writing(tmp_path: Path) -> None:
+    save_scene(CUBE, tmp_path / "a.hdr")  # a.img
+    like = Scene(CUBE, details={"data suffix": ".dat"}, format="envi", dtype="float32")
+    save_scene(CUBE * 2, tmp_path / "a.hdr", like=like)
+    np.testing.assert_array_equal(load_scene(tmp_path / "a.hdr").cube, CUBE * 2.0)
+    (tmp_path / "b.img").write_bytes(b"someone else's")
+    for name in ("b.hdr", "b.dat"):
+        with pytest.raises(FileExistsError, match=r"^save_scene: .* b\.img lies beside it"):
+            save_scene(like, tmp_path / name)
+    assert (tmp_path / "b.img").read_bytes() == b"someone else's"

@@ -108,7 +108,8 @@ def test_download_from_the_canonical_address(
     path = fetch(KEY, folder=tmp_path / "here")
     assert path == tmp_path / "here" / NAME
     assert (tmp_path / "here" / "gt.mat").read_bytes() == b"labels"
-    assert load_scene(path, name="x").cube.shape == (3, 4, 2)
+    with pytest.warns(UserWarning, match="labels left out: .* must be a MATLAB file"):
+        assert load_scene(path).shape == (3, 4, 2)
 
 
 def test_labels_that_cannot_be_had_do_no_harm(
@@ -169,6 +170,16 @@ def test_the_local_folder_comes_first(
     (place / NAME).write_bytes(content)
     monkeypatch.setenv("HUD_FAST_DATA", str(tmp_path / "mine"))
     assert fetch(KEY) == place / NAME
+    assert load_scene(KEY).shape == (3, 4, 2)
+
+
+def test_a_folder_of_the_same_name_does_not_hide_a_scene(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine" / KEY).mkdir(parents=True)
+    (tmp_path / "mine" / KEY / NAME).write_bytes(content)
+    monkeypatch.setenv("HUD_FAST_DATA", str(tmp_path / "mine"))
+    monkeypatch.chdir(tmp_path / "mine")
     assert load_scene(KEY).shape == (3, 4, 2)
 
 
