@@ -227,7 +227,7 @@ def _from_tensorly(entry: Entry, home: Path) -> Path:
 def _by_hand(entry: Entry, home: Path, tried: list[str]) -> str:
     place = data_folder() or home
     return (
-        f"fetch: could not get {entry.title}; tried {'; '.join(tried)}. By hand: get "
+        f"fetch: could not get {entry.title}: {'; '.join(tried)}. By hand: get "
         f"{entry.cube.name} (sha256 {entry.cube.sha256}) from {entry.page} and put it into {place}, "
         f"set HUD_FAST_DATA to the folder that has it, or give mirror=/--mirror an address that has it"
     )
