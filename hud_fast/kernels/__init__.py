@@ -1,4 +1,4 @@
-"""The kernels: one module an operation, each with its formula, a plain torch reference, the op and the public function."""
+"""The kernels: one module an operation: its formula, a plain torch reference, the op, the public function."""
 
 from hud_fast.kernels._backend import can_run, last_backend
 from hud_fast.kernels._native import build_config, get_isa, isa_levels, set_isa

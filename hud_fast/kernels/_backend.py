@@ -91,15 +91,17 @@ def last_backend() -> str | None:
     return getattr(_state, "last", None)
 
 
-def eager(*tensors: Tensor) -> bool:
-    """True where an op may be called round the dispatcher: plain tensors, no gradient, nobody tracing."""
+def readable(*tensors: Tensor) -> bool:
+    """True where values may be looked at: plain tensors, nobody tracing or faking."""
     if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0:
         return False
-    if (
-        torch._C._functorch.peek_interpreter_stack() is not None
-    ):  # vmap, jvp: wrappers that look like tensors
+    # vmap and its like hand on wrappers that look like tensors.
+    if torch._C._functorch.peek_interpreter_stack() is not None:
         return False
+    return all(type(t) in (Tensor, torch.nn.Parameter) for t in tensors)
+
+
+def eager(*tensors: Tensor) -> bool:
+    """True where an op may be called round the dispatcher: readable tensors, and no gradient wanted."""
     grad = torch.is_grad_enabled()
-    return all(
-        type(t) in (Tensor, torch.nn.Parameter) and not (grad and t.requires_grad) for t in tensors
-    )
+    return readable(*tensors) and not (grad and any(t.requires_grad for t in tensors))

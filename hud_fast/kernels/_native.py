@@ -9,8 +9,8 @@ try:
     from hud_fast import _C as _module
 except ImportError as error:
     raise ImportError(
-        "hud_fast._C is not built: you are importing the source tree, or the build failed. Run `pip install .` in the "
-        "project's root (or `pip install --no-build-isolation -e .`), and run tests with `pytest`, not `python -m pytest`."
+        "hud_fast._C is not built: you are importing the source tree, or the build failed. Run "
+        "`pip install .` in the project's root, and run tests with `pytest`, not `python -m pytest`."
     ) from error
 
 C: Any = _module
@@ -58,7 +58,8 @@ def build_config() -> dict[str, Any]:
     Returns
     -------
     dict
-        ``isa`` (active level), ``isa_levels``, ``compiler``, ``cuda`` (toolkit version or None), ``cuda_architectures``.
+        ``isa`` (active level), ``isa_levels``, ``compiler``, ``cuda`` (toolkit version
+        or None), ``cuda_architectures``.
 
     Examples
     --------

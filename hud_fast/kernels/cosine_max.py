@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from hud_fast.kernels._arrays import ArrayLike, ArrayT, as_tensor, like_input, shape_text, widen
-from hud_fast.kernels._backend import ran, resolve
+from hud_fast.kernels._backend import ran, readable, resolve
 from hud_fast.kernels._native import C
 
 _CHUNK = 1 << 22  # values of one similarity block of the reference
@@ -141,7 +141,7 @@ def cosine_max(
             f"cosine_max: `reference` must be on {q.device} as `query` is, got {u.device}"
         )
     backend = resolve(backend, q)
-    if not torch.compiler.is_compiling() and not _has_direction(u):
+    if readable(u) and not _has_direction(u):
         raise ValueError(
             "cosine_max: `reference` must have at least one finite, non-zero row, got "
             + (f"none among {len(u)}" if len(u) else f"shape {shape_text(u)}")

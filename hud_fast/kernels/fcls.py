@@ -2,8 +2,8 @@
 
     x = argmin |y - A' x|^2  over  x >= 0, sum x = 1        (NNLS: x >= 0 alone)
 
-Exact: a monotone active set per pixel in float64 (csrc/core/active_set.h), on the centred endmembers' QR factors, so that
-every result carries a certificate: the duality gap max_i c_i - sum_i x_i c_i with c the negative gradient, which bounds
+Exact: a monotone active set per pixel in float64 (csrc/core/active_set.h), on the centred endmembers' QR factors, so
+that every result carries a certificate: the duality gap max_i c_i - sum_i x_i c_i with c the negative gradient, which bounds
 how far the objective is from its minimum. Shapes: pixels (..., C), endmembers (D, C), abundances (..., D). A pixel
 costs C D multiplications for its projection and about k^2 D for a support of k endmembers.
 
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from hud_fast.kernels._arrays import ArrayLike, ArrayT, as_tensor, like_input, shape_text, widen
-from hud_fast.kernels._backend import eager, ran, resolve
+from hud_fast.kernels._backend import eager, ran, readable, resolve
 from hud_fast.kernels._fcls_reference import ReducedProblem, fcls_reference, reduce_problem
 from hud_fast.kernels._native import C
 
@@ -183,7 +183,7 @@ def check_endmembers(op: str, endmembers: Tensor, bands: int) -> None:
         raise ValueError(
             f"{op}: `endmembers` must have at least one row, got shape {shape_text(endmembers)}"
         )
-    if not torch.compiler.is_compiling() and not bool(torch.isfinite(endmembers).all()):
+    if readable(endmembers) and not bool(torch.isfinite(endmembers).all()):
         bad = int((~torch.isfinite(endmembers)).any(1).to(torch.int8).argmax())
         raise ValueError(f"{op}: `endmembers` must be finite, got a non-finite value in row {bad}")
 

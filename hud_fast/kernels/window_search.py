@@ -3,8 +3,8 @@
     value_b = max over positions p of (1 / hw) sum_d cos(block_b[d], scene[p + d])          norm="pixel"
     value_b = max over positions p of <block_b, window_p> / (|block_b| |window_p|)          norm="block"
 
-(HUD, arXiv 2506.02601, eq. 17: the first reading is its letter.) Windows that touch a masked or non-finite pixel are left
-out. Shapes: blocks (B, h, w, C), scene (H, W, C). A direct correlation in float32, 2 h w C operations a window and
+(HUD, arXiv 2506.02601, eq. 17: the first reading is its letter.) Windows that touch a masked or non-finite pixel are
+left out. Shapes: blocks (B, h, w, C), scene (H, W, C). A direct correlation in float32, 2 h w C operations a window and
 block, whose near-best windows float64 rescores from the inputs. Zero-norm pixels have cosine 0.
 """
 
@@ -269,7 +269,7 @@ def window_search(
     block_scale, window_scale = _scales(b, s, block_factor, scene_factor, valid, stride, norm)
     if bool(torch.isnan(window_scale).all()):
         raise ValueError(
-            "window_search: `scene` must have a window of the blocks' size free of masked and non-finite pixels, got none"
+            "window_search: `scene` must have a window of the blocks' size without masked or non-finite pixels, got none"
         )
     arguments = (b, s, block_factor, scene_factor, block_scale, window_scale, stride)
     run = torch.ops.hud_fast.window_search if resolve(backend, b) == "cpu" else _torch

@@ -1,0 +1,172 @@
+"""The compiled module itself: levels, isolation of their code, hostile calls, threads, forks, its process."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from isa import every_level, running
+
+import hud_fast as hud
+from hud_fast.kernels import build_config, can_run, get_isa, isa_levels
+from hud_fast.kernels._native import C
+
+
+def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_levels_match_the_processor():
+    assert isa_levels()[0] == "baseline"
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.exists() or "flags" not in cpuinfo.read_text():
+        pytest.skip("no /proc/cpuinfo with x86 flags to compare with")
+    flags = set(cpuinfo.read_text().split("flags", 1)[1].split("\n", 1)[0].split())
+    assert ("avx2" in isa_levels()) == ({"avx2", "fma", "bmi2"} <= flags)
+    assert ("avx512" in isa_levels()) == ({"avx512f", "avx512dq", "avx512bw", "avx512vl"} <= flags)
+
+
+@every_level
+def test_the_environment_chooses_the_level(level):
+    done = run_python("import hud_fast; print(hud_fast.build_config()['isa'])", HUD_FAST_ISA=level)
+    assert done.stdout.strip() == level, done.stderr
+
+
+def test_an_unknown_level_is_refused():
+    with pytest.raises(ValueError, match=r"set_isa: `name` must be one of baseline.*got 'sse9'"):
+        hud.set_isa("sse9")
+    done = run_python("import hud_fast.kernels", HUD_FAST_ISA="sse9")
+    assert "HUD_FAST_ISA must be one of baseline" in done.stderr
+
+
+def test_the_environment_chooses_the_backend(monkeypatch):
+    monkeypatch.setenv("HUD_FAST_BACKEND", "torch")
+    hud.simplex_softmax(np.zeros((2, 2)))
+    assert hud.last_backend() == "torch"
+    hud.simplex_softmax(np.zeros((2, 2)), backend="cpu")
+    assert hud.last_backend() == "cpu"
+
+
+def test_can_run_says_why_not():
+    assert can_run("torch", device="cuda", dtype=torch.float16)
+    assert not can_run("cuda", device="cuda")
+    with pytest.raises(RuntimeError, match="need tensors on the CPU, got device 'cuda'"):
+        can_run("cpu", device="cuda", raise_error=True)
+    with pytest.raises(
+        ValueError, match="`backend` must be one of torch, cpu, cuda, triton, got 'tpu'"
+    ):
+        can_run("tpu")
+
+
+def test_no_symbol_of_a_level_can_replace_another_level_s():
+    """A weak symbol compiled for AVX-512 could be linked into the baseline path and stop an older processor."""
+    objects = list(Path(__file__).parents[2].glob("build/**/hud_*.dir/**/kernels.cpp.o"))
+    if not objects or shutil.which("nm") is None:
+        pytest.skip("no build folder with object files here, or no nm")
+    for path in objects:
+        symbols = subprocess.run(
+            ["nm", "-C", path], capture_output=True, text=True, check=True
+        ).stdout
+        kinds = [line.split()[1] for line in symbols.splitlines() if len(line.split()) >= 3]
+        assert "W" not in kinds, path
+        assert "V" not in kinds, path
+        assert kinds.count("T") == 1, path
+
+
+def test_loading_leaves_denormals_alone():
+    """-ffast-math at link time would flush them in the whole process."""
+    done = run_python(
+        "import hud_fast.kernels, numpy as np; print(np.float64(5e-324) * np.float64(1.0) > 0)"
+    )
+    assert done.stdout.strip() == "True", done.stderr
+
+
+def test_import_is_light():
+    code = """
+        import sys, hud_fast, hud_fast.kernels
+        names = {'diffusers', 'matplotlib', 'scipy', 'h5py', 'spectral', 'pooch', 'tensorly', 'triton'}
+        heavy = names & set(sys.modules)
+        print(sorted(heavy))
+    """
+    done = run_python(code)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_the_raw_module_refuses_what_would_read_outside():
+    a, b = torch.zeros(4, 3), torch.zeros(4, 2)
+    with pytest.raises(ValueError, match="one dtype and size"):
+        C.log_project(a, b, 0.1, 1)
+    with pytest.raises(ValueError, match="expected a contiguous tensor"):
+        C.log_project(torch.zeros(8, 3)[::2], a, 0.1, 1)
+    with pytest.raises(ValueError, match="float32 or float64"):
+        C.log_project(a.int(), a, 0.1, 1)
+    with pytest.raises(TypeError):
+        C.log_project(torch.zeros(4, 3, device="meta"), a, 0.1, 1)
+    with pytest.raises(TypeError):
+        C.log_project(np.zeros((4, 3), dtype=np.float32), a, 0.1, 1)
+
+
+def test_fake_tensors_go_through_the_op_and_never_reach_memory():
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        x = hud.simplex_softmax(torch.empty(3, 4))
+        abundances = hud.fcls(torch.empty(3, 4), torch.empty(2, 4))
+    assert type(x).__name__ == type(abundances).__name__ == "FakeTensor"
+    assert (x.shape, abundances.shape) == ((3, 4), (3, 2))
+
+
+@every_level
+def test_threads_at_once_do_not_disturb_each_other(level):
+    rng = np.random.default_rng(0)
+    A, y = rng.random((6, 30)), rng.random((2000, 30))
+    with running(level):
+        expected = hud.fcls(y, A)
+        found: list[np.ndarray] = []
+        workers = [threading.Thread(target=lambda: found.append(hud.fcls(y, A))) for _ in range(4)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(60)
+    assert len(found) == 4
+    for x in found:
+        np.testing.assert_array_equal(x, expected)
+
+
+def test_a_forked_worker_with_one_thread_does_not_hang():
+    """As DataLoader workers are: forked after the parent used two threads, with one of their own."""
+    done = run_python(
+        """
+        import os, numpy as np, torch, hud_fast as hud
+        torch.set_num_threads(2)
+        y, A = np.random.default_rng(0).random((5000, 20)), np.eye(4, 20) + 0.1
+        expected = hud.fcls(y, A)
+        child = os.fork()
+        if child == 0:
+            torch.set_num_threads(1)
+            os._exit(0 if np.array_equal(hud.fcls(y, A), expected) else 1)
+        print(os.waitpid(child, 0)[1])
+        """
+    )
+    assert done.stdout.strip() == "0", done.stderr
+
+
+def test_build_config_names_the_build():
+    config = build_config()
+    assert config["isa"] == get_isa()
+    assert config["compiler"]

@@ -1,0 +1,58 @@
+"""Atomic writing: the old file or the new one, never a part, and nothing left lying about."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from hud_fast._files import atomic_dir, atomic_path, atomic_write
+
+
+def test_a_file_appears_whole(tmp_path):
+    target = tmp_path / "new" / "a.txt"
+    with atomic_write(target, "w") as file:
+        file.write("whole")
+        assert not target.exists()
+    assert target.read_text() == "whole"
+    assert [p.name for p in target.parent.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("writer", [atomic_write, atomic_path])
+def test_a_failure_leaves_the_old_file(tmp_path, writer):
+    target = tmp_path / "a.bin"
+    target.write_bytes(b"old")
+
+    def fail():
+        with writer(target):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        fail()
+    assert target.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_a_folder_replaces_the_old_one_whole(tmp_path):
+    target = tmp_path / "model"
+    for text in ("one", "two"):
+        with atomic_dir(target) as folder:
+            (folder / f"{text}.txt").write_text(text)
+    assert [p.name for p in target.iterdir()] == ["two.txt"]
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_failed_folder_leaves_the_old_one(tmp_path):
+    target = tmp_path / "model"
+    with atomic_dir(target) as folder:
+        (folder / "one.txt").write_text("one")
+
+    def fail():
+        with atomic_dir(target) as folder:
+            (folder / "two.txt").write_text("two")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert [p.name for p in target.iterdir()] == ["one.txt"]
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
