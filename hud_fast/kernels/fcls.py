@@ -3,8 +3,8 @@
     x = argmin |y - A' x|^2  over  x >= 0, sum x = 1        (NNLS: x >= 0 alone)
 
 Exact: a monotone active set per pixel in float64 (csrc/core/active_set.h), on the centred endmembers' QR factors, so
-that every result carries a certificate: the duality gap max_i c_i - sum_i x_i c_i with c the negative gradient, which bounds
-how far the objective is from its minimum. Shapes: pixels (..., C), endmembers (D, C), abundances (..., D). A pixel
+that every result carries a certificate: the duality gap max_i c_i - sum_i x_i c_i, c the negative gradient, which
+bounds how far the objective is from its minimum. Shapes: pixels (..., C), endmembers (D, C), abundances (..., D). A pixel
 costs C D multiplications for its projection and about k^2 D for a support of k endmembers.
 
 Gradients: at the optimum the support's equations are linear, so d x solves them for d y and d A (implicit function

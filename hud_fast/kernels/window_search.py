@@ -269,7 +269,8 @@ def window_search(
     block_scale, window_scale = _scales(b, s, block_factor, scene_factor, valid, stride, norm)
     if bool(torch.isnan(window_scale).all()):
         raise ValueError(
-            "window_search: `scene` must have a window of the blocks' size without masked or non-finite pixels, got none"
+            "window_search: `scene` must have a window of the blocks' size without masked or non-finite "
+            "pixels, got none"
         )
     arguments = (b, s, block_factor, scene_factor, block_scale, window_scale, stride)
     run = torch.ops.hud_fast.window_search if resolve(backend, b) == "cpu" else _torch
