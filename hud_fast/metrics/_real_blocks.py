@@ -16,8 +16,8 @@ from torch import Tensor
 from hud_fast.metrics._samples import Counts, Spectra, whole_windows
 
 
-class HalvesTooSmall(ValueError):
-    """The scene has no room to hold real blocks out."""
+class SceneTooSmall(ValueError):
+    """The scene has no room to hold real blocks out of."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ def held_out_blocks(
         if all(bool(windows.any()) for windows in whole):
             break
     else:
-        raise HalvesTooSmall(
+        raise SceneTooSmall(
             f"{function}: `real` must have a window of {h} x {w} valid pixels in each of its halves, "
             f"got a scene of {H} x {W} that has not: take a smaller block"
         )

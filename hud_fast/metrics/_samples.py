@@ -13,10 +13,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from hud_fast.unmixing._pixels import as_mask, as_tensor, check_count
+from hud_fast.unmixing._pixels import as_mask, as_tensor, check_count, dead_bands
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def read_spectra(
     if not bool(valid.any()):
         raise ValueError(
             f"{function}: `{argument}` must hold at least one valid pixel, got none: all of the "
-            f"{valid.numel()} are masked or not finite"
+            f"{valid.numel()} are masked or not finite{dead_bands(_alive(tensor))}"
         )
     if not bool(valid.all()):
         tensor = torch.where(valid[..., None], tensor, 0)
@@ -88,6 +90,13 @@ def read_spectra(
         zero=int(zero.sum()),
     )
     return Spectra(tensor, valid, counts)
+
+
+def _alive(tensor: Tensor) -> NDArray[np.bool_]:  # (..., C) -> (C,)
+    alive: NDArray[np.bool_] = (
+        torch.isfinite(tensor).reshape(-1, tensor.shape[-1]).any(0).cpu().numpy()
+    )
+    return alive
 
 
 def read_pair(

@@ -3,16 +3,17 @@
 1. Each generated block is looked up in the whole scene in every orientation that its shape allows
    (training crops are flipped and rotated, so copies may be): similarity = largest mean per-pixel
    cosine with any window.
-2. The same is done for real blocks held out of the half that they are looked up in: what is not a
-   copy scores this. Where the generated pixels lie in the span of few endmembers, the held-out
-   blocks are projected onto that span first, since a generator without sensor noise comes closer to
-   any window than a noisy real block can.
-3. The threshold is the k-th largest of the m held-out values, k = (m + 1)(1 - quantile) / 2 rounded
-   down, at least 1. An honest block passes it with probability k / (m + 1) in a half of the scene,
-   so at most with 2 k / (m + 1) in the whole: that is `expected_share`, to be read beside `share`.
-   (With the 64 held-out blocks of the default, the threshold is their maximum, the expected share 3
-   %.) On simulated scenes honest blocks came out at 0.18, 0.11, 0.05 for an expected 0.18, 0.09,
-   0.03.
+2. The same is done for real blocks drawn at random, each held out: windows that contain its centre
+   pixel, its own place and shifts by less than half a block, do not count. What is not a copy
+   scores this. Where the generated pixels lie in the span of few endmembers, the held-out blocks
+   are projected onto that span first, since a generator without sensor noise comes closer to any
+   window than a noisy real block can.
+3. The threshold is the k-th largest of the m held-out values, k = (m + 1)(1 - quantile) rounded
+   down, at least 1; a generated block above it is called a near copy. An honest block is so called
+   with probability k / (m + 1): that is `expected_share`, to be read beside `share`.
+
+(One half of the scene against the other, as in `real_reference`, would not do here: halves of
+different materials make real blocks look stranger than they are, and every generated block a copy.)
 
 `copy_similarity` is what a perfect copy would score (the median over the held-out blocks of their
 similarity with their own place, after the same projection). Where it does not exceed the threshold,
@@ -23,7 +24,7 @@ Shapes: generated (B, h, w, C), real (H, W, C).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hud_fast.metrics._json import Stages, distribution
-from hud_fast.metrics._real_blocks import cut_out, held_out_blocks
-from hud_fast.metrics._samples import check_scene, check_windows, cut_blocks, read_pair
+from hud_fast.metrics._real_blocks import SceneTooSmall, cut_out, draw
+from hud_fast.metrics._samples import (
+    Spectra,
+    check_scene,
+    check_windows,
+    cut_blocks,
+    read_pair,
+    whole_windows,
+)
 from hud_fast.metrics._search import (
     Progress,
     SearchScene,
@@ -55,7 +63,7 @@ class CopyCheck:
     near_copy: NDArray[np.bool_]  # (n,)
     threshold: float
     quantile: float
-    expected_share: float  # of honest blocks, at most
+    expected_share: float  # of honest blocks
     held_out: NDArray[np.float64]  # (m,) similarities of held-out real blocks
     copy_similarity: float
     block: tuple[int, int]
@@ -126,7 +134,7 @@ def copy_check(
     real : array or tensor, (H, W, C)
         The scene that the generator was trained on.
     block : int or (int, int), optional
-        Size of the blocks, as in `block_diversity`; must fit into half of the scene.
+        Size of the blocks, as in `block_diversity`; the scene must hold two.
     quantile : float
         In (0, 1]: a share of 1 - quantile of honest blocks may pass the threshold, or as little as
         `count` can tell; 1 makes the threshold the largest held-out value.
@@ -147,7 +155,7 @@ def copy_check(
     Raises
     ------
     TypeError, ValueError
-        As `block_diversity`, and where a block does not fit into both halves of the scene.
+        As `block_diversity`, and where the scene has no room for two blocks.
 
     Examples
     --------
@@ -169,30 +177,30 @@ def copy_check(
     blocks = cut_blocks(name, left, block)
     n, h, w, C = blocks.values.shape
     check_windows(name, scene, h, w)
-    held_out = held_out_blocks(name, scene, (h, w), count, seed)
+    origin = _draw_held_out(name, scene, (h, w), count, seed)
     basis = span_basis(blocks.values.reshape(-1, C))
     turns = [0]
     if all_orientations:
         turns = list(range(8)) if h == w else [0, 2, 4, 6]
-    known = sum(len(half.origin) for half in held_out) / 2
-    stages = Stages(progress, {"generated": n, "half 0": known / 2, "half 1": known / 2})
-
+    stages = Stages(progress, {"generated": n, "held out": 2 * len(origin)})
     whole = search_scene(scene, basis)
     value, position, turn = _nearest(blocks.values, whole, turns, stages["generated"])
-    reference, own = [], []
-    for number, half in enumerate(held_out):
-        actual = cut_out(scene, half.origin, (h, w)).double()
-        known_blocks = actual if basis is None else (actual @ basis) @ basis.T
-        own.append(paired_cosine(known_blocks, actual).mean(dim=(1, 2)))
-        known_blocks = known_blocks.to(scene.values.dtype)
-        advance = stages[f"half {number}"]
-        other = search_scene(half.other, basis)
-        reference.append(_nearest(known_blocks, other, turns, advance)[0])
-    others = torch.cat(reference).cpu().numpy()
+    actual = cut_out(scene, origin, (h, w)).double()
+    known = actual if basis is None else (actual @ basis) @ basis.T
+    own = paired_cosine(known, actual).mean(dim=(1, 2))
+    known = known.to(scene.values.dtype)
+    reference = []
+    advance = stages["held out"]
+    for number, (row, column) in enumerate(origin.tolist()):
+        others = scene.valid.clone()
+        others[row + h // 2, column + w // 2] = False
+        reference.append(_held_out(known[number], whole, others, turns))
+        if advance is not None:
+            advance(number + 1, len(origin))
+    held_out = torch.stack(reference).cpu().numpy()
     similarity = value.cpu().numpy()
-    # The whole scene has the windows of both halves: half of the allowed share goes to each.
-    rank = max(1, int((len(others) + 1) * (1 - quantile) / 2 + 1e-9))
-    threshold = float(np.sort(others)[::-1][rank - 1])
+    rank = max(1, int((len(held_out) + 1) * (1 - quantile) + 1e-9))
+    threshold = float(np.sort(held_out)[::-1][rank - 1])
     return CopyCheck(
         similarity=similarity,
         position=position.cpu().numpy(),
@@ -200,9 +208,9 @@ def copy_check(
         near_copy=similarity > threshold,
         threshold=threshold,
         quantile=float(quantile),
-        expected_share=min(1.0, 2 * rank / (len(others) + 1)),
-        held_out=others,
-        copy_similarity=float(torch.cat(own).median()),
+        expected_share=rank / (len(held_out) + 1),
+        held_out=held_out,
+        copy_similarity=float(own.median()),
         block=(h, w),
         orientations=len(turns),
         seed=seed,
@@ -230,3 +238,36 @@ def _nearest(
     value = torch.stack([windows.value for windows in found])[best, pick]
     position = torch.stack([windows.position for windows in found])[best, pick]
     return value, position, torch.tensor(turns, device=best.device)[best]
+
+
+def _draw_held_out(
+    function: str, scene: Spectra, block: tuple[int, int], count: int, seed: int
+) -> Tensor:  # (m, 2)
+    """Places of real blocks for which the scene holds at least one window without their centre."""
+    whole = whole_windows(scene.valid, *block)
+    origin = draw(whole, count, np.random.default_rng(seed))
+    (h, w), keep = block, []
+    for row, column in origin.tolist():
+        # windows that contain the centre start at most (h - 1, w - 1) above and left of it
+        rows = slice(max(0, row + h // 2 - h + 1), row + h // 2 + 1)
+        columns = slice(max(0, column + w // 2 - w + 1), column + w // 2 + 1)
+        keep.append(bool(whole.sum() > whole[rows, columns].sum()))
+    if sum(keep) < 2:
+        raise SceneTooSmall(
+            f"{function}: `real` must have room for two blocks of {h} x {w} pixels that are not within "
+            f"half a block of each other, got a scene of {scene.valid.shape[0]} x "
+            f"{scene.valid.shape[1]}: take a smaller block"
+        )
+    return origin[torch.tensor(keep)]
+
+
+def _held_out(
+    block: Tensor,  # (h, w, C)
+    scene: SearchScene,
+    valid: Tensor,  # (H, W) bool
+    turns: list[int],
+) -> Tensor:  # () float64
+    """Best value of one block over all orientations and the windows of valid pixels."""
+    held = replace(scene, real=replace(scene.real, valid=valid))
+    # every orientation in `turns` keeps the block's shape, so one call does
+    return nearest_windows(torch.cat([turned(block[None], k) for k in turns]), held).value.max()

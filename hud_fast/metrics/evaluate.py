@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hud_fast.metrics._json import Stages, distribution, plain
-from hud_fast.metrics._real_blocks import HalvesTooSmall
+from hud_fast.metrics._real_blocks import SceneTooSmall
 from hud_fast.metrics._search import Norm, Progress
 from hud_fast.metrics.copies import copy_check
 from hud_fast.metrics.diversity import block_diversity
@@ -99,7 +99,7 @@ def evaluate(
                 mask=mask,
                 progress=stages["reference"],
             ).to_dict()
-        except HalvesTooSmall as error:
+        except SceneTooSmall as error:
             notes.append(str(error))
     if copies:
         try:
@@ -113,7 +113,7 @@ def evaluate(
                 progress=stages["copies"],
                 **masks,
             ).to_dict()
-        except HalvesTooSmall as error:
+        except SceneTooSmall as error:
             notes.append(str(error))
     if progress is not None:
         progress(1000, 1000)

@@ -124,6 +124,16 @@ def as_mask(
     return cast("NDArray[np.bool_]", array)
 
 
+def dead_bands(alive: NDArray[np.bool_]) -> str:  # (C,)
+    """What to add to "no valid pixel" where whole bands are to blame: the usual mark of bad bands."""
+    dead = np.flatnonzero(~alive)
+    if len(dead) in (0, len(alive)):
+        return ""
+    more = "" if len(dead) <= 5 else ", ..."
+    listed = ", ".join(str(band) for band in dead[:5])
+    return f" (bands that are finite in no pixel, drop them first: {listed}{more})"
+
+
 def check_endmembers(function: str, endmembers: Tensor, C: int) -> None:
     """Refuse `endmembers` that are not (D, C) with D >= 1 and finite."""
     if endmembers.ndim != 2 or endmembers.shape[0] < 1 or endmembers.shape[1] != C:
@@ -209,8 +219,10 @@ def moments(pixels: Pixels) -> Moments:
     result depends on the unit of the pixels.
     """
     valid = np.zeros(pixels.P, dtype=np.bool_)
+    alive = np.zeros(pixels.C, dtype=np.bool_)
     largest, sums = 0.0, []
     for rows, block in pixels.blocks():
+        alive |= np.isfinite(block).any(axis=0)
         good = pixels.valid_in(rows, block)
         valid[rows] = good
         if good.any():
@@ -222,7 +234,7 @@ def moments(pixels: Pixels) -> Moments:
     if count == 0:
         raise ValueError(
             f"{pixels.function}: `pixels` must hold at least one valid pixel, got none: all of the "
-            f"{pixels.P} are masked, not finite or zero in every band"
+            f"{pixels.P} are masked, not finite or zero in every band{dead_bands(alive)}"
         )
     mean = np.sum([part / largest for part in sums], axis=0) / count
     covariance = np.zeros((pixels.C, pixels.C))

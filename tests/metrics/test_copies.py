@@ -66,12 +66,23 @@ def test_honest_blocks_are_left_alone(world: tuple[Array, Array, Array]) -> None
     real, _, other = world
     honest, _ = crops(other, 40, (8, 8), seed=2)
     got = copy_check(honest, real, quantile=0.9)
-    assert got.expected_share == 2 * 3 / 65
-    assert got.threshold == np.sort(got.held_out)[-3]
+    assert got.expected_share == 6 / 65
+    assert got.threshold == np.sort(got.held_out)[-6]
     assert got.share < 2.5 * got.expected_share  # blocks that overlap pass together
     assert got.conclusive
     noisy = honest + 0.02 * np.random.default_rng(3).standard_normal(honest.shape)
     assert copy_check(noisy[:8], real, count=16).share < 0.3  # off the span: searched in all bands
+
+
+def test_halves_of_different_materials_do_not_make_every_block_a_copy() -> None:
+    """Honest blocks of both materials, in a scene whose halves share none."""
+    rng = np.random.default_rng(1)
+    pure = rng.uniform(0.1, 1, (4, 20))
+    for_half = [smooth(rng, 60, 48, 2) @ pure[k : k + 2] for k in (0, 2, 0, 2)]
+    real = np.concatenate(for_half[:2]) + 0.02 * rng.standard_normal((120, 48, 20))
+    honest = np.concatenate([crops(cube, 20, (8, 8), seed=5)[0] for cube in for_half[2:]])
+    got = copy_check(honest, real, quantile=0.9)
+    assert got.share < 2.5 * got.expected_share
 
 
 def test_it_says_so_where_copies_cannot_be_told() -> None:
@@ -115,7 +126,7 @@ def test_report_seed_mask_and_progress(world: tuple[Array, Array, Array]) -> Non
     report = json.loads(json.dumps(got.to_dict()))
     assert report == copy_check(blocks, real, mask=mask, count=12, seed=4).to_dict()
     assert report["blocks"] == len(report["nearest"]) == 2
-    assert report["expected_share"] == 2 / 13
+    assert report["expected_share"] == 1 / 13
     assert report["held_out"]["count"] == 12
     assert report["settings"]["orientations"] == 8
 
@@ -126,7 +137,7 @@ def test_errors(world: tuple[Array, Array, Array]) -> None:
         copy_check(clean[:8, :8], real, quantile=0)
     with pytest.raises(ValueError, match="copy_check: `count` must be at least 2, got 1"):
         copy_check(clean[:8, :8], real, count=1)
-    with pytest.raises(ValueError, match=r"copy_check: `real` .* 40 x 40 .* in each of its halves"):
-        copy_check(clean[:40, :40], real)
+    with pytest.raises(ValueError, match=r"`real` must have room for two blocks of 8 x 8 pixels"):
+        copy_check(clean[:8, :8], real[:9, :10])
     with pytest.raises(ValueError, match=r"copy_check: `real` must have shape \(H, W, C\)"):
         copy_check(clean[:8, :8], real[0])

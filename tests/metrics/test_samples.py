@@ -79,6 +79,12 @@ def test_errors() -> None:
         read_spectra("f", "real", ok * np.nan)
     with pytest.raises(ValueError, match="valid pixel, got none: all of the 32 are masked or not"):
         read_spectra("f", "real", ok, "mask", np.zeros((2, 4, 4), bool))
+    dead = ok.copy()
+    dead[..., 1] = np.nan
+    with pytest.raises(
+        ValueError, match=r"\(bands that are finite in no pixel, drop them first: 1\)"
+    ):
+        read_spectra("f", "real", dead)
     with pytest.raises(TypeError, match="f: `generated_mask` must be boolean"):
         read_pair("f", ok, ok, np.ones((2, 4, 4)), None)
     with pytest.raises(ValueError, match=r"f: `mask` must have the shape \(2, 4, 4\)"):
