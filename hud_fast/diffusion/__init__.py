@@ -1,0 +1,14 @@
+"""The abundance diffusion module: learn the abundance maps of one scene, and make new ones.
+
+scene -> abundances -> z (`latent`) -> windows (`crops`) -> training (`training`, `network`,
+`schedule`) -> samples (`sampling`) -> abundances -> cubes (`model`)
+"""
+
+from __future__ import annotations
+
+from hud_fast.diffusion.latent import LatentSpace
+from hud_fast.diffusion.model import HUD, SceneFacts
+from hud_fast.diffusion.presets import PRESETS, Preset
+from hud_fast.diffusion.schedule import NoiseSchedule
+
+__all__ = ["HUD", "PRESETS", "LatentSpace", "NoiseSchedule", "Preset", "SceneFacts"]

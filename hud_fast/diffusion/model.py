@@ -1,0 +1,444 @@
+"""HUD: the trained model of one scene. Fit it, sample it, save it, load it.
+
+scene -> endmembers A, abundances X -> z -> diffusion -> new z -> new X -> generated = X A
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hud_fast.diffusion import preparation, sampling
+from hud_fast.diffusion.checks import available_device, whole, window_size
+from hud_fast.diffusion.crops import CropSampler
+from hud_fast.diffusion.latent import LatentSpace
+from hud_fast.diffusion.network import SMALLEST, Denoiser, build_network, place
+from hud_fast.diffusion.presets import Preset, resolve_preset
+from hud_fast.diffusion.schedule import NoiseSchedule
+from hud_fast.diffusion.training import Trainer, train
+from hud_fast.scenes import Scene
+from hud_fast.unmixing import unmixing_summary
+
+Progress = Callable[[int, int], None]
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class SceneFacts:
+    """What a generated cube shares with the scene that the model learned."""
+
+    name: str
+    wavelengths: NDArray[np.float64] | None  # (C,) nm
+    scale: float  # file value = cube value * scale
+    rgb_bands: tuple[int, int, int]  # 0-based, red green blue
+    simulated: bool
+
+    @classmethod
+    def of(cls, scene: Scene) -> SceneFacts:
+        return cls(scene.name, scene.wavelengths, scene.scale, scene.display_bands, scene.simulated)
+
+
+@dataclass(frozen=True, eq=False)
+class HUD:
+    """A hyperspectral unmixing diffusion model of one scene (arXiv 2506.02601).
+
+    Made by `HUD.fit` or `HUD.load`.
+
+    Attributes
+    ----------
+    endmembers : (D, C) float32
+        Spectra that every generated pixel is mixed from, in the unit of the scene's cube.
+    abundances : (H, W, D) float32
+        Of the training scene; NaN at masked pixels.
+    history : list of dict
+        ``step``, ``loss`` (mean since the entry before) and ``seconds`` of the training.
+    preset, seed, encoder, latent, scene, unmixing, network
+        Settings, latent space, facts about the scene, figures of its unmixing, the averaged
+        network.
+
+    Examples
+    --------
+    Two steps on a simulated scene, to see the shapes; real trainings take thousands.
+
+    >>> from hud_fast.scenes import simulate_scene
+    >>> scene = simulate_scene(40, 40, C=30, D=3, seed=0)
+    >>> model = HUD.fit(scene, preset="tiny", steps=2, device="cpu")
+    >>> cubes = model.sample(2, seed=0, size=16, steps=2)
+    >>> cubes.shape, cubes.dtype.name
+    ((2, 16, 16, 30), 'float32')
+    """
+
+    network: Denoiser
+    latent: LatentSpace
+    endmembers: Array  # (D, C)
+    abundances: Array  # (H, W, D)
+    preset: Preset
+    seed: int
+    encoder: str
+    scene: SceneFacts
+    unmixing: dict[str, float | int]
+    history: list[dict[str, float]]
+
+    @property
+    def D(self) -> int:
+        """Number of endmembers."""
+        return len(self.endmembers)
+
+    @property
+    def C(self) -> int:
+        """Number of bands of a generated cube: the good bands of the scene."""
+        return int(self.endmembers.shape[1])
+
+    @property
+    def wavelengths(self) -> NDArray[np.float64] | None:  # (C,)
+        """Band centres in nm, where the scene had them."""
+        return self.scene.wavelengths
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lies."""
+        return next(self.network.parameters()).device
+
+    @classmethod
+    def fit(
+        cls,
+        scene: Scene | NDArray[Any],  # Scene or (H, W, C)
+        *,
+        endmembers: int | NDArray[Any] | None = None,  # D or (D, C)
+        preset: str | Preset = "small",
+        seed: int = 0,
+        encoder: Literal["fcls", "linear"] = "fcls",
+        raw_latent: bool = False,
+        device: str | torch.device | None = None,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
+        resume: bool = True,
+        steps: int | None = None,
+        progress: Progress | None = None,
+    ) -> HUD:
+        """Unmix a scene and train a diffusion model of its abundance maps.
+
+        Parameters
+        ----------
+        scene : Scene or (H, W, C) array
+            Bad bands are dropped first; masked and non-finite pixels are never learned from.
+        endmembers : None, int or (D, C) array, optional
+            None: as many as the scene is known to have, else HySime's count clamped to 3 to 16. An
+            int: that many, found by VCA. An array: these spectra, in the unit of the cube.
+        preset : str or Preset
+            "tiny", "small", "paper", or settings of your own.
+        seed : int
+            Of VCA, the first weights and every training step.
+        encoder : {"fcls", "linear"}
+            Abundances by exact fully constrained (eq. 2) or plain least squares (eq. 3).
+        raw_latent : bool
+            Learn z as it is (the paper's letter) instead of standardised channels.
+        device : str or torch.device, optional
+            Default: the GPU where there is one.
+        checkpoint_dir : path, optional
+            Folder for the training's states; a training that is killed goes on from the newest.
+        resume : bool
+            Whether to go on from `checkpoint_dir`; False removes the checkpoints there.
+        steps : int, optional
+            Training steps, in place of the preset's.
+        progress : callable, optional
+            Called as ``progress(done, total)`` with training steps.
+
+        Returns
+        -------
+        HUD
+
+        Raises
+        ------
+        TypeError
+            An argument of the wrong type.
+        ValueError
+            No valid pixel; a scene smaller than the training window or without a window free of
+            masked pixels; `endmembers` out of range; an unknown preset or encoder; a checkpoint of
+            another training.
+        RuntimeError
+            A device that is not there; a loss that is not finite.
+        """
+        if not isinstance(scene, Scene):
+            scene = Scene(np.asarray(scene))
+        scene = scene.drop_bad_bands()
+        seed = whole("HUD.fit", "seed", seed, least=0)
+        preset = resolve_preset(preset)
+        if steps is not None:
+            preset = replace(preset, steps=whole("HUD.fit", "steps", steps, least=1))
+        where = available_device("HUD.fit", device)
+
+        A = preparation.choose_endmembers(scene, endmembers, seed=seed)
+        X = preparation.abundances_of(scene, A, encoder=encoder)
+        # a pixel can also be lost here: an encoder gives NaN for what it cannot solve
+        valid: NDArray[np.bool_] = np.asarray(np.isfinite(X).all(axis=-1))
+        latent = LatentSpace.of(X, valid=valid, raw=raw_latent)
+        z = latent.encode(np.where(valid[..., None], X, 1 / len(A)).astype(np.float32))[0]
+        crops = CropSampler(z.to(where), valid, crop=preset.crop, augment=preset.augment)
+
+        network = build_network(preset, len(A), seed=seed)
+        data = {
+            "scene size": list(valid.shape),
+            "valid pixels": int(valid.sum()),
+            "endmembers": len(A),
+            "encoder": encoder,
+            "raw_latent": raw_latent,
+            "mean abundances": [float(x) for x in X[valid].mean(axis=0, dtype=np.float64)],
+        }
+        trainer = Trainer(network, crops, preset, seed=seed, data=data)
+        folder = None if checkpoint_dir is None else Path(checkpoint_dir)
+        train(trainer, folder=folder, resume=resume, progress=progress)
+        network.load_state_dict(trainer.averaged_weights())
+        return cls(
+            network=network.eval().requires_grad_(False),
+            latent=latent,
+            endmembers=A,
+            abundances=X,
+            preset=preset,
+            seed=seed,
+            encoder=encoder,
+            scene=SceneFacts.of(scene),
+            unmixing=unmixing_summary(scene.cube, A, X, mask=valid),
+            history=trainer.history,
+        )
+
+    def _batches(
+        self,
+        n: int,
+        *,
+        seed: int,
+        size: int | tuple[int, int] | None,
+        sampler: str | None,
+        steps: int | None,
+        batch_size: int | None,
+        first: int,
+        progress: Progress | None,
+    ) -> Iterator[Array]:  # each (b, h, w, D)
+        n = whole("HUD.sample", "n", n, least=1)
+        seed = whole("HUD.sample", "seed", seed, least=0)
+        first = whole("HUD.sample", "first", first, least=0)
+        h, w = window_size("HUD.sample", size, self.preset.crop, SMALLEST)
+        preset = self.preset
+        if batch_size is None:
+            batch_size = 16 if self.device.type == "cpu" else 64
+        batch_size = whole("HUD.sample", "batch_size", batch_size, least=1)
+        if steps is None and sampler in (None, preset.sampler):
+            steps = preset.sampler_steps
+        elif steps is not None:
+            steps = whole("HUD.sample", "steps", steps, least=1)
+        elif sampler == "ddim":
+            steps = min(50, preset.T)
+        plan = sampling.plan(
+            NoiseSchedule(preset.T, preset.beta_start, preset.beta_end),
+            sampler=sampler or preset.sampler,
+            steps=steps,
+            sigma=preset.sigma,
+            prediction=preset.prediction,
+        )
+        done, total = 0, n * len(plan)
+
+        def tick(sample_steps: int) -> None:
+            nonlocal done
+            done += sample_steps
+            if progress is not None:
+                progress(done, total)
+
+        latents = sampling.sample_latent(
+            self.network,
+            plan,
+            range(first, first + n),
+            (self.D, h, w),
+            seed=seed,
+            batch_size=batch_size,
+            progress=tick,
+        )
+        for z in latents:
+            yield self.latent.decode(z).cpu().numpy()
+
+    def sample_abundances(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        size: int | tuple[int, int] | None = None,
+        sampler: Literal["ddpm", "ddim"] | None = None,
+        steps: int | None = None,
+        batch_size: int | None = None,
+        first: int = 0,
+        progress: Progress | None = None,
+    ) -> Array:  # (n, h, w, D)
+        """Generate abundance maps; the arguments are those of `sample`.
+
+        Returns
+        -------
+        (n, h, w, D) float32
+            Positive, and summing to one to 1e-6 in every pixel.
+        """
+        batches = self._batches(
+            n,
+            seed=seed,
+            size=size,
+            sampler=sampler,
+            steps=steps,
+            batch_size=batch_size,
+            first=first,
+            progress=progress,
+        )
+        return np.concatenate(list(batches))
+
+    @overload
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int = ...,
+        size: int | tuple[int, int] | None = ...,
+        sampler: Literal["ddpm", "ddim"] | None = ...,
+        steps: int | None = ...,
+        batch_size: int | None = ...,
+        first: int = ...,
+        return_abundances: Literal[False] = ...,
+        progress: Progress | None = ...,
+    ) -> Array: ...
+    @overload
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int = ...,
+        size: int | tuple[int, int] | None = ...,
+        sampler: Literal["ddpm", "ddim"] | None = ...,
+        steps: int | None = ...,
+        batch_size: int | None = ...,
+        first: int = ...,
+        return_abundances: Literal[True],
+        progress: Progress | None = ...,
+    ) -> tuple[Array, Array]: ...
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        size: int | tuple[int, int] | None = None,
+        sampler: Literal["ddpm", "ddim"] | None = None,
+        steps: int | None = None,
+        batch_size: int | None = None,
+        first: int = 0,
+        return_abundances: bool = False,
+        progress: Progress | None = None,
+    ) -> Array | tuple[Array, Array]:  # (n, h, w, C), (n, h, w, D)
+        """Generate cubes.
+
+        Sample i depends on the model, `seed` and i only (and on `size`, `sampler`, `steps`): on a
+        CPU to the bit, on a GPU to rounding for another `batch_size`. Samples `first` to ``first +
+        n - 1`` are made, so a large set can be made in parts.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+        seed : int
+            Of the noise.
+        size : int or (rows, columns), optional
+            In pixels, at least 8; default the training window's.
+        sampler : {"ddpm", "ddim"}, optional
+            Ancestral (eq. 14) or DDIM; default the preset's.
+        steps : int, optional
+            Sampler steps, at most T; default the preset's, or T for "ddpm" and 50 for "ddim" where
+            the preset has the other.
+        batch_size : int, optional
+            Samples held at a time; default 16 on a CPU, 64 on a GPU.
+        first : int
+            Number of the first sample.
+        return_abundances : bool
+            Also return the abundance maps.
+        progress : callable, optional
+            Called as ``progress(done, total)`` with sample-steps.
+
+        Returns
+        -------
+        cubes : (n, h, w, C) float32
+            In the unit of the scene's cube.
+        abundances : (n, h, w, D) float32
+            Only with ``return_abundances=True``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An argument of the wrong type or out of its range.
+        """
+        abundances = self.sample_abundances(
+            n,
+            seed=seed,
+            size=size,
+            sampler=sampler,
+            steps=steps,
+            batch_size=batch_size,
+            first=first,
+            progress=progress,
+        )
+        cubes = abundances @ self.endmembers
+        return (cubes, abundances) if return_abundances else cubes
+
+    def summary(self) -> dict[str, Any]:
+        """The model in plain, JSON-able numbers and words."""
+        return {
+            "scene": self.scene.name,
+            "simulated": self.scene.simulated,
+            "endmembers": self.D,
+            "bands": self.C,
+            "encoder": self.encoder,
+            "raw_latent": self.latent.raw,
+            "seed": self.seed,
+            "parameters": self.network.parameter_count,
+            "training_steps": self.preset.steps,
+            "training_seconds": self.history[-1]["seconds"] if self.history else None,
+            "final_loss": self.history[-1]["loss"] if self.history else None,
+            "preset": self.preset.to_dict(),
+            "unmixing": dict(self.unmixing),
+        }
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the model to a folder, all or nothing; an older model there is replaced.
+
+        The folder gets ``config.json``, ``network.safetensors`` and ``statistics.safetensors``.
+
+        Raises
+        ------
+        FileExistsError
+            If the folder holds anything else.
+        """
+        from hud_fast.diffusion.storage import save_model
+
+        save_model(self, Path(folder))
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | os.PathLike[str],
+        *,
+        device: str | torch.device | None = None,
+    ) -> HUD:
+        """Read a model that `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such folder, or it is not a model.
+        OSError
+            If a file is damaged.
+        ValueError
+            If the model was written by a newer version of the package.
+        """
+        from hud_fast.diffusion.storage import load_model
+
+        where = available_device("HUD.load", device)
+        model = load_model(Path(folder))
+        place(model.network, where)
+        return model

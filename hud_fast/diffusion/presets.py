@@ -1,0 +1,210 @@
+"""Presets: every choice of a diffusion model in one object, and the three of the package.
+
+The paper fixes T = 1000, blocks of 32 x 32, the L2 loss on the noise (eq. 15) and the ancestral
+sampler (eq. 14). It leaves open the betas, sigma_t, the network's width, the optimiser, the number
+of steps and the EMA; what stands in `paper` for these is our choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+Sampler = Literal["ddpm", "ddim"]
+SAMPLERS = ("ddpm", "ddim")
+SIGMAS = ("beta_tilde", "beta")
+PREDICTIONS = ("epsilon", "v")
+DECAYS = ("cosine", "constant")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings of network, training and sampling; change some with ``dataclasses.replace``.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> replace(PRESETS["tiny"], steps=100).steps
+    100
+    """
+
+    name: str
+    summary: str  # for people: what it is for, what is the paper's, what is ours
+
+    # network: diffusers' UNet2DModel
+    widths: tuple[
+        int, ...
+    ]  # channels of each level, full resolution first; each level halves the size
+    layers: int  # residual blocks a level
+    attention: tuple[bool, ...]  # self-attention at each level (and in the middle if any)
+
+    # training
+    steps: int
+    batch: int
+    learning_rate: float
+    ema_decay: (
+        float  # upper limit; warmed up as 1 - (1 + step)^-3/4, so short trainings average less
+    )
+
+    # sampling
+    sampler: Sampler
+    sampler_steps: int
+
+    # fields from here on have a value that suits all three presets
+    prediction: Literal["epsilon", "v"] = "epsilon"  # what the network says; see `schedule`
+    groups: int = 8  # of the group normalisation; divides every width
+    crop: int = 32  # side of the training windows, in pixels
+    T: int = 1000
+    beta_start: float = 1e-4
+    beta_end: float = 0.02
+    sigma: Literal["beta_tilde", "beta"] = "beta_tilde"  # variance of eq. 14's noise
+    augment: bool = True  # flips and quarter turns of the windows
+    warmup: int = 100  # steps of linear growth of the learning rate
+    decay: Literal["cosine", "constant"] = "cosine"  # of the learning rate after the warm-up
+    weight_decay: float = 0.0
+    clip: float = 1.0  # largest norm of the gradient
+    log_every: int = 10  # steps averaged into one entry of the history
+    checkpoint_every: int = 500
+    keep: int = 2  # newest checkpoints kept
+
+    def __post_init__(self) -> None:
+        for field in ("layers", "steps", "batch", "sampler_steps", "groups", "crop", "T"):
+            _check(getattr(self, field) >= 1, field, "be at least 1", getattr(self, field))
+        for field in ("log_every", "checkpoint_every", "keep"):
+            _check(getattr(self, field) >= 1, field, "be at least 1", getattr(self, field))
+        _check(
+            bool(self.widths) and all(w >= 1 and w % self.groups == 0 for w in self.widths),
+            "widths",
+            f"be multiples of groups = {self.groups}",
+            self.widths,
+        )
+        _check(
+            len(self.attention) == len(self.widths),
+            "attention",
+            f"have one entry for each of the {len(self.widths)} widths",
+            self.attention,
+        )
+        _check(
+            self.crop % self.factor == 0 and self.crop >= 2 * self.factor,
+            "crop",
+            f"be a multiple of {self.factor} and at least {2 * self.factor}",
+            self.crop,
+        )
+        _check(
+            self.sampler_steps <= self.T,
+            "sampler_steps",
+            f"be at most T = {self.T}",
+            self.sampler_steps,
+        )
+        _check(self.learning_rate > 0, "learning_rate", "be positive", self.learning_rate)
+        _check(self.clip > 0, "clip", "be positive", self.clip)
+        _check(self.warmup >= 0, "warmup", "not be negative", self.warmup)
+        _check(self.weight_decay >= 0, "weight_decay", "not be negative", self.weight_decay)
+        _check(0 <= self.ema_decay < 1, "ema_decay", "lie in [0, 1)", self.ema_decay)
+        _check(
+            self.sampler in SAMPLERS, "sampler", f"be one of {', '.join(SAMPLERS)}", self.sampler
+        )
+        _check(self.sigma in SIGMAS, "sigma", f"be one of {', '.join(SIGMAS)}", self.sigma)
+        _check(
+            self.prediction in PREDICTIONS,
+            "prediction",
+            f"be one of {', '.join(PREDICTIONS)}",
+            self.prediction,
+        )
+        _check(self.decay in DECAYS, "decay", f"be one of {', '.join(DECAYS)}", self.decay)
+
+    @property
+    def factor(self) -> int:
+        """How much smaller the deepest level is than the input."""
+        return 1 << (len(self.widths) - 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able settings (tuples as lists)."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any]) -> Preset:
+        """The inverse of `to_dict`; an unknown setting is an error that names it."""
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(settings) - known)
+        if unknown:
+            raise ValueError(f"Preset.from_dict: unknown setting `{unknown[0]}`")
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()
+        }
+        return cls(**values)
+
+
+def _check(good: bool, field: str, must: str, value: object) -> None:
+    if not good:
+        raise ValueError(f"Preset: `{field}` must {must}, got {value}")
+
+
+TINY = Preset(
+    name="tiny",
+    summary="two CPU cores, minutes: a small network, 50 DDIM steps; not the paper's size",
+    widths=(32, 64, 64),
+    layers=1,
+    attention=(False, False, False),
+    prediction="v",
+    steps=4800,
+    batch=8,
+    learning_rate=1e-3,
+    ema_decay=0.995,
+    sampler="ddim",
+    sampler_steps=50,
+    checkpoint_every=200,
+)
+
+SMALL = Preset(
+    name="small",
+    summary="a GPU in minutes or a CPU overnight: a middling network, 100 DDIM steps",
+    widths=(64, 128, 128),
+    layers=2,
+    attention=(False, False, True),
+    prediction="v",
+    steps=20_000,
+    batch=32,
+    learning_rate=4e-4,
+    ema_decay=0.999,
+    sampler="ddim",
+    sampler_steps=100,
+)
+
+PAPER = Preset(
+    name="paper",
+    summary=(
+        "the paper's protocol on a GPU: T = 1000, 32 x 32 blocks, L2 loss on the noise, ancestral "
+        "sampler; ours where it is silent: linear betas 1e-4 to 0.02, sigma = sqrt(beta_tilde), "
+        "widths, AdamW, steps, EMA"
+    ),
+    widths=(128, 256, 256, 256),
+    layers=2,
+    attention=(False, True, True, False),
+    groups=32,
+    steps=100_000,
+    batch=64,
+    learning_rate=2e-4,
+    decay="constant",
+    warmup=1000,
+    ema_decay=0.9999,
+    sampler="ddpm",
+    sampler_steps=1000,
+    checkpoint_every=2000,
+)
+
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in (TINY, SMALL, PAPER)}
+
+
+def resolve_preset(preset: str | Preset) -> Preset:
+    """A preset by name, or the preset itself."""
+    if isinstance(preset, Preset):
+        return preset
+    if not isinstance(preset, str):
+        raise TypeError(
+            f"HUD.fit: `preset` must be a name or a Preset, got {type(preset).__name__}"
+        )
+    if preset not in PRESETS:
+        raise ValueError(f"HUD.fit: `preset` must be one of {', '.join(PRESETS)}, got {preset!r}")
+    return PRESETS[preset]

@@ -1,0 +1,245 @@
+r"""Training: the L2 loss of eq. 15, averaged weights, and a state that resumes exactly.
+
+    loss = E || eps - eps_theta(sqrt(abar_t) z_0 + sqrt(1 - abar_t) eps, t) ||^2   (eq. 15)
+
+with t uniform; or the same for v in place of the noise (`schedule` says why).
+
+AdamW, gradient clipping, linear warm-up and (by default) cosine decay of the learning rate, and an
+exponential moving average of the weights (diffusers' EMAModel), which is what samples.
+
+Each step draws its windows, times and noise from a generator of its own, addressed by (seed, step):
+a training that is killed and resumed at any checkpoint replays the same steps, and on a CPU with
+the same number of threads ends in the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hud_fast.diffusion.checkpoint import CheckpointFolder
+from hud_fast.diffusion.crops import CropSampler
+from hud_fast.diffusion.network import Denoiser, memory_format, place
+from hud_fast.diffusion.presets import Preset
+from hud_fast.diffusion.schedule import NoiseSchedule
+from hud_fast.diffusion.seeds import Stream, generator
+
+# Settings that do not change what step k computes: a training may go on with others.
+FREE = frozenset(
+    ["name", "summary", "sampler", "sampler_steps", "sigma", "checkpoint_every", "keep"]
+)
+
+
+class Trainer:
+    """One training: network, its average, optimiser, and how many steps are done.
+
+    Parameters
+    ----------
+    network : Denoiser
+        Trained in place.
+    crops : CropSampler
+        Where the windows come from; its device is the training's.
+    preset : Preset
+        Settings.
+    seed : int
+        Of the draws.
+    data : mapping, optional
+        JSON-able facts about the training data, which a checkpoint must agree with.
+    """
+
+    def __init__(
+        self,
+        network: Denoiser,
+        crops: CropSampler,
+        preset: Preset,
+        *,
+        seed: int,
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
+        from diffusers.training_utils import EMAModel
+
+        self.device = crops.device
+        place(network, self.device)
+        self.network = network.train()
+        self.crops, self.preset, self.seed, self.data = crops, preset, seed, dict(data or {})
+        self.schedule = NoiseSchedule(preset.T, preset.beta_start, preset.beta_end)
+        self.names = [name for name, _ in network.named_parameters()]
+        self.parameters = list(network.parameters())
+        self.optimiser = torch.optim.AdamW(
+            self.parameters, lr=preset.learning_rate, weight_decay=preset.weight_decay, fused=True
+        )
+        self.average = EMAModel(
+            self.parameters,
+            decay=preset.ema_decay,
+            use_ema_warmup=True,
+            inv_gamma=1.0,
+            power=0.75,
+            foreach=True,
+        )
+        self.done = 0
+        self.history: list[dict[str, float]] = []
+        self.seconds = 0.0
+        # since the last entry of the history; a tensor, so that no step waits for a GPU
+        self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+
+    def learning_rate(self, step: int) -> float:
+        """Of step `step` (0-based): linear warm-up, then a half cosine down to 1 % or constant."""
+        preset = self.preset
+        rate = preset.learning_rate * min(1.0, (step + 1) / (preset.warmup + 1))
+        if preset.decay == "cosine":
+            rate *= 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / preset.steps))
+        return rate
+
+    def step(self) -> None:
+        """One step of AdamW on eq. 15."""
+        started = time.perf_counter()
+        draw = generator(self.seed, Stream.TRAINING, self.done)
+        z = self.crops.draw(self.preset.batch, draw)
+        t = stratified_times(self.preset.T, len(z), draw)
+        noise = torch.randn(z.shape, generator=draw).to(self.device)
+        noisy = self.schedule.add_noise(z, noise, t)
+        noisy = noisy.contiguous(memory_format=memory_format(self.device))
+
+        self.optimiser.zero_grad(set_to_none=True)
+        target = self.schedule.target(z, noise, t, self.preset.prediction)
+        loss = (self.network(noisy, t.to(self.device)) - target).square().mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, self.preset.clip)
+        self.optimiser.param_groups[0]["lr"] = self.learning_rate(self.done)
+        self.optimiser.step()
+        self.average.step(self.parameters)
+
+        self.done += 1
+        self._loss_sum += loss.detach()
+        logged = self.done % self.preset.log_every == 0
+        mean = float(self._loss_sum) / self.preset.log_every if logged else 0.0  # waits for a GPU
+        self.seconds += time.perf_counter() - started
+        if logged:
+            if not math.isfinite(mean):
+                raise RuntimeError(
+                    f"HUD.fit: the loss became {mean} near step {self.done}; lower `learning_rate`"
+                )
+            self.history.append({"step": self.done, "loss": mean, "seconds": self.seconds})
+            self._loss_sum.zero_()
+
+    def averaged_weights(self) -> dict[str, Tensor]:
+        """The averaged weights by the network's names: the weights to sample with."""
+        return dict(zip(self.names, self.average.shadow_params, strict=True))
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything the next step depends on: tensors, and a JSON-able record."""
+        tensors = {"loss_sum": self._loss_sum}
+        for name, parameter, average in zip(
+            self.names, self.parameters, self.average.shadow_params, strict=True
+        ):
+            tensors[f"network.{name}"] = parameter
+            tensors[f"average.{name}"] = average
+            for key, value in self.optimiser.state[parameter].items():
+                tensors[f"optimiser.{key}.{name}"] = value
+        record = {
+            "step": self.done,
+            "seconds": self.seconds,
+            "history": self.history,
+            "settings": self.settings(),
+        }
+        return tensors, record
+
+    def settings(self) -> dict[str, Any]:
+        """What must be equal for a resumed training to be the same training."""
+        settings = {k: v for k, v in self.preset.to_dict().items() if k not in FREE}
+        if self.preset.decay == "constant":
+            settings.pop("steps")  # a longer training starts with the same steps
+        return {**settings, "seed": self.seed, **self.data}
+
+    def restore(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
+        """Continue from a state; ValueError naming the first setting that differs."""
+        saved, wanted = record["settings"], self.settings()
+        for name in sorted(saved.keys() | wanted.keys()):
+            was, now = saved.get(name), wanted.get(name)
+            if not _same(was, now):
+                raise ValueError(
+                    f"HUD.fit: the checkpoint was made with `{name}` = {was}, this training has "
+                    f"{now}; use another checkpoint folder, or resume=False to start over"
+                )
+        with torch.no_grad():
+            for name, parameter, average in zip(
+                self.names, self.parameters, self.average.shadow_params, strict=True
+            ):
+                parameter.copy_(tensors[f"network.{name}"])
+                average.copy_(tensors[f"average.{name}"])
+                self.optimiser.state[parameter] = {
+                    # fused AdamW keeps its step count beside the parameters
+                    key: tensors[f"optimiser.{key}.{name}"].to(self.device)
+                    for key in ("step", "exp_avg", "exp_avg_sq")
+                }
+            self._loss_sum.copy_(tensors["loss_sum"])
+        self.done = self.average.optimization_step = record["step"]
+        self.seconds, self.history = record["seconds"], list(record["history"])
+
+
+def stratified_times(T: int, batch: int, generator: torch.Generator) -> Tensor:  # (batch,) int64
+    """Times for a batch, one from each of `batch` equal stretches of 0 .. T - 1.
+
+    Taken over the batch each time is as likely as any other, as eq. 15 wants, with less spread of
+    the loss from batch to batch than independent draws have.
+    """
+    where = torch.arange(batch) + torch.rand(batch, generator=generator, dtype=torch.float64)
+    return (where * (T / batch)).long().clamp_max(T - 1)
+
+
+def _same(a: object, b: object) -> bool:
+    """Equality; to 0.1 % for floats, since another CPU's abundances differ in their last bits."""
+    if isinstance(a, float) and isinstance(b, float):
+        return math.isclose(a, b, rel_tol=1e-3, abs_tol=1e-9)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return a == b
+
+
+def train(
+    trainer: Trainer,
+    *,
+    folder: Path | None = None,
+    resume: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Run the steps that are missing, keeping the newest states in `folder`.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        Brought to ``preset.steps`` steps.
+    folder : Path, optional
+        Of the checkpoints; without it nothing is written.
+    resume : bool
+        Continue from the newest whole checkpoint of `folder`; False removes the folder's
+        checkpoints.
+    progress : callable, optional
+        Called as ``progress(done, total)`` after each step.
+
+    Raises
+    ------
+    ValueError
+        If the checkpoint is of a training with other settings.
+    """
+    preset = trainer.preset
+    store = None if folder is None else CheckpointFolder(folder, preset.keep)
+    if store is not None and not resume:
+        store.clear()
+    elif store is not None and (found := store.newest()) is not None:
+        trainer.restore(*found)
+    if progress is not None:
+        progress(trainer.done, preset.steps)
+    while trainer.done < preset.steps:
+        trainer.step()
+        last = trainer.done == preset.steps
+        if store is not None and (last or trainer.done % preset.checkpoint_every == 0):
+            store.save(trainer.done, *trainer.state())
+        if progress is not None:
+            progress(trainer.done, preset.steps)

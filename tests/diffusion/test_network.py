@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from hud_fast.diffusion.network import SMALLEST, build_network, memory_format, place
+from hud_fast.diffusion.presets import PAPER, Preset
+
+
+@pytest.mark.parametrize("D", [1, 3, 16, 64])
+def test_any_number_of_channels(micro: Preset, D: int) -> None:
+    network = build_network(micro, D)
+    z = torch.zeros(2, D, 8, 8)
+    assert network(z, torch.tensor([3, 900])).shape == z.shape
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 8), (8, 15), (13, 31), (37, 10)])
+def test_any_size(micro: Preset, size: tuple[int, int]) -> None:
+    """Also with four levels, where 8 x 9 grows to 8 x 16 by reflection."""
+    deep = replace(micro, widths=(8,) * 4, attention=(False, False, False, True), crop=16)
+    for preset in (micro, deep):
+        z = torch.zeros(1, 2, *size)
+        assert build_network(preset, 2)(z, torch.tensor(5)).shape == z.shape
+
+
+def test_smallest_size_fits_the_deepest_preset() -> None:
+    # reflection needs the padding, at most factor - 1, to be less than the size
+    assert PAPER.factor - 1 < SMALLEST
+
+
+def test_padding_is_reflection(micro: Preset) -> None:
+    network = build_network(micro, 2)
+    nn.init.normal_(network.unet.conv_out.weight, std=0.1)
+    z = torch.randn(1, 2, 9, 8)
+    grown = torch.cat([z, z[:, :, 7:8]], dim=2)
+    t = torch.tensor(100)
+    torch.testing.assert_close(network(z, t), network(grown, t)[:, :, :9])
+
+
+def test_weights_depend_on_the_seed_only(micro: Preset) -> None:
+    torch.manual_seed(1)
+    first = build_network(micro, 3, seed=5).state_dict()
+    before = torch.get_rng_state()
+    second = build_network(micro, 3, seed=5).state_dict()
+    other = build_network(micro, 3, seed=6).state_dict()
+    assert torch.equal(torch.get_rng_state(), before), "the user's generator was used"
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_starts_by_predicting_nothing(micro: Preset) -> None:
+    network = build_network(micro, 3)
+    assert not network(torch.randn(1, 3, 8, 8), torch.tensor(1)).any()
+
+
+def test_attention_where_the_preset_wants_it(micro: Preset) -> None:
+    with_attention = build_network(replace(micro, attention=(False, True)), 2)
+    names = [name for name, _ in with_attention.named_modules() if name.endswith("attentions.0")]
+    assert "unet.down_blocks.1.attentions.0" in names
+    assert "unet.down_blocks.0.attentions.0" not in names
+    plain = build_network(micro, 2)
+    assert not any("to_q" in name for name, _ in plain.named_parameters())
+
+
+def test_channels_last_only_on_a_gpu(micro: Preset) -> None:
+    assert memory_format(torch.device("cuda")) is torch.channels_last
+    network = build_network(micro, 2)
+    place(network, torch.device("cpu"))
+    assert network.unet.conv_in.weight.is_contiguous()

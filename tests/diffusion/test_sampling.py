@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, DDPMScheduler
+from torch import Tensor, nn
+
+from hud_fast.diffusion.network import build_network
+from hud_fast.diffusion.presets import Preset
+from hud_fast.diffusion.sampling import plan, sample_latent, spaced_times
+from hud_fast.diffusion.schedule import NoiseSchedule
+
+SCHEDULE = NoiseSchedule()
+BETAS = {"num_train_timesteps": 1000, "beta_start": 1e-4, "beta_end": 0.02}
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize(("prediction", "name"), [("epsilon", "epsilon"), ("v", "v_prediction")])
+@pytest.mark.parametrize(
+    ("sigma", "theirs"), [("beta_tilde", "fixed_small"), ("beta", "fixed_large")]
+)
+def test_eq_14_against_diffusers(sigma: str, theirs: str, prediction: str, name: str) -> None:
+    """z_{t-1} from the same z_t, network output and noise, at times over the whole range."""
+    oracle = DDPMScheduler(**BETAS, clip_sample=False, variance_type=theirs, prediction_type=name)
+    steps = {
+        step.t: step for step in plan(SCHEDULE, sampler="ddpm", sigma=sigma, prediction=prediction)
+    }
+    z, eps = normal(2, 3, 4, 4), normal(2, 3, 4, 4, seed=1)
+    for t in (999, 998, 500, 17, 2, 1, 0):
+        expected = oracle.step(eps, t, z, generator=torch.Generator().manual_seed(5)).prev_sample
+        step = steps[t]
+        ours = (
+            step.z_factor * z
+            + step.output_factor * eps
+            + step.noise_factor * normal(2, 3, 4, 4, seed=5)
+        )
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_bracket_of_eq_14() -> None:
+    """(z - beta / sqrt(1 - abar) eps) / sqrt(alpha), the bracket that Algorithm 2 misses."""
+    for step in plan(SCHEDULE)[::100]:
+        beta, signal = float(SCHEDULE.betas[step.t]), SCHEDULE.signal(step.t)
+        assert step.z_factor == pytest.approx(1 / math.sqrt(1 - beta), rel=1e-9)
+        expected = -beta / math.sqrt(1 - signal) / math.sqrt(1 - beta)
+        assert step.output_factor == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(("prediction", "name"), [("epsilon", "epsilon"), ("v", "v_prediction")])
+@pytest.mark.parametrize("count", [1, 10, 50, 1000])
+def test_ddim_against_diffusers(count: int, prediction: str, name: str) -> None:
+    """A whole trajectory with a made-up network, at step counts that divide T."""
+    oracle = DDIMScheduler(
+        **BETAS,
+        clip_sample=False,
+        timestep_spacing="trailing",
+        set_alpha_to_one=True,
+        prediction_type=name,
+    )
+    oracle.set_timesteps(count)
+    steps = plan(SCHEDULE, sampler="ddim", steps=count, prediction=prediction)
+    assert [step.t for step in steps] == oracle.timesteps.tolist()
+    z = expected = normal(1, 2, 8, 8)
+    for step in steps:
+        eps = 0.9 * torch.tanh(expected)
+        expected = oracle.step(eps, step.t, expected).prev_sample
+        z = step.z_factor * z + step.output_factor * 0.9 * torch.tanh(z)
+    # float32 tables there, float64 here: 1e-5 at the first step, where abar is 4e-5
+    torch.testing.assert_close(z, expected, rtol=2e-3, atol=2e-3 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim"])
+@pytest.mark.parametrize("count", [1, 7, 333, 1000])
+def test_last_step_has_no_noise_and_times_fall_from_T(sampler: str, count: int) -> None:
+    steps = plan(SCHEDULE, sampler=sampler, steps=count)
+    times = [step.t for step in steps]
+    assert steps[-1].noise_factor == 0.0
+    assert len(times) == count
+    assert times[0] == 999
+    assert sorted(set(times), reverse=True) == times
+    assert times == spaced_times(1000, count)
+
+
+class Gaussian(nn.Module):
+    """The ideal denoiser where data are N(mean, std^2): eps is then linear in z_t."""
+
+    def __init__(self, mean: float, std: float, prediction: str) -> None:
+        super().__init__()
+        self.mean, self.std, self.prediction = mean, std, prediction
+        self.anchor = nn.Parameter(torch.zeros(()))
+
+    def forward(self, z: Tensor, t: Tensor) -> Tensor:
+        signal = SCHEDULE.alphas_cumprod[t].view(-1, 1, 1, 1).float()
+        variance = signal * self.std**2 + 1 - signal
+        eps = (1 - signal).sqrt() * (z - signal.sqrt() * self.mean) / variance
+        if self.prediction == "epsilon":
+            return eps
+        return (eps - (1 - signal).sqrt() * z) / signal.sqrt()
+
+
+@pytest.mark.parametrize(
+    ("sampler", "count", "sigma", "prediction"),
+    [
+        ("ddpm", 1000, "beta_tilde", "epsilon"),
+        ("ddpm", 1000, "beta", "epsilon"),
+        ("ddpm", 250, "beta_tilde", "v"),
+        ("ddim", 100, "beta_tilde", "epsilon"),
+        ("ddim", 100, "beta_tilde", "v"),
+    ],
+)
+def test_ideal_denoiser_gives_back_the_data(
+    sampler: str, count: int, sigma: str, prediction: str
+) -> None:
+    """Independent of any scheduler: mean 1.5 and standard deviation 0.5 must come out."""
+    steps = plan(SCHEDULE, sampler=sampler, steps=count, sigma=sigma, prediction=prediction)
+    batches = sample_latent(
+        Gaussian(1.5, 0.5, prediction),  # type: ignore[arg-type]
+        steps,
+        range(4),
+        (1, 40, 40),
+        seed=0,
+        batch_size=4,
+    )
+    z = torch.cat(list(batches))
+    # 6400 numbers: the mean is known to 0.006, the deviation to 0.005; few steps add a little
+    assert float(z.mean()) == pytest.approx(1.5, abs=0.03)
+    assert float(z.std()) == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim"])
+def test_a_sample_depends_on_seed_and_number_only(micro: Preset, sampler: str) -> None:
+    network = build_network(micro, 2).eval()
+    nn.init.normal_(network.unet.conv_out.weight, std=0.1)
+    steps = plan(SCHEDULE, sampler=sampler, steps=5)
+
+    def run(samples: range, batch_size: int, seed: int = 3) -> Tensor:
+        batches = sample_latent(
+            network, steps, samples, (2, 9, 11), seed=seed, batch_size=batch_size
+        )
+        return torch.cat(list(batches))
+
+    reference = run(range(7), 7)
+    for batch_size in (1, 2, 3, 5, 16):
+        assert torch.equal(run(range(7), batch_size), reference)
+    assert torch.equal(run(range(4, 6), 1), reference[4:6])
+    assert not torch.equal(run(range(7), 7, seed=4), reference)
+    assert not torch.equal(reference[0], reference[1])
+
+
+def test_progress_counts_every_sample_step(micro: Preset) -> None:
+    counted: list[int] = []
+    steps = plan(SCHEDULE, sampler="ddim", steps=3)
+    list(
+        sample_latent(
+            build_network(micro, 1).eval(),
+            steps,
+            range(5),
+            (1, 8, 8),
+            seed=0,
+            batch_size=2,
+            progress=counted.append,
+        )
+    )
+    assert sum(counted) == 15
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"sampler": "euler"}, "`sampler` must be one of ddpm, ddim, got 'euler'"),
+        ({"sigma": "zero"}, "`sigma` must be one of beta_tilde, beta, got 'zero'"),
+        ({"steps": 0}, "`steps` must be from 1 to T = 1000, got 0"),
+        ({"steps": 1001}, "`steps` must be from 1 to T = 1000, got 1001"),
+    ],
+)
+def test_errors(arguments: dict[str, object], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        plan(SCHEDULE, **arguments)  # type: ignore[arg-type]

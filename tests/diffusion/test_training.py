@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hud_fast.diffusion.checkpoint import CheckpointFolder, read_tensors
+from hud_fast.diffusion.crops import CropSampler
+from hud_fast.diffusion.latent import LatentSpace
+from hud_fast.diffusion.network import build_network
+from hud_fast.diffusion.presets import Preset
+from hud_fast.diffusion.training import Trainer, stratified_times, train
+
+
+def make(
+    abundances: NDArray[np.float32], preset: Preset, *, seed: int = 0, data: Mapping[str, Any] = {}
+) -> Trainer:
+    z = LatentSpace.of(abundances).encode(abundances)[0]
+    crops = CropSampler(z, np.ones(z.shape[1:], bool), crop=preset.crop)
+    return Trainer(build_network(preset, len(z)), crops, preset, seed=seed, data=data)
+
+
+def weights(trainer: Trainer) -> dict[str, Tensor]:
+    tensors, _ = trainer.state()
+    return {name: tensor.clone() for name, tensor in tensors.items()}
+
+
+def assert_same_bits(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> None:
+    assert a.keys() == b.keys()
+    different = [name for name in a if not torch.equal(a[name], b[name])]
+    assert not different
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v"])
+def test_it_learns(abundances: NDArray[np.float32], micro: Preset, prediction: Any) -> None:
+    """From 1, the loss of predicting 0, towards what eight channels can do in 300 steps."""
+    preset = replace(micro, steps=300, batch=8, log_every=50, learning_rate=5e-3)
+    trainer = make(abundances, replace(preset, prediction=prediction))
+    train(trainer)
+    losses = [entry["loss"] for entry in trainer.history]
+    # v at the last times is -z_0, which noise says nothing about: its loss stays near 1 there
+    assert losses[0] > 0.5
+    assert losses[-1] < (0.35 if prediction == "epsilon" else 0.93)
+    assert [entry["step"] for entry in trainer.history] == [50, 100, 150, 200, 250, 300]
+
+
+def test_resuming_anywhere_gives_the_same_bits(
+    abundances: NDArray[np.float32], micro: Preset, tmp_path: Path
+) -> None:
+    whole = make(abundances, micro)
+    train(whole)
+    for stop in (1, 4, 7, 11):
+        first = make(abundances, replace(micro, checkpoint_every=1), seed=0)
+        folder = tmp_path / str(stop)
+        for _ in range(stop):
+            first.step()
+        CheckpointFolder(folder).save(stop, *first.state())
+        second = make(abundances, micro)
+        train(second, folder=folder)
+        assert_same_bits(weights(second), weights(whole))
+        assert [e["loss"] for e in second.history] == [e["loss"] for e in whole.history]
+
+
+def test_a_damaged_newest_checkpoint_costs_one_interval(
+    abundances: NDArray[np.float32], micro: Preset, tmp_path: Path
+) -> None:
+    whole = make(abundances, micro)
+    train(whole, folder=tmp_path)
+    newest = CheckpointFolder(tmp_path).paths()[0]
+    newest.write_bytes(newest.read_bytes()[:-1])
+    again = make(abundances, micro)
+    counted: list[int] = []
+    with pytest.warns(UserWarning, match="the one before is used"):
+        train(again, folder=tmp_path, progress=lambda done, _: counted.append(done))
+    assert counted == [8, 9, 10, 11, 12]
+    assert_same_bits(weights(again), weights(whole))
+
+
+# Imports once, then trains in forked children: importing diffusers costs more than the training.
+SCRIPT = """
+import os, random, signal, sys, time
+from dataclasses import replace
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+sys.path.insert(0, {tests!r})
+from conftest import MICRO, smooth_abundances
+from test_training import make
+from hud_fast.diffusion.training import train
+
+def start(folder):
+    child = os.fork()
+    if child:
+        return child
+    preset = replace(MICRO, steps=48, checkpoint_every=2)
+    train(make(smooth_abundances(20, 24, 3), preset), folder=folder)
+    os._exit(0)
+
+calm, killed = Path(sys.argv[1], "calm"), Path(sys.argv[1], "killed")
+assert os.waitpid(start(calm), 0)[1] == 0
+kills = 0
+for _ in range(3):
+    known = set(killed.glob("step-*"))
+    child = start(killed)
+    while os.waitpid(child, os.WNOHANG) == (0, 0):
+        if set(killed.glob("step-*")) - known:  # it got on; now at any moment
+            time.sleep(random.uniform(0, 0.05))
+            os.kill(child, signal.SIGKILL)
+            kills += os.waitpid(child, 0)[1] == signal.SIGKILL
+            break
+        time.sleep(0.001)
+assert os.waitpid(start(killed), 0)[1] == 0
+print(kills)
+"""
+
+
+def test_killed_at_random_moments_it_ends_in_the_same_bits(tmp_path: Path) -> None:
+    """SIGKILL, again and again, until one run gets through; compared with an uninterrupted run."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(tests=str(Path(__file__).parent)))
+    run = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert int(run.stdout) >= 1, "each training was over before it could be killed"
+    name = "step-0000000048.safetensors"
+    one, first = read_tensors(tmp_path / "calm" / name)
+    other, second = read_tensors(tmp_path / "killed" / name)
+    assert_same_bits(one, other)
+    assert [e["loss"] for e in first["history"]] == [e["loss"] for e in second["history"]]
+
+
+def test_a_finished_training_is_only_read(
+    abundances: NDArray[np.float32], micro: Preset, tmp_path: Path
+) -> None:
+    first = make(abundances, micro)
+    train(first, folder=tmp_path)
+    again = make(abundances, micro)
+    counted: list[int] = []
+    train(again, folder=tmp_path, progress=lambda done, _: counted.append(done))
+    assert counted == [12]
+    assert_same_bits(weights(again), weights(first))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"learning_rate": 2e-3}, "`learning_rate` = 0.001, this training has 0.002"),
+        ({"batch": 3}, "`batch` = 2, this training has 3"),
+        ({"steps": 20}, "`steps` = 12, this training has 20"),
+        ({"widths": (8, 12)}, "`widths`"),
+    ],
+)
+def test_a_checkpoint_of_other_settings_is_refused(
+    abundances: NDArray[np.float32],
+    micro: Preset,
+    tmp_path: Path,
+    change: dict[str, Any],
+    named: str,
+) -> None:
+    train(make(abundances, micro), folder=tmp_path)
+    with pytest.raises(ValueError, match=f"the checkpoint was made with {named}"):
+        train(make(abundances, replace(micro, **change)), folder=tmp_path)
+
+
+def test_other_seed_and_other_data_are_refused(
+    abundances: NDArray[np.float32], micro: Preset, tmp_path: Path
+) -> None:
+    train(make(abundances, micro, data={"means": [0.25, 0.75]}), folder=tmp_path)
+    with pytest.raises(ValueError, match="`seed` = 0, this training has 1"):
+        train(make(abundances, micro, seed=1, data={"means": [0.25, 0.75]}), folder=tmp_path)
+    with pytest.raises(ValueError, match="`means`"):
+        train(make(abundances, micro, data={"means": [0.35, 0.65]}), folder=tmp_path)
+    # another CPU's last bits are no other data
+    train(make(abundances, micro, data={"means": [0.2500001, 0.75]}), folder=tmp_path)
+
+
+def test_starting_over(abundances: NDArray[np.float32], micro: Preset, tmp_path: Path) -> None:
+    train(make(abundances, micro), folder=tmp_path)
+    other = replace(micro, batch=3)
+    train(make(abundances, other), folder=tmp_path, resume=False)
+    train(make(abundances, other), folder=tmp_path)
+
+
+def test_a_constant_rate_can_be_trained_longer(
+    abundances: NDArray[np.float32], micro: Preset, tmp_path: Path
+) -> None:
+    preset = replace(micro, decay="constant")
+    train(make(abundances, preset), folder=tmp_path)
+    longer = make(abundances, replace(preset, steps=16))
+    train(longer, folder=tmp_path)
+    whole = make(abundances, replace(preset, steps=16))
+    train(whole)
+    assert_same_bits(weights(longer), weights(whole))
+
+
+def test_checkpoints_come_at_the_interval_and_at_the_end(
+    abundances: NDArray[np.float32], micro: Preset, tmp_path: Path
+) -> None:
+    train(make(abundances, replace(micro, steps=10, keep=9)), folder=tmp_path)
+    steps = [int(path.stem.split("-")[1]) for path in CheckpointFolder(tmp_path, 9).paths()]
+    assert steps == [10, 8, 4]
+
+
+def test_the_seed_decides(abundances: NDArray[np.float32], micro: Preset) -> None:
+    trainers = [make(abundances, micro, seed=seed) for seed in (0, 0, 1)]
+    for trainer in trainers:
+        trainer.step()
+    a, b, c = (weights(trainer) for trainer in trainers)
+    assert_same_bits(a, b)
+    assert any(not torch.equal(a[name], c[name]) for name in a)
+
+
+def test_learning_rate(abundances: NDArray[np.float32], micro: Preset) -> None:
+    trainer = make(abundances, replace(micro, steps=100, warmup=4))
+    rates = [trainer.learning_rate(step) for step in range(100)]
+    assert rates[0] == pytest.approx(1e-3 / 5)
+    assert max(rates) == pytest.approx(1e-3, rel=0.01)
+    assert rates[-1] == pytest.approx(1e-5, rel=0.1)
+    assert rates[4:] == sorted(rates[4:], reverse=True)
+    constant = make(abundances, replace(micro, decay="constant"))
+    assert constant.learning_rate(11) == 1e-3
+
+
+def test_the_average_is_warmed_up(abundances: NDArray[np.float32], micro: Preset) -> None:
+    """Decay 1 - (1 + k)^-3/4 with k = steps - 1, none in the first step: written out here."""
+    trainer = make(abundances, micro)
+    expected: dict[str, Tensor] = {}
+    for step in range(5):
+        trainer.step()
+        decay = 0.0 if step == 0 else min(0.9, 1 - (1 + step) ** -0.75)
+        for name, value in trainer.network.state_dict().items():
+            old = expected.get(name, torch.zeros_like(value))
+            expected[name] = decay * old + (1 - decay) * value
+    for name, value in trainer.averaged_weights().items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-6)
+
+
+def test_stratified_times_are_uniform() -> None:
+    generator = torch.Generator().manual_seed(0)
+    times = torch.stack([stratified_times(10, 4, generator) for _ in range(4000)])
+    share = torch.bincount(times.ravel(), minlength=10) / times.numel()
+    torch.testing.assert_close(share, torch.full((10,), 0.1), atol=0.01, rtol=0)
+    assert (times[:, 1:] >= times[:, :-1]).all()
+    assert stratified_times(1000, 1, generator).shape == (1,)
+
+
+def test_a_loss_that_is_not_finite_is_an_error(
+    abundances: NDArray[np.float32], micro: Preset
+) -> None:
+    trainer = make(abundances, micro)
+    with torch.no_grad():
+        trainer.network.unet.conv_in.weight.fill_(float("inf"))
+    with pytest.raises(
+        RuntimeError, match="the loss became nan near step 3; lower `learning_rate`"
+    ):
+        train(trainer)
