@@ -9,6 +9,9 @@
 #include "bindings/tensor.h"
 #include "cpu/dispatch.h"
 #include "cpu/run.h"
+#ifdef HUD_HAS_CUDA
+#include "bindings/cuda.h"
+#endif
 
 namespace py = pybind11;
 
@@ -208,6 +211,11 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
         "Instruction-set levels this build and processor have, rising.");
   m.def("isa", [] { return std::string(hud::active_kernels().name); });
   m.def("set_isa", &hud::set_isa);
+#ifdef HUD_HAS_CUDA
+  hud::cuda_bindings::register_all(m);
+#else
+  m.def("cuda_device_count", [] { return 0; });
+#endif
   m.attr("compiler") = HUD_COMPILER;
   m.attr("cuda_version") = HUD_CUDA_VERSION;
   m.attr("cuda_architectures") = HUD_CUDA_ARCHITECTURES_BUILT;

@@ -8,6 +8,8 @@ import threading
 import torch
 from torch import Tensor
 
+from hud_fast.kernels._native import C
+
 BACKENDS = ("torch", "cpu", "cuda", "triton")
 _NATIVE_DTYPES = (torch.float32, torch.float64)
 _state = threading.local()
@@ -25,8 +27,9 @@ def can_run(
     Parameters
     ----------
     backend : {"torch", "cpu", "cuda", "triton"}
-        ``"torch"`` is the plain reference and runs anywhere; ``"cpu"`` the compiled kernels (float32, float64).
-        ``"cuda"`` and ``"triton"`` are not part of this release.
+        ``"torch"`` is the plain reference and runs anywhere; ``"cpu"`` the compiled kernels (float32, float64);
+        ``"cuda"`` the CUDA kernels where they were built (`log_project` and `simplex_softmax`; they compile but have
+        not yet run on a GPU, so they are chosen by name only). ``"triton"`` is not part of this release.
     device : str or torch.device
         Where the tensors lie.
     dtype : torch.dtype
@@ -53,8 +56,16 @@ def can_run(
         )
     kind = torch.device(device).type
     why = ""
-    if backend in ("cuda", "triton"):
-        why = "this release has no GPU kernels: tensors on a GPU run the torch reference"
+    if backend == "triton":
+        why = "this release has no Triton kernels"
+    elif backend == "cuda" and not C.cuda_version:
+        why = "this build has no CUDA kernels (no CUDA compiler was found when it was installed)"
+    elif backend == "cuda" and kind != "cuda":
+        why = f"the CUDA kernels need tensors on a GPU, got device {kind!r}"
+    elif backend == "cuda" and C.cuda_device_count() == 0:
+        why = "no CUDA device or driver on this machine"
+    elif backend == "cuda" and dtype not in _NATIVE_DTYPES:
+        why = f"the CUDA kernels take float32 and float64, got {dtype}"
     elif backend == "cpu" and kind != "cpu":
         why = f"the compiled CPU kernels need tensors on the CPU, got device {kind!r}"
     elif backend == "cpu" and dtype not in _NATIVE_DTYPES:
@@ -64,10 +75,19 @@ def can_run(
     return not why
 
 
-def resolve(backend: str | None, tensor: Tensor) -> str:
-    """The backend for `tensor`; remembered for `last_backend`."""
+def resolve(
+    backend: str | None,
+    tensor: Tensor,
+    *,
+    offered: tuple[str, ...] = ("torch", "cpu"),
+) -> str:
+    """The backend for `tensor`, among those an operation offers."""
     wanted = backend or os.environ.get("HUD_FAST_BACKEND")
     if wanted is not None:
+        if wanted in BACKENDS and wanted not in offered:
+            raise RuntimeError(
+                f"backend {wanted!r} cannot run: this operation has {' and '.join(offered)} in this release"
+            )
         can_run(wanted, device=tensor.device, dtype=tensor.dtype, raise_error=True)
         return wanted
     return "cpu" if can_run("cpu", device=tensor.device, dtype=tensor.dtype) else "torch"
@@ -105,3 +125,9 @@ def eager(*tensors: Tensor) -> bool:
     """True where an op may be called round the dispatcher: readable tensors, and no gradient wanted."""
     grad = torch.is_grad_enabled()
     return readable(*tensors) and not (grad and any(t.requires_grad for t in tensors))
+
+
+def on_stream(tensor: Tensor) -> tuple[int, int]:
+    """Device index and current stream of a CUDA tensor, as the launchers take them."""
+    index = tensor.device.index
+    return index, int(torch.cuda.current_stream(tensor.device).cuda_stream)

@@ -4,8 +4,8 @@
 
 Exact: a monotone active set per pixel in float64 (csrc/core/active_set.h), on the centred endmembers' QR factors, so
 that every result carries a certificate: the duality gap max_i c_i - sum_i x_i c_i, c the negative gradient, which
-bounds how far the objective is from its minimum. Shapes: pixels (..., C), endmembers (D, C), abundances (..., D). A pixel
-costs C D multiplications for its projection and about k^2 D for a support of k endmembers.
+bounds how far the objective is from its minimum. Shapes: pixels (..., C), endmembers (D, C), abundances (..., D). A
+pixel costs C D multiplications for its projection and about k^2 D for a support of k endmembers.
 
 Gradients: at the optimum the support's equations are linear, so d x solves them for d y and d A (implicit function
 theorem); abundances at zero have none. A pixel where the support changes has no gradient; one side's is given.

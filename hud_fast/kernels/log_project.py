@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from hud_fast.kernels._arrays import ArrayT, as_floating, like_input, shape_text
-from hud_fast.kernels._backend import eager, ran, resolve
+from hud_fast.kernels._backend import eager, on_stream, ran, resolve
 from hud_fast.kernels._native import C
 
 
@@ -54,6 +54,35 @@ def _native_backward(grad: Tensor, abundances: Tensor, delta: float) -> Tensor:
     return gx
 
 
+def _cuda(abundances: Tensor, delta: float) -> Tensor:
+    if not C.cuda_version:
+        return log_project_reference(abundances, delta).contiguous()
+    x = abundances.detach().contiguous()
+    z = torch.empty_like(x)
+    C.cuda_log_project(
+        x.data_ptr(), z.data_ptr(), x.dtype == torch.float32, x.numel(), delta, *on_stream(x)
+    )
+    ran("cuda")
+    return z
+
+
+def _cuda_backward(grad: Tensor, abundances: Tensor, delta: float) -> Tensor:
+    if not C.cuda_version:
+        return log_project_backward_reference(grad, abundances, delta).contiguous()
+    g, x = grad.detach().contiguous(), abundances.detach().contiguous()
+    gx = torch.empty_like(x)
+    C.cuda_log_project_backward(
+        g.data_ptr(),
+        x.data_ptr(),
+        gx.data_ptr(),
+        x.dtype == torch.float32,
+        x.numel(),
+        delta,
+        *on_stream(x),
+    )
+    return gx
+
+
 def _torch(abundances: Tensor, delta: float) -> Tensor:
     ran("torch")
     return log_project_reference(abundances, delta).contiguous()
@@ -63,9 +92,9 @@ _LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
 _LIBRARY.define("log_project(Tensor abundances, float delta) -> Tensor")
 _LIBRARY.define("log_project_backward(Tensor grad, Tensor abundances, float delta) -> Tensor")
 _LIBRARY.impl("log_project", _native, "CPU")
-_LIBRARY.impl("log_project", _torch, "CUDA")
+_LIBRARY.impl("log_project", _cuda, "CUDA")
 _LIBRARY.impl("log_project_backward", _native_backward, "CPU")
-_LIBRARY.impl("log_project_backward", log_project_backward_reference, "CUDA")
+_LIBRARY.impl("log_project_backward", _cuda_backward, "CUDA")
 
 
 def _fake(abundances: Tensor, delta: float) -> Tensor:
@@ -134,7 +163,7 @@ def log_project(
         Abundances (fractions), float16, bfloat16, float32 or float64; negative ones count as 0; NaN stays NaN.
     dim : int
         The axis of the D endmembers: -1 for band-last arrays, 1 for channel-first maps (B, D, H, W).
-    backend : {None, "cpu", "torch"}
+    backend : {None, "cpu", "cuda", "torch"}
         Force an implementation; None takes the fastest.
 
     Returns
@@ -165,8 +194,11 @@ def log_project(
     x = as_floating(abundances, "log_project", "abundances")
     axis = check_dim("log_project", "abundances", x, dim)
     delta = delta_of(x.shape[axis])
-    if resolve(backend, x) == "cpu":
-        z = _native(x, delta) if eager(x) else torch.ops.hud_fast.log_project(x, delta)
-    else:
+    chosen = resolve(backend, x, offered=("torch", "cpu", "cuda"))
+    if chosen == "torch":
         z = _torch(x, delta)
+    elif chosen == "cpu" and eager(x):
+        z = _native(x, delta)
+    else:
+        z = torch.ops.hud_fast.log_project(x, delta)
     return like_input(z, abundances)  # type: ignore[no-any-return]

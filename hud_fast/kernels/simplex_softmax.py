@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hud_fast.kernels._arrays import ArrayT, as_floating, like_input
-from hud_fast.kernels._backend import eager, ran, resolve
+from hud_fast.kernels._backend import eager, on_stream, ran, resolve
 from hud_fast.kernels._native import C
 from hud_fast.kernels.log_project import check_dim
 
@@ -57,6 +57,34 @@ def _native_backward(grad: Tensor, abundances: Tensor, dim: int) -> Tensor:
     return gz
 
 
+def _cuda(z: Tensor, dim: int) -> Tensor:
+    if not C.cuda_version:
+        return simplex_softmax_reference(z, dim).contiguous()
+    z = z.detach().contiguous()
+    x = torch.empty_like(z)
+    C.cuda_simplex_softmax(
+        z.data_ptr(), 0, x.data_ptr(), z.dtype == torch.float32, *_sizes(z, dim), *on_stream(z)
+    )
+    ran("cuda")
+    return x
+
+
+def _cuda_backward(grad: Tensor, abundances: Tensor, dim: int) -> Tensor:
+    if not C.cuda_version:
+        return simplex_softmax_backward_reference(grad, abundances, dim).contiguous()
+    g, x = grad.detach().contiguous(), abundances.detach().contiguous()
+    gz = torch.empty_like(x)
+    C.cuda_simplex_softmax(
+        g.data_ptr(),
+        x.data_ptr(),
+        gz.data_ptr(),
+        x.dtype == torch.float32,
+        *_sizes(x, dim),
+        *on_stream(x),
+    )
+    return gz
+
+
 def _torch(z: Tensor, dim: int) -> Tensor:
     ran("torch")
     return simplex_softmax_reference(z, dim).contiguous()
@@ -66,9 +94,9 @@ _LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
 _LIBRARY.define("simplex_softmax(Tensor z, int dim) -> Tensor")
 _LIBRARY.define("simplex_softmax_backward(Tensor grad, Tensor abundances, int dim) -> Tensor")
 _LIBRARY.impl("simplex_softmax", _native, "CPU")
-_LIBRARY.impl("simplex_softmax", _torch, "CUDA")
+_LIBRARY.impl("simplex_softmax", _cuda, "CUDA")
 _LIBRARY.impl("simplex_softmax_backward", _native_backward, "CPU")
-_LIBRARY.impl("simplex_softmax_backward", simplex_softmax_backward_reference, "CUDA")
+_LIBRARY.impl("simplex_softmax_backward", _cuda_backward, "CUDA")
 
 
 def _fake(z: Tensor, dim: int) -> Tensor:
@@ -130,7 +158,7 @@ def simplex_softmax(
         Log-projected abundances; float16, bfloat16, float32 or float64.
     dim : int
         The axis of the D endmembers.
-    backend : {None, "cpu", "torch"}
+    backend : {None, "cpu", "cuda", "torch"}
         Force an implementation; None takes the fastest.
 
     Returns
@@ -158,12 +186,11 @@ def simplex_softmax(
     """
     tensor = as_floating(z, "simplex_softmax", "z")
     axis = check_dim("simplex_softmax", "z", tensor, dim)
-    if resolve(backend, tensor) == "cpu":
-        x = (
-            _native(tensor, axis)
-            if eager(tensor)
-            else torch.ops.hud_fast.simplex_softmax(tensor, axis)
-        )
-    else:
+    chosen = resolve(backend, tensor, offered=("torch", "cpu", "cuda"))
+    if chosen == "torch":
         x = _torch(tensor, axis)
+    elif chosen == "cpu" and eager(tensor):
+        x = _native(tensor, axis)
+    else:
+        x = torch.ops.hud_fast.simplex_softmax(tensor, axis)
     return like_input(x, z)  # type: ignore[no-any-return]

@@ -73,6 +73,17 @@ def test_can_run_says_why_not():
         can_run("tpu")
 
 
+def test_an_operation_without_a_backend_says_so():
+    with pytest.raises(
+        RuntimeError, match="backend 'cuda' cannot run: this operation has torch and cpu"
+    ):
+        hud.cosine_max(np.ones((1, 2)), np.ones((1, 2)), backend="cuda")
+    with pytest.raises(
+        RuntimeError, match="backend 'triton' cannot run: this operation has torch and cpu and cuda"
+    ):
+        hud.log_project(np.ones((1, 2)), backend="triton")
+
+
 def test_no_symbol_of_a_level_can_replace_another_level_s():
     """A weak symbol compiled for AVX-512 could be linked into the baseline path and stop an older processor."""
     objects = list(Path(__file__).parents[2].glob("build/**/hud_*.dir/**/kernels.cpp.o"))

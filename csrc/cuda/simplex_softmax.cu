@@ -1,0 +1,46 @@
+// Softmax over the endmembers on the device: csrc/core/simplex.h, one line (its D values) a thread
+// and step. In channel-first maps neighbouring threads read neighbouring values.
+#define HUD_ISA device
+#include "core/simplex.h"
+#include "cuda/device.cuh"
+#include "cuda/launch.h"
+
+namespace hud::cuda {
+namespace {
+
+template <typename T>
+__global__ void lines(const T* a, const T* b, T* out, int64_t total, int64_t count, int64_t inner) {
+  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < total;
+       i += step) {
+    const int64_t at = (i / inner) * count * inner + i % inner;
+    if (b == nullptr) {
+      hud::device::softmax_lanes<1>(a + at, out + at, count, inner);
+    } else {
+      hud::device::softmax_backward_lanes<1>(a + at, b + at, out + at, count, inner);
+    }
+  }
+}
+
+template <typename T>
+void launch(const void* a, const void* b, void* out, int64_t total, int64_t count, int64_t inner,
+            cudaStream_t stream) {
+  lines<<<blocks_for(total), kThreads, 0, stream>>>(static_cast<const T*>(a),
+                                                    static_cast<const T*>(b), static_cast<T*>(out),
+                                                    total, count, inner);
+}
+
+}  // namespace
+
+int simplex_softmax(const void* a, const void* b, void* out, bool is_float32, int64_t outer,
+                    int64_t count, int64_t inner, int device, void* stream) {
+  if (outer * count * inner == 0) return cudaSuccess;
+  const DeviceGuard guard(device);
+  if (guard.status() != cudaSuccess) return guard.status();
+  const auto on = static_cast<cudaStream_t>(stream);
+  is_float32 ? launch<float>(a, b, out, outer * inner, count, inner, on)
+             : launch<double>(a, b, out, outer * inner, count, inner, on);
+  return cudaGetLastError();
+}
+
+}  // namespace hud::cuda
