@@ -135,10 +135,10 @@ def _page(
 </header>
 <section class="cards">
 {cards}</section>
-<p class="soft">Small print of each card: the same number for real data against real data, the
-ceiling that a generator can honestly reach. &ldquo;Halves&rdquo; compares blocks of one half of the
-scene with the other half; &ldquo;jittered copies&rdquo; are real blocks with a little noise, what a
-generator that only memorises would give.</p>
+<p class="soft">Below the line, the first three cards have the same number for real data, to compare
+with. &ldquo;Halves&rdquo;: blocks of one half of the scene against the other half, what an honest
+generator can reach. &ldquo;Jittered copies&rdquo;: blocks of the scene with a little noise against
+the scene, what a generator that only memorises would give.</p>
 {"".join(pictures)}
 <h2>How it was made</h2>
 <div class="tables">
@@ -201,7 +201,7 @@ def _table(title: str, rows: Mapping[str, Any]) -> str:
         f'<tr><th scope="row">{escape(str(key))}</th><td>{escape(str(value))}</td></tr>'
         for key, value in rows.items()
     )
-    return f"<div><h2>{escape(title)}</h2><table>{body}</table></div>\n" if body else ""
+    return f"<section><h3>{escape(title)}</h3><table>{body}</table></section>\n" if body else ""
 
 
 def _times(timings: Mapping[str, float]) -> dict[str, str]:

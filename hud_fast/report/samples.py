@@ -34,7 +34,7 @@ def generated_abundances(
     abundances : (B, h, w, D) float array
         What they were mixed from.
     n : int
-        How many are shown, one a row.
+        How many are shown below each other; several columns of them where D is small.
 
     Raises
     ------
@@ -49,26 +49,32 @@ def generated_abundances(
             "generated_abundances: `abundances` must have shape (B, h, w, D) with "
             f"(B, h, w) = {generated.shape[:3]} as in `generated`, got {tuple(maps.shape)}"
         )
-    n = min(n, len(generated))
     h, w, D = maps.shape[1:]
-    cell = min(1.1, (PAGE_WIDTH - 0.9) / (D + 1.3))
+    groups = max(1, int(10 // (D + 1.25)))  # few endmembers: several cubes fit beside each other
+    n = min(n * groups, len(generated))
+    groups = min(groups, n)
+    rows = -(-n // groups)
+    widths = ([1.0] * (D + 1) + [0.25]) * groups
+    cell = (PAGE_WIDTH - 0.9) / sum(widths)
     with house_style():
-        figure = new_figure(PAGE_WIDTH, min(14.0, n * cell * h / w + 0.75))
+        figure = new_figure(PAGE_WIDTH, min(14.0, rows * (1.1 * cell * h / w + 0.05) + 0.7))
         title = title_of(scene, "generated cubes and their abundance maps")
         figure.suptitle(title, x=0.01, ha="left")
-        axes = figure.subplots(n, D + 1, squeeze=False, width_ratios=[1.3] + [1.0] * D)
+        axes = figure.subplots(rows, len(widths), squeeze=False, width_ratios=widths)
+        for ax in axes.ravel():
+            ax.axis("off")
         picture: Any = None
-        for row in range(n):
-            axes[row, 0].imshow(scene.rgb(generated[row]))
+        for i in range(n):
+            group, row = divmod(i, rows)
+            line = axes[row, group * (D + 2) : (group + 1) * (D + 2) - 1]
+            line[0].imshow(scene.rgb(generated[i]))
             for d in range(D):
-                picture = axes[row, d + 1].imshow(
-                    maps[row, :, :, d], vmin=0.0, vmax=1.0, cmap="viridis"
-                )
-            for ax in axes[row]:
+                picture = line[d + 1].imshow(maps[i, :, :, d], vmin=0.0, vmax=1.0, cmap="viridis")
+            for name, ax in zip(["cube", *range(1, D + 1)], line, strict=True):
+                ax.axis("on")
                 picture_axes(ax)
-        axes[0, 0].set_title("cube", fontsize=8.5)
-        for d in range(D):
-            axes[0, d + 1].set_title(f"{d + 1}", fontsize=8.5)
+                if row == 0:
+                    ax.set_title(f"{name}", fontsize=8.5)
         bar = figure.colorbar(picture, ax=list(axes.ravel()), pad=0.01, fraction=0.02, aspect=30)
         bar.set_label("abundance")
     return figure

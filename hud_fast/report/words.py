@@ -28,7 +28,7 @@ CAPTIONS: dict[str, tuple[str, str]] = {
     ),
     "generated_abundances": (
         "Where each endmember is in a generated cube",
-        "The same maps for the first generated cubes, one a row. They are what the diffusion model "
+        "The same maps for the first generated cubes. They are what the diffusion model "
         "draws; mixing the endmembers by them gives the cube.",
     ),
     "endmembers": (
@@ -98,6 +98,20 @@ def key_numbers(metrics: Mapping[str, Any]) -> list[KeyNumber]:
     copies = metrics.get("copy_check")
     if copies:
         numbers.append(_copies(copies))
+    simplex = metrics.get("simplex")
+    if simplex:
+        numbers.append(
+            KeyNumber(
+                "Physically possible pixels",
+                f"{100 * simplex['share']:.4g} %",
+                "Generated pixels that are true mixtures: no negative share of an endmember, and "
+                "shares that add up to one.",
+                [
+                    ("smallest share", f"{simplex['smallest']:.2e}"),
+                    ("largest error of a sum", f"{simplex['largest_sum_error']:.1e}"),
+                ],
+            )
+        )
     unmixing = metrics.get("unmixing")
     if unmixing:
         error = f"{100 * unmixing['relative_rmse']:.2f} %"

@@ -1,0 +1,71 @@
+"""What ``hud-fast info`` prints: everything a bug report or a newcomer asks for."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+
+def info_text() -> str:
+    """Return versions, build, machine, presets and catalogue as text."""
+    from hud_fast.kernels import build_config
+    from hud_fast.report.machine import machine, versions
+
+    build = build_config()
+    sections: list[tuple[str, dict[str, Any]]] = [
+        ("Versions", versions()),
+        ("Kernels", {key.replace("_", " "): _words(value) for key, value in build.items()}),
+        ("Machine", machine()),
+        ("Presets", _presets()),
+        ("Scenes (* = at hand on this machine)", _catalogue()),
+    ]
+    lines: list[str] = []
+    for title, rows in sections:
+        width = max(len(key) for key in rows)
+        lines += [title, *(f"  {key:<{width}}  {value}" for key, value in rows.items()), ""]
+    return "\n".join(lines[:-1])
+
+
+def _presets() -> dict[str, str]:
+    from hud_fast.diffusion import PRESETS
+
+    return {
+        name: (
+            f"{preset.summary}\n      {preset.steps:,} steps of {preset.batch} windows of "
+            f"{preset.crop} x {preset.crop}, widths {preset.widths}, {preset.layers} blocks a level, "
+            f"learning rate {preset.learning_rate:g}, EMA {preset.ema_decay:g}, sampler "
+            f"{preset.sampler} with {preset.sampler_steps} steps"
+        )
+        for name, preset in PRESETS.items()
+    }
+
+
+def _catalogue() -> dict[str, str]:
+    from hud_fast.scenes import CATALOGUE
+
+    rows = {}
+    for name, entry in CATALOGUE.items():
+        H, W, C = entry.shape
+        rows[("* " if at_hand(name) else "  ") + name] = (
+            f"{entry.title}, {entry.sensor}: {H} x {W} pixels, {C} bands, "
+            f"{entry.endmembers} endmembers"
+        )
+    return rows
+
+
+def at_hand(name: str) -> bool:
+    """Return True if a scene of the catalogue can be loaded without the network."""
+    from hud_fast.scenes import find_entry
+    from hud_fast.scenes.fetch import cache_folder, data_folder, find_local
+
+    if name == "indian-pines" and importlib.util.find_spec("tensorly") is not None:
+        return True
+    file = find_entry(name).cube.name
+    places = [place for place in (data_folder(), cache_folder()) if place is not None]
+    return any(find_local(file, place) is not None for place in places)
+
+
+def _words(value: Any) -> str:
+    if value is None:
+        return "none"
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,232 @@
+"""What the user sees: one line a stage, a progress bar with the time left, errors in one line.
+
+At a terminal, stages that report progress get a bar. Elsewhere (a log file, a pipe) the same stages
+give plain lines: one when a stage begins, one every half minute, one when it ends. Results go to
+standard output, progress and errors to standard error, so that output can be piped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TextIO
+
+import typer
+
+from hud_fast.pipeline.errors import InputError, one_line
+from hud_fast.pipeline.progress import Progress, Reporter
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# Not exported by typer itself, and at home in another package from version to version.
+ClickException: type[Exception] = next(
+    c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
+)
+STOPPED = 130  # exit code after Ctrl-C, as of a shell
+RESUMABLE = ("run", "fit")  # commands that go on where they stopped
+
+LINE_EVERY = 30.0  # seconds between lines where there is no terminal
+
+
+class PlainReporter(Reporter):
+    """Plain lines, for log files and pipes."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self.stream = stream
+        self.clock = clock
+
+    def say(self, text: str) -> None:
+        print(text, file=self.stream, flush=True)
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[Progress]:
+        start = last = self.clock()
+        first: int | None = None
+
+        def progress(done: int, total: int) -> None:
+            nonlocal last, first
+            first = done if first is None else first
+            now = self.clock()
+            if now - last < LINE_EVERY or total <= 0:
+                return
+            last = now
+            left = ""
+            if done > first:
+                left = f", about {_time((now - start) * (total - done) / (done - first))} left"
+            self.say(f"{name}: {100 * done // total} %{left}")
+
+        self.say(f"{name} ...")
+        yield progress
+        self.say(f"{name}: done in {_time(self.clock() - start)}")
+
+
+class RichReporter(Reporter):
+    """A progress bar with the time left, replaced by one line when the stage ends."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def say(self, text: str) -> None:
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[Progress]:
+        from rich import progress as rich_progress
+
+        start = time.monotonic()
+        bar = rich_progress.Progress(
+            rich_progress.SpinnerColumn(),
+            rich_progress.TextColumn("{task.description}", markup=False),
+            rich_progress.BarColumn(),
+            rich_progress.TaskProgressColumn(),
+            rich_progress.TextColumn("time left"),
+            rich_progress.TimeRemainingColumn(compact=True),
+            rich_progress.TextColumn("so far"),
+            rich_progress.TimeElapsedColumn(),
+            console=self.console,
+            transient=True,
+        )
+        task = bar.add_task(name, total=None)
+        begun = False
+
+        def progress(done: int, total: int) -> None:
+            nonlocal begun
+            if not begun:  # a resumed stage begins at `done`: that was not fast, it was earlier
+                bar.reset(task, completed=done, total=total)
+                begun = True
+            bar.update(task, completed=done, total=total)
+
+        with bar:
+            yield progress
+        self.say(f"{name}: done in {_time(time.monotonic() - start)}")
+
+
+def reporter() -> Reporter:
+    """Return the reporter that suits standard error: bars at a terminal, lines elsewhere."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    return RichReporter(console) if console.is_terminal else PlainReporter(sys.stderr)
+
+
+def say(text: str) -> None:
+    """Print a result."""
+    print(text, flush=True)
+
+
+def say_numbers(metrics: Mapping[str, Any]) -> None:
+    """Print the key numbers, one a line, each with what it means and what real data give."""
+    from hud_fast.report.words import key_numbers
+
+    for number in key_numbers(metrics):
+        beside = ", ".join(f"{label} {value}" for label, value in number.references)
+        say(f"{number.name + ':':<28}{number.value}" + (f"   ({beside})" if beside else ""))
+    for note in metrics.get("notes") or []:
+        say(f"Note: {note}")
+
+
+def prepare(device: str, threads: int | None) -> str | None:
+    """Set threads, quieten libraries, and return the device as ``HUD`` takes it.
+
+    Raises
+    ------
+    InputError
+        A GPU is asked for and there is none.
+    """
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: torch sees no GPU here; use --device cpu or auto")
+    return None if device == "auto" else device
+
+
+def guard(app: typer.Typer, arguments: list[str] | None = None) -> int:
+    """Run `app`; turn every way in which it can end into an exit code and one line for people."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    full = "--traceback" in arguments
+    arguments = [word for word in arguments if word != "--traceback"]
+    with warnings.catch_warnings():
+        # Libraries' warnings are for programmers; ours are for users and come as a note.
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("default", category=UserWarning, module=r"hud_fast(\.|$)")
+        warnings.showwarning = _note
+        try:
+            code = app(args=arguments, prog_name="hud-fast", standalone_mode=False)
+            if code == STOPPED:  # typer catches Ctrl-C itself, from some version on
+                raise KeyboardInterrupt
+            return code if isinstance(code, int) else 0
+        except BaseException as error:
+            if full and not isinstance(error, SystemExit):
+                raise
+            code, text = explain(error, arguments)
+            if text:
+                print(text, file=sys.stderr, flush=True)
+            return code
+
+
+def explain(error: BaseException, arguments: list[str]) -> tuple[int, str]:
+    """Return the exit code for an error and the line that tells it.
+
+    Examples
+    --------
+    >>> explain(ValueError("vca: `D` must be at most 3, got 5"), ["unmix"])
+    (2, 'Error: vca: `D` must be at most 3, got 5')
+    >>> explain(KeyboardInterrupt(), ["run"])[0]
+    130
+    """
+    command = next((word for word in arguments if not word.startswith("-")), "")
+    again = " Give the same command again to go on." if command in RESUMABLE else ""
+    match error:
+        case SystemExit():
+            return (error.code if isinstance(error.code, int) else 0), ""
+        case KeyboardInterrupt() | typer.Abort():
+            return STOPPED, f"Interrupted.{again}"
+        case ClickException():
+            return _usage(error)
+        case InputError() | ValueError() | TypeError():
+            return 2, f"Error: {one_line(error)}"
+        case MemoryError():
+            return 1, "Error: not enough memory: try a smaller scene, fewer --samples or --size"
+        case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return 1, f"Error: {one_line(error)}. Free some space.{again}"
+        case BrokenPipeError():  # the reader of our output has left, as `head` does
+            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  kept open until exit
+            return 0, ""
+        case OSError() | RuntimeError():
+            return 1, f"Error: {one_line(error)}"
+        case _:
+            kind = type(error).__name__
+            return 1, (
+                f"Error: {kind}: {one_line(error)} (this is a fault of hud-fast; give the command "
+                "again with --traceback and report what it prints)"
+            )
+
+
+def _usage(error: Any) -> tuple[int, str]:
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return 2, ""
+    context = getattr(error, "ctx", None)
+    where = f"{context.command_path if context else 'hud-fast'} --help"
+    text = " ".join(str(error.format_message()).split())
+    return int(error.exit_code), f"Error: {text} (see {where})"
+
+
+def _note(message: Warning | str, *_: Any, **__: Any) -> None:
+    text = " ".join(str(message).split())
+    print(f"Note: {text}", file=sys.stderr, flush=True)
+
+
+def _time(seconds: float) -> str:
+    from hud_fast.report.machine import time_text
+
+    return time_text(seconds)

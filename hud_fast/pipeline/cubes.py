@@ -1,0 +1,162 @@
+"""Sets of generated cubes on disk: one array for programs, one file a cube for everything else.
+
+A set is a folder with ``generated.npy``, (B, h, w, C) float32 in the units of the scene's file, and, where the
+scene came as .mat, ENVI or .npz, one file of that kind for each cube (``cube-000.mat``, ...) that any tool which
+reads the scene can read. A mosaic would put edges between cubes that no scene has.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hud_fast._files import atomic_dir, atomic_write
+from hud_fast.pipeline.errors import InputError, user_input
+from hud_fast.pipeline.progress import Progress
+
+if TYPE_CHECKING:
+    from hud_fast.scenes import Scene
+
+ARRAY = "generated.npy"
+ABUNDANCES = "abundances.npy"
+SUFFIX = {"mat": ".mat", "envi": ".hdr", "npz": ".npz", "npy": None}  # None: the one array is it
+
+
+def choose_format(
+    wish: str,
+    scene: Scene,
+) -> str:
+    """Return the kind of file for generated cubes: as wished, or the scene's own with "auto".
+
+    Raises
+    ------
+    InputError
+        An unknown kind.
+    """
+    if wish == "auto":
+        wish = scene.format or "npy"
+    if wish not in SUFFIX:
+        raise InputError(f"--format must be one of auto, {', '.join(SUFFIX)}, got {wish}")
+    return wish
+
+
+def write_cubes(
+    folder: Path,
+    generated: NDArray[np.float32],  # (B, h, w, C)
+    scene: Scene,
+    *,
+    kind: str,
+    abundances: NDArray[np.float32] | None = None,  # (B, h, w, D)
+    progress: Progress | None = None,
+) -> None:
+    """Write a set of cubes into `folder`, whole or not at all; an older set there is replaced.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds nothing but sets of cubes.
+    generated : (B, h, w, C) float32 array
+        In the unit of ``scene.cube``; written in the units of the scene's file.
+    scene : Scene
+        Gives wavelengths, scale and variable name.
+    kind : str
+        A key of `SUFFIX`.
+    abundances : (B, h, w, D) float32 array, optional
+        Written as ``abundances.npy``.
+    progress : callable, optional
+        Called as progress(done, total) with cubes.
+    """
+    from hud_fast.scenes import save_scene
+
+    if folder.is_dir():
+        foreign = [p.name for p in folder.iterdir() if not _ours(p.name)]
+        if foreign:
+            raise InputError(f"{folder} holds other files ({sorted(foreign)[0]}): choose another")
+    with atomic_dir(folder) as temporary:
+        np.save(temporary / ARRAY, generated * np.float32(scene.scale))
+        if abundances is not None:
+            np.save(temporary / ABUNDANCES, abundances)
+        suffix = SUFFIX[kind]
+        if suffix is None:
+            return
+        # A generated cube lies nowhere: the scene's map coordinates, mask and labels are not its own.
+        template = scene.replace(
+            geo=None, mask=None, labels=None, label_names=None, truth=None, dtype=np.float32
+        )
+        digits = max(3, len(str(len(generated) - 1)))
+        for i, cube in enumerate(generated):
+            one = template.replace(cube=cube, name=f"{scene.name}, generated cube {i}")
+            save_scene(one, temporary / f"cube-{i:0{digits}d}{suffix}")
+            if progress is not None:
+                progress(i + 1, len(generated))
+
+
+def save_array(
+    path: Path,
+    generated: NDArray[np.float32],  # (B, h, w, C)
+) -> None:
+    """Write one .npy file, whole or not at all."""
+    with atomic_write(path) as file:
+        np.save(file, generated)
+
+
+def read_cubes(
+    source: str | os.PathLike[str],
+    *,
+    variable: str | None = None,
+) -> NDArray[np.float32]:  # (B, h, w, C)
+    """Read a set of cubes: a run's folder, a set's folder, a .npy stack, or one cube of any kind.
+
+    Raises
+    ------
+    InputError
+        Nothing there that is a set of cubes.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return _read_folder(path)
+    if path.suffix.lower() == ".npy":
+        with user_input():
+            array = np.load(path, allow_pickle=False)
+        if array.ndim == 3:
+            array = array[None]
+        if array.ndim != 4 or 0 in array.shape or array.dtype.kind not in "fiu":
+            raise InputError(
+                f"{path} must hold cubes of shape (B, h, w, C), got {array.dtype} {array.shape}"
+            )
+        stack: NDArray[np.float32] = array.astype(np.float32, copy=False)
+        return stack
+    return _read_one(path, variable)[None]
+
+
+def _read_folder(path: Path) -> NDArray[np.float32]:
+    for folder in (path / "generated", path):
+        if (folder / ARRAY).is_file():
+            return read_cubes(folder / ARRAY)
+    kinds = (".mat", ".hdr", ".npy", ".npz")
+    files = sorted(p for p in path.iterdir() if p.suffix.lower() in kinds and p.name != ABUNDANCES)
+    if not files:
+        raise InputError(f"{path} holds no cubes: no {ARRAY}, .mat, .hdr, .npy or .npz file")
+    cubes = [_read_one(file, None) for file in files]
+    for file, cube in zip(files, cubes, strict=True):
+        if cube.shape != cubes[0].shape:
+            raise InputError(
+                f"{file} must have shape {cubes[0].shape} as {files[0].name} has, got {cube.shape}"
+            )
+    return np.stack(cubes)
+
+
+def _read_one(path: Path, variable: str | None) -> NDArray[np.float32]:
+    from hud_fast.scenes import load_scene
+
+    with user_input():
+        scene = load_scene(path, variable=variable)
+    return scene.drop_bad_bands().cube * np.float32(scene.scale)
+
+
+def _ours(name: str) -> bool:
+    return name in (ARRAY, ABUNDANCES) or name.startswith("cube-")

@@ -1,0 +1,103 @@
+"""From a scene to a trained model, and from a model to cubes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hud_fast.pipeline.options import FINE_TUNE_STEPS, ModelOptions, SampleOptions
+from hud_fast.pipeline.progress import Reporter
+
+if TYPE_CHECKING:
+    from hud_fast.diffusion import HUD
+    from hud_fast.scenes import Scene
+
+
+def find_endmembers(
+    scene: Scene,
+    options: ModelOptions,
+    reporter: Reporter,
+) -> NDArray[np.float32]:  # (D, C)
+    """Find the scene's endmembers; with ``fine_tune``, adapt them by the unmixing autoencoder.
+
+    The same scene and options give the same endmembers, so a resumed run finds those it began with.
+    """
+    from hud_fast.diffusion.preparation import choose_endmembers
+    from hud_fast.unmixing import UnmixingAutoencoder
+
+    with reporter.stage("Finding the endmembers"):
+        found = choose_endmembers(scene, options.endmembers, seed=options.seed)
+    if not options.fine_tune:
+        return found
+    with reporter.stage("Fine-tuning the endmembers") as progress:
+        autoencoder = UnmixingAutoencoder(found, encoder=_encoder(options))
+        autoencoder.fine_tune(
+            scene.valid_pixels, steps=FINE_TUNE_STEPS, seed=options.seed, progress=progress
+        )
+    tuned: NDArray[np.float32] = autoencoder.endmembers.detach().cpu().numpy()
+    return tuned
+
+
+def train(
+    scene: Scene,
+    endmembers: NDArray[np.float32],  # (D, C)
+    options: ModelOptions,
+    checkpoints: Path,
+    reporter: Reporter,
+) -> HUD:
+    """Train the diffusion model, going on from the newest of `checkpoints`."""
+    from hud_fast.diffusion import HUD, PRESETS
+
+    steps = options.steps or PRESETS[options.preset].steps
+    with reporter.stage(f"Training the diffusion model ({steps:,} steps)") as progress:
+        return HUD.fit(
+            scene,
+            endmembers=endmembers,
+            preset=options.preset,
+            seed=options.seed,
+            encoder=_encoder(options),
+            raw_latent=options.raw_latent,
+            device=options.device,
+            checkpoint_dir=checkpoints,
+            steps=options.steps,
+            progress=progress,
+        )
+
+
+def generate(
+    model: HUD,
+    options: SampleOptions,
+    seed: int,
+    reporter: Reporter,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:  # (B, h, w, C), (B, h, w, D)
+    """Generate cubes and the abundance maps that they are mixed from."""
+    with reporter.stage(f"Generating {options.samples} cubes") as progress:
+        return model.sample(
+            options.samples,
+            seed=seed,
+            return_abundances=True,
+            progress=progress,
+            **options.arguments(),
+        )
+
+
+def scene_of(model: HUD, cubes: NDArray[np.float32]) -> Scene:  # (B, h, w, C)
+    """Return what is known of generated cubes without the scene's file: a scene made of the first."""
+    from hud_fast.scenes import Scene
+
+    facts = model.scene
+    return Scene(
+        cubes[0],
+        name=facts.name,
+        wavelengths=facts.wavelengths,
+        rgb_bands=facts.rgb_bands,
+        scale=facts.scale,
+        simulated=facts.simulated,
+    )
+
+
+def _encoder(options: ModelOptions) -> Any:
+    return options.encoder  # checked by its users, who list what there is

@@ -1,0 +1,73 @@
+"""The choices of a run, in one frozen object that is written into ``run.json`` and the report."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from hud_fast.pipeline.errors import InputError, user_input
+
+if TYPE_CHECKING:
+    from hud_fast.scenes import Scene
+
+FINE_TUNE_STEPS = 500
+
+
+@dataclass(frozen=True)
+class SceneOptions:
+    """How to read the scene's file, where it leaves something open. See `load_scene`."""
+
+    variable: str | None = None
+    layout: str | None = None
+    shape: tuple[int, int] | None = None  # (H, W), for layouts CP and PC
+    wavelengths: str | None = None  # a file of numbers
+    mask: str | None = None  # a file
+
+    def load(self, source: str) -> Scene:
+        """Load the scene and drop its bad bands.
+
+        Raises
+        ------
+        InputError
+            In place of everything that reading may raise.
+        """
+        from hud_fast.scenes import load_scene
+
+        with user_input():
+            return load_scene(source, **asdict(self)).drop_bad_bands()
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """How to unmix and train. None leaves a choice to the preset or the scene."""
+
+    preset: str = "tiny"
+    endmembers: int | None = None
+    encoder: str = "fcls"
+    fine_tune: bool = False
+    raw_latent: bool = False
+    steps: int | None = None
+    seed: int = 0
+    device: str | None = None
+
+    def check(self) -> None:
+        """Refuse an unknown preset before any work is done."""
+        from hud_fast.diffusion import PRESETS
+
+        if self.preset not in PRESETS:
+            raise InputError(f"--preset must be one of {', '.join(PRESETS)}, got {self.preset}")
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """How to generate."""
+
+    samples: int = 64
+    size: tuple[int, int] | None = None  # (h, w), None: the training window's
+    sampler: str | None = None
+    sampler_steps: int | None = None
+    format: str = "auto"
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the keyword arguments of ``HUD.sample``."""
+        return {"size": self.size, "sampler": self.sampler, "steps": self.sampler_steps}

@@ -1,0 +1,94 @@
+"""Sets of cubes: what is written is read back, by us and by the scene's own readers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from hud_fast.pipeline.cubes import choose_format, read_cubes, save_array, write_cubes
+from hud_fast.pipeline.errors import InputError
+from hud_fast.scenes import Scene, load_scene
+
+
+@pytest.fixture
+def cubes() -> NDArray[np.float32]:
+    return np.random.default_rng(0).random((3, 9, 8, 5)).astype(np.float32)
+
+
+def scene_like(**facts: Any) -> Scene:
+    return Scene(
+        np.ones((20, 21, 5)),
+        name="field",
+        wavelengths=np.arange(400.0, 450, 10),
+        mask=np.ones((20, 21), bool),
+        labels=np.zeros((20, 21), int),
+        geo={"map info": "{UTM, 1, 1, 5, 6, 7, 8, 9, North}"},
+        **facts,
+    )
+
+
+@pytest.mark.parametrize(("kind", "suffix"), [("mat", ".mat"), ("envi", ".hdr"), ("npz", ".npz")])
+def test_cubes_in_the_scenes_own_kind_of_file(
+    tmp_path: Path, cubes: NDArray[np.float32], kind: str, suffix: str
+) -> None:
+    scene = scene_like(format=kind, scale=1000.0, variable="field")
+    assert choose_format("auto", scene) == kind
+    write_cubes(tmp_path / "set", cubes, scene, kind=kind, abundances=cubes[..., :2])
+    assert np.allclose(np.load(tmp_path / "set" / "generated.npy"), cubes * 1000)
+    one = load_scene(tmp_path / "set" / f"cube-001{suffix}", scale=1000.0)
+    assert np.allclose(one.cube, cubes[1])
+    assert one.geo is None or "map info" not in one.geo  # a generated cube lies nowhere
+    assert np.allclose(read_cubes(tmp_path / "set"), cubes * 1000)
+    (tmp_path / "set" / "generated.npy").unlink()
+    assert np.allclose(read_cubes(tmp_path / "set"), cubes * 1000)
+
+
+def test_one_array_is_enough_for_npy(tmp_path: Path, cubes: NDArray[np.float32]) -> None:
+    write_cubes(tmp_path / "set", cubes, scene_like(), kind="npy")
+    assert [p.name for p in (tmp_path / "set").iterdir()] == ["generated.npy"]
+
+
+def test_a_runs_folder_a_stack_and_a_single_cube(
+    tmp_path: Path, cubes: NDArray[np.float32]
+) -> None:
+    write_cubes(tmp_path / "run" / "generated", cubes, scene_like(), kind="npy")
+    assert np.array_equal(read_cubes(tmp_path / "run"), cubes)
+    save_array(tmp_path / "stack.npy", cubes)
+    assert np.array_equal(read_cubes(tmp_path / "stack.npy"), cubes)
+    save_array(tmp_path / "one.npy", cubes[0])
+    assert np.array_equal(read_cubes(tmp_path / "one.npy"), cubes[:1])
+
+
+def test_an_older_set_is_replaced_whole(tmp_path: Path, cubes: NDArray[np.float32]) -> None:
+    write_cubes(tmp_path / "set", cubes, scene_like(), kind="mat")
+    write_cubes(tmp_path / "set", cubes[:1], scene_like(), kind="mat")
+    names = sorted(p.name for p in (tmp_path / "set").iterdir())
+    assert names == ["cube-000.mat", "generated.npy"]
+
+
+def test_errors(tmp_path: Path, cubes: NDArray[np.float32]) -> None:
+    with pytest.raises(InputError, match=r"--format must be one of auto, mat, envi, npz, npy"):
+        choose_format("tiff", scene_like())
+    with pytest.raises(InputError, match=r"holds no cubes"):
+        read_cubes(tmp_path)
+    with pytest.raises(InputError, match=r"nothing.npy: No such file"):
+        read_cubes(tmp_path / "nothing.npy")
+    np.save(tmp_path / "flat.npy", np.ones((3, 4)))
+    with pytest.raises(InputError, match=r"must hold cubes of shape \(B, h, w, C\), got float64"):
+        read_cubes(tmp_path / "flat.npy")
+    (tmp_path / "text.npy").write_text("hello")
+    with pytest.raises(InputError):
+        read_cubes(tmp_path / "text.npy")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "thesis.tex").write_text("")
+    with pytest.raises(InputError, match=r"holds other files \(thesis.tex\)"):
+        write_cubes(tmp_path / "set", cubes, scene_like(), kind="npy")
+    (tmp_path / "two").mkdir()
+    np.save(tmp_path / "two" / "a.npy", np.ones((4, 4, 3)))
+    np.save(tmp_path / "two" / "b.npy", np.ones((4, 4, 2)))
+    with pytest.raises(InputError, match=r"b.npy must have shape \(4, 4, 3\) as a.npy has"):
+        read_cubes(tmp_path / "two")

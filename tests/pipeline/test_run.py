@@ -1,0 +1,310 @@
+"""The main job end to end, small: what it writes, how it resumes, what a killed run loses."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load as load_tensors
+
+from hud_fast.pipeline import (
+    InputError,
+    ModelOptions,
+    Reporter,
+    RunResult,
+    SampleOptions,
+    SceneOptions,
+    fit_model,
+    measure,
+    run_scene,
+    sample_model,
+    unmix_scene,
+)
+from hud_fast.pipeline.progress import Progress
+from hud_fast.pipeline.figures import shown_settings
+from hud_fast.scenes import load_scene, save_scene, simulate_scene
+
+MODEL = ModelOptions(endmembers=3, steps=2, device="cpu")
+SAMPLES = SampleOptions(samples=3, size=(16, 16), sampler_steps=2)
+
+
+class Recorder(Reporter):
+    """Remembers the stages, and stops the run at one of them."""
+
+    def __init__(self, stop_at: str | None = None, error: BaseException | None = None) -> None:
+        self.stages: list[str] = []
+        self.lines: list[str] = []
+        self.progress: list[tuple[int, int]] = []
+        self.stop_at, self.error = stop_at, error or KeyboardInterrupt()
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[Progress]:
+        if self.stop_at and name.startswith(self.stop_at):
+            raise self.error
+        self.stages.append(name)
+        yield lambda done, total: self.progress.append((done, total))
+
+
+@pytest.fixture(scope="module")
+def scene_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An ENVI file with wavelengths, a bad band and a place on the map."""
+    scene = simulate_scene(70, 40, C=20, D=3, seed=0)
+    good = np.arange(20) != 7
+    path = tmp_path_factory.mktemp("scene") / "field.hdr"
+    geo = {"map info": "{UTM, 1, 1, 500000, 4000000, 20, 20, 16, North, WGS-84}"}
+    save_scene(scene.replace(good_bands=good, geo=geo), path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, scene_file: str) -> tuple[Path, RunResult]:
+    out = tmp_path_factory.mktemp("runs") / "field"
+    return out, run_scene(scene_file, out, model_options=MODEL, sample_options=SAMPLES)
+
+
+@pytest.fixture
+def few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw one small figure: most of a small run's time goes into the drawing."""
+    from hud_fast.report import training_curve
+
+    figures = {"training_curve": training_curve([{"step": 1, "loss": 1.0}])}
+    monkeypatch.setattr("hud_fast.pipeline.run.run_figures", lambda *_: figures)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_everything_is_there(finished: tuple[Path, RunResult]) -> None:
+    out, result = finished
+    assert sorted(p.name for p in out.iterdir()) == [
+        "figures",
+        "generated",
+        "metrics.json",
+        "model",
+        "report.html",
+        "run.json",
+    ]
+    assert result.report == out / "report.html"
+    record = json.loads((out / "run.json").read_text())
+    assert record["status"] == "finished"
+    assert record["memory"]["cpu"] > 0
+    assert {"unmixing", "training", "generating", "measuring"} <= set(record["timings"])
+    assert record["versions"]["torch"]
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["simplex"]["share"] == 1.0
+    assert 0 < metrics["point_fidelity"] <= 1
+    assert metrics == result.metrics
+    names = {p.stem for p in (out / "figures").iterdir()}
+    assert {"panels", "spectral_density", "abundance_maps", "endmembers", "residual_map"} <= names
+
+
+def test_generated_cubes_are_of_the_scenes_kind(finished: tuple[Path, RunResult]) -> None:
+    out, _ = finished
+    cubes = np.load(out / "generated" / "generated.npy")
+    assert cubes.shape == (3, 16, 16, 19)  # without the bad band
+    maps = np.load(out / "generated" / "abundances.npy")
+    assert np.abs(maps.sum(-1) - 1).max() < 1e-6
+    one = load_scene(out / "generated" / "cube-002.hdr")
+    assert np.allclose(one.cube, cubes[2])
+    assert one.wavelengths is not None
+    assert one.wavelengths.size == 19
+    assert not one.geo
+
+
+def test_a_simulated_scene_read_from_a_file_keeps_its_name(
+    finished: tuple[Path, RunResult],
+) -> None:
+    assert "generated from field" in (finished[0] / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("few_figures")
+@pytest.mark.parametrize(
+    "stage", ["Finding", "Training", "Generating", "Writing", "Comparing", "Drawing"]
+)
+def test_a_run_stopped_anywhere_goes_on_to_the_same_result(
+    tmp_path: Path, scene_file: str, finished: tuple[Path, RunResult], stage: str
+) -> None:
+    options: dict[str, Any] = {"model_options": MODEL, "sample_options": SAMPLES}
+    with pytest.raises(KeyboardInterrupt):
+        run_scene(scene_file, tmp_path, reporter=Recorder(stop_at=stage), **options)
+    assert not (tmp_path / "report.html").exists()
+    recorder = Recorder()
+    run_scene(scene_file, tmp_path, reporter=recorder, **options)
+    done_before = {
+        "Generating": ["Training"],
+        "Comparing": ["Training", "Generating"],
+        "Drawing": ["Training", "Generating", "Comparing"],
+    }
+    for name in done_before.get(stage, []):
+        assert not any(s.startswith(name) for s in recorder.stages)
+    ours, reference = files(tmp_path), files(finished[0])
+    assert {n for n in ours if "figures" not in n} == {n for n in reference if "figures" not in n}
+    for name in ours:
+        if name.endswith(("generated.npy", "abundances.npy", ".img")):
+            assert ours[name] == reference[name], name
+        elif name.endswith(".safetensors"):  # its header is in no fixed order
+            a, b = load_tensors(ours[name]), load_tensors(reference[name])
+            assert a.keys() == b.keys()
+            assert all(np.array_equal(a[key], b[key], equal_nan=True) for key in a), name
+    assert json.loads(ours["metrics.json"]) == json.loads(reference["metrics.json"])
+
+
+@pytest.mark.usefixtures("few_figures")
+def test_a_full_disk_ends_the_run_and_the_next_one_goes_on(
+    tmp_path: Path, scene_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"model_options": MODEL, "sample_options": SAMPLES}
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hud_fast.scenes.save_scene", full)
+        with pytest.raises(OSError, match="No space left"):
+            run_scene(scene_file, tmp_path, **options)
+    assert not (tmp_path / "generated").exists()
+    assert (tmp_path / "model").is_dir()
+    run_scene(scene_file, tmp_path, **options)
+    assert (tmp_path / "report.html").is_file()
+
+
+def test_too_small_a_disk_is_told_before_the_training(
+    tmp_path: Path, scene_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Usage:
+        free = 10_000
+
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Usage)
+    with pytest.raises(InputError, match=r"has 9.8 KiB free, this run needs about"):
+        run_scene(scene_file, tmp_path, model_options=MODEL)
+
+
+def test_another_scene_under_the_same_name_is_noticed(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        save_scene(simulate_scene(36, 36, C=10, D=3, seed=seed), tmp_path / "s.hdr")
+        arguments: dict[str, Any] = {"model_options": MODEL, "sample_options": SAMPLES}
+        if seed == 0:
+            with pytest.raises(KeyboardInterrupt):
+                run_scene(
+                    str(tmp_path / "s.hdr"), tmp_path / "out", reporter=Recorder("Gen"), **arguments
+                )
+        else:
+            with pytest.raises(InputError, match=r"unfinished run with scene fingerprint = "):
+                run_scene(str(tmp_path / "s.hdr"), tmp_path / "out", **arguments)
+
+
+def test_progress_is_reported_to_its_end(tmp_path: Path, scene_file: str) -> None:
+    recorder = Recorder()
+    fit_model(scene_file, tmp_path / "m", model_options=MODEL, reporter=recorder)
+    assert recorder.progress[-1] == (2, 2)
+
+
+def test_unusable_input(tmp_path: Path, scene_file: str) -> None:
+    with pytest.raises(InputError, match=r"--preset must be one of tiny, small, paper, got huge"):
+        run_scene(scene_file, tmp_path, model_options=ModelOptions(preset="huge"))
+    with pytest.raises(InputError, match=r"--samples must be at least 1, got 0"):
+        run_scene(scene_file, tmp_path, sample_options=SampleOptions(samples=0))
+    with pytest.raises(InputError, match=r"must be an existing file or a catalogue name"):
+        run_scene("nothing.mat", tmp_path)
+    with pytest.raises(ValueError, match=r"`endmembers` must be at most 19"):
+        run_scene(scene_file, tmp_path, model_options=ModelOptions(endmembers=25, steps=2))
+    (tmp_path / "empty.mat").write_bytes(b"")
+    with pytest.raises(InputError, match=r"0 bytes"):
+        run_scene(str(tmp_path / "empty.mat"), tmp_path / "x")
+
+
+def test_model_then_cubes_then_numbers(tmp_path: Path, scene_file: str) -> None:
+    model = fit_model(scene_file, tmp_path / "model", model_options=MODEL)
+    assert not (tmp_path / "model.checkpoints").exists()
+    with pytest.raises(InputError, match=r"model exists: .*--overwrite"):
+        fit_model(scene_file, tmp_path / "model", model_options=MODEL)
+    options = SampleOptions(samples=2, size=(16, 24), sampler_steps=2)
+    cubes = sample_model(tmp_path / "model", tmp_path / "cubes.npy", options, seed=3)
+    assert cubes.shape == (2, 16, 24, model.C)
+    with pytest.raises(InputError, match=r"cubes.npy exists"):
+        sample_model(tmp_path / "model", tmp_path / "cubes.npy", options)
+    with pytest.raises(InputError, match=r"--format mat needs a folder"):
+        sample_model(tmp_path / "model", tmp_path / "b.npy", SampleOptions(format="mat"))
+    with pytest.raises(InputError, match=r"HUD.load"):
+        sample_model(tmp_path / "no", tmp_path / "b.npy", options)
+    folder_options = SampleOptions(samples=2, size=(16, 24), sampler_steps=2, format="envi")
+    sample_model(tmp_path / "model", tmp_path / "set", folder_options, seed=3)
+    assert np.array_equal(np.load(tmp_path / "set" / "generated.npy"), cubes)
+    assert load_scene(tmp_path / "set" / "cube-000.hdr").shape == (16, 24, model.C)
+    numbers = measure(tmp_path / "set", scene_file, block=8, json_file=tmp_path / "numbers.json")
+    assert json.loads((tmp_path / "numbers.json").read_text()) == numbers
+    assert numbers["settings"]["block"] == [8, 8]
+
+
+def test_bands_that_do_not_fit(tmp_path: Path, scene_file: str) -> None:
+    np.save(tmp_path / "c.npy", np.ones((1, 8, 8, 20), np.float32))
+    with pytest.raises(InputError, match=r"must have the 19 good bands of field, got 20"):
+        measure(tmp_path / "c.npy", scene_file)
+
+
+@pytest.mark.parametrize("encoder", ["fcls", "linear"])
+def test_unmixing(tmp_path: Path, scene_file: str, encoder: str) -> None:
+    options = ModelOptions(endmembers=3, encoder=encoder)
+    numbers = unmix_scene(scene_file, tmp_path / "u", model_options=options)
+    assert numbers["reconstruction_cosine"] > 0.99
+    maps = np.load(tmp_path / "u" / "abundances.npy")
+    assert maps.shape == (70, 40, 3)
+    again = load_scene(tmp_path / "u" / "abundances.hdr")
+    assert np.allclose(again.cube, maps, equal_nan=True)
+    assert again.geo is not None  # the maps lie where the scene lies
+    table = np.loadtxt(tmp_path / "u" / "endmembers.csv", delimiter=",", skiprows=1)
+    assert np.allclose(table[:, 1:].T, np.load(tmp_path / "u" / "endmembers.npy"), rtol=1e-5)
+    assert sorted(p.name for p in (tmp_path / "u" / "figures").iterdir()) == [
+        "abundance_maps.png",
+        "endmembers.png",
+        "residual_map.png",
+    ]
+    with pytest.raises(InputError, match=r"is not empty: .*--overwrite"):
+        unmix_scene(scene_file, tmp_path / "u", model_options=options)
+    unmix_scene(scene_file, tmp_path / "u", model_options=options, overwrite=True)
+
+
+def test_fine_tuned_endmembers_fit_better(
+    tmp_path: Path, scene_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hud_fast.pipeline.model.FINE_TUNE_STEPS", 60)
+    errors = [
+        unmix_scene(
+            scene_file,
+            tmp_path / str(tune),
+            model_options=ModelOptions(endmembers=3, fine_tune=tune),
+        )["rmse"]
+        for tune in (False, True)
+    ]
+    assert errors[1] < errors[0]
+
+
+def test_scene_options_reach_the_reader(tmp_path: Path) -> None:
+    cube = np.random.default_rng(0).random((6, 40))
+    np.save(tmp_path / "flat.npy", cube)
+    (tmp_path / "nm.txt").write_text("\n".join(str(400 + 10 * i) for i in range(6)))
+    options = SceneOptions(layout="CP", shape=(5, 8), wavelengths=str(tmp_path / "nm.txt"))
+    scene = options.load(str(tmp_path / "flat.npy"))
+    assert scene.shape == (5, 8, 6)
+    assert scene.wavelengths is not None
+
+
+def test_settings_shown_are_those_taken(finished: tuple[Path, RunResult]) -> None:
+    from hud_fast.diffusion import HUD
+
+    model = HUD.load(finished[0] / "model")
+    shown = shown_settings({"preset": "tiny", "endmembers": None, "sampler": "ddpm"}, model)
+    assert shown["endmembers"] == 3
+    assert shown["sampler"] == "ddpm"
+    assert shown["steps"] == 2
+    assert "sampler steps" not in shown  # decided by the sampler, not by the preset

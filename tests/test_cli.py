@@ -1,0 +1,303 @@
+"""The command line: what it prints, where, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hud_fast import cli
+from hud_fast.scenes import load_scene, save_scene, simulate_scene
+
+SMALL = ["--endmembers", "3", "--steps", "2", "--device", "cpu", "--threads", "1"]
+FEW = ["--samples", "2", "--size", "16", "--sampler-steps", "2"]
+COMMANDS = ("run", "fit", "sample", "unmix", "metrics", "fetch", "info")
+
+
+@pytest.fixture(scope="module")
+def scene_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("scene") / "field.mat"
+    save_scene(simulate_scene(70, 40, C=20, D=3, seed=0), path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, scene_file: str) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "field"
+    assert cli.main(["run", scene_file, "--out", str(out), *SMALL, *FEW]) == 0
+    return out
+
+
+def plain(text: str) -> str:
+    """`text` without terminal colours and frames."""
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
+    return " ".join(re.sub(r"[│╭╮╰╯─]", " ", text).split())
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 2) -> str:
+    """Run a command that must fail; return its one line of error."""
+    capsys.readouterr()
+    assert cli.main(list(arguments)) == code
+    shown = capsys.readouterr()
+    lines = [line for line in shown.err.splitlines() if line.startswith("Error: ")]
+    assert len(lines) == 1, shown.err
+    assert "Traceback" not in shown.err
+    return lines[0]
+
+
+def test_run_says_what_it_made(
+    tmp_path: Path, scene_file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert cli.main(["run", scene_file, "--out", str(out), *SMALL, *FEW]) == 0
+    shown = capsys.readouterr()
+    lines = shown.out.splitlines()
+    assert lines[-1] == f"Report: {out / 'report.html'}"
+    assert lines[0].startswith("Point fidelity:")
+    assert "real data, halves" in lines[0]
+    assert "field: 70 x 40 pixels, 20 bands" in shown.err
+    assert "Training the diffusion model (2 steps): done in" in shown.err
+    assert "\x1b" not in shown.out + shown.err  # not a terminal: no bars, no colours
+    assert (out / "generated" / "cube-001.mat").is_file()
+    assert "holds a finished run" in refused(
+        capsys, "run", scene_file, "--out", str(out), *SMALL, *FEW
+    )
+
+
+def test_overwrite_replaces(finished: Path, tmp_path: Path, scene_file: str) -> None:
+    out = tmp_path / "run"
+    (out / "figures").mkdir(parents=True)
+    (out / "figures" / "old.png").write_text("")
+    (out / "notes.txt").write_text("mine")
+    assert cli.main(["run", scene_file, "--out", str(out), *SMALL, *FEW, "--overwrite"]) == 0
+    assert not (out / "figures" / "old.png").exists()
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_the_pieces(tmp_path: Path, scene_file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    model, cubes = tmp_path / "model", tmp_path / "cubes"
+    assert cli.main(["fit", scene_file, "--out", str(model), *SMALL]) == 0
+    assert "3 endmembers, 20 bands" in capsys.readouterr().out
+    arguments = ["sample", str(model), "--out", str(cubes), "-n", "2", "--size", "16x20"]
+    assert cli.main([*arguments, "--sampler-steps", "2", "--format", "mat"]) == 0
+    assert "2 cubes of 16 x 20 pixels and 20 bands" in capsys.readouterr().out
+    assert load_scene(cubes / "cube-000.mat").shape == (16, 20, 20)
+    report = tmp_path / "numbers.json"
+    assert cli.main(["metrics", str(cubes), scene_file, "--json", str(report)]) == 0
+    assert "Block diversity:" in capsys.readouterr().out
+    assert json.loads(report.read_text())["settings"]["stride"] == 1
+
+
+def test_sample_from_a_run(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "more.npy")
+    arguments = ["sample", str(finished), "--out", out, "-n", "3", "--size", "16"]
+    assert cli.main([*arguments, "--sampler-steps", "2"]) == 0
+    made = np.load(out)
+    first = np.load(finished / "generated" / "generated.npy")
+    # Cube i depends on the seed and i only: more cubes do not change the first ones.
+    assert np.array_equal(made[:2], first)
+
+
+def test_unmix(tmp_path: Path, scene_file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "unmixed"
+    assert cli.main(["unmix", scene_file, "--out", str(out), "--endmembers", "auto"]) == 0
+    assert re.search(
+        r"endmembers rebuild the scene's spectra with a mean cosine of 0\.99",
+        capsys.readouterr().out,
+    )
+    assert load_scene(out / "abundances.mat", layout="HWC").shape[:2] == (70, 40)
+    assert json.loads((out / "unmixing.json").read_text())["pixels"] == 2800
+
+
+def test_fetch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HUD_FAST_CACHE", str(tmp_path))
+    monkeypatch.delenv("HUD_FAST_DATA", raising=False)
+    text = refused(capsys, "fetch", "salinass")
+    assert "did you mean salinas?" in text
+    text = refused(capsys, "fetch", "salinas", "--mirror", str(tmp_path), code=1)
+    assert "Salinas_corrected.mat" in text
+
+
+def test_fetch_prints_the_path(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HUD_FAST_DATA", str(data_dir))
+    assert cli.main(["fetch", "samson"]) == 0
+    assert capsys.readouterr().out.strip().endswith("samson_1.mat")
+
+
+def test_info(capsys: pytest.CaptureFixture[str]) -> None:
+    from hud_fast.diffusion import PRESETS
+    from hud_fast.scenes import CATALOGUE
+
+    assert cli.main(["info"]) == 0
+    text = capsys.readouterr().out
+    for word in ("torch", "isa", "processor", "GPU", *PRESETS, *CATALOGUE):
+        assert word in text
+    assert [preset.value for preset in cli.Preset] == list(PRESETS)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("hud-fast ")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_explains_and_has_an_example(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    assert cli.main([command, "--help"]) == 0
+    text = plain(capsys.readouterr().out)
+    assert f"Usage: hud-fast {command}" in text
+    assert re.search(rf"Examples? hud-fast {command}", text)
+
+
+def test_every_command_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == 0
+    text = plain(capsys.readouterr().out)
+    for command in COMMANDS:
+        assert re.search(rf" {command} [A-Z]", text)
+
+
+MISTAKES = [
+    (["rum"], r"No such command 'rum'"),
+    (["run", "SCENE"], r"Missing option '--out' / '-o'\.? \(see hud-fast run --help\)"),
+    (["run", "--out", "x"], r"Missing argument"),
+    (["run", "SCENE", "--out", "OUT", "--steps", "0"], r"Invalid value for '--steps'"),
+    (["run", "SCENE", "--out", "OUT", "--preset", "huge"], r"Invalid value for '--preset'"),
+    (["run", "SCENE", "--out", "OUT", "--endmembers", "x"], r"--endmembers must be a number from"),
+    (["run", "SCENE", "--out", "OUT", "--endmembers", "0"], r"--endmembers must be a number from"),
+    (["run", "SCENE", "--out", "OUT", "--size", "8x8x8"], r"--size must be N or ROWSxCOLUMNS"),
+    (["run", "SCENE", "--out", "OUT", "--shape", "a"], r"--shape must be N or ROWSxCOLUMNS"),
+    (["run", "SCENE", "--out", "OUT", "--endmembers", "30"], r"`endmembers` must be at most 20"),
+    (["run", "SCENE", "--out", "OUT", "--wavelengths", "no.txt"], r"no\.txt"),
+    (["run", "nothing.mat", "--out", "OUT"], r"must be an existing file or a catalogue name"),
+    (["run", "samsom", "--out", "OUT"], r"did you mean samson\?"),
+    (["run", "SCENE", "--out", "SCENE"], r"is a file: --out must be a folder"),
+    (["run", "SCENE", "--out", "/proc/nothing"], r"cannot write to /proc/nothing"),
+    (["unmix", "SCENE", "--out", "/proc/nothing"], r"cannot write to /proc/nothing"),
+    (["sample", "nothing", "--out", "OUT"], r"must hold a model"),
+    (["metrics", "nothing", "SCENE"], r"must be an existing file or a catalogue name"),
+    (["fetch", "nowhere"], r"must be one of indian-pines"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES)
+def test_mistakes_end_in_one_line(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    scene_file: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    places = {"SCENE": scene_file, "OUT": str(tmp_path / "out")}
+    assert re.search(message, refused(capsys, *[places.get(a, a) for a in arguments]))
+
+
+def test_a_gpu_that_is_not_there(
+    tmp_path: Path,
+    scene_file: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    text = refused(capsys, "run", scene_file, "--out", str(tmp_path), "--device", "cuda")
+    assert "torch sees no GPU here" in text
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not a file of MATLAB's", b"MATLAB 5.0 MAT-file" + bytes(109)]
+)
+def test_broken_files(content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "broken.mat").write_bytes(content)
+    text = refused(capsys, "run", str(tmp_path / "broken.mat"), "--out", str(tmp_path / "out"))
+    assert "broken.mat" in text
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_scene_without_a_valid_pixel(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "nan.npy", np.full((40, 40, 20), np.nan, np.float32))
+    text = refused(
+        capsys, "run", str(tmp_path / "nan.npy"), "--out", str(tmp_path / "out"), "--layout", "HWC"
+    )
+    assert "valid pixel" in text
+
+
+def test_traceback_on_request(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="existing file"):
+        cli.main(["run", "nothing.mat", "--out", str(tmp_path), "--traceback"])
+
+
+def in_a_process(*arguments: str) -> list[str]:
+    """The command as its own process, from the same tree and without coverage of this one's path."""
+    return [sys.executable, "-m", "hud_fast", *arguments]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_under_the_standard_output(scene_file: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            in_a_process("info"), stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+
+
+def test_help_is_fast_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, hud_fast.cli; "
+        "print([m for m in ('torch', 'numpy', 'scipy', 'matplotlib', 'diffusers') if m in sys.modules])"
+    )
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert time.perf_counter() - start < 5  # about 0.3 s; the machine may be busy
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path: Path, scene_file: str) -> None:
+    out = tmp_path / "run"
+    arguments = ["run", scene_file, "--out", str(out), *SMALL, "--steps", "100000"]
+    process = subprocess.Popen(
+        in_a_process(*arguments), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("Training"):
+            break
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, text = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert text.splitlines()[-1] == "Interrupted. Give the same command again to go on."
+    assert json.loads((out / "run.json").read_text())["status"] == "running"
+
+
+def test_our_warnings_are_notes_and_others_are_silent(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def noisy(*_: object, **__: object) -> str:
+        warnings.warn("a library's own business", DeprecationWarning, stacklevel=1)
+        warnings.warn_explicit("labels\n left out", UserWarning, "f.py", 1, "hud_fast.pipeline.x")
+        return "text"
+
+    monkeypatch.setattr("hud_fast._info.info_text", noisy)
+    assert cli.main(["info"]) == 0
+    assert capsys.readouterr().err == "Note: labels left out\n"

@@ -1,0 +1,108 @@
+"""What the user sees: bars at a terminal, lines elsewhere; every end of a command has its code and line."""
+
+from __future__ import annotations
+
+import errno
+import io
+import sys
+from typing import Any
+
+import pytest
+import typer
+from rich.console import Console
+
+from hud_fast._terminal import PlainReporter, RichReporter, explain, reporter
+from hud_fast.pipeline import InputError, Reporter
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_plain_lines_are_few() -> None:
+    stream, clock = io.StringIO(), Clock()
+    with PlainReporter(stream, clock).stage("Training") as progress:
+        for i in range(400):
+            clock.now = i / 4
+            progress(i, 400)
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "Training ..."
+    assert lines[1] == "Training: 30 %, about 1 min 10 s left"
+    assert lines[-1] == "Training: done in 1 min 40 s"
+    assert len(lines) == 5
+
+
+def test_time_left_of_a_resumed_stage_counts_from_where_it_began() -> None:
+    stream, clock = io.StringIO(), Clock()
+    with PlainReporter(stream, clock).stage("Training") as progress:
+        progress(900, 1000)
+        clock.now = 50.0
+        progress(950, 1000)
+    assert "95 %, about 50 s left" in stream.getvalue()
+
+
+def test_bars_at_a_terminal() -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=100)
+    with RichReporter(console).stage("Training [b]") as progress:
+        progress(1, 2)
+        progress(2, 2)
+    text = stream.getvalue()
+    assert "Training [b]" in text
+    assert "time left" in text
+    assert text.rstrip().endswith("s")
+
+
+def test_the_reporter_suits_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert isinstance(reporter(), PlainReporter)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert isinstance(reporter(), RichReporter)
+
+
+def test_the_librarys_reporter_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
+    quiet = Reporter()
+    quiet.say("x")
+    with quiet.stage("y") as progress:
+        progress(1, 2)
+    assert capsys.readouterr() == ("", "")
+
+
+ENDS: list[tuple[BaseException, int, str]] = [
+    (KeyboardInterrupt(), 130, "Interrupted. Give the same command again to go on."),
+    (typer.Abort(), 130, "Interrupted. Give"),
+    (InputError("no cube"), 2, "Error: no cube"),
+    (ValueError("a\nb"), 2, "Error: a b"),
+    (TypeError("wrong"), 2, "Error: wrong"),
+    (RuntimeError("loss is not finite"), 1, "Error: loss is not finite"),
+    (OSError(errno.ENOSPC, "No space left on device", "f"), 1, "f: No space left on device. Free"),
+    (PermissionError(errno.EACCES, "Permission denied", "f"), 1, "Error: f: Permission denied"),
+    (MemoryError(), 1, "Error: not enough memory"),
+    (KeyError("k"), 1, "Error: KeyError: 'k' (this is a fault of hud-fast"),
+    (SystemExit(3), 3, ""),
+]
+
+
+@pytest.mark.parametrize(("error", "code", "text"), ENDS)
+def test_every_end_has_a_code_and_a_line(error: BaseException, code: int, text: str) -> None:
+    found, line = explain(error, ["run", "x"])
+    assert found == code
+    assert text in line
+    assert "\n" not in line
+
+
+def test_only_some_commands_go_on() -> None:
+    assert explain(KeyboardInterrupt(), ["metrics"])[1] == "Interrupted."
+
+
+def test_a_reader_that_leaves_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    old: Any = sys.stdout
+    monkeypatch.setattr(sys, "stdout", old)
+    assert explain(BrokenPipeError(), ["info"]) == (0, "")
+    sys.stdout.close()
