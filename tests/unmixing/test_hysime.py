@@ -12,11 +12,15 @@ from numpy.typing import NDArray
 from hud_fast.unmixing import count_endmembers
 
 
-def scene(D: int, seed: int, noise: float = 1e-3, P: int = 2000) -> NDArray[np.float64]:
+def scene(
+    D: int, seed: int, noise: float = 1e-3, P: int = 2000, *, uneven: bool = False
+) -> NDArray[np.float64]:
+    """Mixtures of D spectra and noise, `uneven`: a hundred times stronger in some bands than in others."""
     rng = np.random.default_rng(seed)
     pure = rng.uniform(0.1, 1, (D, 40))
     clean = rng.dirichlet(np.ones(D), size=P) @ pure
-    return clean + noise * rng.standard_normal(clean.shape)
+    level = 10.0 ** rng.uniform(-1, 1, 40) if uneven else np.ones(40)
+    return clean + noise * level * rng.standard_normal(clean.shape)
 
 
 def literal_hysime(pixels: NDArray[np.float64]) -> int:
@@ -34,10 +38,15 @@ def literal_hysime(pixels: NDArray[np.float64]) -> int:
     return int((np.diag(-E.T @ R @ E + 2 * E.T @ Rn @ E) < 0).sum())
 
 
-@given(D=st.integers(1, 8), seed=st.integers(0, 50))
-def test_agrees_with_the_printed_algorithm(D: int, seed: int) -> None:
-    pixels = scene(D, seed)
-    assert count_endmembers(pixels) == literal_hysime(pixels)
+@given(
+    D=st.integers(1, 8),
+    noise=st.sampled_from([1e-3, 1e-2, 5e-2, 0.2]),
+    uneven=st.booleans(),
+    seed=st.integers(0, 50),
+)
+def test_agrees_with_the_printed_algorithm(D: int, noise: float, uneven: bool, seed: int) -> None:
+    pixels = scene(D, seed, noise, uneven=uneven)
+    assert count_endmembers(pixels) == max(1, literal_hysime(pixels))
 
 
 @pytest.mark.parametrize("D", [2, 3, 5, 8])

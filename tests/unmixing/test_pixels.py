@@ -132,3 +132,9 @@ def test_errors_name_the_function_and_the_argument() -> None:
         as_mask("f", "mask", np.zeros(4, bool), (3,))
     with pytest.raises(ValueError, match="at least one valid pixel, got none: all of the 3 are"):
         moments(Pixels("f", np.ones((3, 2)), np.zeros(3, bool)))
+    dead = np.ones((3, 9))
+    dead[:, 2:] = np.nan
+    with pytest.raises(
+        ValueError, match=r"\(bands that are finite in no pixel.*: 2, 3, 4, 5, 6, \.\.\.\)"
+    ):
+        moments(Pixels("f", dead))

@@ -71,6 +71,10 @@ def test_bad_pixels_change_nothing() -> None:
     mask = np.ones(len(dirty), dtype=bool)
     mask[-5:] = False
     np.testing.assert_array_equal(vca(dirty, 4, mask=mask), clean)
+    _, index = vca(dirty[::-1], 4, mask=mask[::-1], return_index=True)
+    np.testing.assert_array_equal(
+        np.sort(dirty[::-1][index], axis=0), np.sort(clean, axis=0)
+    )  # bad pixels before the good ones
 
 
 @pytest.mark.parametrize("criterion", ["volume", "residual"])
@@ -113,6 +117,17 @@ def test_best_of_tries_both_projections() -> None:
     alone = residual(vca(pixels, 3, best_of=6, criterion="residual", snr_db=np.inf))
     both = residual(vca(pixels, 3, best_of=6, criterion="residual"))
     assert both < 0.7 * alone
+
+
+def test_the_projective_projection_ignores_brightness() -> None:
+    pixels, where = mixed(4, 20, 300, seed=2)
+    rng = np.random.default_rng(0)
+    brightness = rng.uniform(0.5, 1, (300, 1))
+    brightness[where] = rng.uniform(0.1, 0.3, (4, 1))  # the pure pixels are the darkest
+    found = vca(pixels * brightness, 4, snr_db=np.inf, return_index=True)[1]
+    assert np.sort(found).tolist() == where.tolist()
+    found = vca(pixels * brightness, 4, snr_db=-np.inf, return_index=True)[1]
+    assert np.sort(found).tolist() != where.tolist()
 
 
 def test_one_endmember_is_the_brightest_along_the_mean() -> None:
