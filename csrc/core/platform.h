@@ -28,8 +28,10 @@
   }                  \
   }
 
-#if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)
-#define HUD_SIMD _Pragma("GCC ivdep")
-#else
+// Before a loop whose iterations are independent. Without it GCC unrolls short lane loops before it could vectorise
+// them: the softmax ran 2.5 to 4 times slower.
+#ifdef __CUDACC__
 #define HUD_SIMD
+#else
+#define HUD_SIMD _Pragma("omp simd")
 #endif
