@@ -19,6 +19,7 @@ from hud_fast.diffusion import preparation, sampling
 from hud_fast.diffusion.checks import available_device, whole, window_size
 from hud_fast.diffusion.crops import CropSampler
 from hud_fast.diffusion.latent import LatentSpace
+from hud_fast.diffusion.marginal import Marginal
 from hud_fast.diffusion.network import SMALLEST, Denoiser, build_network, place
 from hud_fast.diffusion.presets import Preset, resolve_preset
 from hud_fast.diffusion.schedule import NoiseSchedule
@@ -182,7 +183,8 @@ class HUD:
         z = latent.encode(np.where(valid[..., None], X, 1 / len(A)).astype(np.float32))[0]
         crops = CropSampler(z.to(where), valid, crop=preset.crop, augment=preset.augment)
 
-        network = build_network(preset, len(A), seed=seed)
+        marginal = Marginal.of(z[:, torch.from_numpy(valid)], latent.std, latent.mean)
+        network = build_network(preset, len(A), seed=seed, marginal=marginal)
         data = {
             "scene size": list(valid.shape),
             "valid pixels": int(valid.sum()),
@@ -194,7 +196,7 @@ class HUD:
         trainer = Trainer(network, crops, preset, seed=seed, data=data)
         folder = None if checkpoint_dir is None else Path(checkpoint_dir)
         train(trainer, folder=folder, resume=resume, progress=progress)
-        network.load_state_dict(trainer.averaged_weights())
+        network.load_state_dict(network.state_dict() | trainer.averaged_weights())
         return cls(
             network=network.eval().requires_grad_(False),
             latent=latent,
@@ -239,7 +241,6 @@ class HUD:
             sampler=sampler or preset.sampler,
             steps=steps,
             sigma=preset.sigma,
-            prediction=preset.prediction,
         )
         done, total = 0, n * len(plan)
 

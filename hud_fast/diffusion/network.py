@@ -2,6 +2,13 @@
 
 A U-Net with L levels halves its input L - 1 times. Sizes that do not divide are reflected outwards
 to the next multiple, and the result is cut back, so H and W are free at sampling time.
+
+With ``prediction="epsilon"`` the U-Net's output is the noise, as in the paper. With "residual" it is
+
+    eps(z_t, t) = E[eps | z_t] of the scene's marginals + sqrt(abar_t) U-Net(z_t, E[eps | z_t], P; t)
+
+(`marginal`): still trained on the noise by eq. 15. The factor is that of a network that predicts v
+(Salimans and Ho 2022, arXiv 2202.00512): an error of the U-Net is then as large in z_0 at any time.
 """
 
 from __future__ import annotations
@@ -12,24 +19,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from hud_fast.diffusion.marginal import Marginal
 from hud_fast.diffusion.presets import Preset
+from hud_fast.diffusion.schedule import NoiseSchedule
 from hud_fast.diffusion.seeds import Stream, number
 
 SMALLEST = 8  # rows and columns: less has no room for the reflection of a four-level network
 
 
 class Denoiser(nn.Module):
-    """Predicts the noise in z_t (eq. 15), or v, as the preset's `prediction` says."""
+    """Predicts the noise in z_t."""
 
-    def __init__(self, preset: Preset, D: int) -> None:
+    marginal: Tensor  # (4, D): atom, share, mean, std
+    signal: Tensor  # (T,) float64, abar
+
+    def __init__(self, preset: Preset, D: int, marginal: Marginal) -> None:
         super().__init__()
         from diffusers import UNet2DModel
 
         levels = preset.attention
         self.factor = preset.factor
-        self.D = D
+        self.residual = preset.prediction == "residual"
         self.unet: Any = UNet2DModel(  # type: ignore[no-untyped-call]
-            in_channels=D,
+            in_channels=3 * D if self.residual else D,
             out_channels=D,
             block_out_channels=preset.widths,
             layers_per_block=preset.layers,
@@ -39,6 +51,11 @@ class Denoiser(nn.Module):
             norm_num_groups=preset.groups,
             resnet_time_scale_shift="scale_shift",
         )
+        if self.residual:
+            rows = [marginal.atom, marginal.share, marginal.mean, marginal.std]
+            self.register_buffer("marginal", torch.stack(rows))
+            schedule = NoiseSchedule(preset.T, preset.beta_start, preset.beta_end)
+            self.register_buffer("signal", schedule.alphas_cumprod, persistent=False)
 
     def forward(
         self,
@@ -49,8 +66,14 @@ class Denoiser(nn.Module):
         below, right = -H % self.factor, -W % self.factor
         if below or right:
             z = pad(z, (0, right, 0, below), mode="reflect")
-        output: Tensor = self.unet(z, t, return_dict=False)[0]
-        return output[..., :H, :W]
+        if not self.residual:
+            noise: Tensor = self.unet(z, t, return_dict=False)[0]
+            return noise[..., :H, :W]
+        signal = self.signal[t].expand(len(z))
+        expected, P = Marginal(*self.marginal).expected_noise(z, signal)
+        rest = self.unet(torch.cat([z, expected, 2 * P - 1], dim=1), t, return_dict=False)[0]
+        noise = expected + signal.sqrt().to(z.dtype).view(-1, 1, 1, 1) * rest
+        return noise[..., :H, :W]
 
     @property
     def parameter_count(self) -> int:
@@ -58,17 +81,17 @@ class Denoiser(nn.Module):
         return sum(p.numel() for p in self.parameters())
 
 
-def build_network(preset: Preset, D: int, *, seed: int = 0) -> Denoiser:
+def build_network(
+    preset: Preset, D: int, *, seed: int = 0, marginal: Marginal | None = None
+) -> Denoiser:
     """A denoiser with weights that depend on (`preset`, `D`, `seed`) only, on the CPU in float32.
 
-    The last convolution starts at zero, so the first prediction is 0 and the first loss is
-    1.
+    The last convolution starts at zero: the first prediction is 0, or what the marginals know.
     """
-    # diffusers draws weights from the global generator: give it ours, and leave the user's as it
-    # was
+    # diffusers draws weights from the global generator: give it ours, leave the user's as it was
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(number(seed, Stream.NETWORK))
-        network = Denoiser(preset, D)
+        network = Denoiser(preset, D, marginal or Marginal.normal(D))
     nn.init.zeros_(network.unet.conv_out.weight)
     nn.init.zeros_(network.unet.conv_out.bias)
     return network
@@ -76,9 +99,10 @@ def build_network(preset: Preset, D: int, *, seed: int = 0) -> Denoiser:
 
 def place(network: Denoiser, device: torch.device) -> None:
     """Move `network` to `device`, in the layout that is faster there."""
+    network.to(device)
     for parameter in network.parameters():
         form = memory_format(device) if parameter.ndim == 4 else torch.contiguous_format
-        parameter.data = parameter.data.to(device, memory_format=form)
+        parameter.data = parameter.data.to(memory_format=form)
 
 
 def memory_format(device: torch.device) -> torch.memory_format:

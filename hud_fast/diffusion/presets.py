@@ -14,7 +14,7 @@ from typing import Any, Literal
 Sampler = Literal["ddpm", "ddim"]
 SAMPLERS = ("ddpm", "ddim")
 SIGMAS = ("beta_tilde", "beta")
-PREDICTIONS = ("epsilon", "v")
+PREDICTIONS = ("epsilon", "residual")
 DECAYS = ("cosine", "constant")
 
 
@@ -52,7 +52,8 @@ class Preset:
     sampler_steps: int
 
     # fields from here on have a value that suits all three presets
-    prediction: Literal["epsilon", "v"] = "epsilon"  # what the network says; see `schedule`
+    # what the network says: the noise (the paper), or what `marginal` does not know of it
+    prediction: Literal["epsilon", "residual"] = "epsilon"
     groups: int = 8  # of the group normalisation; divides every width
     crop: int = 32  # side of the training windows, in pixels
     T: int = 1000
@@ -147,7 +148,7 @@ TINY = Preset(
     widths=(32, 64, 64),
     layers=1,
     attention=(False, False, False),
-    prediction="v",
+    prediction="residual",
     steps=4800,
     batch=8,
     learning_rate=1e-3,
@@ -163,7 +164,7 @@ SMALL = Preset(
     widths=(64, 128, 128),
     layers=2,
     attention=(False, False, True),
-    prediction="v",
+    prediction="residual",
     steps=20_000,
     batch=32,
     learning_rate=4e-4,

@@ -1,8 +1,8 @@
 r"""Sampling: from noise back to z_0, by the ancestral sampler (eq. 14) or by DDIM in few steps.
 
-Both are affine in (z_t, predicted noise, fresh noise), and the predicted noise is affine in
-(z_t, v), so a sampler is a list of `Step` coefficients, computed in float64, and the loop is one
-line. With a = abar_t / abar_s for a step from t to an earlier time s (s = t - 1 is alpha_t):
+Both are affine in (z_t, predicted noise, fresh noise), so a sampler is a list of `Step`
+coefficients, computed in float64, and the loop is one line. With a = abar_t / abar_s for a step
+from t to an earlier time s (s = t - 1 is alpha_t):
 
     ancestral  z_s = (z_t - (1 - a) / sqrt(1 - abar_t) eps) / sqrt(a) + sigma n,
                sigma^2 = (1 - abar_s) / (1 - abar_t) (1 - a)  ("beta_tilde")  or  1 - a  ("beta")
@@ -38,11 +38,11 @@ CPU_GROUP = 4
 
 
 class Step(NamedTuple):
-    """z <- z_factor z + output_factor network(z, t) + noise_factor n."""
+    """z <- z_factor z + eps_factor eps(z, t) + noise_factor n."""
 
     t: int
     z_factor: float
-    output_factor: float
+    eps_factor: float
     noise_factor: float
 
 
@@ -63,7 +63,6 @@ def plan(
     sampler: str = "ddpm",
     steps: int | None = None,
     sigma: str = "beta_tilde",
-    prediction: str = "epsilon",
 ) -> list[Step]:
     """The coefficients of a sampler, first step first.
 
@@ -77,8 +76,6 @@ def plan(
         From 1 to T; default T.
     sigma : {"beta_tilde", "beta"}
         Variance of the ancestral noise.
-    prediction : {"epsilon", "v"}
-        What the network says.
 
     Raises
     ------
@@ -114,9 +111,6 @@ def plan(
             eps_factor = -beta / math.sqrt(1 - now) * z_factor
             variance = beta if sigma == "beta" else beta * (1 - then) / (1 - now)
             noise_factor = 0.0 if s < 0 else math.sqrt(variance)
-        if prediction == "v":  # eps = sqrt(abar) v + sqrt(1 - abar) z
-            z_factor += eps_factor * math.sqrt(1 - now)
-            eps_factor *= math.sqrt(now)
         result.append(Step(t, z_factor, eps_factor, noise_factor))
     return result
 
@@ -150,8 +144,8 @@ def sample_latent(
         z = _noise(seed, batch, 0, shape).to(device, memory_format=memory_format(device))
         for k, step in enumerate(steps, start=1):
             t = torch.full((group,), step.t, device=device)
-            output = torch.cat([_predict(network, part, t) for part in torch.split(z, group)])
-            z = step.z_factor * z + step.output_factor * output
+            eps = torch.cat([_predict(network, part, t) for part in torch.split(z, group)])
+            z = step.z_factor * z + step.eps_factor * eps
             if step.noise_factor:
                 z += step.noise_factor * _noise(seed, batch, k, shape).to(device)
             if progress is not None:
@@ -164,9 +158,9 @@ def _predict(
     z: Tensor,  # (b, D, H, W)
     t: Tensor,  # (group,)
 ) -> Tensor:  # (b, D, H, W)
-    """The network's output for z, computed in a batch of exactly len(t)."""
+    """The network's noise for z, computed in a batch of exactly len(t)."""
     missing = len(t) - len(z)
     if missing:
         z = torch.cat([z, z[:1].expand(missing, -1, -1, -1)])
-    output: Tensor = network(z, t)
-    return output[: len(t) - missing]
+    noise: Tensor = network(z, t)
+    return noise[: len(t) - missing]

@@ -2,7 +2,7 @@ r"""Training: the L2 loss of eq. 15, averaged weights, and a state that resumes 
 
     loss = E || eps - eps_theta(sqrt(abar_t) z_0 + sqrt(1 - abar_t) eps, t) ||^2   (eq. 15)
 
-with t uniform; or the same for v in place of the noise (`schedule` says why).
+with t uniform.
 
 AdamW, gradient clipping, linear warm-up and (by default) cosine decay of the learning rate, and an
 exponential moving average of the weights (diffusers' EMAModel), which is what samples.
@@ -107,8 +107,7 @@ class Trainer:
         noisy = noisy.contiguous(memory_format=memory_format(self.device))
 
         self.optimiser.zero_grad(set_to_none=True)
-        target = self.schedule.target(z, noise, t, self.preset.prediction)
-        loss = (self.network(noisy, t.to(self.device)) - target).square().mean()
+        loss = (self.network(noisy, t.to(self.device)) - noise).square().mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, self.preset.clip)
         self.optimiser.param_groups[0]["lr"] = self.learning_rate(self.done)

@@ -297,6 +297,11 @@ def test_sample_errors(
         model.sample(**({"n": 1} | arguments))
 
 
-def test_settings_can_be_replaced(scene: Scene, micro: Preset) -> None:
-    model = HUD.fit(scene, preset=replace(micro, prediction="v"), steps=3, device="cpu")
-    assert (model.preset.steps, model.preset.prediction) == (3, "v")
+def test_the_marginals_travel_with_the_model(scene: Scene, micro: Preset, tmp_path: Path) -> None:
+    model = HUD.fit(scene, preset=replace(micro, prediction="residual"), steps=3, device="cpu")
+    assert (model.preset.steps, model.preset.prediction) == (3, "residual")
+    model.save(tmp_path / "m")
+    again = HUD.load(tmp_path / "m", device="cpu")
+    np.testing.assert_array_equal(
+        again.sample(1, sampler="ddpm", steps=3), model.sample(1, sampler="ddpm", steps=3)
+    )

@@ -1,20 +1,47 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from hud_fast.diffusion.marginal import Marginal
 from hud_fast.diffusion.network import SMALLEST, build_network, memory_format, place
 from hud_fast.diffusion.presets import PAPER, Preset
+from hud_fast.diffusion.schedule import NoiseSchedule
 
 
+@pytest.mark.parametrize("prediction", ["epsilon", "residual"])
 @pytest.mark.parametrize("D", [1, 3, 16, 64])
-def test_any_number_of_channels(micro: Preset, D: int) -> None:
-    network = build_network(micro, D)
+def test_any_number_of_channels(micro: Preset, D: int, prediction: Any) -> None:
+    network = build_network(replace(micro, prediction=prediction), D)
     z = torch.zeros(2, D, 8, 8)
     assert network(z, torch.tensor([3, 900])).shape == z.shape
+    assert network(z, torch.tensor(3)).shape == z.shape
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "residual"])
+def test_one_time_for_all_is_that_time_for_each(micro: Preset, prediction: Any) -> None:
+    network = build_network(replace(micro, prediction=prediction), 2)
+    nn.init.normal_(network.unet.conv_out.weight, std=0.1)
+    z = torch.randn(3, 2, 8, 8)
+    torch.testing.assert_close(network(z, torch.tensor(9)), network(z, torch.tensor([9, 9, 9])))
+
+
+def test_the_residual_is_added_to_what_the_marginals_expect(micro: Preset) -> None:
+    """By hand: the U-Net's output, for an untrained network 0, times sqrt(abar), plus E[eps | z]."""
+    marginal = Marginal(*torch.tensor([[-1.0, -2.0], [0.4, 0.6], [0.3, 0.5], [0.8, 0.9]]))
+    network = build_network(replace(micro, prediction="residual"), 2, marginal=marginal)
+    z, t = torch.randn(2, 2, 8, 8), torch.tensor([50, 600])
+    signal = NoiseSchedule().alphas_cumprod[t]
+    expected, P = marginal.expected_noise(z, signal)
+    torch.testing.assert_close(network(z, t), expected)
+    nn.init.normal_(network.unet.conv_out.weight, std=0.1)
+    rest = network.unet(torch.cat([z, expected, 2 * P - 1], dim=1), t).sample
+    scale = signal.sqrt().float().view(2, 1, 1, 1)
+    torch.testing.assert_close(network(z, t), expected + scale * rest)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 8), (8, 15), (13, 31), (37, 10)])
