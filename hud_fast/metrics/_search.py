@@ -90,9 +90,13 @@ def nearest_windows(
     *,
     stride: int = 1,
     norm: Norm = "pixel",
+    rescore: bool = True,
     progress: Progress | None = None,
 ) -> Windows:
-    """Best window of the scene for each block (see `kernels.window_search`)."""
+    """Best window of the scene for each block (see `kernels.window_search`).
+
+    Without `rescore` the values are the kernel's own: enough to compare, not to report.
+    """
     from hud_fast.kernels import window_search
 
     n, h, w, C = blocks.shape
@@ -100,28 +104,41 @@ def nearest_windows(
     if scene.basis is not None:
         keys = into_span(blocks.reshape(-1, C), scene.basis, inside=True).reshape(n, h, w, -1)
     mask = None if bool(real.valid.all()) else real.valid
+    values: list[Tensor] = []
     positions: list[Tensor] = []
     for first, last in _chunks(n, _BLOCKS, progress):
         found = window_search(keys[first:last], scene.keys, stride=stride, norm=norm, mask=mask)
+        values.append(found[0])
         positions.append(found[1])
         if progress is not None:
             progress(last, n)
     position = torch.cat(positions)
-    value = torch.stack(
+    if not rescore:
+        return Windows(torch.cat(values), position)
+    return Windows(similarities(blocks, position, real, norm), position)
+
+
+def similarities(
+    blocks: Tensor,  # (n, h, w, C)
+    position: Tensor,  # (n, 2)
+    real: Spectra,  # (H, W, C)
+    norm: Norm,
+) -> Tensor:  # (n,) float64
+    """Each block's similarity with the window at its position, from the raw bands in float64."""
+    h, w = blocks.shape[1:3]
+    return torch.stack(
         [
-            similarity(block, real.values[r : r + h, c : c + w], norm)
+            _similarity(block, real.values[r : r + h, c : c + w], norm)
             for block, (r, c) in zip(blocks, position.tolist(), strict=True)
         ]
     )
-    return Windows(value, position)
 
 
-def similarity(
+def _similarity(
     block: Tensor,  # (h, w, C)
     window: Tensor,  # (h, w, C)
     norm: Norm,
 ) -> Tensor:  # () float64
-    """Mean per-pixel cosine, or Frobenius cosine, in float64."""
     if norm == "pixel":
         return paired_cosine(block, window).mean()
     return paired_cosine(block.reshape(1, -1), window.reshape(1, -1))[0]

@@ -48,6 +48,7 @@ from hud_fast.metrics._search import (
     nearest_windows,
     paired_cosine,
     search_scene,
+    similarities,
 )
 from hud_fast.metrics._span import span_basis
 from hud_fast.unmixing._pixels import check_count, check_seed
@@ -232,12 +233,16 @@ def _nearest(
 ) -> tuple[Tensor, Tensor, Tensor]:  # (n,) float64, (n, 2) int64, (n,) int64
     """Best window over all orientations; the first of equals."""
     stages = Stages(progress, dict.fromkeys(map(str, turns), 1.0))
-    found = [nearest_windows(turned(blocks, k), scene, progress=stages[str(k)]) for k in turns]
+    found = [
+        nearest_windows(turned(blocks, k), scene, rescore=False, progress=stages[str(k)])
+        for k in turns
+    ]
     best = torch.stack([windows.value for windows in found]).argmax(dim=0)  # (n,)
     pick = torch.arange(len(blocks), device=best.device)
-    value = torch.stack([windows.value for windows in found])[best, pick]
     position = torch.stack([windows.position for windows in found])[best, pick]
-    return value, position, torch.tensor(turns, device=best.device)[best]
+    turn = torch.tensor(turns, device=best.device)[best]
+    upright = torch.cat([turned(blocks[i : i + 1], k) for i, k in enumerate(turn.tolist())])
+    return similarities(upright, position, scene.real, "pixel"), position, turn
 
 
 def _draw_held_out(
@@ -270,4 +275,7 @@ def _held_out(
     """Best value of one block over all orientations and the windows of valid pixels."""
     held = replace(scene, real=replace(scene.real, valid=valid))
     # every orientation in `turns` keeps the block's shape, so one call does
-    return nearest_windows(torch.cat([turned(block[None], k) for k in turns]), held).value.max()
+    candidates = torch.cat([turned(block[None], k) for k in turns])
+    found = nearest_windows(candidates, held, rescore=False)
+    best = found.value.argmax()[None]
+    return similarities(candidates[best], found.position[best], scene.real, "pixel")[0]

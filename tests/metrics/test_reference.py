@@ -10,9 +10,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from hud_fast.metrics import real_reference
+from hud_fast.metrics import real_reference, reference
 from hud_fast.metrics._real_blocks import cut_out, draw, held_out_blocks
-from hud_fast.metrics._samples import read_spectra
+from hud_fast.metrics._samples import read_spectra, whole_windows
 from hud_fast.metrics.reference import jitter
 
 
@@ -77,6 +77,25 @@ def test_halves_against_brute_force() -> None:
     assert got.halves.point_fidelity == pytest.approx(np.concatenate(cosine).mean(), abs=1e-10)
     np.testing.assert_allclose(got.halves.similarity, np.concatenate(similarity), atol=1e-9)
     assert got.halves.ratio == got.halves.block_diversity / got.halves.point_fidelity
+
+
+@pytest.mark.parametrize("noise", [0.005, 0.6])
+def test_jittered_copies_against_brute_force(noise: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """0.6: copies that are no longer nearest to their originals, so that the search is needed."""
+    monkeypatch.setattr(reference, "NOISE", noise)
+    cube = scene(10, 8)
+    real = read_spectra("f", "real", cube)
+    generator = np.random.default_rng([5, 2])
+    origin = draw(whole_windows(real.valid, 4, 4), 6, generator)
+    copies = jitter(cut_out(real, origin, (4, 4)), real, generator).numpy()
+    cosine, row = oracles.cosine_max(copies.reshape(-1, 6), cube.reshape(-1, 6))
+    own = reference._pixel_rows(origin, (4, 4), 8).numpy().ravel()
+    assert (row == own).all() == (noise < 0.1)
+    for norm in ("pixel", "block"):
+        similarity, _ = oracles.window_search(copies, cube, norm=norm)
+        got = real_reference(cube, block=4, count=6, seed=5, norm=norm)  # type: ignore[arg-type]
+        assert got.jittered_copies.point_fidelity == pytest.approx(cosine.mean(), abs=1e-10)
+        np.testing.assert_allclose(got.jittered_copies.similarity, similarity, rtol=0, atol=1e-9)
 
 
 def test_copies_are_nearer_than_strangers_and_seeds_decide() -> None:
