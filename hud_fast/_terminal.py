@@ -13,6 +13,7 @@ import os
 import sys
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -32,6 +33,7 @@ STOPPED = 130  # exit code after Ctrl-C, as of a shell
 RESUMABLE = ("run", "fit")  # commands that go on where they stopped
 
 LINE_EVERY = 30.0  # seconds between lines where there is no terminal
+RECENT = 4  # lines over which the speed is taken: the machine may get busier
 
 
 class PlainReporter(Reporter):
@@ -47,18 +49,21 @@ class PlainReporter(Reporter):
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[Progress]:
         start = last = self.clock()
-        first: int | None = None
+        seen: deque[tuple[float, int]] = deque(maxlen=RECENT)
 
         def progress(done: int, total: int) -> None:
-            nonlocal last, first
-            first = done if first is None else first
+            nonlocal last
             now = self.clock()
+            if not seen:
+                seen.append((start, done))  # a resumed stage does not begin at 0
             if now - last < LINE_EVERY or total <= 0:
                 return
             last = now
+            before, there = seen[0]
             left = ""
-            if done > first:
-                left = f", about {_time((now - start) * (total - done) / (done - first))} left"
+            if done > there:
+                left = f", about {_time((now - before) * (total - done) / (done - there))} left"
+            seen.append((now, done))
             self.say(f"{name}: {100 * done // total} %{left}")
 
         self.say(f"{name} ...")
@@ -85,20 +90,20 @@ class RichReporter(Reporter):
             rich_progress.TextColumn("{task.description}", markup=False),
             rich_progress.BarColumn(),
             rich_progress.TaskProgressColumn(),
-            rich_progress.TextColumn("time left"),
+            rich_progress.TextColumn("{task.fields[left]}"),
             rich_progress.TimeRemainingColumn(compact=True),
             rich_progress.TextColumn("so far"),
             rich_progress.TimeElapsedColumn(),
             console=self.console,
             transient=True,
         )
-        task = bar.add_task(name, total=None)
+        task = bar.add_task(name, total=None, left="")
         begun = False
 
         def progress(done: int, total: int) -> None:
             nonlocal begun
             if not begun:  # a resumed stage begins at `done`: that was not fast, it was earlier
-                bar.reset(task, completed=done, total=total)
+                bar.reset(task, completed=done, total=total, left="time left")
                 begun = True
             bar.update(task, completed=done, total=total)
 
@@ -201,6 +206,8 @@ def explain(error: BaseException, arguments: list[str]) -> tuple[int, str]:
         case BrokenPipeError():  # the reader of our output has left, as `head` does
             sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  kept open until exit
             return 0, ""
+        case Exception() if "No space left on device" in str(error):  # safetensors' own type
+            return 1, f"Error: no space left on the disk. Free some.{again}"
         case OSError() | RuntimeError():
             return 1, f"Error: {one_line(error)}"
         case _:

@@ -97,6 +97,15 @@ def test_the_pieces(tmp_path: Path, scene_file: str, capsys: pytest.CaptureFixtu
     assert json.loads(report.read_text())["settings"]["stride"] == 1
 
 
+def test_the_papers_variants(tmp_path: Path, scene_file: str) -> None:
+    from hud_fast.diffusion import HUD
+
+    arguments = ["fit", scene_file, "--out", str(tmp_path / "m"), *SMALL]
+    assert cli.main([*arguments, "--raw-latent", "--encoder", "linear", "--seed", "7"]) == 0
+    model = HUD.load(tmp_path / "m")
+    assert (model.latent.raw, model.encoder, model.seed) == (True, "linear", 7)
+
+
 def test_sample_from_a_run(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

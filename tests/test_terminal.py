@@ -82,6 +82,7 @@ ENDS: list[tuple[BaseException, int, str]] = [
     (TypeError("wrong"), 2, "Error: wrong"),
     (RuntimeError("loss is not finite"), 1, "Error: loss is not finite"),
     (OSError(errno.ENOSPC, "No space left on device", "f"), 1, "f: No space left on device. Free"),
+    (Exception("I/O error: No space left on device (os error 28)"), 1, "no space left on the disk"),
     (PermissionError(errno.EACCES, "Permission denied", "f"), 1, "Error: f: Permission denied"),
     (MemoryError(), 1, "Error: not enough memory"),
     (KeyError("k"), 1, "Error: KeyError: 'k' (this is a fault of hud-fast"),

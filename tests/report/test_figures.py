@@ -15,6 +15,7 @@ from hud_fast import report
 from hud_fast.report import (
     abundance_maps,
     endmembers,
+    generated_abundances,
     panels,
     residual_map,
     save_figure,
@@ -146,6 +147,19 @@ def test_endmembers_and_maps_draw_every_endmember(D: int) -> None:
     figure_png(figure)
 
 
+@pytest.mark.parametrize(("D", "B"), [(1, 1), (3, 9), (16, 5)])
+def test_generated_cubes_beside_their_maps(D: int, B: int) -> None:
+    scene = make_scene()
+    rng = np.random.default_rng(D)
+    maps = rng.dirichlet(np.ones(D), size=(B, 8, 10)).astype(np.float32)
+    figure = generated_abundances(scene, scene.cube[None, :8, :10].repeat(B, axis=0), maps)
+    shown = images(figure)
+    assert len(shown) % (D + 1) == 0
+    assert len(shown) // (D + 1) == (8 if D == 3 else min(B, 4))
+    assert {image.get_clim() for image in shown if image.get_array().ndim == 2} == {(0.0, 1.0)}
+    figure_png(figure)
+
+
 def test_residuals_against_plain_formulas() -> None:
     rng = np.random.default_rng(3)
     a, b = rng.random((2, 5, 4, 9))
@@ -199,6 +213,10 @@ BAD: list[tuple[Any, str]] = [
     (lambda s: endmembers(s, np.ones((3, 5))), r"endmembers: `spectra` must have shape \(D, C\)"),
     (lambda _: abundance_maps(np.ones((3, 5))), r"abundance_maps: `abundances` must have shape"),
     (lambda s: residual_map(s, np.ones((3, 5, 2))), r"residual_map: `reconstruction` must have"),
+    (
+        lambda s: generated_abundances(s, s.cube[None], np.ones((1, 9, 9, 3))),
+        r"generated_abundances: `abundances` must have shape \(B, h, w, D\)",
+    ),
     (lambda _: training_curve([]), r"training_curve: `history` must have at least one step"),
 ]
 
