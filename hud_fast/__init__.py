@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hud_fast.kernels import window_search as window_search
     from hud_fast.metrics import block_diversity as block_diversity
     from hud_fast.metrics import copy_check as copy_check
+    from hud_fast.metrics import evaluate as evaluate
     from hud_fast.metrics import point_fidelity as point_fidelity
     from hud_fast.metrics import real_reference as real_reference
     from hud_fast.metrics import reconstruction_cosine as reconstruction_cosine
@@ -47,7 +48,8 @@ _HOME = {
     "unmixing": "UnmixingAutoencoder count_endmembers linear_abundances vca",
     "diffusion": "HUD",
     "metrics": (
-        "block_diversity copy_check point_fidelity real_reference reconstruction_cosine spectral_angle"
+        "block_diversity copy_check evaluate point_fidelity real_reference reconstruction_cosine "
+        "spectral_angle"
     ),
 }
 _MODULE_OF = {name: room for room, names in _HOME.items() for name in names.split()}
