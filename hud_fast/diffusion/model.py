@@ -19,9 +19,9 @@ from hud_fast.diffusion import preparation, sampling
 from hud_fast.diffusion.checks import available_device, whole, window_size
 from hud_fast.diffusion.crops import CropSampler
 from hud_fast.diffusion.latent import LatentSpace
-from hud_fast.diffusion.marginal import Marginal
 from hud_fast.diffusion.network import SMALLEST, Denoiser, build_network, place
 from hud_fast.diffusion.presets import Preset, resolve_preset
+from hud_fast.diffusion.prior import Prior
 from hud_fast.diffusion.schedule import NoiseSchedule
 from hud_fast.diffusion.training import Trainer, train
 from hud_fast.scenes import Scene
@@ -183,8 +183,8 @@ class HUD:
         z = latent.encode(np.where(valid[..., None], X, 1 / len(A)).astype(np.float32))[0]
         crops = CropSampler(z.to(where), valid, crop=preset.crop, augment=preset.augment)
 
-        marginal = Marginal.of(z[:, torch.from_numpy(valid)], latent.std, latent.mean)
-        network = build_network(preset, len(A), seed=seed, marginal=marginal)
+        prior = Prior.of(z, torch.from_numpy(valid), latent.mean, latent.std)
+        network = build_network(preset, len(A), seed=seed, prior=prior)
         data = {
             "scene size": list(valid.shape),
             "valid pixels": int(valid.sum()),

@@ -5,10 +5,11 @@ to the next multiple, and the result is cut back, so H and W are free at samplin
 
 With ``prediction="epsilon"`` the U-Net's output is the noise, as in the paper. With "residual" it is
 
-    eps(z_t, t) = E[eps | z_t] of the scene's marginals + sqrt(abar_t) U-Net(z_t, E[eps | z_t], P; t)
+    eps(z_t, t) = g(z_t) + sqrt(abar_t) U-Net(z_t, g and its parts; t)
 
-(`marginal`): still trained on the noise by eq. 15. The factor is that of a network that predicts v
-(Salimans and Ho 2022, arXiv 2202.00512): an error of the U-Net is then as large in z_0 at any time.
+with g the guess of a simple model of the scene (`prior`); both are trained on the noise by eq. 15. The
+factor is that of a network that predicts v (Salimans and Ho 2022, arXiv 2202.00512): an error of the
+U-Net is then as large in z_0 at any time.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from hud_fast.diffusion.marginal import Marginal
 from hud_fast.diffusion.presets import Preset
+from hud_fast.diffusion.prior import Prior
 from hud_fast.diffusion.schedule import NoiseSchedule
 from hud_fast.diffusion.seeds import Stream, number
 
@@ -30,10 +31,10 @@ SMALLEST = 8  # rows and columns: less has no room for the reflection of a four-
 class Denoiser(nn.Module):
     """Predicts the noise in z_t."""
 
-    marginal: Tensor  # (4, D): atom, share, mean, std
+    prior: Tensor  # (5, D), the rows of a Prior
     signal: Tensor  # (T,) float64, abar
 
-    def __init__(self, preset: Preset, D: int, marginal: Marginal) -> None:
+    def __init__(self, preset: Preset, D: int, prior: Prior) -> None:
         super().__init__()
         from diffusers import UNet2DModel
 
@@ -41,7 +42,7 @@ class Denoiser(nn.Module):
         self.factor = preset.factor
         self.residual = preset.prediction == "residual"
         self.unet: Any = UNet2DModel(  # type: ignore[no-untyped-call]
-            in_channels=3 * D if self.residual else D,
+            in_channels=4 * D if self.residual else D,
             out_channels=D,
             block_out_channels=preset.widths,
             layers_per_block=preset.layers,
@@ -52,8 +53,7 @@ class Denoiser(nn.Module):
             resnet_time_scale_shift="scale_shift",
         )
         if self.residual:
-            rows = [marginal.atom, marginal.share, marginal.mean, marginal.std]
-            self.register_buffer("marginal", torch.stack(rows))
+            self.register_buffer("prior", torch.stack(prior))
             schedule = NoiseSchedule(preset.T, preset.beta_start, preset.beta_end)
             self.register_buffer("signal", schedule.alphas_cumprod, persistent=False)
 
@@ -70,9 +70,10 @@ class Denoiser(nn.Module):
             noise: Tensor = self.unet(z, t, return_dict=False)[0]
             return noise[..., :H, :W]
         signal = self.signal[t].expand(len(z))
-        expected, P = Marginal(*self.marginal).expected_noise(z, signal)
-        rest = self.unet(torch.cat([z, expected, 2 * P - 1], dim=1), t, return_dict=False)[0]
-        noise = expected + signal.sqrt().to(z.dtype).view(-1, 1, 1, 1) * rest
+        guess = Prior(*self.prior).guess(z, signal)
+        told = torch.cat([z, guess.noise, 2 * guess.atom - 1, guess.noise_beside], dim=1)
+        rest = self.unet(told, t, return_dict=False)[0]
+        noise = guess.noise + signal.sqrt().to(z.dtype).view(-1, 1, 1, 1) * rest
         return noise[..., :H, :W]
 
     @property
@@ -81,17 +82,15 @@ class Denoiser(nn.Module):
         return sum(p.numel() for p in self.parameters())
 
 
-def build_network(
-    preset: Preset, D: int, *, seed: int = 0, marginal: Marginal | None = None
-) -> Denoiser:
+def build_network(preset: Preset, D: int, *, seed: int = 0, prior: Prior | None = None) -> Denoiser:
     """A denoiser with weights that depend on (`preset`, `D`, `seed`) only, on the CPU in float32.
 
-    The last convolution starts at zero: the first prediction is 0, or what the marginals know.
+    The last convolution starts at zero: the first prediction is 0, or the prior's guess.
     """
     # diffusers draws weights from the global generator: give it ours, leave the user's as it was
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(number(seed, Stream.NETWORK))
-        network = Denoiser(preset, D, marginal or Marginal.normal(D))
+        network = Denoiser(preset, D, prior or Prior.normal(D))
     nn.init.zeros_(network.unet.conv_out.weight)
     nn.init.zeros_(network.unet.conv_out.bias)
     return network

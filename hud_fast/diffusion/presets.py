@@ -52,7 +52,7 @@ class Preset:
     sampler_steps: int
 
     # fields from here on have a value that suits all three presets
-    # what the network says: the noise (the paper), or what `marginal` does not know of it
+    # what the network says: the noise (the paper), or what `prior` does not know of it
     prediction: Literal["epsilon", "residual"] = "epsilon"
     groups: int = 8  # of the group normalisation; divides every width
     crop: int = 32  # side of the training windows, in pixels

@@ -297,7 +297,7 @@ def test_sample_errors(
         model.sample(**({"n": 1} | arguments))
 
 
-def test_the_marginals_travel_with_the_model(scene: Scene, micro: Preset, tmp_path: Path) -> None:
+def test_the_prior_travels_with_the_model(scene: Scene, micro: Preset, tmp_path: Path) -> None:
     model = HUD.fit(scene, preset=replace(micro, prediction="residual"), steps=3, device="cpu")
     assert (model.preset.steps, model.preset.prediction) == (3, "residual")
     model.save(tmp_path / "m")

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from hud_fast.diffusion.marginal import Marginal
 from hud_fast.diffusion.network import SMALLEST, build_network, memory_format, place
 from hud_fast.diffusion.presets import PAPER, Preset
+from hud_fast.diffusion.prior import Prior
 from hud_fast.diffusion.schedule import NoiseSchedule
 
 
@@ -30,18 +30,20 @@ def test_one_time_for_all_is_that_time_for_each(micro: Preset, prediction: Any) 
     torch.testing.assert_close(network(z, torch.tensor(9)), network(z, torch.tensor([9, 9, 9])))
 
 
-def test_the_residual_is_added_to_what_the_marginals_expect(micro: Preset) -> None:
-    """By hand: the U-Net's output, for an untrained network 0, times sqrt(abar), plus E[eps | z]."""
-    marginal = Marginal(*torch.tensor([[-1.0, -2.0], [0.4, 0.6], [0.3, 0.5], [0.8, 0.9]]))
-    network = build_network(replace(micro, prediction="residual"), 2, marginal=marginal)
+def test_the_residual_is_added_to_the_prior_guess(micro: Preset) -> None:
+    """By hand: the U-Net's output, for an untrained network 0, times sqrt(abar), plus the guess."""
+    rows = [[-1.0, -2.0], [0.4, 0.6], [0.3, 0.5], [0.8, 0.9], [0.3, 0.2]]
+    prior = Prior(*torch.tensor(rows))
+    network = build_network(replace(micro, prediction="residual"), 2, prior=prior)
     z, t = torch.randn(2, 2, 8, 8), torch.tensor([50, 600])
     signal = NoiseSchedule().alphas_cumprod[t]
-    expected, P = marginal.expected_noise(z, signal)
-    torch.testing.assert_close(network(z, t), expected)
+    guess = prior.guess(z, signal)
+    torch.testing.assert_close(network(z, t), guess.noise)
     nn.init.normal_(network.unet.conv_out.weight, std=0.1)
-    rest = network.unet(torch.cat([z, expected, 2 * P - 1], dim=1), t).sample
+    told = torch.cat([z, guess.noise, 2 * guess.atom - 1, guess.noise_beside], dim=1)
+    rest = network.unet(told, t).sample
     scale = signal.sqrt().float().view(2, 1, 1, 1)
-    torch.testing.assert_close(network(z, t), expected + scale * rest)
+    torch.testing.assert_close(network(z, t), guess.noise + scale * rest)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 8), (8, 15), (13, 31), (37, 10)])
