@@ -83,7 +83,7 @@ void simplex_softmax_backward(const Tensor& g, const Tensor& x, const Tensor& gz
 
 // residual, gap, status: tensors, or None for all three.
 void fcls(const Tensor& pixels, const Tensor& centre, const Tensor& basis, const Tensor& columns,
-          const Tensor& centred, double column_max, bool sum_to_one, int64_t kept,
+          const Tensor& centred, double column_max, double scale, bool sum_to_one, int64_t kept,
           const Tensor& abundances, const py::object& residual, const py::object& gap,
           const py::object& status, int threads) {
   require(pixels.ndim == 2 && basis.ndim == 2 && columns.ndim == 2, "expected matrices");
@@ -104,6 +104,7 @@ void fcls(const Tensor& pixels, const Tensor& centre, const Tensor& basis, const
   job.columns = doubles(columns, job.endmembers * job.rank);
   job.centred = doubles(centred, job.endmembers * job.bands);
   job.column_max = column_max;
+  job.scale = scale;
   job.sum_to_one = sum_to_one;
   job.kept = kept;
   require(kept >= 0 && kept <= job.endmembers && float32_of(abundances) == job.is_float32 &&

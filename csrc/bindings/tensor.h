@@ -91,6 +91,9 @@ inline const dlpack::ExchangeApi* exchange_api(PyTypeObject* type) {
   PyErr_Clear();
   while (found != nullptr && found->major != 1) found = found->previous;
   if (found != nullptr && found->tensor_from_object == nullptr) found = nullptr;
+  // Held, so that no later type can come to lie at a dead one's address.
+  Py_INCREF(type);
+  Py_XDECREF(known);
   known = type;
   api = found;
   return api;

@@ -174,15 +174,22 @@ HUD_HD double stationarity(const ActiveSetScratch& s, double mean, int64_t size)
 
 // The certificate: how far x can be from the optimum, as a Frank-Wolfe duality gap max_i c_i -
 // sum_i x_i c_i >= f(x) - f* on the simplex (f = |z - R x|^2 / 2); without the sum constraint the
-// largest violation of the optimality conditions, max_i c_i (if positive) or |x . c|. Both in the
-// units of |z|^2.
-HUD_HD double certificate(const ActiveSetProblem& p, const ActiveSetScratch& s, double mean) {
+// largest violation of the optimality conditions, max_i c_i (if positive) or |x . c|, to which the
+// rounding of x . c is added: x has no bound there, and can be large where endmembers cancel. Both
+// in the units of |z|^2.
+HUD_HD double certificate(const ActiveSetProblem& p, const ActiveSetScratch& s, const double* x,
+                          double mean, int64_t size, double reach) {
   double largest = s.descent[0];
   for (int64_t j = 1; j < p.endmembers; ++j)
     largest = s.descent[j] > largest ? s.descent[j] : largest;
   if (p.sum_to_one) return largest > mean ? largest - mean : 0.0;
+  double weight = 0;  // the residual is known to eps * weight
+  for (int64_t k = 0; k < size; ++k) {
+    const double* column = p.columns + s.support[k] * p.rank;
+    weight += x[s.support[k]] * __builtin_sqrt(dot(column, column, p.rank));
+  }
   const double upper = largest > 0 ? largest : 0.0;
-  const double slack = mean < 0 ? -mean : mean;
+  const double slack = (mean < 0 ? -mean : mean) + 2.220446049250313e-16 * weight * reach;
   return upper > slack ? upper : slack;
 }
 
@@ -274,7 +281,7 @@ HUD_HD int8_t solve_active_set(const ActiveSetProblem& p, const ActiveSetScratch
       for (int64_t j = 0; j < count; ++j) s.state[j] = s.state[j] == 2 ? int8_t(0) : s.state[j];
     }
   }
-  *gap = scale > 0 ? certificate(p, s, mean) / scale : 0.0;
+  *gap = scale > 0 ? certificate(p, s, x, mean, size, reach) / scale : 0.0;
   // The certificate, not the way here, decides.
   if (*gap <= 1e-12) return kOptimal;
   return status == kOptimal ? int8_t(kStepLimit) : status;

@@ -43,8 +43,14 @@ double exact_cosine(const CosineJob& job, int64_t query, double inverse, int64_t
 
 template <typename T>
 void rescore(const CosineJob& job, int64_t query, QueryState& state) {
+  const T* rows = static_cast<const T*>(job.reference);
   for (int i = 0; i < state.count; ++i) {
     if (state.score[i] < state.threshold) continue;
+    // Rows come in rising order: a copy of the best one (a flat or filled region) cannot win.
+    if (state.index < job.rows &&
+        __builtin_memcmp(rows + state.row[i] * job.bands, rows + state.index * job.bands,
+                         sizeof(T) * job.bands) == 0)
+      continue;
     const double value = exact_cosine<T>(job, query, state.inverse, state.row[i]);
     if (value > state.exact || (value == state.exact && state.row[i] < state.index)) {
       state.exact = value;
@@ -156,11 +162,11 @@ void cosine_block(const CosineJob& job, int64_t begin, int64_t end, void* worksp
   for (int64_t query = begin; query < end; ++query) {
     QueryState& state = states[query - begin];
     rescore<T>(job, query, state);
-    if (state.inverse > 0) {
+    if (state.inverse > 0 && first_valid < job.rows) {
       job.value[query] = state.exact;
       job.index[query] = state.index;
     } else {
-      const bool zero = state.inverse == 0;
+      const bool zero = state.inverse == 0 && first_valid < job.rows;
       job.value[query] = zero ? 0.0 : __builtin_nan("");
       job.index[query] = zero ? first_valid : -1;
     }

@@ -10,8 +10,8 @@ HUD_CORE_BEGIN
 
 constexpr int kPixels = 8;
 
-// Loads pixels [first, first + count) minus the centre into tile (C, 8); missing lanes repeat the
-// last pixel. Returns through `norm` the squared length of each.
+// Loads pixels [first, first + count), scaled and minus the centre, into tile (C, 8); missing lanes
+// repeat the last pixel. Returns through `norm` the squared length of each.
 template <typename T>
 void load_tile(const FclsJob& job, int64_t first, int count, double* tile, double* norm) {
   const T* base = static_cast<const T*>(job.pixels);
@@ -19,7 +19,8 @@ void load_tile(const FclsJob& job, int64_t first, int count, double* tile, doubl
     const T* pixel = base + (first + (l < count ? l : count - 1)) * job.pixel_stride;
     double sum = 0;
     for (int64_t c = 0; c < job.bands; ++c) {
-      const double value = static_cast<double>(pixel[c * job.band_stride]) - job.centre[c];
+      const double value =
+          static_cast<double>(pixel[c * job.band_stride]) * job.scale - job.centre[c];
       tile[c * kPixels + l] = value;
       sum += value * value;
     }
@@ -53,7 +54,7 @@ inline double tile_residual(const FclsJob& job, const double* tile, int lane, co
     }
     sum += value * value;
   }
-  return __builtin_sqrt(sum);
+  return __builtin_sqrt(sum) / job.scale;
 }
 
 template <typename T>

@@ -1,7 +1,7 @@
 // The one table each instruction-set level exports, and the jobs its row-range loops take.
 //
 // A loop works on [begin, end) of its job with a caller's workspace: no thread, no allocation.
-// parallel.cpp cuts the ranges. Pointers named `void` hold float or double as the job or the
+// parallel.h cuts the ranges. Pointers named `void` hold float or double as the job or the
 // entry's suffix says.
 #pragma once
 
@@ -13,6 +13,7 @@ struct FclsJob {
   const void* pixels;  // (P, C) by strides, in elements
   int64_t pixel_stride, band_stride;
   bool is_float32;
+  double scale;           // pixels are multiplied with it (a power of two), the rest comes scaled
   int64_t bands;          // C
   const double* centre;   // (C): subtracted from pixels and endmembers
   const double* basis;    // (C, rank): Q of the centred endmembers
@@ -71,6 +72,11 @@ struct CandidateList {
   double score[kCandidates];
   int64_t position[kCandidates];
 };
+
+// The order of candidates: the higher score, then the lower position.
+static inline bool ahead(double score, int64_t position, double other_score, int64_t other_position) {
+  return score > other_score || (score == other_score && position < other_position);
+}
 
 struct KernelTable {
   const char* name;

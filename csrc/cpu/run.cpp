@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "cpu/dispatch.h"
@@ -193,21 +194,29 @@ void run_window_search(const WindowSearch& s, int threads) {
       double best = -std::numeric_limits<double>::infinity();
       for (int64_t piece = 0; piece < pieces; ++piece)
         best = std::max(best, lists[piece * groups * kBlocks + block].best);
-      double exact = std::numeric_limits<double>::quiet_NaN();
-      int64_t found = -1;
+      std::vector<std::pair<double, int64_t>> candidates;
       for (int64_t piece = 0; piece < pieces; ++piece) {
         const CandidateList& list = lists[piece * groups * kBlocks + block];
-        for (int64_t i = 0; i < list.count; ++i) {
-          if (list.score[i] < best - s.margin) continue;
-          const int64_t y = list.position[i] / job.columns * s.stride,
-                        x = list.position[i] % job.columns * s.stride;
-          const double sum = s.is_float32 ? exact_window<float>(s, block, y, x)
-                                          : exact_window<double>(s, block, y, x);
-          const double value = sum * s.window_scale[list.position[i]] * s.block_scale[block];
-          if (found < 0 || value > exact || (value == exact && list.position[i] < found)) {
-            exact = value;
-            found = list.position[i];
-          }
+        for (int64_t i = 0; i < list.count; ++i)
+          if (list.score[i] >= best - s.margin)
+            candidates.emplace_back(list.score[i], list.position[i]);
+      }
+      if (candidates.size() > kCandidates) {  // as one piece would have kept
+        std::sort(candidates.begin(), candidates.end(), [](const auto& a, const auto& b) {
+          return ahead(a.first, a.second, b.first, b.second);
+        });
+        candidates.resize(kCandidates);
+      }
+      double exact = std::numeric_limits<double>::quiet_NaN();
+      int64_t found = -1;
+      for (const auto& [score, position] : candidates) {
+        const int64_t y = position / job.columns * s.stride, x = position % job.columns * s.stride;
+        const double sum = s.is_float32 ? exact_window<float>(s, block, y, x)
+                                        : exact_window<double>(s, block, y, x);
+        const double value = sum * s.window_scale[position] * s.block_scale[block];
+        if (found < 0 || value > exact || (value == exact && position < found)) {
+          exact = value;
+          found = position;
         }
       }
       s.value[block] = exact;

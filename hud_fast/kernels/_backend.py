@@ -76,19 +76,28 @@ def can_run(
 
 
 def resolve(
+    op: str,
     backend: str | None,
     tensor: Tensor,
     *,
     offered: tuple[str, ...] = ("torch", "cpu"),
 ) -> str:
     """The backend for `tensor`, among those an operation offers."""
-    wanted = backend or os.environ.get("HUD_FAST_BACKEND")
+    wanted = os.environ.get("HUD_FAST_BACKEND") or None if backend is None else backend
     if wanted is not None:
-        if wanted in BACKENDS and wanted not in offered:
-            raise RuntimeError(
-                f"backend {wanted!r} cannot run: this operation has {' and '.join(offered)} in this release"
+        if not isinstance(wanted, str) or wanted not in BACKENDS:
+            name = "HUD_FAST_BACKEND" if backend is None else "`backend`"
+            raise ValueError(
+                f"{op}: {name} must be None or one of {', '.join(BACKENDS)}, got {wanted!r}"
             )
-        can_run(wanted, device=tensor.device, dtype=tensor.dtype, raise_error=True)
+        if wanted not in offered:
+            raise RuntimeError(
+                f"{op}: backend {wanted!r} cannot run: this operation has {' and '.join(offered)} in this release"
+            )
+        try:
+            can_run(wanted, device=tensor.device, dtype=tensor.dtype, raise_error=True)
+        except RuntimeError as error:
+            raise RuntimeError(f"{op}: {error}") from None
         return wanted
     return "cpu" if can_run("cpu", device=tensor.device, dtype=tensor.dtype) else "torch"
 
@@ -118,7 +127,7 @@ def readable(*tensors: Tensor) -> bool:
     # vmap and its like hand on wrappers that look like tensors.
     if torch._C._functorch.peek_interpreter_stack() is not None:
         return False
-    return all(type(t) in (Tensor, torch.nn.Parameter) for t in tensors)
+    return all(type(t) in (Tensor, torch.nn.Parameter) and not t.is_meta for t in tensors)
 
 
 def eager(*tensors: Tensor) -> bool:

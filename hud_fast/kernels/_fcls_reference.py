@@ -12,13 +12,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from hud_fast.kernels._arrays import unit_scale
+
 _CHUNK = 16384
 
 
 class ReducedProblem(NamedTuple):
-    """FCLS after centring and QR: min |z - columns' x| with z = basis' (y - centre)."""
+    """FCLS after scaling, centring and QR: min |z - columns' x| with z = basis' (scale y - centre)."""
 
-    centre: Tensor  # (C,) float64: the mean endmember, 0 for NNLS
+    scale: float  # a power of two that brings the endmembers to 1: no square of theirs overflows or vanishes
+    centre: Tensor  # (C,) float64: the mean scaled endmember, 0 for NNLS
     basis: Tensor  # (C, rank)
     columns: Tensor  # (D, rank)
     centred: Tensor  # (D, C)
@@ -32,13 +35,17 @@ def reduce_problem(
 ) -> ReducedProblem:
     """Centre on the mean (free under the sum constraint, and better conditioned) and factor."""
     A = endmembers.double()
+    scale = unit_scale(A)
+    A = A * scale
     if shade:
         A = torch.cat([A, torch.zeros_like(A[:1])])
     centre = A.mean(0) if sum_to_one else torch.zeros_like(A[0])
     centred = (A - centre).contiguous()
     basis, triangle = torch.linalg.qr(centred.T)
     column_max = float(torch.linalg.vector_norm(centred, dim=1).max())
-    return ReducedProblem(centre, basis.contiguous(), triangle.T.contiguous(), centred, column_max)
+    return ReducedProblem(
+        scale, centre, basis.contiguous(), triangle.T.contiguous(), centred, column_max
+    )
 
 
 def _support_step(
@@ -109,7 +116,10 @@ def _solve(
         on &= x > 0
     descent = (z - x @ R) @ R.T
     mean, top = (x * descent).sum(1), descent.amax(1)
-    gap = (top - mean) if sum_to_one else torch.maximum(top, mean.abs())
+    # NNLS: x may be large where endmembers cancel, and the residual is known to eps * weight only.
+    weight = x @ torch.linalg.vector_norm(R, dim=1)
+    slack = mean.abs() + torch.finfo(torch.float64).eps * weight * reach
+    gap = (top - mean) if sum_to_one else torch.maximum(top, slack)
     scale = reach * reach
     return x, torch.where(scale > 0, gap.clamp_min(0) / torch.where(scale > 0, scale, 1.0), 0.0)
 
@@ -128,9 +138,9 @@ def fcls_reference(
     for start in range(0, max(1, len(pixels)), _CHUNK):
         chunk = pixels[start : start + _CHUNK].double()
         finite = torch.isfinite(chunk).all(1)
-        y = torch.where(finite[:, None], chunk - problem.centre, 0.0)
+        y = torch.where(finite[:, None], chunk * problem.scale - problem.centre, 0.0)
         x, gap = _solve(y @ problem.basis, problem, torch.linalg.vector_norm(y, dim=1), sum_to_one)
-        residual = torch.linalg.vector_norm(y - x @ problem.centred, dim=1)
+        residual = torch.linalg.vector_norm(y - x @ problem.centred, dim=1) / problem.scale
         status = torch.where(gap <= 1e-12, 0, 1).to(torch.int8)
         bad = ~finite
         parts.append(

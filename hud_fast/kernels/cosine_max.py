@@ -7,7 +7,7 @@ formed: a centred float32 pass keeps every row that could be the maximum, by a p
 rescores those from the raw bands (csrc/cpu/cosine_max.h). Shapes (Q, C) and (P, C); 2 Q P C operations.
 
 A zero query has cosine 0 with everything. A query with a NaN or infinite band gives NaN and index -1. Reference rows
-that are zero or not finite take no part.
+that are zero or not finite take no part. A row whose largest value is below 1e-300 counts as zero.
 """
 
 from __future__ import annotations
@@ -140,13 +140,13 @@ def cosine_max(
         raise RuntimeError(
             f"cosine_max: `reference` must be on {q.device} as `query` is, got {u.device}"
         )
-    backend = resolve(backend, q)
+    backend = resolve("cosine_max", backend, q)
     if readable(u) and not _has_direction(u):
         raise ValueError(
             "cosine_max: `reference` must have at least one finite, non-zero row, got "
             + (f"none among {len(u)}" if len(u) else f"shape {shape_text(u)}")
         )
-    if backend == "cpu":
+    if backend == "cpu" or q.is_meta:
         value, index = torch.ops.hud_fast.cosine_max(q.detach(), u.detach())
     else:
         value, index = _torch(q.detach(), u.detach())
@@ -154,9 +154,9 @@ def cosine_max(
 
 
 def _has_direction(rows: Tensor) -> bool:
-    """Whether any row is finite and not zero; looks at a few rows before it looks at all."""
+    """Whether any row is finite and above 1e-300, as the kernels ask; looks at a few before it looks at all."""
     for part in (rows[:64], rows):
         finite = torch.isfinite(part).all(-1)
-        if bool((finite & (part != 0).any(-1)).any()):
+        if bool((finite & (part.abs() > 1e-300).any(-1)).any()):
             return True
     return False

@@ -18,12 +18,23 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from hud_fast.kernels._arrays import ArrayLike, ArrayT, as_tensor, like_input, shape_text, widen
+from hud_fast.kernels._arrays import (
+    ArrayLike,
+    ArrayT,
+    as_tensor,
+    check_flag,
+    like_input,
+    shape_text,
+    widen,
+)
 from hud_fast.kernels._backend import eager, ran, readable, resolve
-from hud_fast.kernels._fcls_reference import ReducedProblem, fcls_reference, reduce_problem
+from hud_fast.kernels._fcls_reference import (
+    ReducedProblem,
+    fcls_reference,
+    reduce_problem,
+)
 from hud_fast.kernels._native import C
 
-OPTIMAL, STEP_LIMIT, NOT_FINITE = 0, 1, 2
 _BACKWARD_CHUNK = 16384  # pixels whose (D + 1)^2 systems are held at once
 
 
@@ -32,8 +43,8 @@ class FCLSResult(NamedTuple):
 
     abundances: Any  # (..., D)
     residual: Any  # (...) float64: |y - A' x|, in the pixels' unit
-    gap: Any  # (...) float64: duality gap over (|y - m| + max_i |a_i - m|)^2, m the mean endmember
-    status: Any  # (...) int8: 0 optimal (gap <= 1e-12), 1 step limit reached, 2 pixel not finite
+    gap: Any  # (...) float64: duality gap over (|y - m| + max_i |a_i - m|)^2, m the mean endmember, or 0 for NNLS
+    status: Any  # (...) int8: 0 optimal (gap <= 1e-12), 1 not certified, 2 pixel not finite or its square overflows
 
 
 def _padded(problem: ReducedProblem) -> tuple[Tensor, Tensor]:
@@ -46,8 +57,15 @@ def _padded(problem: ReducedProblem) -> tuple[Tensor, Tensor]:
 
 
 def _native(
-    pixels: Tensor, endmembers: Tensor, sum_to_one: bool, shade: bool, status: bool
+    pixels: Tensor,
+    endmembers: Tensor,
+    sum_to_one: bool,
+    shade: bool,
+    status: bool,
+    plain: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    if plain:
+        return _torch(pixels, endmembers, sum_to_one, shade, status)
     pixels = pixels.detach()
     problem = reduce_problem(endmembers.detach(), sum_to_one, shade)
     basis, columns = _padded(problem)
@@ -64,6 +82,7 @@ def _native(
         columns,
         problem.centred,
         problem.column_max,
+        problem.scale,
         sum_to_one,
         D,
         abundances,
@@ -79,7 +98,12 @@ def _filled(extra: Tensor | None, flags: bool) -> Tensor:
 
 
 def _torch(
-    pixels: Tensor, endmembers: Tensor, sum_to_one: bool, shade: bool, status: bool
+    pixels: Tensor,
+    endmembers: Tensor,
+    sum_to_one: bool,
+    shade: bool,
+    status: bool,
+    plain: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     ran("torch")
     result = fcls_reference(
@@ -98,32 +122,47 @@ def _fcls_gradient(
     sum_to_one: bool,
 ) -> tuple[Tensor, Tensor]:  # (P, C), (D, C)
     """Implicit gradient: solve the support's equations for w, then dy = A' w and dA = w r' - x (A' w)'."""
-    A = endmembers.double()
+    unit = endmembers.detach().double().abs().max()
+    unit = torch.where(unit > 0, unit, 1.0)  # a tensor: this is traced by torch.compile
+    A = endmembers.double() / unit
+    if (
+        sum_to_one
+    ):  # then sum(w) = 0, so that a shift of all endmembers is free, and better conditioned
+        shift = A.mean(0)
+        A = A - shift
+    else:
+        shift = torch.zeros_like(A[0])
     D = len(A)
     gram = A @ A.T
     to_pixels, to_endmembers = torch.empty_like(pixels), torch.zeros_like(A)
     for start in range(0, len(pixels), _BACKWARD_CHUNK):
         part = slice(start, start + _BACKWARD_CHUNK)
         x = abundances[part].double()
-        on = (x > 0).double()
+        x = torch.where(
+            torch.isfinite(x).all(1, keepdim=True), x, 0.0
+        )  # a bad pixel has no gradient
+        member = x > 0
+        on = member.double()
         system = x.new_zeros(len(x), D + 1, D + 1)
         system[:, :D, :D] = gram * on[:, :, None] * on[:, None, :] + torch.diag_embed(1 - on)
         if sum_to_one:
             system[:, :D, D] = system[:, D, :D] = on
+            system[:, D, D] = 1 - on.amax(1)  # solvable without a support, too
         else:
             system[:, D, D] = 1
-        right = torch.nn.functional.pad(grad[part].double() * on, (0, 1))
+        right = torch.nn.functional.pad(torch.where(member, grad[part].double(), 0.0), (0, 1))
         w = torch.linalg.solve_ex(system, right)[0][:, :D] * on
         direction = w @ A
-        to_pixels[part] = direction.to(pixels.dtype)
-        residual = pixels[part].double() - x @ A
+        to_pixels[part] = (direction / unit).to(pixels.dtype)
+        residual = pixels[part].double() / unit - shift - x @ A
+        residual = torch.where(member.any(1, keepdim=True), residual, 0.0)
         to_endmembers += w.T @ residual - x.T @ direction
-    return to_pixels, to_endmembers.to(endmembers.dtype)
+    return to_pixels, (to_endmembers / unit).to(endmembers.dtype)
 
 
 _LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
 _LIBRARY.define(
-    "fcls(Tensor pixels, Tensor endmembers, bool sum_to_one, bool shade, bool status)"
+    "fcls(Tensor pixels, Tensor endmembers, bool sum_to_one, bool shade, bool status, bool plain=False)"
     " -> (Tensor abundances, Tensor residual, Tensor gap, Tensor status)"
 )
 _LIBRARY.impl("fcls", _native, "CPU")
@@ -131,7 +170,12 @@ _LIBRARY.impl("fcls", _torch, "CUDA")
 
 
 def _fake(
-    pixels: Tensor, endmembers: Tensor, sum_to_one: bool, shade: bool, status: bool
+    pixels: Tensor,
+    endmembers: Tensor,
+    sum_to_one: bool,
+    shade: bool,
+    status: bool,
+    plain: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     torch._check(pixels.ndim == 2 and endmembers.ndim == 2, lambda: "fcls: expected matrices")
     torch._check(pixels.shape[1] == endmembers.shape[1], lambda: "fcls: band counts differ")
@@ -146,7 +190,7 @@ def _fake(
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    pixels, endmembers, sum_to_one, shade, _ = inputs
+    pixels, endmembers, sum_to_one, shade, *_ = inputs
     ctx.save_for_backward(pixels, endmembers, output[0])
     ctx.constrained = (
         sum_to_one and not shade
@@ -164,9 +208,9 @@ def _backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Any, ...]:
         black = torch.cat([endmembers, torch.zeros_like(endmembers[:1])])
         wide = torch.nn.functional.pad(grad, (0, 1))
         to_pixels, to_endmembers = _fcls_gradient(wide, pixels, black, full, True)
-        return to_pixels, to_endmembers[:-1], None, None, None
+        return to_pixels, to_endmembers[:-1], None, None, None, None
     to_pixels, to_endmembers = _fcls_gradient(grad, pixels, endmembers, abundances, ctx.constrained)
-    return to_pixels, to_endmembers, None, None, None
+    return to_pixels, to_endmembers, None, None, None, None
 
 
 torch.library.register_fake("hud_fast::fcls", _fake, lib=_LIBRARY)
@@ -212,7 +256,9 @@ def fcls(
         Adds a zero spectrum to the endmembers and leaves its abundance out, so that the sum may fall below 1 where a
         pixel is darker than its material (needs ``sum_to_one=True``).
     return_status : bool
-        Return an `FCLSResult` with residual, relative duality gap and status beside the abundances.
+        Return an `FCLSResult` with residual, relative duality gap and status beside the abundances; all three are of
+        the float64 solution, before float32 abundances are rounded. Without the sum constraint the gap is the largest
+        violation of the optimality conditions, max_i c_i or |x . c|, in the same unit, rounding of x . c included.
     backend : {None, "cpu", "torch"}
         Force an implementation; None takes the fastest.
 
@@ -243,6 +289,11 @@ def fcls(
            [1.  , 0.  ]])
     """
     y, A = as_tensor(pixels, "fcls", "pixels"), as_tensor(endmembers, "fcls", "endmembers")
+    sum_to_one = check_flag("fcls", "sum_to_one", sum_to_one)
+    shade, status = (
+        check_flag("fcls", "shade", shade),
+        check_flag("fcls", "return_status", return_status),
+    )
     if shade and not sum_to_one:
         raise ValueError("fcls: `shade` must be False where `sum_to_one` is False, got True")
     y = y if y.dtype in (torch.float32, torch.float64) else y.to(_result_dtype(y))
@@ -257,15 +308,14 @@ def fcls(
             f"fcls: `endmembers` must be on {y.device} as `pixels` is, got {A.device}"
         )
     flat = y.reshape(-1, y.shape[-1])
-    if resolve(backend, flat) == "torch" and flat.device.type == "cpu" and eager(flat, A):
-        parts = _torch(flat, A, sum_to_one, shade, return_status)
-    elif flat.device.type == "cpu" and eager(flat, A):
-        parts = _native(flat, A, sum_to_one, shade, return_status)
+    plain = resolve("fcls", backend, flat) == "torch"
+    if flat.device.type == "cpu" and eager(flat, A):
+        parts = _native(flat, A, sum_to_one, shade, status, plain)
     else:
-        parts = torch.ops.hud_fast.fcls(flat, A, sum_to_one, shade, return_status)
+        parts = torch.ops.hud_fast.fcls(flat, A, sum_to_one, shade, status, plain)
     lead = y.shape[:-1]
     abundances = like_input(parts[0].reshape(*lead, A.shape[0]), pixels)
-    if not return_status:
+    if not status:
         return abundances
     return FCLSResult(abundances, *(like_input(part.reshape(lead), pixels) for part in parts[1:]))
 

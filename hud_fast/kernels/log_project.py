@@ -137,7 +137,9 @@ torch.library.register_autograd(
 
 
 def check_dim(op: str, name: str, tensor: Tensor, dim: int) -> int:
-    """`dim` counted from the front; ValueError where the tensor has no such axis, or an empty one."""
+    """`dim` counted from the front; an error where it is no integer, or the tensor has no such axis or an empty one."""
+    if not hasattr(dim, "__index__"):
+        raise TypeError(f"{op}: `dim` must be an integer, got {dim!r}")
     if tensor.ndim == 0 or not -tensor.ndim <= dim < tensor.ndim:
         raise ValueError(
             f"{op}: `dim` must name an axis of `{name}` with shape {shape_text(tensor)}, got {dim}"
@@ -194,7 +196,7 @@ def log_project(
     x = as_floating(abundances, "log_project", "abundances")
     axis = check_dim("log_project", "abundances", x, dim)
     delta = delta_of(x.shape[axis])
-    chosen = resolve(backend, x, offered=("torch", "cpu", "cuda"))
+    chosen = resolve("log_project", backend, x, offered=("torch", "cpu", "cuda"))
     if chosen == "torch":
         z = _torch(x, delta)
     elif chosen == "cpu" and eager(x):

@@ -186,7 +186,7 @@ def simplex_softmax(
     """
     tensor = as_floating(z, "simplex_softmax", "z")
     axis = check_dim("simplex_softmax", "z", tensor, dim)
-    chosen = resolve(backend, tensor, offered=("torch", "cpu", "cuda"))
+    chosen = resolve("simplex_softmax", backend, tensor, offered=("torch", "cpu", "cuda"))
     if chosen == "torch":
         x = _torch(tensor, axis)
     elif chosen == "cpu" and eager(tensor):

@@ -98,6 +98,30 @@ def test_zero_and_non_finite_rows(path):
 
 
 @every_path
+def test_rows_too_small_to_have_a_direction_count_as_zero(path):
+    backend, level = path
+    tiny = np.full((2, 3), 1e-305)
+    with running(level):
+        with pytest.raises(ValueError, match="at least one finite, non-zero row, got none among 2"):
+            hud.cosine_max(np.ones((1, 3)), tiny, backend=backend)
+        value, index = hud.cosine_max(
+            np.ones((1, 3)), np.concatenate([tiny, [[0, 0, 1]]]), backend=backend
+        )
+    np.testing.assert_allclose(value, 3**-0.5)
+    assert index[0] == 2
+
+
+@every_level
+def test_no_usable_reference_row_is_nan_below_the_checks(level):
+    """Traced code cannot look at values first: the op itself must not invent an index."""
+    query = torch.tensor([[1.0, 2.0], [0.0, 0.0]])
+    with running(level):
+        value, index = torch.ops.hud_fast.cosine_max(query, torch.zeros(3, 2))
+    assert value.isnan().all()
+    assert index.tolist() == [-1, -1]
+
+
+@every_path
 def test_cosines_may_be_negative(path):
     backend, level = path
     with running(level):

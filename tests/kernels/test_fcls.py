@@ -143,6 +143,44 @@ def test_scale_and_offset_do_not_matter(level, scale, offset):
 
 
 @every_path
+@pytest.mark.parametrize("scale", [1e-300, 1e-170, 1e160, 1e300])
+@pytest.mark.parametrize("options", [{}, {"sum_to_one": False}, {"shade": True}])
+def test_no_scale_of_float64_is_too_small_or_too_large(path, scale, options):
+    """Squares of these leave float64's range: an abundance must not silently be that of a vertex."""
+    backend, level = path
+    A = smooth_endmembers(5, 40)
+    y = mixtures(A, 30, 0.02)
+    with running(level):
+        plain = hud.fcls(y, A, return_status=True, backend=backend, **options)
+        far = hud.fcls(y * scale, A * scale, return_status=True, backend=backend, **options)
+    np.testing.assert_allclose(far.abundances, plain.abundances, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(far.residual / scale, plain.residual, rtol=1e-9)
+    assert (far.status == 0).all()
+
+
+@every_level
+def test_status_zero_means_optimal_where_nnls_abundances_explode(level):
+    """Endmembers that nearly cancel: x of 1e6 and more, whose rounding alone can break the certificate."""
+    rng = np.random.default_rng(3)
+    certified = 0
+    for _ in range(60):
+        C = int(rng.choice([2, 5, 8, 30]))
+        decay = 10.0 ** -np.linspace(0, rng.uniform(2, 14), min(16, C))
+        A = rng.normal(size=(16, len(decay))) @ (decay[:, None] * rng.normal(size=(len(decay), C)))
+        y = 10.0 ** rng.integers(0, 8) * rng.normal(size=(20, C))
+        with running(level):
+            result = hud.fcls(y, A, sum_to_one=False, return_status=True)
+        wide, x = A.astype(np.longdouble), result.abundances.astype(np.longdouble)
+        c = (y - x @ wide) @ wide.T
+        scale = (np.linalg.norm(y, axis=1) + np.linalg.norm(A, axis=1).max()) ** 2
+        gap = np.maximum(c.max(1), np.abs((x * c).sum(1))) / scale
+        assert (result.abundances >= 0).all()
+        assert gap[result.status == 0].max(initial=0) <= 1.5e-12
+        certified += int((result.status == 0).sum())
+    assert certified > 300
+
+
+@every_path
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 17])
 def test_a_bad_pixel_stays_in_its_row(path, bad, count):
@@ -187,7 +225,7 @@ def test_any_shape_layout_and_dtype(shape, C, D, dtype, layout, tensor, seed):
     elif layout == "band-major":
         y = np.moveaxis(np.ascontiguousarray(np.moveaxis(y, -1, 0)), 0, -1)
     given_pixels = (
-        torch.from_numpy(np.ascontiguousarray(y, y.dtype.newbyteorder("="))) if tensor else y
+        torch.from_numpy(y.astype(y.dtype.newbyteorder("="), order="C", copy=True)) if tensor else y
     )
     x = hud.fcls(given_pixels, A)
     x = x.numpy() if tensor else x
@@ -317,6 +355,41 @@ def test_gradients(backend, options):
     torch.autograd.gradcheck(
         lambda p, e: hud.fcls(p, e, backend=backend, **options), (y, A), eps=1e-7, atol=1e-5
     )
+
+
+def gradients(y, A, **options):
+    y, A = y.clone().requires_grad_(), A.clone().requires_grad_()
+    return torch.autograd.grad(hud.fcls(y, A, **options).square().sum(), (y, A))
+
+
+def test_gradients_do_not_lose_digits_to_an_offset_or_a_scale():
+    A = torch.from_numpy(smooth_endmembers(5, 40))
+    y = torch.from_numpy(mixtures(A.numpy(), 30, 0.02))
+    for scale, offset in [(1.0, 1e6), (1e-160, 0.0), (1e160, 0.0)]:
+        for found, expected in zip(
+            gradients(y * scale + offset, A * scale + offset), gradients(y, A), strict=True
+        ):
+            tolerance = 1e-7 * float(expected.abs().max())
+            torch.testing.assert_close(found * scale, expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("options", [{}, {"sum_to_one": False}, {"shade": True}])
+def test_a_bad_pixel_does_not_reach_the_endmembers_gradient(options):
+    A = torch.from_numpy(smooth_endmembers(4, 20)).requires_grad_()
+    y = torch.from_numpy(mixtures(A.detach().numpy(), 6, 0.02))
+    rest = [0, 1, 3, 4, 5]
+    (expected,) = torch.autograd.grad(hud.fcls(y[rest], A, **options).square().sum(), A)
+    y[2, 7] = torch.nan
+    (found,) = torch.autograd.grad(hud.fcls(y, A, **options)[rest].square().sum(), A)
+    assert expected.abs().max() > 0
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_forced_backend_runs_where_gradients_are_wanted_too():
+    A = torch.from_numpy(smooth_endmembers(4, 20)).requires_grad_()
+    for backend in ("torch", "cpu"):
+        hud.fcls(A[:2] * 0.9, A, backend=backend)
+        assert hud.last_backend() == backend
 
 
 def test_opcheck():

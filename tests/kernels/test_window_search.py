@@ -178,6 +178,88 @@ def test_the_same_bits_for_any_split_and_thread_count(level):
     assert torch.equal(position, at)
 
 
+@every_level
+def test_single_pixels_of_many_bands_are_told_apart(level):
+    """A float32 sum of 2000 bands errs by more than one of 200: what is rescored must grow with it."""
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        base = 1 + 1e-3 * rng.random(2000)
+        scene = np.stack([rng.permutation(base) for _ in range(60)])[:, None]
+        scene *= 1 + 1e-3 * rng.random((60, 1, 1))
+        scene[..., 0] += 1e-4 * rng.random((60, 1))
+        blocks = 1 + 1e-3 * rng.random((1, 1, 1, 2000))
+        with running(level):
+            value, position = hud.window_search(blocks, scene)
+        expected, at = hud.window_search(blocks, scene, backend="torch")
+        np.testing.assert_allclose(value, expected, rtol=0, atol=ATOL)
+        np.testing.assert_array_equal(position, at)
+
+
+@every_level
+def test_the_same_bits_where_more_windows_tie_than_are_kept(level):
+    rng = np.random.default_rng(0)
+    scene = torch.from_numpy(1 + 1e-7 * rng.random((40, 40, 8)))
+    blocks = scene[None, 10:12, 10:12]
+    flat = torch.ones(40, 40, 8)
+    threads = torch.get_num_threads()
+    try:
+        with running(level):
+            found = []
+            for count in (1, 2, 3):
+                torch.set_num_threads(count)
+                value, position = hud.window_search(blocks, scene)
+                found.append((float(value), position.tolist()))
+                assert hud.window_search(flat[None, :3, :3], flat)[1].tolist() == [[0, 0]]
+    finally:
+        torch.set_num_threads(threads)
+    assert found[0] == found[1] == found[2]
+    assert abs(found[0][0] - 1) < 1e-6
+
+
+@every_path
+@pytest.mark.parametrize("spike", [1e6, 1e12, 1e20])
+def test_a_very_bright_pixel_does_not_blind_the_block_norm(path, spike):
+    backend, level = path
+    scene = np.random.default_rng(0).random((12, 12, 4))
+    blocks = scene[None, 3:6, 3:6] * 2
+    scene[0, 0] = spike
+    with running(level):
+        value, position = hud.window_search(blocks, scene, norm="block", backend=backend)
+    np.testing.assert_allclose(value, 1, rtol=0, atol=1e-12)
+    assert position.tolist() == [[3, 3]]
+
+
+@every_path
+@pytest.mark.parametrize("scale", [1e-150, 1e-20, 1e3, 1e30, 1e120])
+@pytest.mark.parametrize("options", [{"normalize": False}, {"norm": "block"}])
+def test_any_scale_of_pixels_that_are_not_normalised_one_by_one(path, scale, options):
+    backend, level = path
+    rng = np.random.default_rng(0)
+    scene = 1 + rng.random((20, 20, 30))
+    blocks = scene[None, 4:7, 9:12] * (1 + 1e-3 * rng.random((1, 3, 3, 30)))
+    with running(level):
+        value, position = hud.window_search(
+            blocks * scale, scene * scale, backend=backend, **options
+        )
+    expected, at = hud.window_search(blocks, scene, backend="torch", **options)
+    unit = scale**2 if options == {"normalize": False} else 1.0
+    np.testing.assert_allclose(value / unit, expected, rtol=1e-12)
+    np.testing.assert_array_equal(position, at)
+
+
+def test_a_stride_of_any_integer_type_and_size():
+    scene = np.random.default_rng(0).random((9, 9, 3))
+    for stride in (np.int64(50), 10**30):
+        assert hud.window_search(scene[None, :2, :2], scene, stride=stride)[1].tolist() == [[0, 0]]
+
+
+def test_masks_of_any_layout():
+    scene = np.random.default_rng(0).random((9, 9, 3))
+    mask = np.ones((9, 18), dtype=bool)[::-1, ::-2]
+    mask.flags.writeable = False
+    assert hud.window_search(scene[None, 3:5, 2:4], scene, mask=mask)[1].tolist() == [[3, 2]]
+
+
 def test_opcheck():
     blocks, scene = torch.rand(2, 3, 3, 4), torch.rand(8, 9, 4)
     factor = torch.ones(2, 3, 3, dtype=torch.float64), torch.ones(8, 9, dtype=torch.float64)
