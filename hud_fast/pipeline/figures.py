@@ -57,9 +57,9 @@ def shown_settings(settings: Mapping[str, Any], model: HUD) -> dict[str, Any]:
     }
     if settings.get("sampler_steps") or sampler == preset.sampler:
         shown["sampler_steps"] = settings.get("sampler_steps") or preset.sampler_steps
-    names = {
-        "raw_latent": "raw latent",
-        "fine_tune": "fine-tuned",
-        "sampler_steps": "sampler steps",
-    }
-    return {names.get(key, key): value for key, value in shown.items()}
+    # Everything else that the preset decides: what it takes to do the same again.
+    for key, value in preset.to_dict().items():
+        if key not in ("name", "summary", "sampler_steps"):
+            shown.setdefault(key, ", ".join(map(str, value)) if isinstance(value, list) else value)
+    names = {"fine_tune": "fine-tuned"}
+    return {names.get(key, key.replace("_", " ")): value for key, value in shown.items()}

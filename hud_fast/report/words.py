@@ -120,7 +120,7 @@ def key_numbers(metrics: Mapping[str, Any]) -> list[KeyNumber]:
                 "Unmixing",
                 _digits(unmixing["reconstruction_cosine"]),
                 "How well mixtures of the endmembers rebuild the real spectra (mean cosine). The "
-                "generated cubes cannot be more faithful than this.",
+                "detail that is lost here is missing from the generated spectra too.",
                 [
                     ("worst pixel", _digits(unmixing["reconstruction_cosine_min"])),
                     ("error, of the signal", error),
