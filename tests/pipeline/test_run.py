@@ -26,8 +26,8 @@ from hud_fast.pipeline import (
     sample_model,
     unmix_scene,
 )
-from hud_fast.pipeline.progress import Progress
 from hud_fast.pipeline.figures import shown_settings
+from hud_fast.pipeline.progress import Progress
 from hud_fast.scenes import load_scene, save_scene, simulate_scene
 
 MODEL = ModelOptions(endmembers=3, steps=2, device="cpu")
