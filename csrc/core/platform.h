@@ -28,8 +28,8 @@
   }                  \
   }
 
-// Before a loop whose iterations are independent. Without it GCC unrolls short lane loops before it could vectorise
-// them: the softmax ran 2.5 to 4 times slower.
+// Before a loop whose iterations are independent. Without it GCC unrolls short lane loops before it
+// could vectorise them: the softmax ran 2.5 to 4 times slower.
 #ifdef __CUDACC__
 #define HUD_SIMD
 #else
