@@ -1,3 +1,5 @@
+# Functions that bear the name of their module look like a second definition to mypy.
+# mypy: disable-error-code="no-redef"
 """HUD, Hyperspectral Unmixing Diffusion (arXiv 2506.02601), on fast kernels.
 
 From one hyperspectral scene: extract endmembers, solve every pixel's abundances on the simplex, learn a

@@ -103,6 +103,8 @@ def guess_layout(
         fitting = [axis for axis in range(3) if array.shape[axis] == bands]
         if len(fitting) == 1:
             return ("CHW", "HCW", "HWC")[fitting[0]]
+    if array.shape[2] < FEWEST_SAMPLES:
+        return "HWC"  # too few on the conventional band axis for its rank to say anything
     beyond = energy_beyond_rank(array)
     best = int(beyond.argmin())
     if best != 2 and beyond[2] > 1e-9 and beyond[2] > CLEARLY * beyond[best]:

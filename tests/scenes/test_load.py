@@ -196,3 +196,11 @@ def test_user_and_file_masks_are_joined(tmp_path: Path) -> None:
     save_scene(Scene(CUBE, mask=first), tmp_path / "a.npz")
     scene = load_scene(tmp_path / "a.npz", mask=second)
     np.testing.assert_array_equal(scene.mask, first & second)
+
+
+def test_a_few_bands_are_no_evidence_against_the_convention(tmp_path: Path) -> None:
+    """Three or ten bands have a low rank whatever they are: they must not be taken for another axis."""
+    for shape, seed in (((36, 36, 10), 0), ((70, 40, 3), 1)):
+        cube = simulate_scene(shape[0], shape[1], C=shape[2], D=3, seed=seed).cube
+        np.save(tmp_path / "few.npy", cube)
+        assert load_scene(tmp_path / "few.npy").cube.shape == shape
