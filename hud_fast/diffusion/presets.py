@@ -144,12 +144,12 @@ def _check(good: bool, field: str, must: str, value: object) -> None:
 
 TINY = Preset(
     name="tiny",
-    summary="two CPU cores, minutes: a small network, 50 DDIM steps; not the paper's size",
+    summary="two CPU cores, minutes: a small network that starts from the prior's guess",
     widths=(32, 64, 64),
     layers=1,
     attention=(False, False, False),
     prediction="residual",
-    steps=4800,
+    steps=4200,  # 0.10 s each on two cores
     batch=8,
     learning_rate=1e-3,
     ema_decay=0.995,
