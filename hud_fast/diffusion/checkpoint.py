@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hud_fast._files import atomic_path
+from hud_fast._files import atomic_write
 
 PREFIX, SUFFIX = "step-", ".safetensors"
 
@@ -38,12 +38,14 @@ def _digest(tensors: Mapping[str, Tensor], record: str) -> str:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
     """Write tensors and a JSON-able record to `path`, all or nothing."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(record, sort_keys=True)
-    with atomic_path(path) as temporary:
-        save_file(plain, temporary, {"record": text, "sha256": _digest(plain, text)})
+    # Written by ourselves: safetensors' own writer turns a full disk into an error of its own type.
+    content = save(plain, {"record": text, "sha256": _digest(plain, text)})
+    with atomic_write(path) as file:
+        file.write(content)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -48,13 +48,13 @@ def unmix_scene(
     options = model_options or ModelOptions()
     reporter = reporter or Reporter()
     folder = Path(out)
-    check_writable(folder)
-    if any(folder.iterdir()) and not overwrite:
+    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
         raise InputError(
             f"{folder} is not empty: choose another --out, or give --overwrite to write into it"
         )
     with reporter.stage("Reading the scene"):
         scene = (scene_options or SceneOptions()).load(source)
+    check_writable(folder)  # after the scene: a mistyped name leaves no empty folder behind
     kind = choose_format(kind, scene)
     endmembers = find_endmembers(scene, options, reporter)
     with reporter.stage("Solving the abundances"):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,16 @@ def test_a_failing_write_leaves_the_old_files(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="not JSON serializable"):
         folder.save(10, TENSORS, {"step": object()})
     assert [path.name for path in tmp_path.iterdir()] == ["step-0000000005.safetensors"]
+
+
+def test_a_full_disk_is_an_oserror_and_leaves_the_old_states(tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = CheckpointFolder(tmp_path)
+    folder.save(1, {"a": torch.ones(3)}, {"step": 1})
+    monkeypatch.setattr("hud_fast._files.os.fsync", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        folder.save(2, {"a": torch.zeros(3)}, {"step": 2})
+    assert caught.value.errno == errno.ENOSPC
+    assert [path.name for path in tmp_path.iterdir()] == ["step-0000000001.safetensors"]
