@@ -2,8 +2,8 @@
 // correlation.
 //
 // Chains are cut at each pixel (K float32 terms), pixels add up over one row of the window in
-// float32, rows in float64: the error is that of one pixel's cosine (7e-7 at worst for 200 bands) or
-// less. The caller keeps all positions within a margin above twice that and rescores them in
+// float32, rows in float64: the error is that of one pixel's cosine (7e-7 at worst for 200 bands)
+// or less. The caller keeps all positions within a margin above twice that and rescores them in
 // float64.
 #pragma once
 

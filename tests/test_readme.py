@@ -1,0 +1,33 @@
+"""README's Python runs as it stands (with fewer steps and cubes), and its commands exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from hud_fast.cli import app
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_python_runs(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("tensorly", reason="Indian Pines without a network comes from tensorly")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HUD_FAST_CACHE", str(tmp_path))
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    for long, short in (('preset="tiny"', 'preset="tiny", steps=2'), ("sample(64", "sample(2")):
+        assert long in code
+        code = code.replace(long, short)
+    exec(compile(code, "README.md", "exec"), {})
+    fidelity, diversity = map(float, capsys.readouterr().out.split())
+    assert 0.9 < diversity <= fidelity <= 1
+    assert (tmp_path / "model" / "config.json").exists()
+
+
+def test_the_commands_exist():
+    known = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    used = set(re.findall(r"hud-fast (\w+)", README))
+    assert used <= known
+    assert len(used) >= 5
