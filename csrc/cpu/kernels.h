@@ -74,7 +74,8 @@ struct CandidateList {
 };
 
 // The order of candidates: the higher score, then the lower position.
-static inline bool ahead(double score, int64_t position, double other_score, int64_t other_position) {
+static inline bool ahead(double score, int64_t position, double other_score,
+                         int64_t other_position) {
   return score > other_score || (score == other_score && position < other_position);
 }
 
