@@ -255,7 +255,7 @@ def test_traceback_on_request(tmp_path: Path) -> None:
 
 def in_a_process(*arguments: str) -> list[str]:
     """The command as its own process, from the same tree and without coverage of this one's path."""
-    return [sys.executable, "-m", "hud_fast", *arguments]
+    return [sys.executable, "-P", "-m", "hud_fast", *arguments]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -274,7 +274,9 @@ def test_help_is_fast_and_loads_nothing_heavy() -> None:
         "print([m for m in ('torch', 'numpy', 'scipy', 'matplotlib', 'diffusers') if m in sys.modules])"
     )
     start = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
     assert time.perf_counter() - start < 5  # about 0.3 s; the machine may be busy
 
@@ -285,7 +287,12 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path: Path, scene_file: 
     out = tmp_path / "run"
     arguments = ["run", scene_file, "--out", str(out), *SMALL, "--steps", "100000"]
     process = subprocess.Popen(
-        in_a_process(*arguments), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        in_a_process(*arguments),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # a suite started in the background by a shell inherits an ignored SIGINT
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
     for line in process.stderr:

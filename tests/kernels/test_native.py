@@ -21,8 +21,9 @@ from hud_fast.kernels._native import C
 
 
 def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `code` in another interpreter; -P keeps the source tree, which has no _C, off its path."""
     return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
+        [sys.executable, "-P", "-c", textwrap.dedent(code)],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
