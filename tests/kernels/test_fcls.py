@@ -6,6 +6,8 @@ precision from the raw bands) of at most 1e-12 of the mean |y|^2.
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import oracles
 import pytest
@@ -17,6 +19,8 @@ from torch.library import opcheck
 
 import hud_fast as hud
 
+# Pixels taken of each real scene; HUD_FAST_PIXELS=1000000 takes all.
+SAMPLE = int(os.environ.get("HUD_FAST_PIXELS", "1500"))
 GAP = 1e-12  # worst measured over this suite, every level, singular endmembers included: 5e-15
 
 
@@ -330,7 +334,7 @@ def test_every_real_scene(data_dir, D, near):
     assert len(scenes) >= 12
     for name, pixels in scenes:
         rng = np.random.default_rng(0)
-        pixels = pixels[rng.choice(len(pixels), min(len(pixels), 1500), replace=False)]
+        pixels = pixels[rng.choice(len(pixels), min(len(pixels), SAMPLE), replace=False)]
         chosen = [int(np.linalg.norm(pixels, axis=1).argmax())]
         while len(chosen) < D:  # successive projection: a deterministic, well-spread choice
             basis = np.linalg.qr(pixels[chosen].T)[0]
