@@ -14,10 +14,10 @@ round found for its eight neighbours (how many are at the atom, the mean of the 
 
 Why it is worth a file: on Indian Pines (D = 16) this alone, untrained, had a lower loss (eq. 15) than the U-Net of
 the tiny preset by itself after 3200 steps of 8 windows (``prediction="epsilon"`` against ``"residual"`` shows
-it). In minutes on a CPU such a network learns neither the atom (at little noise u changes 100 times as fast as z_t), nor
-to compare neighbours to a tenth of the noise, nor to copy z_t to its output to 1 % (abar_999 = 4e-5: an error of
-0.1 in eps is one of 16 in z_0; samples ran off to 50 standard deviations). Here these are exact from the first
-step on, and the network learns the rest: the other channels, larger shapes.
+it). In minutes on a CPU such a network learns neither the atom (at little noise u changes 100 times as fast as
+z_t), nor to compare neighbours to a tenth of the noise, nor to copy z_t to its output to 1 % (abar_999 = 4e-5:
+an error of 0.1 in eps is one of 16 in z_0; samples ran off to 50 standard deviations). Here these are exact from
+the first step on, and the network learns the rest: the other channels, larger shapes.
 """
 
 from __future__ import annotations
