@@ -28,6 +28,13 @@
   }                  \
   }
 
+// Before a function whose scalar loads and stores must stay scalar.
+#if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)
+#define HUD_NO_SLP __attribute__((noinline, optimize("no-tree-slp-vectorize")))
+#else
+#define HUD_NO_SLP
+#endif
+
 // Before a loop whose iterations are independent. Without it GCC unrolls short lane loops before it
 // could vectorise them: the softmax ran 2.5 to 4 times slower.
 #ifdef __CUDACC__

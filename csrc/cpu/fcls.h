@@ -1,107 +1,140 @@
-// FCLS over a range of pixels: tiles of 8 pixels are centred and projected together (vector lanes =
-// pixels), then each is solved by the monotone active set of core/active_set.h in float64, whatever
-// the input's type.
+// FCLS over a range of pixels, a chunk at a time.
+//
+// A chunk is centred and projected (fcls_project.h); then every pixel guesses its support from the
+// signs of the solution without x >= 0, and corrects it by solving on it and swapping all that
+// violates the optimality conditions (a primal-dual active set: Hintermueller, Ito & Kunisch 2002),
+// first in float32, then in float64, which also certifies. Few pixels cycle; they go to the
+// monotone active set of core/active_set.h, which always ends. Pixels of like support size share a
+// tile of vector lanes (support_tile.h).
+//
+// No pixel's numbers depend on its neighbours, so results have the same bits for any order or
+// split.
 #pragma once
 
-#include "core/active_set.h"
-#include "cpu/kernels.h"
+#include "cpu/fcls_dense.h"
+#include "cpu/fcls_rounds.h"
 
 HUD_CORE_BEGIN
 
-constexpr int kPixels = 8;
-
-// Loads pixels [first, first + count), scaled and minus the centre, into tile (C, 8); missing lanes
-// repeat the last pixel. Returns through `norm` the squared length of each.
+// Centres and projects pixels [first, first + count).
 template <typename T>
-void load_tile(const FclsJob& job, int64_t first, int count, double* tile, double* norm) {
-  const T* base = static_cast<const T*>(job.pixels);
-  for (int l = 0; l < kPixels; ++l) {
-    const T* pixel = base + (first + (l < count ? l : count - 1)) * job.pixel_stride;
-    double sum = 0;
-    for (int64_t c = 0; c < job.bands; ++c) {
-      const double value =
-          static_cast<double>(pixel[c * job.band_stride]) * job.scale - job.centre[c];
-      tile[c * kPixels + l] = value;
-      sum += value * value;
+void project_chunk(const FclsJob& job, const FclsChunk& chunk, int64_t first, int count) {
+  for (int at = 0; at < count; at += kTilePixels) {
+    const int used = count - at < kTilePixels ? count - at : kTilePixels;
+    for (int p = 0; p < kTilePixels; ++p) {
+      const double norm = centre_pixel<T>(job, first + at + (p < used ? p : used - 1),
+                                          chunk.centred + p * job.bands);
+      if (p < used) chunk.norm[at + p] = norm;
     }
-    norm[l] = sum;
+    double* z = chunk.z + at * job.rank;
+    const bool more = at + 2 * kTilePixels <= count;
+    const char* ahead = reinterpret_cast<const char*>(
+        static_cast<const T*>(job.pixels) + (first + at + kTilePixels) * job.pixel_stride);
+    multiply_tile(chunk.centred, job.bands, job.bands, job.basis, job.rank, z, job.rank,
+                  more ? ahead : nullptr, kTilePixels * job.pixel_stride * int64_t{sizeof(T)});
+    for (int p = 0; p < used; ++p) {
+      double inside = 0;
+#pragma omp simd reduction(+ : inside)
+      for (int64_t i = 0; i < job.rank; ++i) inside += z[p * job.rank + i] * z[p * job.rank + i];
+      const double outside = chunk.norm[at + p] - inside;
+      chunk.noise[at + p] =
+          outside > 0 ? kSignificant * __builtin_sqrt(outside * job.per_freedom) : 0.0;
+      chunk.norm[at + p] = __builtin_sqrt(chunk.norm[at + p]);
+    }
   }
 }
 
-// z (8, rank) = Q' tile. The rank is padded to a multiple of 4 by the caller.
-inline void project_tile(const FclsJob& job, const double* tile, double* z) {
-  for (int64_t j = 0; j < job.rank; j += 4) {
-    double sum[4][kPixels] = {};
-    for (int64_t c = 0; c < job.bands; ++c) {
-      const double* q = job.basis + c * job.rank + j;
-      const double* y = tile + c * kPixels;
-      for (int i = 0; i < 4; ++i) {
-        HUD_SIMD
-        for (int l = 0; l < kPixels; ++l) sum[i][l] += q[i] * y[l];
-      }
+// First supports of the projected pixels, and what the rounds need of them.
+inline void guess_supports(const FclsJob& job, const FclsChunk& chunk, int count, uint64_t all) {
+  constexpr int W = kWidth<double>;
+  for (int at = 0; at < count; at += kTilePixels) {
+    const int used = count - at < kTilePixels ? count - at : kTilePixels;
+    const double* z = chunk.z + at * job.rank;
+    double* h = chunk.h + at * job.padded;
+    multiply_tile(z, job.rank, job.rank, job.columns_t, job.padded, h, job.padded, nullptr, 0);
+    multiply_tile(z, job.rank, job.rank, job.start, job.padded, chunk.start, job.padded, nullptr,
+                  0);
+    float* h32 = chunk.h32 + at * job.padded;
+    HUD_SIMD
+    for (int64_t i = 0; i < used * job.padded; ++i) h32[i] = static_cast<float>(h[i]);
+    for (int p = 0; p < used; ++p) {
+      for (int64_t i = job.endmembers; i < job.padded; ++i) h32[p * job.padded + i] = kPadding;
+      uint64_t bits = 0;
+      for (int64_t i = 0; i < job.padded; i += W)
+        bits |= static_cast<uint64_t>(above(
+                    load_lanes(chunk.start + p * job.padded + i) + load_lanes(job.start_offset + i),
+                    chunk.noise[at + p]))
+                << i;
+      bits &= all;
+      chunk.support[at + p] = bits != 0 || !job.sum_to_one ? bits : 1;
+      chunk.tolerance32[at + p] = static_cast<float>(8 * 1.1920929e-7 * job.column_max *
+                                                     (chunk.norm[at + p] + job.column_max));
     }
-    for (int i = 0; i < 4; ++i)
-      for (int l = 0; l < kPixels; ++l) z[l * job.rank + j + i] = sum[i][l];
   }
-}
-
-inline double tile_residual(const FclsJob& job, const double* tile, int lane, const double* x) {
-  double sum = 0;
-  for (int64_t c = 0; c < job.bands; ++c) {
-    double value = tile[c * kPixels + lane];
-    for (int64_t j = 0; j < job.endmembers; ++j) {
-      if (x[j] > 0) value -= x[j] * job.centred[j * job.bands + c];
-    }
-    sum += value * value;
-  }
-  return __builtin_sqrt(sum) / job.scale;
 }
 
 template <typename T>
-void fcls_typed(const FclsJob& job, int64_t begin, int64_t end, double* workspace) {
-  const ActiveSetProblem problem = {job.columns, job.endmembers, job.rank, job.column_max,
-                                    job.sum_to_one};
-  double* tile = workspace;
-  double* z = tile + job.bands * kPixels;
-  double* x = z + job.rank * kPixels;
-  const ActiveSetScratch scratch = active_set_scratch(x + job.endmembers, job.endmembers, job.rank);
-  T* out = static_cast<T*>(job.abundances);
-  for (int64_t first = begin; first < end; first += kPixels) {
-    const int count = static_cast<int>(end - first < kPixels ? end - first : kPixels);
-    double norm[kPixels];
-    load_tile<T>(job, first, count, tile, norm);
-    project_tile(job, tile, z);
-    for (int l = 0; l < count; ++l) {
-      const int64_t pixel = first + l;
-      double gap = __builtin_nan("");
-      int8_t status = kNotFinite;
-      if (norm[l] <= 1.7976931348623157e308) {
-        status =
-            solve_active_set(problem, scratch, z + l * job.rank, __builtin_sqrt(norm[l]), x, &gap);
+void fcls_typed(const FclsJob& job, int64_t begin, int64_t end, double* workspace, FclsWays* ways) {
+  FclsChunk chunk = {};
+  DenseTile dense;
+  chunk.dense = &dense;
+  // Rows are whole vectors, so with an aligned start no load straddles two cache lines.
+  double* base = reinterpret_cast<double*>((reinterpret_cast<uintptr_t>(workspace) + 63) / 64 * 64);
+  fcls_layout(job, base, &chunk);
+  const uint64_t all = job.endmembers >= 64 ? ~uint64_t{0} : (uint64_t{1} << job.endmembers) - 1;
+  for (int64_t first = begin; first < end; first += kChunk) {
+    const int count = static_cast<int>(end - first < kChunk ? end - first : kChunk);
+    project_chunk<T>(job, chunk, first, count);
+    if (job.gram == nullptr) {
+      for (int place = 0; place < count; ++place) solve_alone<T>(job, chunk, first, place);
+      ways->alone += count;
+      continue;
+    }
+    int active = 0, lost = 0;
+    if (job.endmembers <= kDenseEndmembers) {
+      constexpr int L = kTileLanes<float>;
+      for (int at = 0; at < count; at += L)
+        active = dense_tile<T>(job, chunk, first, at, count - at < L ? count - at : L, active);
+    } else {
+      guess_supports(job, chunk, count, all);
+      for (int place = 0; place < count; ++place) chunk.list[active++] = place;
+    }
+    ways->lanes += count - active;
+    const int solving = active;
+    int finite = 0;
+    for (int i = 0; i < active; ++i) {
+      const int place = chunk.list[i];
+      if (chunk.norm[place] <= 1.7976931348623157e308) {
+        chunk.list[finite++] = place;
       } else {
-        for (int64_t j = 0; j < job.endmembers; ++j) x[j] = __builtin_nan("");
-      }
-      for (int64_t j = 0; j < job.kept; ++j) out[pixel * job.kept + j] = static_cast<T>(x[j]);
-      if (job.status != nullptr) {
-        job.status[pixel] = status;
-        job.gap[pixel] = gap;
-        job.residual[pixel] = status == kNotFinite ? gap : tile_residual(job, tile, l, x);
+        chunk.later[lost++] = place;
       }
     }
+    active = finite;
+    for (int i = 0; i < active; ++i) chunk.later[i + lost] = chunk.list[i];
+    const int wide = active;
+    for (int round = 0; round < kNarrowRounds && active > 0; ++round)
+      active = narrow_round(job, chunk, active, round < kBoldRounds ? kEnter : kOnlyLargest);
+    active = wide;
+    for (int i = 0; i < wide; ++i) {
+      const int place = chunk.later[i + lost];
+      chunk.list[i] = place;
+    }
+    for (int round = 0; round < kWideRounds && active > 0; ++round)
+      active = wide_round<T>(job, chunk, first, active, all, &lost);
+    for (int i = 0; i < active; ++i) chunk.later[lost++] = chunk.list[i];
+    for (int i = 0; i < lost; ++i) solve_alone<T>(job, chunk, first, chunk.later[i]);
+    ways->rounds += solving - lost;
+    ways->alone += lost;
   }
 }
 
-void fcls_range(const FclsJob& job, int64_t begin, int64_t end, double* workspace) {
+void fcls_range(const FclsJob& job, int64_t begin, int64_t end, double* workspace, FclsWays* ways) {
   if (job.is_float32) {
-    fcls_typed<float>(job, begin, end, workspace);
+    fcls_typed<float>(job, begin, end, workspace, ways);
   } else {
-    fcls_typed<double>(job, begin, end, workspace);
+    fcls_typed<double>(job, begin, end, workspace, ways);
   }
-}
-
-int64_t fcls_workspace(const FclsJob& job) {
-  return (job.bands + job.rank) * kPixels + job.endmembers +
-         active_set_workspace(job.endmembers, job.rank);
 }
 
 HUD_CORE_END

@@ -20,14 +20,30 @@ struct FclsJob {
   const double* columns;  // (D, rank): R' of the same
   const double* centred;  // (D, C): endmembers minus centre
   int64_t endmembers;     // D
-  int64_t rank;           // a multiple of 4, zero-padded
+  int64_t rank;           // a multiple of 8, zero-padded
   double column_max;      // largest centred endmember norm
   bool sum_to_one;
+  // The fast path's tables, for D <= 64 (null beyond), rows padded with zeros to `padded` values.
+  int64_t padded;               // D rounded up to a multiple of 16
+  const double* gram;           // (D, padded): R R', plus column_max^2 with the sum constraint
+  const float* gram32;          // (D, padded): the same, rounded
+  const double* columns_t;      // (rank, padded): R, transposed
+  const double* start;          // (rank, padded): z to the solution without x >= 0, each value over
+  const double* start_offset;   // (padded)        its standard deviation at unit noise; added after
+  const float* start32;         // (D, rank): the same start, transposed ...
+  const float* start_offset32;  // (D)
+  double per_freedom;           // 1 / (C - rank), for the noise's variance
+  bool refine;                  // one more step on the residual: ill-conditioned endmembers
   int64_t kept;      // abundances written per pixel: D, or D - 1 where the last is the shade
   void* abundances;  // (P, kept)
   double* residual;  // (P), or null with the next two
   double* gap;       // (P)
   int8_t* status;    // (P)
+};
+
+// How many pixels each way has solved: fcls_dense.h, fcls_rounds.h, core/active_set.h.
+struct FclsWays {
+  int64_t lanes, rounds, alone;
 };
 
 // Reference rows packed for the search: unit vectors minus the mean, in panels of `kPanel` rows.
@@ -90,7 +106,7 @@ struct KernelTable {
   void (*softmax_backward_f32)(const void*, const void*, void*, int64_t, int64_t, int64_t, int64_t);
   void (*softmax_backward_f64)(const void*, const void*, void*, int64_t, int64_t, int64_t, int64_t);
   int64_t (*fcls_workspace)(const FclsJob&);
-  void (*fcls)(const FclsJob&, int64_t, int64_t, double*);
+  void (*fcls)(const FclsJob&, int64_t, int64_t, double*, FclsWays*);
   // 1 / norm of rows [begin, end), float64.
   void (*row_inverse)(const void*, bool, int64_t, double*, int64_t, int64_t);
   // Adds the unit rows [begin, end) into a (C) sum.

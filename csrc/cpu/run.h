@@ -15,7 +15,8 @@ void run_log_project_backward(const void* g, const void* x, void* gx, bool is_fl
 // x, z, g: contiguous (outer, D, inner); b is null for the forward pass.
 void run_softmax(const void* a, const void* b, void* out, bool is_float32, int64_t outer,
                  int64_t count, int64_t inner, int threads);
-void run_fcls(const FclsJob& job, int64_t pixels, int threads);
+void run_fcls(FclsJob job, int64_t pixels, int threads);
+FclsWays fcls_ways();  // of this thread's last call
 void run_row_inverse(const void* rows, bool is_float32, int64_t count, int64_t bands,
                      double* inverse, int threads);
 // Fills in the job's inverse norms, mean and panels, then searches.

@@ -42,6 +42,9 @@ def reduce_problem(
     centre = A.mean(0) if sum_to_one else torch.zeros_like(A[0])
     centred = (A - centre).contiguous()
     basis, triangle = torch.linalg.qr(centred.T)
+    if sum_to_one and 1 < len(A) <= A.shape[1]:
+        # The centred endmembers sum to zero: the last direction is rounding.
+        basis, triangle = basis[:, :-1], triangle[:-1]
     column_max = float(torch.linalg.vector_norm(centred, dim=1).max())
     return ReducedProblem(
         scale, centre, basis.contiguous(), triangle.T.contiguous(), centred, column_max

@@ -28,11 +28,8 @@ from hud_fast.kernels._arrays import (
     widen,
 )
 from hud_fast.kernels._backend import eager, ran, readable, resolve
-from hud_fast.kernels._fcls_reference import (
-    ReducedProblem,
-    fcls_reference,
-    reduce_problem,
-)
+from hud_fast.kernels._fcls_reference import fcls_reference, reduce_problem
+from hud_fast.kernels._fcls_tables import fcls_tables
 from hud_fast.kernels._native import C
 
 _BACKWARD_CHUNK = 16384  # pixels whose (D + 1)^2 systems are held at once
@@ -47,15 +44,6 @@ class FCLSResult(NamedTuple):
     status: Any  # (...) int8: 0 optimal (gap <= 1e-12), 1 not certified, 2 pixel not finite or its square overflows
 
 
-def _padded(problem: ReducedProblem) -> tuple[Tensor, Tensor]:
-    """Basis (C, rank) and columns (D, rank) with the rank padded by zeros to the kernel's multiple of 4."""
-    rank = problem.basis.shape[1]
-    extra = -rank % 4
-    basis = torch.nn.functional.pad(problem.basis, (0, extra)).contiguous()
-    columns = torch.nn.functional.pad(problem.columns, (0, extra)).contiguous()
-    return basis, columns
-
-
 def _native(
     pixels: Tensor,
     endmembers: Tensor,
@@ -68,7 +56,7 @@ def _native(
         return _torch(pixels, endmembers, sum_to_one, shade, status)
     pixels = pixels.detach()
     problem = reduce_problem(endmembers.detach(), sum_to_one, shade)
-    basis, columns = _padded(problem)
+    tables = fcls_tables(problem, sum_to_one)
     P, D = pixels.shape[0], endmembers.shape[0]
     abundances = pixels.new_empty(P, D)
     extras: tuple[Tensor | None, ...] = (None, None, None)
@@ -78,13 +66,12 @@ def _native(
     C.fcls(
         pixels,
         problem.centre,
-        basis,
-        columns,
         problem.centred,
         problem.column_max,
         problem.scale,
         sum_to_one,
         D,
+        *tables,
         abundances,
         *extras,
         torch.get_num_threads(),
