@@ -12,7 +12,7 @@ namespace {
 void fcls(const Tensor& pixels, const Tensor& centre, const Tensor& centred, double column_max,
           double scale, bool sum_to_one, int64_t kept, const Tensor& basis, const Tensor& columns,
           const Tensor& columns_t, const Tensor& gram, const Tensor& start,
-          const Tensor& start_offset, double per_freedom, const Tensor& abundances,
+          const Tensor& start_offset, double per_freedom, bool refine, const Tensor& abundances,
           const py::object& residual, const py::object& gap, const py::object& status,
           int threads) {
   require(pixels.ndim == 2 && basis.ndim == 2 && columns.ndim == 2, "expected matrices");
@@ -46,6 +46,7 @@ void fcls(const Tensor& pixels, const Tensor& centre, const Tensor& centred, dou
     job.start = doubles(start, job.rank * job.padded);
     job.start_offset = doubles(start_offset, job.padded);
     job.per_freedom = per_freedom;
+    job.refine = refine;
   }
   require(kept >= 0 && kept <= job.endmembers && float32_of(abundances) == job.is_float32 &&
               abundances.numel() == count * kept,

@@ -118,6 +118,29 @@ HUD_HD void certify_lanes(const FclsJob& job, const SupportTile<double>& tile, c
   }
 }
 
+// The x of every lane of one half, brought to sum one, and its negative gradient into dense.c.
+HUD_HD void lanes_descent(const FclsJob& job, const SupportTile<double>& tile,
+                          const DenseTile& dense, int half) {
+  constexpr int H = kTileLanes<double>;
+  const int64_t K = job.endmembers, rank = job.rank;
+  if (job.sum_to_one) {
+    double sum[H] = {};
+    for (int64_t i = 0; i < K; ++i) {
+      HUD_SIMD
+      for (int l = 0; l < H; ++l) sum[l] += tile.x[i * H + l];
+    }
+    HUD_SIMD
+    for (int l = 0; l < H; ++l) sum[l] = 1 / sum[l];
+    for (int64_t i = 0; i < K; ++i) {
+      HUD_SIMD
+      for (int l = 0; l < H; ++l) tile.x[i * H + l] *= sum[l];
+    }
+  }
+  table_times<true, double>(dense.z + half * rank * H, job.columns_t, job.padded, tile.x, K, rank,
+                            dense.residual);
+  table_times<false, double>(nullptr, job.columns, rank, dense.residual, rank, K, dense.c);
+}
+
 // One tile of `lanes` pixels from place `at` on. Pixels that are optimal are written; the places of
 // the others, with what fcls_rounds.h needs of them, go to chunk.list, whose count is returned.
 template <typename T>
@@ -178,22 +201,13 @@ int dense_tile(const FclsJob& job, const FclsChunk& chunk, int64_t first, int at
     const double* right = dense.h + half * K * H;
     const SharedGram<double> gram = {job.gram, job.padded, K, right};
     solve_support<kTileVectors>(wide, gram, K, job.sum_to_one, true);
-    if (job.sum_to_one) {
-      double sum[H] = {};
-      for (int i = 0; i < K; ++i) {
-        HUD_SIMD
-        for (int l = 0; l < H; ++l) sum[l] += wide.x[i * H + l];
-      }
-      HUD_SIMD
-      for (int l = 0; l < H; ++l) sum[l] = 1 / sum[l];
-      for (int i = 0; i < K; ++i) {
-        HUD_SIMD
-        for (int l = 0; l < H; ++l) wide.x[i * H + l] *= sum[l];
-      }
+    lanes_descent(job, wide, dense, half);
+    if (job.refine) {
+      double* to = wide.lower + triangle(K) * H;
+      for (int64_t i = 0; i < K * H; ++i) to[i] = dense.c[i];
+      refine_support<kTileVectors>(wide, K, job.sum_to_one);
+      lanes_descent(job, wide, dense, half);
     }
-    table_times<true, double>(dense.z + half * rank * H, job.columns_t, job.padded, wide.x, K, rank,
-                              dense.residual);
-    table_times<false, double>(nullptr, job.columns, rank, dense.residual, rank, K, dense.c);
     double gap[H];
     certify_lanes(job, wide, dense.c, dense.reach + half * H, gap);
     for (int l = 0; l < H && half * H + l < lanes; ++l) {

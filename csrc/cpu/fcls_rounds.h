@@ -15,54 +15,118 @@ inline void sort_by_size(const FclsChunk& chunk, int32_t* list, int count) {
   for (int i = 0; i < count; ++i) list[i] = chunk.sorted[i];
 }
 
+// The pixels of one tile, by lane.
+template <typename T>
+struct LaneLists {
+  uint8_t members[kTileLanes<T>][kMaxEndmembers];
+  int sizes[kTileLanes<T>];
+  uint64_t positive[kTileLanes<T>];  // bits of positive x, by position in `members`
+  uint32_t negative;                 // bits of the lanes with a negative x
+};
+
+template <typename T>
+HUD_HD void read_signs(const SupportTile<T>& tile, int K, bool both, LaneLists<T>* lists) {
+  if (both) {
+    lists->negative = negative_lanes<2>(tile, K);
+    positive_bits<2>(tile, K, lists->positive);
+  } else {
+    lists->negative = negative_lanes<1>(tile, K);
+    positive_bits<1>(tile, K, lists->positive);
+  }
+}
+
+// Gathers and solves a tile of `lanes` pixels, the last of them with the largest support (K).
+template <typename T>
+HUD_HD void solve_places(const FclsJob& job, const FclsChunk& chunk, const SupportTile<T>& tile,
+                         const T* gram, const T* h, const int32_t* places, int lanes, int K,
+                         LaneLists<T>* lists) {
+  const bool both = lanes > kWidth<T>;  // one vector or both
+  const int filled = both ? kTileLanes<T> : kWidth<T>;
+  // All lists first: a vector load of bytes just written one by one would wait for them.
+  for (int l = 0; l < filled; ++l)
+    lists->sizes[l] =
+        list_members(chunk.support[places[l < lanes ? l : lanes - 1]], lists->members[l]);
+  for (int l = 0; l < filled; ++l)
+    gather_support(tile, K, l, gram, job.padded, h + places[l < lanes ? l : lanes - 1] * job.padded,
+                   lists->members[l], lists->sizes[l]);
+  if (both) {
+    solve_and_drop<2>(tile, K, job.sum_to_one, kPasses);
+  } else {
+    solve_and_drop<1>(tile, K, job.sum_to_one, kPasses);
+  }
+  read_signs(tile, K, both, lists);
+}
+
 // One round of float32 for the pixels in list[0, count): those that go on stay in the list (their
 // number is returned), those that are done or lost leave it.
 inline int narrow_round(const FclsJob& job, const FclsChunk& chunk, int count, float share) {
-  constexpr int L = kTileLanes<float>, W = kWidth<float>;
+  constexpr int L = kTileLanes<float>;
   const SupportTile<float> tile = support_tile(chunk.tile32, job.endmembers);
   sort_by_size(chunk, chunk.list, count);
+  LaneLists<float> lists;
   int kept = 0;
   for (int at = 0; at < count; at += L) {
     const int lanes = count - at < L ? count - at : L;
     const int32_t* places = chunk.list + at;
     const int K = __builtin_popcountll(chunk.support[places[lanes - 1]]);
-    uint8_t members[L][kMaxEndmembers];
-    int sizes[L];
-    const int filled = lanes > W ? L : W;  // one vector or both
-    // All lists first: a vector load of bytes just written one by one would wait for them.
-    for (int l = 0; l < filled; ++l)
-      sizes[l] = list_members(chunk.support[places[l < lanes ? l : lanes - 1]], members[l]);
-    for (int l = 0; l < filled; ++l)
-      gather_support(tile, K, l, job.gram32, job.padded,
-                     chunk.h32 + places[l < lanes ? l : lanes - 1] * job.padded, members[l],
-                     sizes[l]);
-    uint64_t positive[L];
-    uint32_t negative;
-    if (lanes > W) {
-      negative = solve_and_drop<2>(tile, K, job.sum_to_one, kPasses);
-      positive_bits<2>(tile, K, positive);
-    } else {
-      negative = solve_and_drop<1>(tile, K, job.sum_to_one, kPasses);
-      positive_bits<1>(tile, K, positive);
-    }
+    solve_places(job, chunk, tile, job.gram32, chunk.h32, places, lanes, K, &lists);
     for (int l = 0; l < lanes; ++l) {
       const int place = places[l];
-      const uint64_t stay = spread_bits(positive[l], chunk.support[place]);
+      const uint64_t stay = spread_bits(lists.positive[l], chunk.support[place]);
       const uint64_t entering =
-          entering_bits(chunk.h32 + place * job.padded, job.gram32, job.padded, members[l],
-                        tile.x + l, L, sizes[l], tile.multiplier[l], chunk.tolerance32[place],
+          entering_bits(chunk.h32 + place * job.padded, job.gram32, job.padded, lists.members[l],
+                        tile.x + l, L, lists.sizes[l], tile.multiplier[l], chunk.tolerance32[place],
                         share, chunk.gradient32) &
           ~stay;
       const uint64_t next = stay | entering;
-      const bool done =
-          next == 0 || next == chunk.support[place] || (entering | (negative >> l & 1)) == 0;
+      const bool optimal = entering == 0 && (lists.negative >> l & 1) == 0;
+      const bool done = next == 0 || next == chunk.support[place] || optimal;
       if (next != 0) chunk.support[place] = next;
-      if (done) continue;
-      chunk.sorted[kept++] = place;
+      if (!done) chunk.sorted[kept++] = place;
     }
   }
   for (int i = 0; i < kept; ++i) chunk.list[i] = chunk.sorted[i];
   return kept;
+}
+
+// The x of lane l, brought to sum one, and its negative gradient into chunk.descent.
+HUD_HD void lane_descent(const FclsJob& job, const FclsChunk& chunk, int place,
+                         const uint8_t* members, int size, double* x) {
+  constexpr int L = kTileLanes<double>;
+  if (job.sum_to_one) {
+    double sum = 0;
+    for (int a = 0; a < size; ++a) sum += x[a * L];
+    const double share = 1 / sum;
+    for (int a = 0; a < size; ++a) x[a * L] *= share;
+  }
+  combine(chunk.z + place * job.rank, job.columns, job.rank, job.rank, members, x, L, size,
+          chunk.residual);
+  for (int64_t i = 0; i < job.rank; ++i) chunk.residual[i] = -chunk.residual[i];
+  combine(nullptr, job.columns_t, job.padded, job.padded, nullptr, chunk.residual, 1,
+          static_cast<int>(job.rank), chunk.descent);
+}
+
+// Refines every lane's x by its residual.
+inline void refine_places(const FclsJob& job, const FclsChunk& chunk,
+                          const SupportTile<double>& tile, const int32_t* places, int lanes, int K,
+                          LaneLists<double>* lists) {
+  constexpr int L = kTileLanes<double>;
+  const bool both = lanes > kWidth<double>;
+  const int filled = both ? L : kWidth<double>;
+  for (int l = 0; l < filled; ++l) {
+    const int size = lists->sizes[l];
+    lane_descent(job, chunk, places[l < lanes ? l : lanes - 1], lists->members[l], size,
+                 tile.x + l);
+    double* right = tile.lower + triangle(K) * L + l;
+    for (int a = 0; a < size; ++a) right[a * L] = chunk.descent[lists->members[l][a]];
+    for (int a = size; a < K; ++a) right[a * L] = 0;
+  }
+  if (both) {
+    refine_support<2>(tile, K, job.sum_to_one);
+  } else {
+    refine_support<1>(tile, K, job.sum_to_one);
+  }
+  read_signs(tile, K, both, lists);
 }
 
 // One round of float64: as above, and what is optimal is certified and written. Pixels that are
@@ -73,50 +137,25 @@ int wide_round(const FclsJob& job, const FclsChunk& chunk, int64_t first, int co
   constexpr int L = kTileLanes<double>, W = kWidth<double>;
   const SupportTile<double> tile = support_tile(chunk.tile64, job.endmembers);
   sort_by_size(chunk, chunk.list, count);
+  LaneLists<double> lists;
   int kept = 0;
   for (int at = 0; at < count; at += L) {
     const int lanes = count - at < L ? count - at : L;
     const int32_t* places = chunk.list + at;
     const int K = __builtin_popcountll(chunk.support[places[lanes - 1]]);
-    uint8_t members[L][kMaxEndmembers];
-    int sizes[L];
-    const int filled = lanes > W ? L : W;  // one vector or both
-    // All lists first: a vector load of bytes just written one by one would wait for them.
-    for (int l = 0; l < filled; ++l)
-      sizes[l] = list_members(chunk.support[places[l < lanes ? l : lanes - 1]], members[l]);
-    for (int l = 0; l < filled; ++l)
-      gather_support(tile, K, l, job.gram, job.padded,
-                     chunk.h + places[l < lanes ? l : lanes - 1] * job.padded, members[l],
-                     sizes[l]);
-    uint64_t positive[L];
-    uint32_t negative;
-    if (lanes > W) {
-      negative = solve_and_drop<2>(tile, K, job.sum_to_one, kPasses);
-      positive_bits<2>(tile, K, positive);
-    } else {
-      negative = solve_and_drop<1>(tile, K, job.sum_to_one, kPasses);
-      positive_bits<1>(tile, K, positive);
-    }
+    solve_places(job, chunk, tile, job.gram, chunk.h, places, lanes, K, &lists);
+    if (job.refine) refine_places(job, chunk, tile, places, lanes, K, &lists);
     for (int l = 0; l < lanes; ++l) {
-      const int place = places[l], size = sizes[l];
+      const int place = places[l], size = lists.sizes[l];
+      const uint8_t* members = lists.members[l];
       const uint64_t support = chunk.support[place];
       const double reach = chunk.norm[place] + job.column_max;
       const double tolerance = 16 * 2.220446049250313e-16 * job.column_max * reach;
       double* x = tile.x + l;
-      const uint64_t stay = spread_bits(positive[l], support);
-      if (job.sum_to_one) {
-        double sum = 0;
-        for (int a = 0; a < size; ++a) sum += x[a * L];
-        const double share = 1 / sum;
-        for (int a = 0; a < size; ++a) x[a * L] *= share;
-      }
-      combine(chunk.z + place * job.rank, job.columns, job.rank, job.rank, members[l], x, L, size,
-              chunk.residual);
-      for (int64_t i = 0; i < job.rank; ++i) chunk.residual[i] = -chunk.residual[i];
-      combine(nullptr, job.columns_t, job.padded, job.padded, nullptr, chunk.residual, 1,
-              static_cast<int>(job.rank), chunk.descent);
+      const uint64_t stay = spread_bits(lists.positive[l], support);
+      lane_descent(job, chunk, place, members, size, x);
       double mean = 0;
-      for (int a = 0; a < size; ++a) mean += x[a * L] * chunk.descent[members[l][a]];
+      for (int a = 0; a < size; ++a) mean += x[a * L] * chunk.descent[members[a]];
       const double level = job.sum_to_one ? mean : 0.0;
       uint64_t entering = 0;
       double largest = chunk.descent[0];
@@ -126,19 +165,19 @@ int wide_round(const FclsJob& job, const FclsChunk& chunk, int64_t first, int co
       for (int64_t j = 1; j < job.endmembers; ++j)
         largest = chunk.descent[j] > largest ? chunk.descent[j] : largest;
       entering &= all & ~stay;
-      if ((entering | (negative >> l & 1)) == 0) {
+      if (entering == 0 && (lists.negative >> l & 1) == 0) {
         double excess = largest - mean;
         if (!job.sum_to_one) {  // as in core/active_set.h: the rounding of x . c counts
           double weight = 0;
           for (int a = 0; a < size; ++a)
-            weight += x[a * L] * __builtin_sqrt(job.gram[members[l][a] * (job.padded + 1)]);
+            weight += x[a * L] * __builtin_sqrt(job.gram[members[a] * (job.padded + 1)]);
           const double slack = (mean < 0 ? -mean : mean) + 2.220446049250313e-16 * weight * reach;
           excess = largest > slack ? largest : slack;
         }
         const double gap = excess <= 0 ? 0.0 : excess / (reach * reach);
         if (gap <= 1e-12) {
           for (int64_t j = 0; j < job.endmembers; ++j) chunk.x[j] = 0;
-          for (int a = 0; a < size; ++a) chunk.x[members[l][a]] = x[a * L] + 0.0;
+          for (int a = 0; a < size; ++a) chunk.x[members[a]] = x[a * L] + 0.0;
           write_pixel<T>(job, chunk, first + place, chunk.x, gap, kOptimal);
           continue;
         }

@@ -213,14 +213,12 @@ HUD_HD void factor_support(const SupportTile<T>& tile, const Gram& gram, int K, 
   }
 }
 
-// Factors and solves N vectors of the tile: x, and the multiplier of the sum (0 without the
-// constraint). With `again`, endmembers whose x was not positive take no part and get 0.
-template <int N, typename T, typename Gram>
-void solve_support(const SupportTile<T>& tile, const Gram& gram, int K, bool sum_to_one,
-                   bool again) {
+// From the eliminated right-hand sides to the solution whose sum is `total`, into `to` (K), and the
+// multiplier of the sum (0 without the constraint).
+template <int N, typename T>
+HUD_HD void back_substitute(const SupportTile<T>& tile, int K, bool sum_to_one, T total, T* to) {
   using V = Lanes<T>;
   constexpr int W = kWidth<T>, L = kTileLanes<T>;
-  for (int n = 0; n < N; ++n) factor_support(tile, gram, K, n, again);
   const T* solved = tile.lower + triangle(K) * L;       // L^-1 h
   const T* weights = tile.lower + triangle(K + 1) * L;  // L^-1 1
   V mu[N] = {};
@@ -234,7 +232,7 @@ void solve_support(const SupportTile<T>& tile, const Gram& gram, int K, bool sum
         along[n] += load_lanes(solved + j * L + n * W) * scaled;
       }
     }
-    for (int n = 0; n < N; ++n) mu[n] = (T(1) - along[n]) / weight[n];
+    for (int n = 0; n < N; ++n) mu[n] = (total - along[n]) / weight[n];
   }
   for (int n = 0; n < N; ++n) store_lanes(tile.multiplier + n * W, -mu[n]);
   for (int i = K - 1; i >= 0; i -= 2) {  // two rows share the loads of x
@@ -249,19 +247,53 @@ void solve_support(const SupportTile<T>& tile, const Gram& gram, int K, bool sum
     for (int t = K - 1; t > i; --t) {
       const T* row = tile.lower + triangle(t) * L;
       for (int n = 0; n < N; ++n) {
-        const V x = load_lanes(tile.x + t * L + n * W);
+        const V x = load_lanes(to + t * L + n * W);
         upper[n] -= load_lanes(row + i * L + n * W) * x;
         lower[n] -= load_lanes(row + low * L + n * W) * x;
       }
     }
     for (int n = 0; n < N; ++n) {
       const V x = upper[n] * load_lanes(tile.inverse + i * L + n * W);
-      store_lanes(tile.x + i * L + n * W, x);
+      store_lanes(to + i * L + n * W, x);
       if (low == i) continue;
       lower[n] -= load_lanes(tile.lower + (triangle(i) + low) * L + n * W) * x;
-      store_lanes(tile.x + low * L + n * W, lower[n] * load_lanes(tile.inverse + low * L + n * W));
+      store_lanes(to + low * L + n * W, lower[n] * load_lanes(tile.inverse + low * L + n * W));
     }
   }
+}
+
+// Factors and solves N vectors of the tile. With `again`, endmembers whose x was not positive take
+// no part and get 0.
+template <int N, typename T, typename Gram>
+void solve_support(const SupportTile<T>& tile, const Gram& gram, int K, bool sum_to_one,
+                   bool again) {
+  for (int n = 0; n < N; ++n) factor_support(tile, gram, K, n, again);
+  back_substitute<N>(tile, K, sum_to_one, T(1), tile.x);
+}
+
+// One step of refinement: x plus the solution for the gradient at x, which the caller has put where
+// the right-hand side was. With a gradient from the residual itself (not from the Gram matrix) the
+// error of x falls from cond^2 to cond (Bjorck 1987, corrected seminormal equations).
+template <int N, typename T>
+void refine_support(const SupportTile<T>& tile, int K, bool sum_to_one) {
+  using V = Lanes<T>;
+  constexpr int W = kWidth<T>, L = kTileLanes<T>;
+  T* right = tile.lower + triangle(K) * L;
+  for (int j = 0; j < K; ++j) {
+    const T* row = tile.lower + triangle(j) * L;
+    for (int n = 0; n < N; ++n) {
+      V sum = load_lanes(right + j * L + n * W);
+      for (int t = 0; t < j; ++t)
+        sum -= load_lanes(right + t * L + n * W) * load_lanes(tile.inverse + t * L + n * W) *
+               load_lanes(row + t * L + n * W);
+      store_lanes(right + j * L + n * W, sum);
+    }
+  }
+  back_substitute<N>(tile, K, sum_to_one, T(0), tile.row);
+  for (int j = 0; j < K; ++j)
+    for (int n = 0; n < N; ++n)
+      store_lanes(tile.x + j * L + n * W,
+                  load_lanes(tile.x + j * L + n * W) + load_lanes(tile.row + j * L + n * W));
 }
 
 // A bit for each lane that has an endmember whose x is below 0. Those that got 0 count no more.

@@ -10,6 +10,7 @@ from torch import Tensor
 from hud_fast.kernels._fcls_reference import ReducedProblem
 
 MOST = 64  # endmembers that the fast path takes: its supports are bit masks of one word
+_ILL = 1e3  # condition number from which on x is refined: its error would pass 1e-10
 _LOST = 1e-12  # share of the largest singular value below which a direction is rounding
 
 
@@ -23,6 +24,7 @@ class FCLSTables(NamedTuple):
     start: Tensor  # (rank, padded): z to the solution without x >= 0, in units of its noise
     start_offset: Tensor  # (padded)
     per_freedom: float  # 1 / (C - rank)
+    refine: bool  # ill-conditioned: one more step on the residual
 
 
 def _pad(table: Tensor, columns: int) -> Tensor:
@@ -38,7 +40,7 @@ def fcls_tables(problem: ReducedProblem, sum_to_one: bool) -> FCLSTables:
     freedom = 1 / max(1, len(problem.basis) - rank)
     if D > MOST:
         none = R.new_empty(0)
-        return FCLSTables(basis, columns, none, none, none, none, freedom)
+        return FCLSTables(basis, columns, none, none, none, none, freedom, False)
     padded = -(-D // 16) * 16
     gram = columns @ columns.T
     if sum_to_one:
@@ -56,4 +58,12 @@ def fcls_tables(problem: ReducedProblem, sum_to_one: bool) -> FCLSTables:
         _pad(start, padded),
         _pad(offset, padded),
         freedom,
+        refine=_condition(R) > _ILL,
     )
+
+
+def _condition(R: Tensor) -> float:
+    """Largest over smallest singular value of the columns, those lost to rounding left out."""
+    values = torch.linalg.svdvals(R)
+    kept = values[values > _LOST * values[0]]
+    return float(values[0] / kept[-1]) if len(kept) else 1.0
