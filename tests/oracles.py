@@ -75,6 +75,55 @@ def fcls_by_enumeration(
     return best
 
 
+def extended_lstsq(
+    columns: NDArray[np.longdouble],  # (C, k)
+    target: NDArray[np.longdouble],  # (C,)
+) -> NDArray[np.longdouble]:  # (k,)
+    """Least squares by Gram-Schmidt, twice over, in extended precision."""
+    k = columns.shape[1]
+    basis, triangle = columns.copy(), np.zeros((k, k), np.longdouble)
+    for j in range(k):
+        for _ in range(2):
+            along = basis[:, :j].T @ basis[:, j]
+            basis[:, j] -= basis[:, :j] @ along
+            triangle[:j, j] += along
+        triangle[j, j] = np.sqrt(basis[:, j] @ basis[:, j])
+        basis[:, j] /= triangle[j, j]
+    x = basis.T @ target
+    for j in reversed(range(k)):
+        x[j] = (x[j] - triangle[j, j + 1 :] @ x[j + 1 :]) / triangle[j, j]
+    return x
+
+
+def fcls_extended(
+    pixel: NDArray[np.floating],  # (C,)
+    endmembers: NDArray[np.floating],  # (D, C), affinely independent
+) -> NDArray[np.longdouble]:  # (D,)
+    """A monotone active set in extended precision, from the nearest endmember on."""
+    A, y = endmembers.astype(np.longdouble), pixel.astype(np.longdouble)
+    D = len(A)
+    x = np.zeros(D, np.longdouble)
+    x[((A - y) ** 2).sum(1).argmin()] = 1
+    for _ in range(20 * D):
+        descent = A @ (y - x @ A)
+        outside = np.where(x > 0, -np.inf, descent - x @ descent)
+        if outside.max() <= 1e-16 * (np.abs(A).max() + np.abs(y).max()) ** 2 * len(y):
+            return x
+        support = np.flatnonzero((x > 0) | (np.arange(D) == outside.argmax()))
+        while True:
+            base, rest = A[support[0]], A[support[1:]] - A[support[0]]
+            tail = extended_lstsq(rest.T, y - base)
+            wanted = np.concatenate([[1 - tail.sum()], tail])
+            room = np.where(wanted < 0, x[support] / (x[support] - wanted), np.inf)
+            step = min(np.longdouble(1), room.min())
+            x[support] += step * (wanted - x[support])
+            if step == 1:
+                break
+            x[support[room.argmin()]] = 0
+            support = support[x[support] > 0]
+    raise AssertionError("the active set did not end")
+
+
 def cosine_max(
     query: NDArray[np.floating],  # (Q, C)
     reference: NDArray[np.floating],  # (P, C)

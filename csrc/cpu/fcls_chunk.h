@@ -14,7 +14,8 @@ constexpr int kNarrowRounds = 24;  // of float32
 constexpr int kWideRounds = 64;    // of float64
 constexpr float kEnter =
     0.5f;  // share of the largest violation with which an endmember enters, too
-constexpr int kBoldRounds = 6;  // that long: single entries make slower progress, but never cycle
+constexpr int kBoldRounds =
+    8;  // that long: single entries are slower, but were never seen to cycle
 constexpr float kOnlyLargest = 0.999999f;
 constexpr float kPadding = -3e38f;  // a gradient that never enters
 constexpr int kPasses = 1;          // of dropping what is negative in a round

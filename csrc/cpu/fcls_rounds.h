@@ -99,6 +99,11 @@ HUD_HD void lane_descent(const FclsJob& job, const FclsChunk& chunk, int place,
     const double share = 1 / sum;
     for (int a = 0; a < size; ++a) x[a * L] *= share;
   }
+  if (!job.refine) {  // from the Gram matrix, whose tau moves all values alike
+    combine(chunk.h + place * job.padded, job.gram, job.padded, job.padded, members, x, L, size,
+            chunk.descent);
+    return;
+  }
   combine(chunk.z + place * job.rank, job.columns, job.rank, job.rank, members, x, L, size,
           chunk.residual);
   for (int64_t i = 0; i < job.rank; ++i) chunk.residual[i] = -chunk.residual[i];

@@ -1,4 +1,4 @@
-"""What the compiled FCLS reads of its endmembers: factors, the Gram matrix, and a first guess, padded to whole vectors."""
+"""What the compiled FCLS reads of its endmembers: factors, Gram matrix, first guess; padded to whole vectors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from hud_fast.kernels._fcls_reference import ReducedProblem
 
 MOST = 64  # endmembers that the fast path takes: its supports are bit masks of one word
-_ILL = 1e3  # condition number from which on x is refined: its error would pass 1e-10
+_ILL = 2e3  # condition number from which on x is refined: its error would pass 1e-10
 _LOST = 1e-12  # share of the largest singular value below which a direction is rounding
 
 

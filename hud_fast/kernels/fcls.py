@@ -2,10 +2,14 @@
 
     x = argmin |y - A' x|^2  over  x >= 0, sum x = 1        (NNLS: x >= 0 alone)
 
-Exact: a monotone active set per pixel in float64 (csrc/core/active_set.h), on the centred endmembers' QR factors, so
-that every result carries a certificate: the duality gap max_i c_i - sum_i x_i c_i, c the negative gradient, which
-bounds how far the objective is from its minimum. Shapes: pixels (..., C), endmembers (D, C), abundances (..., D). A
-pixel costs C D multiplications for its projection and about k^2 D for a support of k endmembers.
+Exact: every result carries a certificate, the duality gap max_i c_i - sum_i x_i c_i, c the negative gradient, which
+bounds how far the objective is from its minimum. The way there (csrc/cpu/fcls.h): pixels minus the mean endmember,
+projected on the endmembers' QR factors in float64; a first support from the abundances that exceed their noise in the
+solution without x >= 0; rounds in float32, one pixel in each vector lane, that drop what is negative and let in what
+violates the optimality conditions most; the same in float64, which certifies. What cycles, breaks down or has more than
+64 endmembers goes to a monotone active set that always ends (csrc/core/active_set.h). Shapes: pixels (..., C),
+endmembers (D, C), abundances (..., D). A pixel costs C D multiplications for its projection and D^3 / 6 (D <= 16) or
+about k^3 / 6 a round, k its support.
 
 Gradients: at the optimum the support's equations are linear, so d x solves them for d y and d A (implicit function
 theorem); abundances at zero have none. A pixel where the support changes has no gradient; one side's is given.

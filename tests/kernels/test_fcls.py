@@ -18,6 +18,8 @@ from isa import every_level, every_path, running
 from torch.library import opcheck
 
 import hud_fast as hud
+from hud_fast.kernels import _fcls_tables
+from hud_fast.kernels._native import C as native
 
 # Pixels taken of each real scene; HUD_FAST_PIXELS=1000000 takes all.
 SAMPLE = int(os.environ.get("HUD_FAST_PIXELS", "1500"))
@@ -98,6 +100,78 @@ def test_near_duplicate_endmembers(level, near, D):
         result = hud.fcls(y, A, return_status=True)
     certify(y, A, result.abundances)
     assert (result.status == 0).all()
+
+
+# Largest error of an abundance, by condition number of the centred endmembers; measured: 5e-11 and 2e-9.
+X_ERROR, X_ERROR_ILL = 1e-9, 2e-8
+
+
+@every_level
+@pytest.mark.parametrize("D", [3, 9, 16, 17, 32])
+@pytest.mark.parametrize("near", [None, 1e-2, 1e-4, 1e-5])
+def test_agrees_with_an_active_set_in_extended_precision(level, D, near):
+    """The abundances themselves, not only the objective, up to condition numbers of 1e6."""
+    A = smooth_endmembers(D, 90)
+    if near is not None:
+        half = D // 2
+        noise = np.random.default_rng(1).normal(size=(half, 90))
+        A[-half:] = A[:half] * (1 + near * noise)
+    y = mixtures(A, 12, 0.02)
+    with running(level):
+        x = hud.fcls(y, A)
+    expected = np.stack([oracles.fcls_extended(pixel, A) for pixel in y])
+    error = np.abs(x - expected).max()
+    assert error <= (X_ERROR if near is None or near > 1e-3 else X_ERROR_ILL), error
+
+
+@every_level
+def test_which_way_solves_which_pixels(level):
+    """Few endmembers in fixed lanes, more in gathered tiles, many or singular ones alone."""
+    with running(level):
+        for D, way in [(9, 0), (16, 0), (17, 1), (64, 1), (65, 2)]:
+            A = smooth_endmembers(D, 100)
+            result = hud.fcls(mixtures(A, 500, 0.02), A, return_status=True)
+            ways = native.fcls_ways()
+            assert sum(ways) == 500
+            assert ways[way] > (250 if D <= 17 else 100), (D, ways)
+            assert (result.status == 0).all()
+
+
+@every_level
+@pytest.mark.parametrize("options", [{}, {"sum_to_one": False}, {"shade": True}])
+@pytest.mark.parametrize("D", [5, 16, 24])
+def test_the_ways_agree(level, D, options, monkeypatch):
+    A = smooth_endmembers(D, 80)
+    y = mixtures(A, 400, 0.05)
+    with running(level):
+        fast = hud.fcls(y, A, return_status=True, **options)
+        assert native.fcls_ways()[2] < 40
+        monkeypatch.setattr(_fcls_tables, "MOST", 0)
+        slow = hud.fcls(y, A, return_status=True, **options)
+        assert native.fcls_ways() == (0, 0, 400)
+    np.testing.assert_allclose(fast.abundances, slow.abundances, rtol=0, atol=X_ERROR)
+    np.testing.assert_allclose(fast.residual, slow.residual, rtol=1e-12)
+    assert (fast.status == 0).all()
+
+
+@every_level
+@pytest.mark.parametrize("D", [8, 20])
+def test_pixels_of_every_brightness_in_one_tile(level, D):
+    """A pixel beyond float32's range among ordinary ones: its neighbours in the lanes never notice."""
+    A = smooth_endmembers(D, 60)
+    y = mixtures(A, 70, 0.02)
+    with running(level):
+        plain = hud.fcls(y, A)
+        for row, factor in [(3, 1e30), (40, 1e60), (41, -1e140), (69, 1e-300)]:
+            y[row] *= factor
+        y[50] = np.nan
+        result = hud.fcls(y, A, return_status=True)
+    odd = np.isin(np.arange(70), [3, 40, 41, 50, 69])
+    np.testing.assert_array_equal(result.abundances[~odd], plain[~odd])
+    assert (result.status == np.where(np.arange(70) == 50, 2, 0)).all()
+    ordinary = result.abundances[np.arange(70) != 50]
+    assert (ordinary >= 0).all()
+    np.testing.assert_allclose(ordinary.sum(1), 1, rtol=0, atol=D * 2.3e-16)
 
 
 ODD = {
