@@ -26,8 +26,8 @@ void fcls(const Tensor& pixels, const Tensor& centre, const Tensor& centred, dou
   job.bands = pixels.shape[1];
   job.endmembers = columns.shape[0];
   job.rank = basis.shape[1];
-  require(job.rank % 8 == 0 && columns.shape[1] == job.rank,
-          "the rank must be padded to a multiple of 8");
+  require(job.rank % 4 == 0 && columns.shape[1] == job.rank,
+          "the rank must be padded to a multiple of 4");
   job.centre = doubles(centre, job.bands);
   job.basis = doubles(basis, job.bands * job.rank);
   job.columns = doubles(columns, job.endmembers * job.rank);

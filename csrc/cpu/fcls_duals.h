@@ -62,7 +62,7 @@ HUD_HD uint64_t largest_of(uint64_t bits, const double* values) {
   return best;
 }
 
-// out (count) = base - sum_a factor_a row_a, count a multiple of 8; base may be null for 0 and a
+// out (values) = base - sum_a factor_a row_a, values a multiple of 4; base may be null for 0 and a
 // null `members` takes the rows in order.
 template <int N>
 HUD_HD void combine_block(const double* base, const double* table, int64_t stride,
@@ -91,6 +91,12 @@ HUD_HD void combine(const double* base, const double* table, int64_t stride, int
   for (; at + W <= values; at += W)
     combine_block<1>(base != nullptr ? base + at : base, table + at, stride, members, factors, step,
                      count, out + at);
+  for (; at < values; ++at) {
+    double sum = base != nullptr ? base[at] : 0.0;
+    for (int a = 0; a < count; ++a)
+      sum -= table[(members != nullptr ? members[a] : a) * stride + at] * factors[a * step];
+    out[at] = sum;
+  }
 }
 
 HUD_CORE_END

@@ -40,16 +40,16 @@ HUD_HD double centre_pixel(const FclsJob& job, int64_t index, double* __restrict
 //
 // `ahead`, where given, is memory that is read next: a line of it is asked for in each step, so
 // that it arrives while this multiplies. The processor's own prefetcher stops at every page.
-template <int P, int N>
+template <typename Kind, int P, int N>
 HUD_HD void multiply_block(const double* in, int64_t in_stride, int64_t bands, const double* matrix,
                            int64_t columns, double* out, int64_t out_stride, const char* ahead,
                            int64_t step) {
-  using V = Lanes<double>;
-  constexpr int W = kWidth<double>;
+  using V = typename Kind::type;  // not itself the parameter: that would lose its alignment
+  constexpr int W = sizeof(V) / sizeof(double);
   V sum[P][N] = {};
   for (int64_t c = 0; c < bands; ++c) {
     V m[N];
-    for (int n = 0; n < N; ++n) m[n] = load_lanes(matrix + c * columns + n * W);
+    for (int n = 0; n < N; ++n) m[n] = *reinterpret_cast<const V*>(matrix + c * columns + n * W);
     if (ahead != nullptr) {
       __builtin_prefetch(ahead + c * step, 0, 2);
       __builtin_prefetch(ahead + c * step + step / 2, 0, 2);
@@ -60,22 +60,27 @@ HUD_HD void multiply_block(const double* in, int64_t in_stride, int64_t bands, c
     }
   }
   for (int p = 0; p < P; ++p)
-    for (int n = 0; n < N; ++n) store_lanes(out + p * out_stride + n * W, sum[p][n]);
+    for (int n = 0; n < N; ++n) *reinterpret_cast<V*>(out + p * out_stride + n * W) = sum[p][n];
 }
 
-template <int P, int N>
+// Half a vector, for a rank that would waste the other half.
+struct HalfLanes {
+  typedef double type __attribute__((vector_size(32), aligned(8)));
+};
+
+template <typename Kind, int P, int N>
 HUD_HD void multiply_rows(const double* in, int64_t in_stride, int64_t bands, const double* matrix,
                           int64_t columns, double* out, int64_t out_stride, const char* ahead,
                           int64_t bytes) {
   static_assert(kTilePixels % P == 0, "a tile is cut into whole blocks");
   for (int p = 0; p < kTilePixels; p += P)
-    multiply_block<P, N>(in + p * in_stride, in_stride, bands, matrix, columns,
-                         out + p * out_stride, out_stride,
-                         ahead != nullptr ? ahead + bytes / kTilePixels * p : ahead,
-                         bytes / kTilePixels * P / bands);
+    multiply_block<Kind, P, N>(in + p * in_stride, in_stride, bands, matrix, columns,
+                               out + p * out_stride, out_stride,
+                               ahead != nullptr ? ahead + bytes / kTilePixels * p : ahead,
+                               bytes / kTilePixels * P / bands);
 }
 
-// kTilePixels rows times a matrix (bands, columns), columns a multiple of 8.
+// kTilePixels rows times a matrix (bands, columns), columns a multiple of 4.
 void multiply_tile(const double* in, int64_t in_stride, int64_t bands, const double* matrix,
                    int64_t columns, double* out, int64_t out_stride, const char* ahead,
                    int64_t bytes) {
@@ -86,25 +91,30 @@ void multiply_tile(const double* in, int64_t in_stride, int64_t bands, const dou
     int n = 0;
     if (left >= 4) {
       n = 4;
-      multiply_rows<wide ? 6 : 3, 4>(in, in_stride, bands, matrix + at, columns, out + at,
-                                     out_stride, ahead, bytes);
+      multiply_rows<LanesOf<double>, wide ? 6 : 3, 4>(in, in_stride, bands, matrix + at, columns,
+                                                      out + at, out_stride, ahead, bytes);
     } else if (left == 3) {
       n = 3;
-      multiply_rows<wide ? 6 : 4, 3>(in, in_stride, bands, matrix + at, columns, out + at,
-                                     out_stride, ahead, bytes);
+      multiply_rows<LanesOf<double>, wide ? 6 : 4, 3>(in, in_stride, bands, matrix + at, columns,
+                                                      out + at, out_stride, ahead, bytes);
     } else if (left == 2) {
       n = 2;
-      multiply_rows<wide ? 12 : 6, 2>(in, in_stride, bands, matrix + at, columns, out + at,
-                                      out_stride, ahead, bytes);
+      multiply_rows<LanesOf<double>, wide ? 12 : 6, 2>(in, in_stride, bands, matrix + at, columns,
+                                                       out + at, out_stride, ahead, bytes);
     } else {
       n = 1;
-      multiply_rows<12, 1>(in, in_stride, bands, matrix + at, columns, out + at, out_stride, ahead,
-                           bytes);
+      multiply_rows<LanesOf<double>, 12, 1>(in, in_stride, bands, matrix + at, columns, out + at,
+                                            out_stride, ahead, bytes);
     }
     ahead = nullptr;  // once is enough
     left -= n;
     at += n * W;
   }
+#if HUD_VECTOR_BYTES == 64
+  if (columns % W == 4)
+    multiply_rows<HalfLanes, 12, 1>(in, in_stride, bands, matrix + columns - 4, columns,
+                                    out + columns - 4, out_stride, ahead, bytes);
+#endif
 }
 
 HUD_CORE_END

@@ -20,7 +20,7 @@ struct FclsJob {
   const double* columns;  // (D, rank): R' of the same
   const double* centred;  // (D, C): endmembers minus centre
   int64_t endmembers;     // D
-  int64_t rank;           // a multiple of 8, zero-padded
+  int64_t rank;           // a multiple of 4, zero-padded
   double column_max;      // largest centred endmember norm
   bool sum_to_one;
   // The fast path's tables, for D <= 64 (null beyond), rows padded with zeros to `padded` values.

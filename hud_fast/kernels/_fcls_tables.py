@@ -35,7 +35,7 @@ def fcls_tables(problem: ReducedProblem, sum_to_one: bool) -> FCLSTables:
     """Tables of a problem. `start` divides each abundance by its standard deviation at unit noise: t statistics."""
     R = problem.columns
     D, rank = R.shape
-    wide = -(-rank // 8) * 8
+    wide = -(-rank // 4) * 4
     basis, columns = _pad(problem.basis, wide), _pad(R, wide)
     freedom = 1 / max(1, len(problem.basis) - rank)
     if D > MOST:
