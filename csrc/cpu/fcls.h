@@ -61,9 +61,9 @@ inline void guess_supports(const FclsJob& job, const FclsChunk& chunk, int count
       for (int64_t i = job.endmembers; i < job.padded; ++i) h32[p * job.padded + i] = kPadding;
       uint64_t bits = 0;
       for (int64_t i = 0; i < job.padded; i += W)
-        bits |= static_cast<uint64_t>(above(
-                    load_lanes(chunk.start + p * job.padded + i) + load_lanes(job.start_offset + i),
-                    chunk.noise[at + p]))
+        bits |= static_cast<uint64_t>(above(load_values(chunk.start + p * job.padded + i) +
+                                                load_values(job.start_offset + i),
+                                            chunk.noise[at + p]))
                 << i;
       bits &= all;
       chunk.support[at + p] = bits != 0 || !job.sum_to_one ? bits : 1;

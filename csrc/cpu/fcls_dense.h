@@ -21,10 +21,10 @@ HUD_HD void table_block(const T* base, const T* table, int64_t stride, const T* 
   V sum[R][N] = {};
   if (base != nullptr)
     for (int r = 0; r < R; ++r)
-      for (int n = 0; n < N; ++n) sum[r][n] = load_lanes(base + r * L + n * W);
+      for (int n = 0; n < N; ++n) sum[r][n] = load_values(base + r * L + n * W);
   for (int64_t j = 0; j < terms; ++j) {
     V f[N];
-    for (int n = 0; n < N; ++n) f[n] = load_lanes(factor + j * L + n * W);
+    for (int n = 0; n < N; ++n) f[n] = load_values(factor + j * L + n * W);
     for (int r = 0; r < R; ++r) {
       const T value = table[r * stride + j];
       for (int n = 0; n < N; ++n) {
@@ -37,7 +37,7 @@ HUD_HD void table_block(const T* base, const T* table, int64_t stride, const T* 
     }
   }
   for (int r = 0; r < R; ++r)
-    for (int n = 0; n < N; ++n) store_lanes(out + r * L + n * W, sum[r][n]);
+    for (int n = 0; n < N; ++n) store_values(out + r * L + n * W, sum[r][n]);
 }
 
 template <bool Minus, typename T>
@@ -62,18 +62,18 @@ HUD_HD uint32_t mark_entering(const SupportTile<T>& tile, int K, const T* w, con
   constexpr int W = kWidth<T>, L = kTileLanes<T>;
   uint32_t lanes = 0;
   for (int n = 0; n < kTileVectors; ++n) {
-    const V level = load_lanes(tile.multiplier + n * W);
+    const V level = load_values(tile.multiplier + n * W);
     V top = level;
     for (int i = 0; i < K; ++i) {
-      const V x = load_lanes(tile.x + i * L + n * W), value = load_lanes(w + i * L + n * W);
+      const V x = load_values(tile.x + i * L + n * W), value = load_values(w + i * L + n * W);
       top = (x == V{}) & (value > top) ? value : top;
     }
-    const V share = (top - level) * T(kEnter), least = load_lanes(tolerance + n * W);
+    const V share = (top - level) * T(kEnter), least = load_values(tolerance + n * W);
     const V bound = level + (share > least ? share : least);
     for (int i = 0; i < K; ++i) {
       T* to = tile.x + i * L + n * W;
-      const V x = load_lanes(to), value = load_lanes(w + i * L + n * W);
-      store_lanes(to, (x == V{}) & (value > bound) ? V{} + T(1) : x);
+      const V x = load_values(to), value = load_values(w + i * L + n * W);
+      store_values(to, (x == V{}) & (value > bound) ? V{} + T(1) : x);
     }
     lanes |= above(top - level - least, T(0)) << (n * W);
   }
@@ -87,15 +87,15 @@ HUD_HD void certify_lanes(const FclsJob& job, const SupportTile<double>& tile, c
   constexpr int W = kWidth<double>, L = kTileLanes<double>;
   const int K = static_cast<int>(job.endmembers);
   for (int n = 0; n < kTileVectors; ++n) {
-    V mean = {}, largest = load_lanes(c + n * W), lowest = {}, weight = {};
+    V mean = {}, largest = load_values(c + n * W), lowest = {}, weight = {};
     for (int i = 0; i < K; ++i) {
-      const V x = load_lanes(tile.x + i * L + n * W), value = load_lanes(c + i * L + n * W);
+      const V x = load_values(tile.x + i * L + n * W), value = load_values(c + i * L + n * W);
       mean += x * value;
       largest = value > largest ? value : largest;
       lowest = x < lowest ? x : lowest;
       if (!job.sum_to_one) weight += x * __builtin_sqrt(job.gram[i * (job.padded + 1)]);
     }
-    const V size = load_lanes(reach + n * W);
+    const V size = load_values(reach + n * W);
     V excess = largest - mean;
     // Whether an endmember outside the support would enter; on it, c differs by rounding only.
     V level = mean;
@@ -107,14 +107,14 @@ HUD_HD void certify_lanes(const FclsJob& job, const SupportTile<double>& tile, c
     }
     V outside = level;
     for (int i = 0; i < K; ++i) {
-      const V x = load_lanes(tile.x + i * L + n * W), value = load_lanes(c + i * L + n * W);
+      const V x = load_values(tile.x + i * L + n * W), value = load_values(c + i * L + n * W);
       outside = (x == V{}) & (value > outside) ? value : outside;
     }
     const V tolerance = 16 * 2.220446049250313e-16 * job.column_max * size;
     V found = excess <= V{} ? V{} : excess / (size * size);  // NaN stays NaN
     const V lost = V{} + __builtin_inf();
     found = (lowest < V{}) | (outside > level + tolerance) ? lost : found;
-    store_lanes(gap + n * W, found);
+    store_values(gap + n * W, found);
   }
 }
 

@@ -1,7 +1,7 @@
 // Gradients of one pixel, lanes = endmembers, and the sets they tell apart as bit masks.
 #pragma once
 
-#include "cpu/lanes.h"
+#include "cpu/typed_vector.h"
 
 HUD_CORE_BEGIN
 
@@ -13,14 +13,14 @@ HUD_HD void gradient_block(const T* base, const T* table, int64_t stride, const 
   using V = Lanes<T>;
   constexpr int W = kWidth<T>;
   V sum[N];
-  for (int n = 0; n < N; ++n) sum[n] = load_lanes(base + n * W);
+  for (int n = 0; n < N; ++n) sum[n] = load_values(base + n * W);
   for (int a = 0; a < count; ++a) {
     const T factor = factors[a * step];
     const T* row = table + members[a] * stride;
-    for (int n = 0; n < N; ++n) sum[n] -= load_lanes(row + n * W) * factor;
+    for (int n = 0; n < N; ++n) sum[n] -= load_values(row + n * W) * factor;
   }
   for (int n = 0; n < N; ++n) {
-    store_lanes(out + n * W, sum[n]);
+    store_values(out + n * W, sum[n]);
     *top = sum[n] > *top ? sum[n] : *top;
   }
 }
@@ -50,7 +50,7 @@ HUD_HD uint64_t entering_bits(const T* base, const T* table, int64_t stride, con
   const T bound = level + (excess > tolerance ? excess : tolerance);
   uint64_t bits = 0;
   for (at = 0; at < stride; at += W)
-    bits |= static_cast<uint64_t>(above(load_lanes(gradient + at), bound)) << at;
+    bits |= static_cast<uint64_t>(above(load_values(gradient + at), bound)) << at;
   return bits;
 }
 
@@ -71,13 +71,13 @@ HUD_HD void combine_block(const double* base, const double* table, int64_t strid
   using V = Lanes<double>;
   constexpr int W = kWidth<double>;
   V sum[N];
-  for (int n = 0; n < N; ++n) sum[n] = base != nullptr ? load_lanes(base + n * W) : V{};
+  for (int n = 0; n < N; ++n) sum[n] = base != nullptr ? load_values(base + n * W) : V{};
   for (int a = 0; a < count; ++a) {
     const double factor = factors[a * step];
     const double* row = table + (members != nullptr ? members[a] : a) * stride;
-    for (int n = 0; n < N; ++n) sum[n] -= load_lanes(row + n * W) * factor;
+    for (int n = 0; n < N; ++n) sum[n] -= load_values(row + n * W) * factor;
   }
-  for (int n = 0; n < N; ++n) store_lanes(out + n * W, sum[n]);
+  for (int n = 0; n < N; ++n) store_values(out + n * W, sum[n]);
 }
 
 HUD_HD void combine(const double* base, const double* table, int64_t stride, int64_t values,

@@ -5,7 +5,7 @@
 #pragma once
 
 #include "cpu/kernels.h"
-#include "cpu/lanes.h"
+#include "cpu/typed_vector.h"
 
 HUD_CORE_BEGIN
 

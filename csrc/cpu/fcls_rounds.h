@@ -165,7 +165,7 @@ int wide_round(const FclsJob& job, const FclsChunk& chunk, int64_t first, int co
       uint64_t entering = 0;
       double largest = chunk.descent[0];
       for (int64_t i = 0; i < job.padded; i += W)
-        entering |= static_cast<uint64_t>(above(load_lanes(chunk.descent + i), level + tolerance))
+        entering |= static_cast<uint64_t>(above(load_values(chunk.descent + i), level + tolerance))
                     << i;
       for (int64_t j = 1; j < job.endmembers; ++j)
         largest = chunk.descent[j] > largest ? chunk.descent[j] : largest;

@@ -12,7 +12,7 @@
 // the support is affinely independent. A pivot lost to rounding is dropped: its endmember gets 0.
 #pragma once
 
-#include "cpu/lanes.h"
+#include "cpu/typed_vector.h"
 
 HUD_CORE_BEGIN
 
@@ -108,7 +108,7 @@ template <typename T>
 struct OwnGram {
   const T* gram;
   HUD_HD Lanes<T> at(int64_t row, int64_t column, int n) const {
-    return load_lanes(gram + (triangle(row) + column) * kTileLanes<T> + n * kWidth<T>);
+    return load_values(gram + (triangle(row) + column) * kTileLanes<T> + n * kWidth<T>);
   }
 };
 // ... or that of all `count` endmembers, the same for all lanes.
@@ -120,7 +120,7 @@ struct SharedGram {
   HUD_HD Lanes<T> at(int64_t row, int64_t column, int n) const {
     if (row < count) return Lanes<T>{} + gram[row * stride + column];
     if (row > count) return Lanes<T>{} + T(1);
-    return load_lanes(right + column * kTileLanes<T> + n * kWidth<T>);
+    return load_values(right + column * kTileLanes<T> + n * kWidth<T>);
   }
 };
 
@@ -141,19 +141,19 @@ HUD_HD void eliminate(const SupportTile<T>& tile, const Gram& gram, int i, int j
     if (Two) next[r] = gram.at(i + r, j + 1, n);
   }
   for (int t = 0; t < j; ++t) {
-    const V f = load_lanes(first + t * L);
-    const V g = Two ? load_lanes(second + t * L) : V{};
+    const V f = load_values(first + t * L);
+    const V g = Two ? load_values(second + t * L) : V{};
     for (int r = 0; r < R; ++r) {
-      const V u = load_lanes(to[r] + t * L);
+      const V u = load_values(to[r] + t * L);
       sum[r] -= u * f;
       if (Two) next[r] -= u * g;
     }
   }
   for (int r = 0; r < R; ++r) {
-    store_lanes(to[r] + j * L, sum[r]);
+    store_values(to[r] + j * L, sum[r]);
     if (!Two) continue;
     next[r] -= sum[r] * link;
-    store_lanes(to[r] + (j + 1) * L, next[r]);
+    store_values(to[r] + (j + 1) * L, next[r]);
   }
 }
 
@@ -165,8 +165,8 @@ HUD_HD Lanes<T> invert(const SupportTile<T>& tile, Lanes<T> pivot, Lanes<T> whol
   constexpr T smallest = sizeof(T) == 4 ? T(64 * 1.1920929e-7) : T(64 * 2.220446049250313e-16);
   V inverse = pivot > whole * smallest ? T(1) / pivot : V{};
   const int64_t at = j * kTileLanes<T> + n * kWidth<T>;
-  if (again) inverse = load_lanes(tile.x + at) > V{} ? inverse : V{};
-  store_lanes(tile.inverse + at, inverse);
+  if (again) inverse = load_values(tile.x + at) > V{} ? inverse : V{};
+  store_values(tile.inverse + at, inverse);
   return inverse;
 }
 
@@ -186,13 +186,13 @@ HUD_HD void factor_support(const SupportTile<T>& tile, const Gram& gram, int K, 
     const V beside = two ? gram.at(j + 1, j + 1, n) : V{};
     V pivot = whole, cross = below, last = beside;
     for (int t = 0; t < j; ++t) {
-      const V inverse = load_lanes(tile.inverse + t * L + n * kWidth<T>);
-      const V u = load_lanes(own + t * L), f = u * inverse;
-      store_lanes(first + t * L, f);
+      const V inverse = load_values(tile.inverse + t * L + n * kWidth<T>);
+      const V u = load_values(own + t * L), f = u * inverse;
+      store_values(first + t * L, f);
       pivot -= u * f;
       if (!two) continue;
-      const V v = load_lanes(other + t * L), g = v * inverse;
-      store_lanes(second + t * L, g);
+      const V v = load_values(other + t * L), g = v * inverse;
+      store_values(second + t * L, g);
       cross -= v * f;
       last -= v * g;
     }
@@ -202,7 +202,7 @@ HUD_HD void factor_support(const SupportTile<T>& tile, const Gram& gram, int K, 
       break;
     }
     const V link = cross * inverse;
-    store_lanes(tile.lower + (triangle(j + 1) + j) * L + n * kWidth<T>, cross);
+    store_values(tile.lower + (triangle(j + 1) + j) * L + n * kWidth<T>, cross);
     invert(tile, last - cross * link, beside, j + 1, n, again);
     int i = j + 2;
     for (; i + 4 <= K + 2; i += 4) eliminate<4, true>(tile, gram, i, j, K, n, link);
@@ -226,38 +226,38 @@ HUD_HD void back_substitute(const SupportTile<T>& tile, int K, bool sum_to_one, 
     V weight[N] = {}, along[N] = {};
     for (int j = 0; j < K; ++j) {
       for (int n = 0; n < N; ++n) {
-        const V one = load_lanes(weights + j * L + n * W);
-        const V scaled = one * load_lanes(tile.inverse + j * L + n * W);
+        const V one = load_values(weights + j * L + n * W);
+        const V scaled = one * load_values(tile.inverse + j * L + n * W);
         weight[n] += one * scaled;
-        along[n] += load_lanes(solved + j * L + n * W) * scaled;
+        along[n] += load_values(solved + j * L + n * W) * scaled;
       }
     }
     for (int n = 0; n < N; ++n) mu[n] = (total - along[n]) / weight[n];
   }
-  for (int n = 0; n < N; ++n) store_lanes(tile.multiplier + n * W, -mu[n]);
+  for (int n = 0; n < N; ++n) store_values(tile.multiplier + n * W, -mu[n]);
   for (int i = K - 1; i >= 0; i -= 2) {  // two rows share the loads of x
     const int low = i > 0 ? i - 1 : 0;
     V upper[N], lower[N];
     for (int n = 0; n < N; ++n) {
-      upper[n] = load_lanes(solved + i * L + n * W) + mu[n] * load_lanes(weights + i * L + n * W);
+      upper[n] = load_values(solved + i * L + n * W) + mu[n] * load_values(weights + i * L + n * W);
       lower[n] =
-          load_lanes(solved + low * L + n * W) + mu[n] * load_lanes(weights + low * L + n * W);
+          load_values(solved + low * L + n * W) + mu[n] * load_values(weights + low * L + n * W);
     }
     // From the last down, whichever row is the upper: the order must not depend on K.
     for (int t = K - 1; t > i; --t) {
       const T* row = tile.lower + triangle(t) * L;
       for (int n = 0; n < N; ++n) {
-        const V x = load_lanes(to + t * L + n * W);
-        upper[n] -= load_lanes(row + i * L + n * W) * x;
-        lower[n] -= load_lanes(row + low * L + n * W) * x;
+        const V x = load_values(to + t * L + n * W);
+        upper[n] -= load_values(row + i * L + n * W) * x;
+        lower[n] -= load_values(row + low * L + n * W) * x;
       }
     }
     for (int n = 0; n < N; ++n) {
-      const V x = upper[n] * load_lanes(tile.inverse + i * L + n * W);
-      store_lanes(to + i * L + n * W, x);
+      const V x = upper[n] * load_values(tile.inverse + i * L + n * W);
+      store_values(to + i * L + n * W, x);
       if (low == i) continue;
-      lower[n] -= load_lanes(tile.lower + (triangle(i) + low) * L + n * W) * x;
-      store_lanes(to + low * L + n * W, lower[n] * load_lanes(tile.inverse + low * L + n * W));
+      lower[n] -= load_values(tile.lower + (triangle(i) + low) * L + n * W) * x;
+      store_values(to + low * L + n * W, lower[n] * load_values(tile.inverse + low * L + n * W));
     }
   }
 }
@@ -282,18 +282,18 @@ void refine_support(const SupportTile<T>& tile, int K, bool sum_to_one) {
   for (int j = 0; j < K; ++j) {
     const T* row = tile.lower + triangle(j) * L;
     for (int n = 0; n < N; ++n) {
-      V sum = load_lanes(right + j * L + n * W);
+      V sum = load_values(right + j * L + n * W);
       for (int t = 0; t < j; ++t)
-        sum -= load_lanes(right + t * L + n * W) * load_lanes(tile.inverse + t * L + n * W) *
-               load_lanes(row + t * L + n * W);
-      store_lanes(right + j * L + n * W, sum);
+        sum -= load_values(right + t * L + n * W) * load_values(tile.inverse + t * L + n * W) *
+               load_values(row + t * L + n * W);
+      store_values(right + j * L + n * W, sum);
     }
   }
   back_substitute<N>(tile, K, sum_to_one, T(0), tile.row);
   for (int j = 0; j < K; ++j)
     for (int n = 0; n < N; ++n)
-      store_lanes(tile.x + j * L + n * W,
-                  load_lanes(tile.x + j * L + n * W) + load_lanes(tile.row + j * L + n * W));
+      store_values(tile.x + j * L + n * W,
+                   load_values(tile.x + j * L + n * W) + load_values(tile.row + j * L + n * W));
 }
 
 // A bit for each lane that has an endmember whose x is below 0. Those that got 0 count no more.
@@ -304,7 +304,7 @@ HUD_HD uint32_t negative_lanes(const SupportTile<T>& tile, int K) {
   for (int n = 0; n < N; ++n) {
     V lowest = {};
     for (int a = 0; a < K; ++a) {
-      const V x = load_lanes(tile.x + a * kTileLanes<T> + n * kWidth<T>);
+      const V x = load_values(tile.x + a * kTileLanes<T> + n * kWidth<T>);
       lowest = x < lowest ? x : lowest;
     }
     bits |= above(-lowest, T(0)) << (n * kWidth<T>);
@@ -337,7 +337,7 @@ HUD_HD void positive_bits(const SupportTile<T>& tile, int K, uint64_t* positive)
     for (int n = 0; n < N; ++n) {
       Bits bits = {};
       for (int a = first; a < last; ++a)
-        bits |= (load_lanes(tile.x + a * L + n * W) > V{}) & (1 << (a - first));
+        bits |= (load_values(tile.x + a * L + n * W) > V{}) & (1 << (a - first));
       // Through memory: taking a vector apart lane by lane costs more.
       decltype(bits[0] + 0) lanes[W];
       __builtin_memcpy(lanes, &bits, sizeof(bits));

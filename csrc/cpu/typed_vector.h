@@ -30,11 +30,11 @@ template <typename T>
 constexpr int kWidth = HUD_VECTOR_BYTES / static_cast<int>(sizeof(T));
 
 template <typename T>
-HUD_HD Lanes<T> load_lanes(const T* p) {
+HUD_HD Lanes<T> load_values(const T* p) {
   return *reinterpret_cast<const Lanes<T>*>(p);
 }
 template <typename T>
-HUD_HD void store_lanes(T* p, Lanes<T> v) {
+HUD_HD void store_values(T* p, Lanes<T> v) {
   *reinterpret_cast<Lanes<T>*>(p) = v;
 }
 
@@ -68,7 +68,7 @@ HUD_HD uint32_t above(Lanes<double> values, double bound) {
 template <typename T>
 HUD_HD T largest_lane(Lanes<T> values) {
   T lanes[kWidth<T>];
-  store_lanes(lanes, values);
+  store_values(lanes, values);
   for (int half = kWidth<T> / 2; half > 0; half /= 2) {
     HUD_SIMD
     for (int l = 0; l < half; ++l)
