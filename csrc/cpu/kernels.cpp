@@ -5,7 +5,8 @@
 #include "cpu/log_project.h"
 #include "cpu/simplex_softmax.h"
 #include "cpu/unit_rows.h"
-#include "cpu/window_search.h"
+#include "cpu/window_direct.h"
+#include "cpu/window_fft.h"
 
 #define HUD_STRING_OF(x) #x
 #define HUD_STRING(x) HUD_STRING_OF(x)
@@ -34,7 +35,7 @@ const KernelTable table = {
     cosine_workspace,
     cosine_max_range,
     unit_rows_range,
-    window_search_range,
+    {window_kernels<float>(), window_kernels<double>(), direct_range, exact_window},
 };
 }  // namespace
 }  // namespace HUD_ISA
