@@ -152,7 +152,8 @@ std::vector<CandidateList> WindowScene::transform_pass(const WindowQuery& query,
   const int64_t lanes = kernels.lanes, vector = lanes * static_cast<int64_t>(sizeof(T));
   const int64_t count = static_cast<int64_t>(blocks.size()), K = shape_.channels;
   const int64_t groups = (count + lanes - 1) / lanes, pairs = plan_.pairs();
-  const bool one_scale = common_scale(query.window_scale, job.rows * job.columns) > 0;
+  const double common = common_scale(query.window_scale, job.rows * job.columns);
+  const bool one_scale = common > 0;
   const TileMaps<T> maps(job, along_, query.window_scale, one_scale, threads);
   const WindowMaps view = {maps.along.data(), maps.scale.data(), maps.hole.data(),
                            maps.along_max.data()};
@@ -246,7 +247,6 @@ std::vector<CandidateList> WindowScene::transform_pass(const WindowQuery& query,
         for (int64_t piece = 1; piece < pieces; ++piece)
           merge(best[block], lists[(piece * now + g) * lanes + lane]);
         // In the units of the answer: what `rescore_all` is decided by.
-        const double common = common_scale(query.window_scale, job.rows * job.columns);
         const double power = held[g].view.power[lane];
         if (power > 0)
           best[block].widest *=

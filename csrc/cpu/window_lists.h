@@ -67,72 +67,79 @@ HUD_HD Vector<T> load_lanes(const double* from) {
   return v;
 }
 
-template <typename In>
-HUD_HD double block_value(const BlockInput& in, int64_t pixel, int64_t channel, int64_t channels,
-                          double factor) {
-  return static_cast<double>(static_cast<const In*>(in.blocks)[pixel * channels + channel]) *
-         factor;
-}
-
+// Centres and scales the blocks of a group. Rows are worked on in runs of channels and then turned,
+// so that reads and writes are both in a row.
 template <typename In, typename T>
 void pack_blocks_typed(const WindowJob& job, const BlockInput& in, int64_t first, bool one_scale,
                        const BlockGroup& group) {
-  constexpr int64_t lanes = lanes_of<T>();
+  constexpr int64_t lanes = lanes_of<T>(), run = 32;
   const int64_t K = job.channels, pixels = job.block_height * job.block_width;
-  T* packed = static_cast<T*>(group.packed);
-  double power[lanes];
+  const In* blocks = static_cast<const In*>(in.blocks);
   for (int64_t l = 0; l < lanes; ++l) {
-    group.along[l] = group.norm[l] = group.constant[l] = 0;
-    power[l] = 0;
+    group.along[l] = group.norm[l] = group.constant[l] = group.power[l] = 0;
     if (first + l >= in.count) continue;
     const int64_t block = in.which[first + l];
     double largest = 0, along = 0;
     for (int64_t i = 0; i < pixels; ++i) {
-      const int64_t pixel = block * pixels + i;
-      const double factor = in.factor[pixel];
+      const double factor = in.factor[block * pixels + i];
       if (!(factor != 0) || factor != factor) continue;
-      double sum = 0;
+      const In* pixel = blocks + (block * pixels + i) * K;
+      double sum = 0, top = 0;
+#pragma omp simd reduction(+ : sum) reduction(max : top)
       for (int64_t k = 0; k < K; ++k) {
-        const double value = block_value<In>(in, pixel, k, K, factor);
+        const double value = static_cast<double>(pixel[k]) * factor;
         const double size = value < 0 ? -value : value;
-        largest = size > largest ? size : largest;
+        top = size > top ? size : top;
         sum += value * job.direction[k];
       }
       along += sum;
+      largest = top > largest ? top : largest;
     }
     if (!(largest > 1e-290)) continue;  // a zero block: every score is 0
     int exponent = 0;
     __builtin_frexp(largest, &exponent);
-    power[l] = __builtin_ldexp(1.0, -exponent);
-    group.along[l] = along * power[l] / static_cast<double>(pixels);
-    // Seen as the kernel will see it: bounds and values must agree.
-    group.along[l] = static_cast<double>(static_cast<T>(group.along[l]));
-    if (!one_scale) group.constant[l] = along * power[l] * job.mean_length;
+    const double power = __builtin_ldexp(1.0, -exponent);
+    group.power[l] = power;
+    // Rounded as the kernel will see it: what is subtracted here is added there.
+    group.along[l] =
+        static_cast<double>(static_cast<T>(along * power / static_cast<double>(pixels)));
+    if (!one_scale) group.constant[l] = along * power * job.mean_length;
   }
   double square[lanes] = {};
+  T rows[lanes * run];
   for (int64_t i = 0; i < pixels; ++i)
-    for (int64_t l = 0; l < lanes; ++l) {
-      T* to = packed + i * K * lanes + l;
-      if (power[l] == 0) {
-        for (int64_t k = 0; k < K; ++k) to[k * lanes] = 0;
-        continue;
+    for (int64_t k0 = 0; k0 < K; k0 += run) {
+      const int64_t n = K - k0 < run ? K - k0 : run;
+      for (int64_t l = 0; l < lanes; ++l) {
+        T* to = rows + l * run;
+        const int64_t block = group.power[l] == 0 ? -1 : in.which[first + l];
+        double factor = block < 0 ? 0 : in.factor[block * pixels + i] * group.power[l];
+        if (factor != factor) factor = 0;
+        // A factor of 0 marks a zero pixel, so its values are finite.
+        const In* from = blocks + ((block < 0 ? 0 : block) * pixels + i) * K + k0;
+        const double* direction = job.direction + k0;
+        const double along = group.along[l];
+        double sum = 0;
+        if (block < 0 || !(factor != 0)) {
+          for (int64_t k = 0; k < n; ++k) {
+            to[k] = static_cast<T>(-along * direction[k]);
+            sum += along * direction[k] * along * direction[k];
+          }
+        } else {
+#pragma omp simd reduction(+ : sum)
+          for (int64_t k = 0; k < n; ++k) {
+            const double value = static_cast<double>(from[k]) * factor - along * direction[k];
+            to[k] = static_cast<T>(value);
+            sum += value * value;
+          }
+        }
+        square[l] += sum;
       }
-      const int64_t pixel = in.which[first + l] * pixels + i;
-      const double factor = in.factor[pixel], along = group.along[l];
-      const bool used = factor == factor && factor != 0;
-      double sum = 0;
-      for (int64_t k = 0; k < K; ++k) {
-        const double value = (used ? block_value<In>(in, pixel, k, K, factor) * power[l] : 0.0) -
-                             along * job.direction[k];
-        to[k * lanes] = static_cast<T>(value);
-        sum += value * value;
-      }
-      square[l] += sum;
+      T* packed = static_cast<T*>(group.packed) + (i * K + k0) * lanes;
+      for (int64_t k = 0; k < n; ++k)
+        for (int64_t l = 0; l < lanes; ++l) packed[k * lanes + l] = rows[l * run + k];
     }
-  for (int64_t l = 0; l < lanes; ++l) {
-    group.norm[l] = __builtin_sqrt(square[l]);
-    group.power[l] = power[l];
-  }
+  for (int64_t l = 0; l < lanes; ++l) group.norm[l] = __builtin_sqrt(square[l]);
 }
 
 template <typename T>
