@@ -252,35 +252,35 @@ void fft_stage_of(int radix, int64_t m, int64_t s, const T* twiddle, const Sourc
   }
 }
 
-// `input` as in PaddedSource; `work` holds two times `length` complex values.
-template <bool Inverse, typename T, typename Sink>
-void lane_fft(const FftPlan& plan, const Vector<T>* input, int64_t stride, int64_t count,
-              Vector<T>* work, Sink& sink) {
+// All stages but the last: returns where their result lies. `input` as in PaddedSource; `work` and
+// `other` hold `length` complex values each, and `other` may be the input itself where that is
+// contiguous and done with (two buffers then fit where three would not).
+template <bool Inverse, typename T>
+const Vector<T>* lane_fft_begin(const FftPlan& plan, const Vector<T>* input, int64_t stride,
+                                int64_t count, Vector<T>* work, Vector<T>* other) {
   using V = Vector<T>;
-  const int64_t length = plan.length;
   const PaddedSource<T> first = {input, stride, count};
-  if (plan.stages == 0) {
-    V re, im;
-    first(0, re, im);
-    sink(0, re, im);
-    return;
-  }
-  V *from = work, *to = work + 2 * length;
   const T* twiddle = static_cast<const T*>(plan.twiddle);
-  int64_t n = length, s = 1;
-  for (int stage = 0; stage < plan.stages; ++stage) {
+  if (plan.stages < 2) {  // leaves the copy as it is; the one stage may be the last
+    PlainSink<T> store = {work};
+    V re, im;
+    for (int64_t i = 0; i < plan.length; ++i) {
+      first(i, re, im);
+      store(i, re, im);
+    }
+    return work;
+  }
+  V *from = work, *to = other;
+  int64_t n = plan.length, s = 1;
+  for (int stage = 0; stage + 1 < plan.stages; ++stage) {
     const int radix = plan.radix[stage];
     const int64_t m = n / radix;
-    PlainSink<T> store = {stage == 0 ? from : to};
     if (stage == 0) {
+      PlainSink<T> store = {from};
       fft_stage_of<Inverse, true, T>(radix, m, s, twiddle, first, store);
-    } else if (stage + 1 < plan.stages) {
-      fft_stage_of<Inverse, true, T>(radix, m, s, twiddle, PlainSource<T>{from}, store);
     } else {
-      fft_stage_of<Inverse, false, T>(radix, m, s, twiddle, PlainSource<T>{from}, sink);
-      return;
-    }
-    if (stage > 0) {
+      PlainSink<T> store = {to};
+      fft_stage_of<Inverse, true, T>(radix, m, s, twiddle, PlainSource<T>{from}, store);
       V* swap = from;
       from = to;
       to = swap;
@@ -289,7 +289,26 @@ void lane_fft(const FftPlan& plan, const Vector<T>* input, int64_t stride, int64
     n = m;
     s *= radix;
   }
-  for (int64_t i = 0; i < length; ++i) sink(i, from[2 * i], from[2 * i + 1]);  // a single stage
+  return from;
+}
+
+// The last stage, from where `lane_fft_begin` left its result (which stays).
+template <bool Inverse, typename T, typename Sink>
+void lane_fft_end(const FftPlan& plan, const Vector<T>* from, Sink& sink) {
+  if (plan.stages == 0) {
+    sink(0, from[0], from[1]);
+    return;
+  }
+  const int radix = plan.radix[plan.stages - 1];
+  fft_stage_of<Inverse, false, T>(radix, 1, plan.length / radix, static_cast<const T*>(nullptr),
+                                  PlainSource<T>{from}, sink);
+}
+
+template <bool Inverse, typename T, typename Sink>
+void lane_fft(const FftPlan& plan, const Vector<T>* input, int64_t stride, int64_t count,
+              Vector<T>* work, Vector<T>* other, Sink& sink) {
+  lane_fft_end<Inverse, T>(
+      plan, lane_fft_begin<Inverse, T>(plan, input, stride, count, work, other), sink);
 }
 
 HUD_CORE_END

@@ -76,7 +76,8 @@ void scene_spectra_typed(const WindowJob& job, int64_t first, int64_t count, T* 
                 across = job.across.length, pitch = tile_stride(job);
   V* grid = work;  // (down, across + 1, 2)
   V* row = grid + down * pitch;
-  V* rest = row + 2 * longest(job);
+  V* work_a = row + 2 * longest(job);
+  V* work_b = work_a + 2 * longest(job);
   const T share = static_cast<T>(1.0 / (static_cast<double>(down) * static_cast<double>(across)));
   for (int64_t pair = 0; pair < count; ++pair) square[pair] = 0;
   for (int64_t item = 0; item < items; item += lanes) {
@@ -84,13 +85,13 @@ void scene_spectra_typed(const WindowJob& job, int64_t first, int64_t count, T* 
     for (int64_t y = 0; y < down; ++y) {
       if (!gather_row<In, T>(job, first, items, item, y, reinterpret_cast<T*>(row), square)) break;
       PlainSink<T> sink = {grid + y * pitch};
-      lane_fft<false, T>(job.across, row, 2, across, rest, sink);
+      lane_fft<false, T>(job.across, row, 2, across, work_a, row, sink);
       filled = y + 1;
     }
     const int64_t used = items - item < lanes ? items - item : lanes;
     for (int64_t x = 0; x < across; ++x) {
       PlainSink<T> sink = {row};
-      lane_fft<false, T>(job.down, grid + 2 * x, pitch, filled, rest, sink);
+      lane_fft<false, T>(job.down, grid + 2 * x, pitch, filled, work_a, work_b, sink);
       for (int64_t y = 0; y < down; ++y) {
         const T* re = reinterpret_cast<const T*>(row + 2 * y);
         T* to = spectra + (x * down + y) * items * 2;
@@ -127,7 +128,8 @@ void block_spectra(const WindowJob& job, const BlockGroup& group, int64_t begin,
   V* rows = static_cast<V*>(scratch);  // (h, half, 2)
   V* pair = rows + h * half * 2;       // (w, 2)
   V* both = pair + 2 * w;              // (across, 2)
-  V* rest = both + 2 * longest(job);
+  V* work_a = both + 2 * longest(job);
+  V* work_b = work_a + 2 * longest(job);
   for (int64_t k = begin; k < end; ++k) {
     for (int64_t y = 0; y < h; y += 2) {  // two real rows make one complex one
       const bool last = y + 1 == h;
@@ -136,7 +138,7 @@ void block_spectra(const WindowJob& job, const BlockGroup& group, int64_t begin,
         pair[2 * x + 1] = last ? V{} : packed[((y + 1) * w + x) * K + k];
       }
       PlainSink<T> sink = {both};
-      lane_fft<false, T>(job.across, pair, 2, w, rest, sink);
+      lane_fft<false, T>(job.across, pair, 2, w, work_a, work_b, sink);
       for (int64_t x = 0; x < half; ++x) {
         const int64_t mirror = x == 0 ? 0 : across - x;
         const V ar = both[2 * x], ai = both[2 * x + 1];
@@ -151,7 +153,7 @@ void block_spectra(const WindowJob& job, const BlockGroup& group, int64_t begin,
     }
     for (int64_t x = 0; x < half; ++x) {
       SlotSink<T> sink = {spectra + (x * down * K + k) * 2, K * 2, job.identity};
-      lane_fft<false, T>(job.down, rows + 2 * x, 2 * half, h, rest, sink);
+      lane_fft<false, T>(job.down, rows + 2 * x, 2 * half, h, work_a, work_b, sink);
     }
   }
 }
@@ -278,10 +280,12 @@ void correlate_pairs(const WindowJob& job, const WindowMaps& given, const BlockG
     for (int i = 0; i < N; ++i) {
       V* to = grid + i * steps_down * pitch;
       SlotSink<T> sink = {to + 2 * x, pitch, job.row_slot};
-      lane_fft<true, T>(job.down, column + i * down * 2, 2, down, rest, sink);
+      V* own = column + i * down * 2;
+      lane_fft<true, T>(job.down, own, 2, down, rest, own, sink);
       if (!both) continue;
       sink.to = to + 2 * mirror;
-      lane_fft<true, T>(job.down, mirrored + i * down * 2, 2, down, rest, sink);
+      own = mirrored + i * down * 2;
+      lane_fft<true, T>(job.down, own, 2, down, rest, own, sink);
     }
   }
   const V slope = load_lanes<T>(group.along), constant = load_lanes<T>(group.constant),
@@ -313,12 +317,13 @@ void correlate_pairs(const WindowJob& job, const WindowMaps& given, const BlockG
       }
       maps.slope = slope;
       maps.offset = constant + reach;
-      const V* from = grid + (i * steps_down + y) * pitch;
+      V* own = grid + (i * steps_down + y) * pitch;
+      const V* from = lane_fft_begin<true, T>(job.across, own, 2, across, rest, own);
       LargestSink<T> sink = {maps, job.column_slot, V{} - static_cast<T>(__builtin_inf())};
-      lane_fft<true, T>(job.across, from, 2, across, rest, sink);
+      lane_fft_end<true, T>(job.across, from, sink);
       if (!any_reaches<T>(sink.largest, least)) continue;
       SlotSink<T> keep = {row, 2, job.column_slot};
-      lane_fft<true, T>(job.across, from, 2, across, rest, keep);
+      lane_fft_end<true, T>(job.across, from, keep);
       offer_row<T>(job, maps, row, reach, pair * 2, y, sink.largest, least, lists, bounds);
     }
   }

@@ -12,7 +12,7 @@
 namespace hud {
 namespace {
 
-constexpr int64_t kResident = int64_t{1} << 30;  // spectra kept at most, without a limit
+constexpr int64_t kResident = int64_t{1} << 28;  // spectra kept at most, without a limit
 
 template <typename T>
 double value_of(const void* values, int64_t i) {
