@@ -4,6 +4,7 @@
 #include <string>
 
 #include "bindings/checks.h"
+#include "cpu/run.h"
 #include "cpu/window_scene.h"
 
 namespace hud {
@@ -84,11 +85,30 @@ py::dict plan_of(const HeldScene& held) {
   return out;
 }
 
+void window_similarity(const Tensor& blocks, const Tensor& scene, const Tensor& position,
+                       bool per_pixel, const Tensor& value, int threads) {
+  require(blocks.ndim == 4 && scene.ndim == 3 && blocks.shape[3] == scene.shape[2],
+          "expected (B, h, w, C) and (H, W, C)");
+  require(float32_of(blocks) == float32_of(scene), "expected one dtype");
+  const int64_t count = blocks.shape[0];
+  const SimilarityJob job = {scene.data,     blocks.data,     float32_of(scene), scene.shape[1],
+                             scene.shape[2], blocks.shape[1], blocks.shape[2],   per_pixel};
+  const int64_t* at = int64s(position, 2 * count);
+  for (int64_t b = 0; b < count; ++b)
+    require(at[2 * b] >= 0 && at[2 * b] + job.block_height <= scene.shape[0] &&
+                at[2 * b + 1] >= 0 && at[2 * b + 1] + job.block_width <= scene.shape[1],
+            "a window lies outside of the scene");
+  double* values = mutable_doubles(value, count);
+  py::gil_scoped_release free;
+  run_window_similarity(job, count, at, values, threads);
+}
+
 void register_window_search(py::module_& m) {
   py::class_<HeldScene>(m, "WindowScene")
       .def(py::init(&make_scene))
       .def("search", &search_scene)
       .def_property_readonly("plan", &plan_of);
+  m.def("window_similarity", &window_similarity);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "cpu/unit_rows.h"
 #include "cpu/window_direct.h"
 #include "cpu/window_fft.h"
+#include "cpu/window_similarity.h"
 
 #define HUD_STRING_OF(x) #x
 #define HUD_STRING(x) HUD_STRING_OF(x)
@@ -35,7 +36,7 @@ const KernelTable table = {
     cosine_workspace,
     cosine_max_range,
     unit_rows_range,
-    {window_kernels<float>(), window_kernels<double>(), direct_range, exact_window},
+    {window_kernels<float>(), window_kernels<double>(), direct_range, exact_window, similarity},
 };
 }  // namespace
 }  // namespace HUD_ISA

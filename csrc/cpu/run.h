@@ -20,5 +20,8 @@ void run_row_inverse(const void* rows, bool is_float32, int64_t count, int64_t b
                      double* inverse, int threads);
 // Fills in the job's inverse norms, mean and panels, then searches.
 void run_cosine_max(CosineJob job, int threads);
+// Cosines of blocks with the windows at `position` (B, 2).
+void run_window_similarity(const SimilarityJob& job, int64_t count, const int64_t* position,
+                           double* value, int threads);
 
 }  // namespace hud

@@ -96,6 +96,14 @@ struct DirectMaps {
   const float* norm;  // |u - m| over the window
 };
 
+struct SimilarityJob {
+  const void* scene;   // (H, W, C) contiguous
+  const void* blocks;  // (B, h, w, C) contiguous
+  bool is_float32;     // both
+  int64_t width, bands, block_height, block_width;
+  bool per_pixel;  // the mean of pixels' cosines, else the cosine of blocks as one vector
+};
+
 // Scratch in vectors of the level's width.
 static inline int64_t longest(const WindowJob& job) {
   return job.down.length > job.across.length ? job.down.length : job.across.length;
@@ -140,6 +148,8 @@ struct WindowTable {
                  CandidateList*);
   // sum <u, q> of one block at the window from (y, x), float64 from the inputs.
   double (*exact)(const WindowJob&, const BlockInput&, int64_t block, int64_t y, int64_t x);
+  // Cosine of one block with the window from (y, x), the norms taken from these very values.
+  double (*similarity)(const SimilarityJob&, int64_t block, int64_t y, int64_t x);
 };
 
 }  // namespace hud

@@ -29,6 +29,18 @@ def pixel_factor(pixels: Tensor, norm: str, normalize: bool) -> Tensor:  # (...,
     return factor.reshape(pixels.shape[:-1])
 
 
+def scene_factor(
+    scene: Tensor,  # (H, W, C)
+    lengths: Tensor | None,  # (H, W), where the pixels' norms are not those of `scene`
+    norm: str,
+    normalize: bool,
+) -> Tensor:  # (H, W)
+    factor = pixel_factor(scene, norm, normalize)
+    if lengths is None or norm == "block":
+        return factor
+    return torch.where(torch.isnan(factor), torch.nan, torch.where(lengths > 0, 1 / lengths, 0.0))
+
+
 def window_sum(values: Tensor, h: int, w: int, stride: int) -> Tensor:  # (H, W) -> (rows, columns)
     """Sum over every h x w window in float64: no cancellation beside a very bright pixel."""
     tall = _running_sum(values.double(), h)[::stride]

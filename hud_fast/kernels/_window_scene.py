@@ -12,7 +12,13 @@ from torch import Tensor
 from hud_fast.kernels._arrays import widen
 from hud_fast.kernels._backend import ran
 from hud_fast.kernels._native import C
-from hud_fast.kernels._window_scales import block_scales, left_out, pixel_factor, window_scales
+from hud_fast.kernels._window_scales import (
+    block_scales,
+    left_out,
+    pixel_factor,
+    scene_factor,
+    window_scales,
+)
 
 _CHUNK = 1 << 24  # bytes that Python makes of a chunk of blocks
 _GROUP = 16  # blocks that share the widest vector
@@ -47,6 +53,8 @@ class WindowScene:
         h and w.
     blocks_dtype : torch.dtype
         Of the blocks to come: both sides are computed with in one dtype.
+    lengths : Tensor, (H, W) float64, optional
+        The pixels' norms where they are not those of `scene`: coordinates in a basis whose span does not hold them.
     memory_limit : int, optional
         Bytes of scratch beyond scene, blocks and results.
     """
@@ -61,18 +69,25 @@ class WindowScene:
         norm: str = "pixel",
         mask: Tensor | None = None,
         normalize: bool = True,
+        lengths: Tensor | None = None,
         memory_limit: int | None = None,
     ) -> None:
         self.dtype = scene.dtype if scene.dtype == blocks_dtype else torch.float64
         ready = scene.to(self.dtype).contiguous()
         self.block, self.stride, self.norm, self.normalize = block, stride, norm, normalize
-        factor = pixel_factor(ready, norm, normalize)
+        factor = scene_factor(ready, lengths, norm, normalize)
         if mask is not None:  # what a masked pixel holds must not matter: it may be anything
             factor = factor.masked_fill(~mask, torch.nan)
         self.factor = factor.contiguous()
         h, w = block
         self.window_scale = window_scales(
-            ready, self.factor, left_out(self.factor, None, h, w, stride), h, w, stride, norm
+            ready if lengths is None else lengths[..., None],
+            self.factor,
+            left_out(self.factor, None, h, w, stride),
+            h,
+            w,
+            stride,
+            norm,
         )
         self._chunk, room = self._memory(ready, ready is not scene, memory_limit)
         tile = FORCED_TILE or (0, 0)

@@ -33,7 +33,13 @@ from hud_fast.kernels._arrays import (
 )
 from hud_fast.kernels._backend import ran, readable, resolve
 from hud_fast.kernels._native import C
-from hud_fast.kernels._window_scales import block_scales, left_out, pixel_factor, window_scales
+from hud_fast.kernels._window_scales import (
+    block_scales,
+    left_out,
+    pixel_factor,
+    scene_factor,
+    window_scales,
+)
 from hud_fast.kernels._window_scene import WindowScene
 
 
@@ -247,37 +253,42 @@ def window_search(
         _check_any(ready.window_scale)
         value, position = ready.search(b)
         return like_input(value, blocks), like_input(position, blocks)
-    value, position = _in_torch(
+    value, position = search_in_torch(
         widen(b),
         s,
         stride,
         norm,
         valid,
-        normalize,
-        torch.ops.hud_fast.window_search if native else _torch,
+        normalize=normalize,
+        run=torch.ops.hud_fast.window_search if native else _torch,
     )
     return like_input(value, blocks), like_input(position, blocks)
 
 
-def _in_torch(
-    blocks: Tensor,
-    scene: Tensor,
+def search_in_torch(
+    blocks: Tensor,  # (B, h, w, C)
+    scene: Tensor,  # (H, W, C)
     stride: int,
     norm: str,
-    mask: Tensor | None,
-    normalize: bool,
-    run: Callable[..., tuple[Tensor, Tensor]],
-) -> tuple[Tensor, Tensor]:
+    mask: Tensor | None,  # (H, W) bool
+    *,
+    lengths: Tensor | None = None,  # (H, W)
+    also_left_out: Tensor | None = None,  # (rows, columns) bool
+    normalize: bool = True,
+    run: Callable[..., tuple[Tensor, Tensor]] = _torch,
+) -> tuple[Tensor, Tensor]:  # (B,) float64, (B, 2) int64
+    """One call, everything but the search in torch on the tensors' device (see `WindowScene` for the rest)."""
     _, h, w, _ = blocks.shape
     block_factor = pixel_factor(blocks, norm, normalize)
-    scene_factor = pixel_factor(scene, norm, normalize)
-    out = left_out(scene_factor, mask, h, w, stride)
-    window_scale = window_scales(scene, scene_factor, out, h, w, stride, norm)
+    factor = scene_factor(scene, lengths, norm, normalize)
+    out = left_out(factor, mask, h, w, stride)
+    if also_left_out is not None:
+        out = out | also_left_out
+    known = scene if lengths is None else lengths[..., None]
+    window_scale = window_scales(known, factor, out, h, w, stride, norm)
     _check_any(window_scale)
-    block_scale = block_scales(blocks, block_factor, scene_factor, norm, normalize)
-    value, position = run(
-        blocks, scene, block_factor, scene_factor, block_scale, window_scale, stride
-    )
+    block_scale = block_scales(blocks, block_factor, factor, norm, normalize)
+    value, position = run(blocks, scene, block_factor, factor, block_scale, window_scale, stride)
     broken = torch.isnan(block_factor).flatten(1).any(1)
     value = value.masked_fill(broken, torch.nan)
     if norm == "block" or normalize:

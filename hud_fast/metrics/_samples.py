@@ -58,9 +58,15 @@ class Spectra:
 
 
 def read_spectra(
-    function: str, argument: str, values: Any, mask_argument: str = "mask", mask: Any = None
+    function: str,
+    argument: str,
+    values: Any,
+    mask_argument: str = "mask",
+    mask: Any = None,
+    *,
+    part: bool = False,
 ) -> Spectra:
-    """Check and read (..., C) spectra."""
+    """Check and read (..., C) spectra; a `part` of some may be without a valid pixel."""
     tensor = as_tensor(function, argument, values, small_integers=torch.float32).detach()
     if tensor.ndim < 2 or tensor.shape[-1] < 1:
         raise ValueError(
@@ -75,7 +81,7 @@ def read_spectra(
     finite = torch.isfinite(tensor).all(dim=-1)
     kept = torch.ones_like(finite) if keep is None else torch.tensor(keep, device=finite.device)
     valid = kept & finite
-    if not bool(valid.any()):
+    if not part and not bool(valid.any()):
         raise ValueError(
             f"{function}: `{argument}` must hold at least one valid pixel, got none: all of the "
             f"{valid.numel()} are masked or not finite{dead_bands(_alive(tensor))}"
@@ -145,8 +151,11 @@ class Blocks:
     unused_pixels: int  # remainders at the right and lower edges of the samples
 
 
-def cut_blocks(function: str, generated: Spectra, block: Any) -> Blocks:
-    """Tile each sample (h, w) with blocks; None takes the samples whole. Remainders are dropped."""
+def cut_blocks(function: str, generated: Spectra, block: Any, *, part: bool = False) -> Blocks:
+    """Tile each sample (h, w) with blocks; None takes the samples whole. Remainders are dropped.
+
+    A `part` of the samples may be without a whole block.
+    """
     values, valid = generated.values, generated.valid
     if values.ndim == 3:
         values, valid = values[None], valid[None]
@@ -168,13 +177,13 @@ def cut_blocks(function: str, generated: Spectra, block: Any) -> Blocks:
     whole = valid[:, : rows * h, : columns * w].reshape(B, rows, h, columns, w)
     good = whole.permute(0, 1, 3, 2, 4).reshape(-1, h * w).all(dim=1)
     index = good.nonzero()[:, 0]
-    if len(index) == 0:
+    if not part and len(index) == 0:
         raise ValueError(
             f"{function}: `generated` must hold at least one block without masked or non-finite "
             f"pixels, got none in {len(good)}"
         )
     return Blocks(
-        tiles[index].contiguous(),
+        (tiles if len(index) == len(good) else tiles[index]).contiguous(),
         index,
         left_out=len(good) - len(index),
         unused_pixels=B * (H * W - rows * h * columns * w),
