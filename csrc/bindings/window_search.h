@@ -103,12 +103,25 @@ void window_similarity(const Tensor& blocks, const Tensor& scene, const Tensor& 
   run_window_similarity(job, count, at, values, threads);
 }
 
+void project_rows(const Tensor& rows, const Tensor& basis, const Tensor& keys, const Tensor& square,
+                  int threads) {
+  require(rows.ndim == 2 && basis.ndim == 2 && rows.shape[1] == basis.shape[0],
+          "expected (n, C) and (C, r)");
+  const bool is_float32 = float32_of(rows);
+  const int64_t count = rows.shape[0], bands = rows.shape[1], rank = basis.shape[1];
+  const double* columns = doubles(basis, bands * rank);
+  double *to = mutable_doubles(keys, count * rank), *squares = mutable_doubles(square, count);
+  py::gil_scoped_release free;
+  run_project_rows(rows.data, is_float32, count, bands, columns, rank, to, squares, threads);
+}
+
 void register_window_search(py::module_& m) {
   py::class_<HeldScene>(m, "WindowScene")
       .def(py::init(&make_scene))
       .def("search", &search_scene)
       .def_property_readonly("plan", &plan_of);
   m.def("window_similarity", &window_similarity);
+  m.def("project_rows", &project_rows);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include "cpu/cosine_max.h"
 #include "cpu/fcls.h"
 #include "cpu/log_project.h"
+#include "cpu/project_rows.h"
 #include "cpu/simplex_softmax.h"
 #include "cpu/unit_rows.h"
 #include "cpu/window_direct.h"
@@ -36,7 +37,8 @@ const KernelTable table = {
     cosine_workspace,
     cosine_max_range,
     unit_rows_range,
-    {window_kernels<float>(), window_kernels<double>(), direct_range, exact_window, similarity},
+    {window_kernels<float>(), window_kernels<double>(), direct_range, exact_window, similarity,
+     project_rows_range},
 };
 }  // namespace
 }  // namespace HUD_ISA

@@ -23,5 +23,8 @@ void run_cosine_max(CosineJob job, int threads);
 // Cosines of blocks with the windows at `position` (B, 2).
 void run_window_similarity(const SimilarityJob& job, int64_t count, const int64_t* position,
                            double* value, int threads);
+// Rows (n, C) in the basis (C, rank), and their squared norms.
+void run_project_rows(const void* rows, bool is_float32, int64_t count, int64_t bands,
+                      const double* basis, int64_t rank, double* keys, double* square, int threads);
 
 }  // namespace hud

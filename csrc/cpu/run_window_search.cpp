@@ -9,9 +9,7 @@
 #include <limits>
 #include <mutex>
 
-#include "cpu/dispatch.h"
 #include "cpu/parallel.h"
-#include "cpu/run.h"
 #include "cpu/window_scene.h"
 
 namespace hud {
@@ -407,15 +405,6 @@ void WindowScene::rescore_all(const WindowQuery& query, int64_t block, int threa
   for (const Best& piece : best)
     if (piece.found >= 0) all.offer(piece.value, piece.found);
   answer(query, block, all.value, all.found);
-}
-
-void run_window_similarity(const SimilarityJob& job, int64_t count, const int64_t* position,
-                           double* value, int threads) {
-  const KernelTable& kernels = active_kernels();
-  parallel_ranges(count, 1, threads, [&](int, int64_t begin, int64_t end) {
-    for (int64_t b = begin; b < end; ++b)
-      value[b] = kernels.window_search.similarity(job, b, position[2 * b], position[2 * b + 1]);
-  });
 }
 
 }  // namespace hud

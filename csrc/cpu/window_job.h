@@ -104,6 +104,15 @@ struct SimilarityJob {
   bool per_pixel;  // the mean of pixels' cosines, else the cosine of blocks as one vector
 };
 
+struct ProjectJob {
+  const void* rows;  // (n, C) contiguous
+  bool is_float32;
+  int64_t bands, rank, padded;  // C; columns of the basis; the same as a whole number of vectors
+  const double* basis;          // (C, padded)
+  double* keys;                 // (n, rank)
+  double* square;               // (n): squared norms
+};
+
 // Scratch in vectors of the level's width.
 static inline int64_t longest(const WindowJob& job) {
   return job.down.length > job.across.length ? job.down.length : job.across.length;
@@ -150,6 +159,8 @@ struct WindowTable {
   double (*exact)(const WindowJob&, const BlockInput&, int64_t block, int64_t y, int64_t x);
   // Cosine of one block with the window from (y, x), the norms taken from these very values.
   double (*similarity)(const SimilarityJob&, int64_t block, int64_t y, int64_t x);
+  // Coordinates of rows [begin, end); `work` holds four rows.
+  void (*project)(const ProjectJob&, int64_t begin, int64_t end, void* work);
 };
 
 }  // namespace hud

@@ -58,18 +58,11 @@ def search_scene(
     """`basis` is one that holds every block that will be looked up."""
     if basis is None:
         return SearchScene(real, real.values, None, None, memory_limit)
-    H, W, C = real.values.shape
-    keys = torch.empty(H * W, basis.shape[1], dtype=torch.float64, device=real.values.device)
-    lengths = torch.empty(H * W, dtype=torch.float64, device=real.values.device)
-    flat = real.values.reshape(-1, C)
-    step = max(1, BLOCK_VALUES // C)
-    for first in range(0, H * W, step):
-        wide = flat[first : first + step].double()
-        keys[first : first + step] = wide @ basis
-        lengths[first : first + step] = wide.norm(dim=1)
+    keys, square = coordinates(real.values, basis)
+    lengths = square.sqrt()
     if memory_limit is not None:
         memory_limit -= keys.numel() * 8 + lengths.numel() * 8
-    return SearchScene(real, keys.reshape(H, W, -1), basis, lengths.reshape(H, W), memory_limit)
+    return SearchScene(real, keys, basis, lengths, memory_limit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +95,7 @@ def nearest_windows(
     found = []
     for first in range(0, n, step):
         part = blocks[first : first + step]
-        keys = part if scene.basis is None else coordinates(part, scene.basis)
+        keys = part if scene.basis is None else coordinates(part, scene.basis)[0]
         windows = nearest_keys(keys, scene, stride=stride, norm=norm, left_out=left_out)
         if rescore and scene.basis is not None:
             value = similarities(part, windows.position, scene.real, norm)
@@ -146,22 +139,32 @@ def nearest_keys(
 
 def coordinates(
     pixels: Tensor,  # (..., C)
-    basis: Tensor,  # (C, r)
-) -> Tensor:  # (..., r) float64
-    wide = pixels.reshape(-1, pixels.shape[-1]).double()
-    return (wide @ basis).reshape(*pixels.shape[:-1], -1)
+    basis: Tensor,  # (C, r) float64
+) -> tuple[Tensor, Tensor]:  # (..., r), (...) float64
+    """Coordinates in the basis, and the pixels' squared norms."""
+    shape, C = pixels.shape[:-1], pixels.shape[-1]
+    flat = pixels.detach().reshape(-1, C)
+    keys = torch.empty(len(flat), basis.shape[1], dtype=torch.float64, device=pixels.device)
+    square = torch.empty(len(flat), dtype=torch.float64, device=pixels.device)
+    if pixels.device.type == "cpu":
+        native.project_rows(
+            flat.contiguous(), basis.contiguous(), keys, square, torch.get_num_threads()
+        )
+    else:
+        step = max(1, BLOCK_VALUES // C)
+        for first in range(0, len(flat), step):
+            wide = flat[first : first + step].double()
+            keys[first : first + step] = wide @ basis
+            square[first : first + step] = wide.square().sum(1)
+    return keys.reshape(*shape, -1), square.reshape(shape)
 
 
-def outside(
-    pixels: Tensor,  # (..., C)
-    keys: Tensor,  # (..., r) their coordinates in a basis
-) -> Tensor:  # (...) bool
-    """Pixels farther from the basis' span than the short cut allows.
+def outside(keys: Tensor, square: Tensor) -> Tensor:  # (..., r), (...) -> (...) bool
+    """Pixels of squared norm `square` farther from the basis' span than the short cut allows.
 
     The distance follows from two norms: their difference is good to 1e-15 of the pixel's square, far below GATE^2.
     """
-    whole = torch.linalg.vector_norm(pixels, dim=-1, dtype=torch.float64).square()
-    far: Tensor = whole - keys.square().sum(-1) > GATE**2 * whole
+    far: Tensor = square - keys.square().sum(-1) > GATE**2 * square
     return far
 
 
@@ -174,7 +177,7 @@ def shared_basis(pixels: Tensor) -> Tensor | None:  # (n, C) -> (C, r) float64
     step = max(1, BLOCK_VALUES // pixels.shape[1])
     for first in range(0, len(pixels), step):
         part = pixels[first : first + step]
-        if bool(outside(part, coordinates(part, basis)).any()):
+        if bool(outside(*coordinates(part, basis)).any()):
             return span_basis(pixels)
     return basis
 

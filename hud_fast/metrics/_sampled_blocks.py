@@ -227,7 +227,7 @@ class _Mixed:
         self.turn = spectra @ basis  # (D, r)
 
     def windows(self, abundances: Tensor) -> Windows:  # (n, h, w, D)
-        keys = coordinates(abundances, self.turn)
+        keys, _ = coordinates(abundances, self.turn)
         return nearest_keys(keys, self.scene, stride=self.stride, norm=self.norm)
 
 
@@ -261,8 +261,8 @@ class _Cubes:
         rest = torch.ones(len(blocks), dtype=torch.bool, device=blocks.device)
         while self.short is not None and self.short.basis is not None:
             part = blocks if bool(rest.all()) else blocks[rest]
-            keys = coordinates(part, self.short.basis)
-            foreign = outside(part, keys)
+            keys, square = coordinates(part, self.short.basis)
+            foreign = outside(keys, square)
             held = ~foreign.flatten(1).any(1)
             if bool(held.any()):
                 kept = slice(None) if bool(held.all()) else held

@@ -78,7 +78,7 @@ def read_spectra(
             f"{function}: `{argument}` must not be empty, got shape {tuple(tensor.shape)}"
         )
     keep = as_mask(function, mask_argument, mask, tuple(tensor.shape[:-1]))
-    finite = torch.isfinite(tensor).all(dim=-1)
+    finite, dark = _finite_and_zero(tensor)
     kept = torch.ones_like(finite) if keep is None else torch.tensor(keep, device=finite.device)
     valid = kept & finite
     if not part and not bool(valid.any()):
@@ -88,7 +88,7 @@ def read_spectra(
         )
     if not bool(valid.all()):
         tensor = torch.where(valid[..., None], tensor, 0)
-    zero = valid & (tensor == 0).all(dim=-1)
+    zero = valid & dark
     counts = Counts(
         pixels=valid.numel(),
         masked=int((~kept).sum()),
@@ -96,6 +96,19 @@ def read_spectra(
         zero=int(zero.sum()),
     )
     return Spectra(tensor, valid, counts)
+
+
+def _finite_and_zero(tensor: Tensor) -> tuple[Tensor, Tensor]:  # (..., C) -> (...) bool, (...) bool
+    """Pixels whose bands are all finite, and those whose bands are all zero."""
+    if tensor.device.type != "cpu":
+        return torch.isfinite(tensor).all(dim=-1), (tensor == 0).all(dim=-1)
+    from hud_fast.kernels._native import C
+
+    shape = tensor.shape[:-1]
+    inverse = torch.empty(shape.numel(), dtype=torch.float64)  # one pass, no array of bands
+    rows = tensor.reshape(-1, tensor.shape[-1]).contiguous()
+    C.row_inverse(rows, inverse, torch.get_num_threads())
+    return ~torch.isnan(inverse).reshape(shape), (inverse == 0).reshape(shape)
 
 
 def _alive(tensor: Tensor) -> NDArray[np.bool_]:  # (..., C) -> (C,)
