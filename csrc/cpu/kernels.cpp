@@ -3,9 +3,12 @@
 #include "cpu/cosine_max.h"
 #include "cpu/fcls.h"
 #include "cpu/log_project.h"
+#include "cpu/project_rows.h"
 #include "cpu/simplex_softmax.h"
 #include "cpu/unit_rows.h"
-#include "cpu/window_search.h"
+#include "cpu/window_direct.h"
+#include "cpu/window_fft.h"
+#include "cpu/window_similarity.h"
 
 #define HUD_STRING_OF(x) #x
 #define HUD_STRING(x) HUD_STRING_OF(x)
@@ -34,7 +37,8 @@ const KernelTable table = {
     cosine_workspace,
     cosine_max_range,
     unit_rows_range,
-    window_search_range,
+    {window_kernels<float>(), window_kernels<double>(), direct_range, exact_window, similarity,
+     project_rows_range},
 };
 }  // namespace
 }  // namespace HUD_ISA

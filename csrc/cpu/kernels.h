@@ -7,6 +7,8 @@
 
 #include <cstdint>
 
+#include "cpu/window_job.h"
+
 namespace hud {
 
 struct FclsJob {
@@ -66,29 +68,6 @@ struct CosineJob {
 // Reference rows of one panel.
 constexpr int kPanel = 32;
 
-struct WindowJob {
-  const float* scene;   // (H, W, K), what the blocks are multiplied with
-  const float* blocks;  // (groups, h, w, K, kBlocks): packed by pack_blocks
-  const double*
-      window_scale;       // (rows, columns): what a window's sum is multiplied with; NaN = left out
-  int64_t height, width;  // H, W
-  int64_t channels;       // K
-  int64_t block_height, block_width;
-  int64_t rows, columns, stride;  // window positions
-  double margin;                  // scores further below the best than this are not kept
-};
-
-constexpr int kBlocks = 16;      // blocks of one group: the vector lanes
-constexpr int kCandidates = 64;  // positions a block keeps for rescoring
-
-// One block's best windows so far; a position is row * columns + column.
-struct CandidateList {
-  double best;
-  int64_t count;
-  double score[kCandidates];
-  int64_t position[kCandidates];
-};
-
 // The order of candidates: the higher score, then the lower position.
 static inline bool ahead(double score, int64_t position, double other_score,
                          int64_t other_position) {
@@ -117,8 +96,7 @@ struct KernelTable {
   void (*cosine_max)(const CosineJob&, int64_t, int64_t, void*);
   // Unit rows (or rows times `factor` where given) of [begin, end) as float32.
   void (*unit_rows)(const void*, bool, int64_t, const double*, float*, int64_t, int64_t);
-  // Window positions of rows [begin, end) of one group of blocks, into kBlocks candidate lists.
-  void (*window_search)(const WindowJob&, int64_t, int64_t, int64_t, CandidateList*);
+  WindowTable window_search;
 };
 
 // The levels compiled in; a pointer is null where the build left the level out.

@@ -21,21 +21,11 @@ void run_row_inverse(const void* rows, bool is_float32, int64_t count, int64_t b
                      double* inverse, int threads);
 // Fills in the job's inverse norms, mean and panels, then searches.
 void run_cosine_max(CosineJob job, int threads);
-
-struct WindowSearch {
-  const void* scene;   // (H, W, K) contiguous
-  const void* blocks;  // (B, h, w, K) contiguous
-  bool is_float32;     // both
-  int64_t height, width, channels, count, block_height, block_width, stride;
-  const double* scene_factor;  // (H, W): what a pixel is multiplied with; NaN = left out
-  const double* block_factor;  // (B, h, w)
-  const double*
-      window_scale;  // (rows, columns): what a window's sum is multiplied with; NaN = left out
-  const double* block_scale;  // (B)
-  double margin;
-  double* value;      // (B); NaN where no window is left
-  int64_t* position;  // (B, 2)
-};
-void run_window_search(const WindowSearch& search, int threads);
+// Cosines of blocks with the windows at `position` (B, 2).
+void run_window_similarity(const SimilarityJob& job, int64_t count, const int64_t* position,
+                           double* value, int threads);
+// Rows (n, C) in the basis (C, rank), and their squared norms.
+void run_project_rows(const void* rows, bool is_float32, int64_t count, int64_t bands,
+                      const double* basis, int64_t rank, double* keys, double* square, int threads);
 
 }  // namespace hud

@@ -20,13 +20,10 @@ HUD_HD void store(float* p, FloatVector v) { *reinterpret_cast<FloatVector*>(p) 
 // registers.
 #if HUD_VECTOR_BYTES == 64
 constexpr int kTileRows = 12;  // x 2 vectors of a panel = 24 accumulators
-constexpr int kTilePositions = 12;
 #elif HUD_VECTOR_BYTES == 32
 constexpr int kTileRows = 3;  // x 4
-constexpr int kTilePositions = 5;
 #else
 constexpr int kTileRows = 1;  // x 8
-constexpr int kTilePositions = 2;
 #endif
 
 HUD_CORE_END

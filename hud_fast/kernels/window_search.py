@@ -4,13 +4,18 @@
     value_b = max over positions p of <block_b, window_p> / (|block_b| |window_p|)          norm="block"
 
 (HUD, arXiv 2506.02601, eq. 17: the first reading is its letter.) Windows that touch a masked or non-finite pixel are
-left out. Shapes: blocks (B, h, w, C), scene (H, W, C). A direct correlation in float32, 2 h w C operations a window and
-block, whose near-best windows float64 rescores from the inputs. Zero-norm pixels have cosine 0.
+left out. Zero-norm pixels have cosine 0. Shapes: blocks (B, h, w, C), scene (H, W, C).
+
+A correlation in float32, whose near-best windows float64 rescores from the inputs: by overlap-save Fourier transforms
+of scene tiles, about 4 L^2 (C + log L) operations a tile of L x L pixels and block, or directly in 2 h w C a window
+where that is less (tiny blocks, wide strides). Every score comes with a proven bound on its rounding, so the best
+window is never lost; blocks for which too many windows tie are looked up again in float64.
 """
 
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -24,81 +29,18 @@ from hud_fast.kernels._arrays import (
     from_numpy,
     like_input,
     shape_text,
-    unit_scale,
     widen,
 )
-from hud_fast.kernels._backend import ran, resolve
+from hud_fast.kernels._backend import ran, readable, resolve
 from hud_fast.kernels._native import C
-
-# Scores (of unit pixels) this close to the best are rescored in float64, for up to 200 bands. Twice the float32 pass'
-# error is less: measured worst for a single pixel 7e-7 at 200 bands, growing with their root; larger blocks average it.
-MARGIN = 2e-6
-
-
-def pixel_factor(rows: Tensor, norm: str, normalize: bool) -> Tensor:
-    """What each pixel is multiplied with before the search: 1 / its norm, or one number; NaN where not finite."""
-    flat = rows.reshape(-1, rows.shape[-1])
-    if norm == "pixel" and normalize:
-        if rows.device.type == "cpu":
-            factor = torch.empty(len(flat), dtype=torch.float64)
-            C.row_inverse(flat.contiguous(), factor, torch.get_num_threads())
-        else:
-            wide = flat.double()
-            length = torch.linalg.vector_norm(wide, dim=1)
-            factor = torch.where(length > 0, 1 / length, 0.0)
-            factor = torch.where(torch.isfinite(wide).all(1), factor, torch.nan)
-        return factor.reshape(rows.shape[:-1])
-    finite = torch.isfinite(flat).all(1)
-    # One power of two for all brings the pixels to norms below 1: float32 products neither overflow nor vanish.
-    scale = unit_scale(flat[finite].double() * rows.shape[-1] ** 0.5) if bool(finite.any()) else 1.0
-    factor = torch.full_like(finite, scale, dtype=torch.float64).masked_fill(~finite, torch.nan)
-    return factor.reshape(rows.shape[:-1])
-
-
-def window_sum(values: Tensor, h: int, w: int, stride: int) -> Tensor:  # (H, W) -> (rows, columns)
-    """Sum over every h x w window in float64, down and then across: no cancellation beside a very bright pixel."""
-    pool = torch.nn.functional.avg_pool2d
-    tall = pool(values.double()[None, None], (h, 1), (stride, 1), divisor_override=1)
-    return pool(tall, (1, w), (1, stride), divisor_override=1)[0, 0]
-
-
-def _scales(
-    blocks: Tensor,
-    scene: Tensor,
-    block_factor: Tensor,
-    scene_factor: Tensor,
-    mask: Tensor | None,
-    stride: int,
-    norm: str,
-    normalize: bool,
-) -> tuple[Tensor, Tensor]:  # (B,), (rows, columns)
-    """What a block's and a window's sums are multiplied with; NaN windows are left out."""
-    _, h, w, _ = blocks.shape
-    out = torch.isnan(scene_factor) if mask is None else torch.isnan(scene_factor) | ~mask
-    left_out = window_sum(out, h, w, stride) > 0.5
-    if norm == "pixel":
-        undo = 1.0 if normalize else 1 / (_one_factor(block_factor) * _one_factor(scene_factor))
-        block_scale = torch.full((len(blocks),), undo, dtype=torch.float64, device=scene.device)
-        window_scale = torch.full_like(left_out, 1 / (h * w), dtype=torch.float64)
-    else:
-        energy = _energy(scene, scene_factor)
-        length = window_sum(energy, h, w, stride).clamp_min(0).sqrt()
-        smallest = 1e-30 * float(length.max())  # float32 scores end there
-        window_scale = torch.where(length > smallest, 1 / length, 0.0)
-        block_length = _energy(blocks, block_factor).sum((1, 2)).sqrt()
-        block_scale = torch.where(block_length > 0, 1 / block_length, 0.0)
-    return block_scale, window_scale.masked_fill(left_out, torch.nan)
-
-
-def _one_factor(factor: Tensor) -> float:
-    """The number all finite pixels are multiplied with."""
-    known = factor[~torch.isnan(factor)]
-    return float(known[0]) if len(known) else 1.0
-
-
-def _energy(pixels: Tensor, factor: Tensor) -> Tensor:
-    scaled = pixels.double() * torch.nan_to_num(factor, nan=0.0)[..., None]
-    return torch.nan_to_num(scaled, nan=0.0, posinf=0.0, neginf=0.0).square().sum(-1)
+from hud_fast.kernels._window_scales import (
+    block_scales,
+    left_out,
+    pixel_factor,
+    scene_factor,
+    window_scales,
+)
+from hud_fast.kernels._window_scene import WindowScene
 
 
 def window_search_reference(
@@ -136,20 +78,22 @@ def _native(
     stride: int,
 ) -> tuple[Tensor, Tensor]:
     dtype = blocks.dtype if blocks.dtype == scene.dtype else torch.float64
+    threads = torch.get_num_threads()
     value = torch.empty(len(blocks), dtype=torch.float64)
     position = torch.empty(len(blocks), 2, dtype=torch.int64)
-    C.window_search(
+    _, h, w, _ = blocks.shape
+    factor = scene_factor.contiguous()
+    ready = C.WindowScene(
+        scene.detach().to(dtype).contiguous(), factor, h, w, stride, "", 0, 0, 0, threads
+    )
+    ready.search(
         blocks.detach().to(dtype).contiguous(),
-        scene.detach().to(dtype).contiguous(),
         block_factor.contiguous(),
-        scene_factor.contiguous(),
         block_scale.contiguous(),
         window_scale.contiguous(),
-        stride,
-        MARGIN * max(1.0, blocks.shape[3] / 200) ** 0.5,
         value,
         position,
-        torch.get_num_threads(),
+        threads,
     )
     ran("cpu")
     return value, position
@@ -234,6 +178,7 @@ def window_search(
     mask: ArrayLike | None = None,  # (H, W) bool
     normalize: bool = True,
     backend: str | None = None,
+    memory_limit: int | None = None,
 ) -> tuple[ArrayT, ArrayT]:  # (B,) float64, (B, 2) int64
     """For each block, the largest mean cosine with any window of the scene, and where that window is.
 
@@ -254,13 +199,17 @@ def window_search(
         False takes pixels as they are, unit spectra in a reduced basis say (only with ``norm="pixel"``).
     backend : {None, "cpu", "torch"}
         Force an implementation; None takes the fastest.
+    memory_limit : int, optional
+        Bytes of scratch beyond inputs and results that the compiled kernel may use; time is traded for it, values are
+        the same. Without it the scratch grows with scene and block, but not with the number of blocks.
 
     Returns
     -------
     value : (B,) float64
-        Within 1e-9 of the float64 maximum, and 2e-6 where more than 64 windows tie that closely. Not differentiable.
+        Within 1e-9 of the float64 maximum, the same bits for any order or split of the blocks and any thread count.
+        Not differentiable.
     position : (B, 2) int64
-        Row and column of the window's first pixel.
+        Row and column of the window's first pixel. Where more than 64 windows tie within 1e-11, one of them.
 
     Raises
     ------
@@ -281,39 +230,90 @@ def window_search(
     >>> float(value[0].round(12)), position[0].tolist()
     (1.0, [3, 2])
     """
-    b = widen(as_tensor(blocks, "window_search", "blocks"))
-    s = widen(as_tensor(scene, "window_search", "scene"))
+    b = as_tensor(blocks, "window_search", "blocks").detach()
+    s = widen(as_tensor(scene, "window_search", "scene")).detach()
     stride = _check(b, s, stride, norm)
     normalize = check_flag("window_search", "normalize", normalize)
     if norm == "block" and not normalize:
         raise ValueError("window_search: `normalize` must be True with norm='block', got False")
+    limit = _check_limit(memory_limit)
     valid = None if mask is None else _as_mask(mask, s)
-    b, s = b.detach(), s.detach()
-    block_factor, scene_factor = (
-        pixel_factor(b, norm, normalize),
-        pixel_factor(s, norm, normalize),
+    native = resolve("window_search", backend, widen(b[:0])) == "cpu"
+    if native and readable(b, s):
+        ready = WindowScene(
+            s,
+            (b.shape[1], b.shape[2]),
+            widen(b[:0]).dtype,
+            stride=stride,
+            norm=norm,
+            mask=valid,
+            normalize=normalize,
+            memory_limit=limit,
+        )
+        _check_any(ready.window_scale)
+        value, position = ready.search(b)
+        return like_input(value, blocks), like_input(position, blocks)
+    value, position = search_in_torch(
+        widen(b),
+        s,
+        stride,
+        norm,
+        valid,
+        normalize=normalize,
+        run=torch.ops.hud_fast.window_search if native else _torch,
     )
-    block_scale, window_scale = _scales(
-        b, s, block_factor, scene_factor, valid, stride, norm, normalize
-    )
+    return like_input(value, blocks), like_input(position, blocks)
+
+
+def search_in_torch(
+    blocks: Tensor,  # (B, h, w, C)
+    scene: Tensor,  # (H, W, C)
+    stride: int,
+    norm: str,
+    mask: Tensor | None,  # (H, W) bool
+    *,
+    lengths: Tensor | None = None,  # (H, W)
+    also_left_out: Tensor | None = None,  # (rows, columns) bool
+    normalize: bool = True,
+    run: Callable[..., tuple[Tensor, Tensor]] = _torch,
+) -> tuple[Tensor, Tensor]:  # (B,) float64, (B, 2) int64
+    """One call, everything but the search in torch on the tensors' device (see `WindowScene` for the rest)."""
+    _, h, w, _ = blocks.shape
+    block_factor = pixel_factor(blocks, norm, normalize)
+    factor = scene_factor(scene, lengths, norm, normalize)
+    out = left_out(factor, mask, h, w, stride)
+    if also_left_out is not None:
+        out = out | also_left_out
+    known = scene if lengths is None else lengths[..., None]
+    window_scale = window_scales(known, factor, out, h, w, stride, norm)
+    _check_any(window_scale)
+    block_scale = block_scales(blocks, block_factor, factor, norm, normalize)
+    value, position = run(blocks, scene, block_factor, factor, block_scale, window_scale, stride)
+    broken = torch.isnan(block_factor).flatten(1).any(1)
+    value = value.masked_fill(broken, torch.nan)
+    if norm == "block" or normalize:
+        value = value.clamp(-1, 1)  # rounding only
+    return value, position.masked_fill(broken[:, None], -1)
+
+
+def _check_any(window_scale: Tensor) -> None:
     if bool(torch.isnan(window_scale).all()):
         raise ValueError(
             "window_search: `scene` must have a window of the blocks' size without masked or non-finite "
             "pixels, got none"
         )
-    arguments = (b, s, block_factor, scene_factor, block_scale, window_scale, stride)
-    run = (
-        torch.ops.hud_fast.window_search
-        if resolve("window_search", backend, b) == "cpu"
-        else _torch
-    )
-    value, position = run(*arguments)
-    broken = torch.isnan(block_factor).flatten(1).any(1)
-    value = value.masked_fill(broken, torch.nan)
-    if (norm == "pixel" and normalize) or norm == "block":
-        value = value.clamp(-1, 1)  # rounding only
-    position = position.masked_fill(broken[:, None], -1)
-    return like_input(value, blocks), like_input(position, blocks)
+
+
+def _check_limit(limit: object) -> int | None:
+    if limit is None:
+        return None
+    if isinstance(limit, bool) or not hasattr(limit, "__index__"):
+        raise TypeError(
+            f"window_search: `memory_limit` must be a number of bytes or None, got {limit!r}"
+        )
+    if operator.index(limit) < 1:
+        raise ValueError(f"window_search: `memory_limit` must be at least 1 byte, got {limit!r}")
+    return operator.index(limit)
 
 
 def _as_mask(mask: ArrayLike, scene: Tensor) -> Tensor:

@@ -58,9 +58,15 @@ class Spectra:
 
 
 def read_spectra(
-    function: str, argument: str, values: Any, mask_argument: str = "mask", mask: Any = None
+    function: str,
+    argument: str,
+    values: Any,
+    mask_argument: str = "mask",
+    mask: Any = None,
+    *,
+    part: bool = False,
 ) -> Spectra:
-    """Check and read (..., C) spectra."""
+    """Check and read (..., C) spectra; a `part` of some may be without a valid pixel."""
     tensor = as_tensor(function, argument, values, small_integers=torch.float32).detach()
     if tensor.ndim < 2 or tensor.shape[-1] < 1:
         raise ValueError(
@@ -72,17 +78,17 @@ def read_spectra(
             f"{function}: `{argument}` must not be empty, got shape {tuple(tensor.shape)}"
         )
     keep = as_mask(function, mask_argument, mask, tuple(tensor.shape[:-1]))
-    finite = torch.isfinite(tensor).all(dim=-1)
+    finite, dark = _finite_and_zero(tensor)
     kept = torch.ones_like(finite) if keep is None else torch.tensor(keep, device=finite.device)
     valid = kept & finite
-    if not bool(valid.any()):
+    if not part and not bool(valid.any()):
         raise ValueError(
             f"{function}: `{argument}` must hold at least one valid pixel, got none: all of the "
             f"{valid.numel()} are masked or not finite{dead_bands(_alive(tensor))}"
         )
     if not bool(valid.all()):
         tensor = torch.where(valid[..., None], tensor, 0)
-    zero = valid & (tensor == 0).all(dim=-1)
+    zero = valid & dark
     counts = Counts(
         pixels=valid.numel(),
         masked=int((~kept).sum()),
@@ -90,6 +96,19 @@ def read_spectra(
         zero=int(zero.sum()),
     )
     return Spectra(tensor, valid, counts)
+
+
+def _finite_and_zero(tensor: Tensor) -> tuple[Tensor, Tensor]:  # (..., C) -> (...) bool, (...) bool
+    """Pixels whose bands are all finite, and those whose bands are all zero."""
+    if tensor.device.type != "cpu":
+        return torch.isfinite(tensor).all(dim=-1), (tensor == 0).all(dim=-1)
+    from hud_fast.kernels._native import C
+
+    shape = tensor.shape[:-1]
+    inverse = torch.empty(shape.numel(), dtype=torch.float64)  # one pass, no array of bands
+    rows = tensor.reshape(-1, tensor.shape[-1]).contiguous()
+    C.row_inverse(rows, inverse, torch.get_num_threads())
+    return ~torch.isnan(inverse).reshape(shape), (inverse == 0).reshape(shape)
 
 
 def _alive(tensor: Tensor) -> NDArray[np.bool_]:  # (..., C) -> (C,)
@@ -145,8 +164,11 @@ class Blocks:
     unused_pixels: int  # remainders at the right and lower edges of the samples
 
 
-def cut_blocks(function: str, generated: Spectra, block: Any) -> Blocks:
-    """Tile each sample (h, w) with blocks; None takes the samples whole. Remainders are dropped."""
+def cut_blocks(function: str, generated: Spectra, block: Any, *, part: bool = False) -> Blocks:
+    """Tile each sample (h, w) with blocks; None takes the samples whole. Remainders are dropped.
+
+    A `part` of the samples may be without a whole block.
+    """
     values, valid = generated.values, generated.valid
     if values.ndim == 3:
         values, valid = values[None], valid[None]
@@ -168,13 +190,13 @@ def cut_blocks(function: str, generated: Spectra, block: Any) -> Blocks:
     whole = valid[:, : rows * h, : columns * w].reshape(B, rows, h, columns, w)
     good = whole.permute(0, 1, 3, 2, 4).reshape(-1, h * w).all(dim=1)
     index = good.nonzero()[:, 0]
-    if len(index) == 0:
+    if not part and len(index) == 0:
         raise ValueError(
             f"{function}: `generated` must hold at least one block without masked or non-finite "
             f"pixels, got none in {len(good)}"
         )
     return Blocks(
-        tiles[index].contiguous(),
+        (tiles if len(index) == len(good) else tiles[index]).contiguous(),
         index,
         left_out=len(good) - len(index),
         unused_pixels=B * (H * W - rows * h * columns * w),

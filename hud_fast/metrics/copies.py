@@ -24,7 +24,7 @@ Shapes: generated (B, h, w, C), real (H, W, C).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hud_fast.metrics._json import Stages, distribution
+from hud_fast.metrics._nearest_windows import (
+    SearchScene,
+    nearest_windows,
+    search_scene,
+    shared_basis,
+    similarities,
+)
 from hud_fast.metrics._real_blocks import SceneTooSmall, cut_out, draw
 from hud_fast.metrics._samples import (
     Spectra,
@@ -42,15 +49,7 @@ from hud_fast.metrics._samples import (
     read_pair,
     whole_windows,
 )
-from hud_fast.metrics._search import (
-    Progress,
-    SearchScene,
-    nearest_windows,
-    paired_cosine,
-    search_scene,
-    similarities,
-)
-from hud_fast.metrics._span import span_basis
+from hud_fast.metrics._search import Progress, paired_cosine
 from hud_fast.unmixing._pixels import check_count, check_seed
 
 
@@ -179,7 +178,7 @@ def copy_check(
     n, h, w, C = blocks.values.shape
     check_windows(name, scene, h, w)
     origin = _draw_held_out(name, scene, (h, w), count, seed)
-    basis = span_basis(blocks.values.reshape(-1, C))
+    basis = shared_basis(blocks.values.reshape(-1, C))
     turns = [0]
     if all_orientations:
         turns = list(range(8)) if h == w else [0, 2, 4, 6]
@@ -193,9 +192,8 @@ def copy_check(
     reference = []
     advance = stages["held out"]
     for number, (row, column) in enumerate(origin.tolist()):
-        others = scene.valid.clone()
-        others[row + h // 2, column + w // 2] = False
-        reference.append(_held_out(known[number], whole, others, turns))
+        centre = (row + h // 2, column + w // 2)
+        reference.append(_held_out(known[number], whole, centre, turns))
         if advance is not None:
             advance(number + 1, len(origin))
     held_out = torch.stack(reference).cpu().numpy()
@@ -269,13 +267,17 @@ def _draw_held_out(
 def _held_out(
     block: Tensor,  # (h, w, C)
     scene: SearchScene,
-    valid: Tensor,  # (H, W) bool
+    centre: tuple[int, int],
     turns: list[int],
 ) -> Tensor:  # () float64
-    """Best value of one block over all orientations and the windows of valid pixels."""
-    held = replace(scene, real=replace(scene.real, valid=valid))
+    """Best value of one block over all orientations and the windows that do not hold `centre`."""
     # every orientation in `turns` keeps the block's shape, so one call does
     candidates = torch.cat([turned(block[None], k) for k in turns])
-    found = nearest_windows(candidates, held, rescore=False)
+    _, h, w, _ = candidates.shape
+    H, W = scene.real.valid.shape
+    near = torch.zeros(H - h + 1, W - w + 1, dtype=torch.bool, device=block.device)
+    row, column = centre
+    near[max(0, row - h + 1) : row + 1, max(0, column - w + 1) : column + 1] = True
+    found = nearest_windows(candidates, scene, left_out=near, rescore=False)
     best = found.value.argmax()[None]
     return similarities(candidates[best], found.position[best], scene.real, "pixel")[0]

@@ -9,7 +9,7 @@ and the default. The paper fixes neither block size, stride nor norm; `stride` i
 real windows. Lower is more diverse, at equal F_p. Exact: `kernels.window_search` over every
 position, the winners evaluated again in float64.
 
-Shapes: generated (B, h, w, C) or (h, w, C), real (H, W, C) -> float.
+Shapes: generated (B, h, w, C) or (h, w, C) or `Mixtures`, real (H, W, C) -> float.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hud_fast.metrics._json import distribution
-from hud_fast.metrics._samples import Counts, check_scene, check_windows, cut_blocks, read_pair
-from hud_fast.metrics._search import Norm, Progress, nearest_windows, search_scene
-from hud_fast.metrics._span import span_basis
+from hud_fast.metrics._sampled_blocks import read_samples, search_samples
+from hud_fast.metrics._samples import Counts, check_scene, check_windows, read_spectra
+from hud_fast.metrics._search import Norm, Progress
 from hud_fast.unmixing._pixels import check_count
 
 
@@ -73,6 +73,7 @@ def block_diversity(
     mask: Any = ...,
     return_details: Literal[False] = ...,
     progress: Progress | None = ...,
+    memory_limit: int | None = ...,
 ) -> float: ...
 @overload
 def block_diversity(
@@ -86,9 +87,10 @@ def block_diversity(
     mask: Any = ...,
     return_details: Literal[True],
     progress: Progress | None = ...,
+    memory_limit: int | None = ...,
 ) -> BlockDiversity: ...
 def block_diversity(
-    generated: Any,  # (B, h, w, C) or (h, w, C)
+    generated: Any,  # (B, h, w, C) or (h, w, C), or Mixtures
     real: Any,  # (H, W, C)
     *,
     block: int | tuple[int, int] | None = None,
@@ -98,13 +100,16 @@ def block_diversity(
     mask: Any = None,  # (H, W) bool
     return_details: bool = False,
     progress: Progress | None = None,
+    memory_limit: int | None = None,
 ) -> float | BlockDiversity:
     """Mean over generated blocks of the largest similarity with any window of the real scene.
 
     Parameters
     ----------
-    generated : array or tensor, (B, h, w, C) or (h, w, C)
-        Generated samples; any unit, as cosines ignore it.
+    generated : array or tensor, (B, h, w, C) or (h, w, C), or Mixtures
+        Generated samples; any unit, as cosines ignore it. They are read a few at a time, so a memory map may hold
+        more than fits into memory. From `Mixtures`, abundances (B, h, w, D) or (h, w, D) and endmembers (D, C), no
+        spectrum is ever formed.
     real : array or tensor, (H, W, C)
         The scene.
     block : int or (int, int), optional
@@ -121,6 +126,9 @@ def block_diversity(
         Return `BlockDiversity`: per-block similarity and window position, options and counts.
     progress : callable, optional
         Called as progress(done, total) in blocks.
+    memory_limit : int, optional
+        Bytes of scratch for the search beyond the scene; a smaller one takes longer and finds the same. With or
+        without it, memory does not grow with the number of samples.
 
     Returns
     -------
@@ -153,17 +161,14 @@ def block_diversity(
     stride = check_count(name, "stride", stride)
     if norm not in ("pixel", "block"):
         raise ValueError(f'{name}: `norm` must be "pixel" or "block", got {norm!r}')
-    left, right = read_pair(name, generated, real, generated_mask, mask)
+    limit = None if memory_limit is None else check_count(name, "memory_limit", memory_limit)
+    right = read_spectra(name, "real", real, "mask", mask)
+    samples = read_samples(name, generated, generated_mask, block, right)
     check_scene(name, right)
-    blocks = cut_blocks(name, left, block)
-    _, h, w, C = blocks.values.shape
-    check_windows(name, right, h, w, stride)
-    found = nearest_windows(
-        blocks.values,
-        search_scene(right, span_basis(blocks.values.reshape(-1, C))),
-        stride=stride,
-        norm=norm,
-        progress=progress,
+    samples.check()
+    check_windows(name, right, *samples.block, stride)
+    found = search_samples(
+        samples, right, stride=stride, norm=norm, progress=progress, memory_limit=limit
     )
     value = float(found.value.mean())
     if not return_details:
@@ -172,12 +177,12 @@ def block_diversity(
         value,
         similarity=found.value.cpu().numpy(),
         position=found.position.cpu().numpy(),
-        index=blocks.index.cpu().numpy(),
-        block=(h, w),
+        index=found.index.cpu().numpy(),
+        block=samples.block,
         stride=stride,
         norm=norm,
-        blocks_left_out=blocks.left_out,
-        unused_pixels=blocks.unused_pixels,
-        generated=left.counts,
+        blocks_left_out=found.left_out,
+        unused_pixels=samples.unused_pixels,
+        generated=found.counts,
         real=right.counts,
     )

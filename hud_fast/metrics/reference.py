@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hud_fast.metrics._json import Stages, distribution
+from hud_fast.metrics._nearest_windows import nearest_windows, search_scene, shared_basis
 from hud_fast.metrics._real_blocks import cut_out, draw, held_out_blocks
 from hud_fast.metrics._samples import (
     Spectra,
@@ -35,11 +36,8 @@ from hud_fast.metrics._search import (
     Norm,
     Progress,
     nearest_pixels,
-    nearest_windows,
     paired_cosine,
-    search_scene,
 )
-from hud_fast.metrics._span import span_basis
 from hud_fast.unmixing._pixels import check_count, check_seed
 
 BRIGHTNESS = 0.02  # jitter: factor uniform in 1 -+ this, one for each block
@@ -184,7 +182,7 @@ def real_reference(
         similarities.append(
             nearest_windows(
                 blocks,
-                search_scene(half.other, span_basis(pixels)),
+                search_scene(half.other, shared_basis(pixels)),
                 stride=stride,
                 norm=norm,
                 progress=stages[f"half {number}"],
@@ -197,7 +195,7 @@ def real_reference(
     originals = cut_out(scene, origin, shape)
     copies = jitter(originals, scene, generator)
     flat = copies.reshape(-1, scene.C)
-    basis = span_basis(flat)
+    basis = shared_basis(flat)
     cosine, _ = nearest_pixels(flat, scene.rows(), progress=stages["copies points"])
     similarity = paired_cosine(copies, originals).mean(dim=(1, 2))
     # No window can beat the mean of the pixels' own maxima. A copy whose every pixel is nearest to

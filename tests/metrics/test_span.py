@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hud_fast.metrics import _search
+from hud_fast.metrics._nearest_windows import nearest_windows, search_scene
 from hud_fast.metrics._samples import read_spectra
-from hud_fast.metrics._search import nearest_pixels, nearest_windows, search_scene
+from hud_fast.metrics._search import nearest_pixels
 from hud_fast.metrics._span import GATE, into_span, span_basis
 
 

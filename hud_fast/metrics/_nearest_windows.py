@@ -1,0 +1,202 @@
+"""The search for the nearest window behind the metrics: the kernel, the short cut of `_span`, float64 rescoring.
+
+What brute force over all bands in float64 would return: the kernel (in r numbers a pixel where the blocks lie in the
+span of few spectra) finds the place, and the value is computed again at that place from the raw bands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from hud_fast.kernels._native import C as native
+from hud_fast.kernels._window_scene import WindowScene
+from hud_fast.metrics._samples import Spectra
+from hud_fast.metrics._search import Norm, Progress
+from hud_fast.metrics._span import GATE, span_basis
+from hud_fast.unmixing._pixels import BLOCK_VALUES
+
+_CALLS = 16  # kernel calls that a search with progress is split into, each of a multiple of ...
+_BLOCKS = 16  # ... so many blocks: the kernel's lanes are full
+_SAMPLED = 8192  # pixels that a basis is first looked for in
+
+
+@dataclass(frozen=True, eq=False)
+class SearchScene:
+    """A scene made ready for any number of searches."""
+
+    real: Spectra  # (H, W, C)
+    keys: Tensor  # (H, W, C) the pixels, or (H, W, r) their coordinates in the basis
+    basis: Tensor | None  # (C, r), None to search in all bands
+    lengths: Tensor | None  # (H, W) the pixels' norms, where the keys have others
+    memory_limit: int | None = None
+    _ready: dict[tuple[object, ...], WindowScene] = field(default_factory=dict, repr=False)
+
+    def ready(self, h: int, w: int, dtype: torch.dtype, stride: int, norm: Norm) -> WindowScene:
+        """The kernel's own preparation for blocks of h x w pixels, made once."""
+        key = (h, w, dtype, stride, norm)
+        if key not in self._ready:
+            self._ready.clear()  # one at a time: spectra are large
+            self._ready[key] = WindowScene(
+                self.keys,
+                (h, w),
+                dtype,
+                stride=stride,
+                norm=norm,
+                mask=None if bool(self.real.valid.all()) else self.real.valid,
+                lengths=self.lengths,
+                memory_limit=self.memory_limit,
+            )
+        return self._ready[key]
+
+
+def search_scene(
+    real: Spectra, basis: Tensor | None, memory_limit: int | None = None
+) -> SearchScene:
+    """`basis` is one that holds every block that will be looked up."""
+    if basis is None:
+        return SearchScene(real, real.values, None, None, memory_limit)
+    keys, square = coordinates(real.values, basis)
+    lengths = square.sqrt()
+    if memory_limit is not None:
+        memory_limit -= keys.numel() * 8 + lengths.numel() * 8
+    return SearchScene(real, keys, basis, lengths, memory_limit)
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """The best window of each block."""
+
+    value: Tensor  # (n,) float64
+    position: Tensor  # (n, 2) int64, row and column of the window's first pixel
+
+
+def nearest_windows(
+    blocks: Tensor,  # (n, h, w, C) finite
+    scene: SearchScene,
+    *,
+    stride: int = 1,
+    norm: Norm = "pixel",
+    left_out: Tensor | None = None,  # (rows, columns) bool
+    rescore: bool = True,
+    progress: Progress | None = None,
+) -> Windows:
+    """Best window of the scene for each block (see `kernels.window_search`), without those in `left_out`.
+
+    Without `rescore` the values are the kernel's own: enough to compare, not to report.
+    """
+    n, _, _, C = blocks.shape
+    step = n if progress is None else -(-n // (_CALLS * _BLOCKS)) * _BLOCKS
+    if scene.basis is not None:  # the keys of a chunk are a copy in float64
+        room = max(1, BLOCK_VALUES // (blocks[0].numel() // C * scene.basis.shape[1]))
+        step = min(step, max(_BLOCKS, room // _BLOCKS * _BLOCKS))
+    found = []
+    for first in range(0, n, step):
+        part = blocks[first : first + step]
+        keys = part if scene.basis is None else coordinates(part, scene.basis)[0]
+        windows = nearest_keys(keys, scene, stride=stride, norm=norm, left_out=left_out)
+        if rescore and scene.basis is not None:
+            value = similarities(part, windows.position, scene.real, norm)
+            windows = Windows(value, windows.position)
+        found.append(windows)
+        if progress is not None:
+            progress(first + len(part), n)
+    return Windows(
+        torch.cat([windows.value for windows in found]),
+        torch.cat([windows.position for windows in found]),
+    )
+
+
+def nearest_keys(
+    keys: Tensor,  # (n, h, w, C or r)
+    scene: SearchScene,
+    *,
+    stride: int = 1,
+    norm: Norm = "pixel",
+    left_out: Tensor | None = None,  # (rows, columns) bool
+) -> Windows:
+    """Best window for blocks given by their own keys, in one call; the values are the kernel's."""
+    _, h, w, _ = keys.shape
+    if keys.device.type == "cpu":
+        ready = scene.ready(h, w, keys.dtype, stride, norm)
+        return Windows(*ready.search(keys, left_out))
+    from hud_fast.kernels.window_search import search_in_torch
+
+    return Windows(
+        *search_in_torch(
+            keys,
+            scene.keys,
+            stride,
+            norm,
+            scene.real.valid,
+            lengths=scene.lengths,
+            also_left_out=left_out,
+        )
+    )
+
+
+def coordinates(
+    pixels: Tensor,  # (..., C)
+    basis: Tensor,  # (C, r) float64
+) -> tuple[Tensor, Tensor]:  # (..., r), (...) float64
+    """Coordinates in the basis, and the pixels' squared norms."""
+    shape, C = pixels.shape[:-1], pixels.shape[-1]
+    flat = pixels.detach().reshape(-1, C)
+    keys = torch.empty(len(flat), basis.shape[1], dtype=torch.float64, device=pixels.device)
+    square = torch.empty(len(flat), dtype=torch.float64, device=pixels.device)
+    if pixels.device.type == "cpu":
+        native.project_rows(
+            flat.contiguous(), basis.contiguous(), keys, square, torch.get_num_threads()
+        )
+    else:
+        step = max(1, BLOCK_VALUES // C)
+        for first in range(0, len(flat), step):
+            wide = flat[first : first + step].double()
+            keys[first : first + step] = wide @ basis
+            square[first : first + step] = wide.square().sum(1)
+    return keys.reshape(*shape, -1), square.reshape(shape)
+
+
+def outside(keys: Tensor, square: Tensor) -> Tensor:  # (..., r), (...) -> (...) bool
+    """Pixels of squared norm `square` farther from the basis' span than the short cut allows.
+
+    The distance follows from two norms: their difference is good to 1e-15 of the pixel's square, far below GATE^2.
+    """
+    far: Tensor = square - keys.square().sum(-1) > GATE**2 * square
+    return far
+
+
+def shared_basis(pixels: Tensor) -> Tensor | None:  # (n, C) -> (C, r) float64
+    """As `span_basis`, from a sample of the pixels where that holds all of them."""
+    sample = pixels[torch.linspace(0, len(pixels) - 1, min(len(pixels), _SAMPLED)).long()]
+    basis = span_basis(sample)
+    if basis is None or len(sample) == len(pixels):
+        return basis
+    step = max(1, BLOCK_VALUES // pixels.shape[1])
+    for first in range(0, len(pixels), step):
+        part = pixels[first : first + step]
+        if bool(outside(*coordinates(part, basis)).any()):
+            return span_basis(pixels)
+    return basis
+
+
+def similarities(
+    blocks: Tensor,  # (n, h, w, C)
+    position: Tensor,  # (n, 2)
+    real: Spectra,  # (H, W, C)
+    norm: Norm,
+) -> Tensor:  # (n,) float64
+    """Each block's similarity with the window at its position, from the raw bands in float64."""
+    dtype = torch.promote_types(blocks.dtype, real.values.dtype)
+    value = torch.empty(len(blocks), dtype=torch.float64)
+    native.window_similarity(
+        blocks.detach().to("cpu", dtype).contiguous(),
+        real.values.to("cpu", dtype).contiguous(),
+        position.cpu().contiguous(),
+        norm == "pixel",
+        value,
+        torch.get_num_threads(),
+    )
+    return value.to(blocks.device)

@@ -1,0 +1,305 @@
+"""Generated samples, read a few at a time, and the nearest window of each of their blocks.
+
+Two kinds: cubes of C bands, for which a small basis is looked for (`_span`), block by block kept or refused; and
+mixtures, whose coordinates in the endmembers' span follow from the abundances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hud_fast.metrics._nearest_windows import (
+    SearchScene,
+    Windows,
+    coordinates,
+    nearest_keys,
+    nearest_windows,
+    outside,
+    search_scene,
+    similarities,
+)
+from hud_fast.metrics._samples import (
+    Blocks,
+    Counts,
+    Spectra,
+    block_shape,
+    cut_blocks,
+    read_spectra,
+)
+from hud_fast.metrics._search import Norm, Progress
+from hud_fast.metrics._span import span_basis
+from hud_fast.metrics.mixtures import Mixtures
+from hud_fast.unmixing._pixels import BLOCK_VALUES, as_mask, as_numpy, as_tensor
+
+_CALLS, _BLOCKS = 16, 16  # steps of a search with progress, each of a multiple of so many blocks
+_SAMPLED = 8192  # pixels that a basis is looked for in
+_BASES = 3  # bases tried, the later ones with pixels that the earlier did not hold
+_RANK = 1e-13  # singular values of the endmembers below this share of the largest are rounding
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Samples (B, H, W, n) that have not been read yet, and their blocks' size."""
+
+    function: str
+    values: Any  # (B, H, W, C) or (B, H, W, D), array or tensor
+    mask: Any  # (B, H, W) bool or None
+    block: tuple[int, int]
+    endmembers: Tensor | None  # (D, C) float64 for mixtures
+    dtype: torch.dtype  # what cubes are compared in
+    device: torch.device
+
+    @property
+    def tiles(self) -> int:
+        """Blocks of one sample."""
+        _, H, W, _ = self.values.shape
+        return int((H // self.block[0]) * (W // self.block[1]))
+
+    @property
+    def unused_pixels(self) -> int:
+        B, H, W, _ = self.values.shape
+        return int(B * (H * W - self.tiles * self.block[0] * self.block[1]))
+
+    def read(self, first: int, last: int) -> tuple[Spectra, Blocks]:
+        """Samples [first, last) and their whole blocks."""
+        mask = None if self.mask is None else self.mask[first:last]
+        spectra = read_spectra(
+            self.function, "generated", self.values[first:last], "generated_mask", mask, part=True
+        )
+        spectra = Spectra(spectra.values.to(self.device), spectra.valid, spectra.counts)
+        return spectra, cut_blocks(self.function, spectra, self.block, part=True)
+
+    def check(self) -> None:
+        """Refuse samples without a whole block, with the errors of a single read."""
+        for first in range(len(self.values)):
+            if len(self.read(first, first + 1)[1].values):
+                return
+        # Nothing was found: read all of it for the error that says why.
+        cut_blocks(
+            self.function,
+            read_spectra(self.function, "generated", self.values, "generated_mask", self.mask),
+            self.block,
+        )
+
+
+def read_samples(function: str, generated: Any, mask: Any, block: Any, real: Spectra) -> Samples:
+    """Check shapes and dtypes; nothing large is read or copied."""
+    endmembers = None
+    values = generated
+    if isinstance(generated, Mixtures):
+        values, endmembers = generated.abundances, _endmembers(function, generated, real.C)
+    values = values if isinstance(values, Tensor) else as_numpy(function, "generated", values)
+    whole = as_mask(function, "generated_mask", mask, tuple(values.shape[:-1]))
+    if values.ndim == 3:
+        values, whole = values[None], None if whole is None else whole[None]
+    if values.ndim != 4:
+        raise ValueError(
+            f"{function}: `generated` must have shape (B, H, W, C) or (H, W, C), got {tuple(values.shape)}"
+        )
+    if 0 in values.shape:
+        raise ValueError(
+            f"{function}: `generated` must not be empty, got shape {tuple(values.shape)}"
+        )
+    expected = real.C if endmembers is None else len(endmembers)
+    if values.shape[-1] != expected:
+        what = f"the C = {expected} bands of `real`"
+        if endmembers is not None:
+            what = f"the D = {expected} abundances of the endmembers"
+        raise ValueError(f"{function}: `generated` must have {what}, got {values.shape[-1]}")
+    _, H, W, _ = values.shape
+    h, w = (H, W) if block is None else block_shape(function, block)
+    if h > H or w > W:
+        raise ValueError(
+            f"{function}: `block` must fit into the generated samples of {H} x {W} pixels, got {h} x {w}"
+        )
+    one = as_tensor(function, "generated", values[:1, :1, :1], small_integers=torch.float32)
+    dtype = torch.promote_types(one.dtype, real.values.dtype)
+    return Samples(function, values, whole, (h, w), endmembers, dtype, one.device)
+
+
+def _endmembers(function: str, mixtures: Mixtures, C: int) -> Tensor:  # (D, C) float64
+    spectra = as_tensor(function, "generated.endmembers", mixtures.endmembers).detach().double()
+    if spectra.ndim != 2 or spectra.shape[0] < 1 or spectra.shape[1] != C:
+        raise ValueError(
+            f"{function}: `generated.endmembers` must have shape (D, C) with the C = {C} bands of `real`, "
+            f"got {tuple(spectra.shape)}"
+        )
+    if not bool(torch.isfinite(spectra).all()):
+        raise ValueError(f"{function}: `generated.endmembers` must be finite, got NaN or infinity")
+    return spectra
+
+
+@dataclass(frozen=True, eq=False)
+class SampleWindows:
+    """The best window of each block, and what became of the samples."""
+
+    value: Tensor  # (n,) float64
+    position: Tensor  # (n, 2) int64
+    index: Tensor  # (n,) which block: samples first, then tiles row by row
+    left_out: int
+    counts: Counts
+
+
+def search_samples(
+    samples: Samples,
+    real: Spectra,
+    *,
+    stride: int,
+    norm: Norm,
+    progress: Progress | None,
+    memory_limit: int | None,
+) -> SampleWindows:
+    """Every whole block against every window, a few samples at a time."""
+    real = Spectra(real.values.to(samples.device), real.valid.to(samples.device), real.counts)
+    search: _Cubes | _Mixed
+    if samples.endmembers is None:
+        search = _Cubes(samples, real, stride, norm, memory_limit)
+    else:
+        search = _Mixed(samples, samples.endmembers, real, stride, norm, memory_limit)
+    B, total = len(samples.values), len(samples.values) * samples.tiles
+    found: list[Windows] = []
+    index: list[Tensor] = []
+    counts: list[Counts] = []
+    left_out = 0
+    for first, last in _steps(samples, progress, memory_limit):
+        spectra, blocks = samples.read(first, last)
+        counts.append(spectra.counts)
+        left_out += blocks.left_out
+        if len(blocks.values):
+            found.append(search.windows(blocks.values))
+            index.append(blocks.index + first * samples.tiles)
+        if progress is not None:
+            progress(min(last, B) * samples.tiles, total)
+    return SampleWindows(
+        torch.cat([windows.value for windows in found]),
+        torch.cat([windows.position for windows in found]),
+        torch.cat(index),
+        left_out,
+        Counts(
+            *(
+                sum(getattr(one, name) for one in counts)
+                for name in ("pixels", "masked", "nonfinite", "zero")
+            )
+        ),
+    )
+
+
+def _steps(
+    samples: Samples, progress: Progress | None, memory_limit: int | None
+) -> Iterator[tuple[int, int]]:
+    """Ranges of samples: a float64 copy of one stays small, and holds a multiple of the kernel's lanes of blocks."""
+    B, H, W, n = samples.values.shape
+    room = BLOCK_VALUES if memory_limit is None else min(BLOCK_VALUES, memory_limit // 64)
+    step = max(1, room // (H * W * n))
+    if progress is not None:
+        blocks = -(-B * samples.tiles // (_CALLS * _BLOCKS)) * _BLOCKS
+        step = min(step, max(1, blocks // samples.tiles))
+    unit = max(1, _BLOCKS // samples.tiles)
+    step = max(1, step // unit * unit)
+    for first in range(0, B, step):
+        yield first, min(first + step, B)
+
+
+class _Mixed:
+    """Blocks as abundances: coordinates in the endmembers' span, exact."""
+
+    def __init__(
+        self,
+        samples: Samples,
+        endmembers: Tensor,  # (D, C)
+        real: Spectra,
+        stride: int,
+        norm: Norm,
+        memory_limit: int | None,
+    ) -> None:
+        self.stride, self.norm = stride, norm
+        spectra = endmembers.to(samples.device)
+        _, size, basis = torch.linalg.svd(spectra, full_matrices=False)
+        rank = max(1, int((size > _RANK * size[0]).sum()))
+        basis = basis[:rank].T.contiguous()  # (C, r)
+        self.scene = search_scene(real, basis, memory_limit)
+        self.turn = spectra @ basis  # (D, r)
+
+    def windows(self, abundances: Tensor) -> Windows:  # (n, h, w, D)
+        keys, _ = coordinates(abundances, self.turn)
+        return nearest_keys(keys, self.scene, stride=self.stride, norm=self.norm)
+
+
+class _Cubes:
+    """Blocks of C bands: through a basis of a sample of their pixels where it holds them, else in all bands."""
+
+    def __init__(
+        self,
+        samples: Samples,
+        real: Spectra,
+        stride: int,
+        norm: Norm,
+        memory_limit: int | None,
+    ) -> None:
+        self.real, self.stride, self.norm, self.limit = real, stride, norm, memory_limit
+        self.dtype = samples.dtype
+        self.known = _sampled_pixels(samples)
+        self.bases = 0
+        self.short: SearchScene | None = None
+        self.long: SearchScene | None = None
+        self._look_for_basis()
+
+    def _look_for_basis(self) -> None:
+        self.bases += 1
+        basis = span_basis(self.known) if len(self.known) else None
+        self.short = None if basis is None else search_scene(self.real, basis, self.limit)
+
+    def windows(self, blocks: Tensor) -> Windows:  # (n, h, w, C)
+        value = torch.empty(len(blocks), dtype=torch.float64, device=blocks.device)
+        position = torch.empty(len(blocks), 2, dtype=torch.int64, device=blocks.device)
+        rest = torch.ones(len(blocks), dtype=torch.bool, device=blocks.device)
+        while self.short is not None and self.short.basis is not None:
+            part = blocks if bool(rest.all()) else blocks[rest]
+            keys, square = coordinates(part, self.short.basis)
+            foreign = outside(keys, square)
+            held = ~foreign.flatten(1).any(1)
+            if bool(held.any()):
+                kept = slice(None) if bool(held.all()) else held
+                windows = nearest_keys(keys[kept], self.short, stride=self.stride, norm=self.norm)
+                place = rest.nonzero()[:, 0][held]
+                value[place] = similarities(part[kept], windows.position, self.real, self.norm)
+                position[place] = windows.position
+                rest[place] = False
+            if not bool(rest.any()) or self.bases >= _BASES:
+                break
+            pixels = part[foreign]
+            few = torch.linspace(0, len(pixels) - 1, min(len(pixels), _SAMPLED)).long()
+            self.known = torch.cat([self.known, pixels[few].to(self.known.dtype)])
+            self._look_for_basis()
+        if bool(rest.any()):
+            if self.long is None:
+                real = Spectra(self.real.values.to(self.dtype), self.real.valid, self.real.counts)
+                self.long = search_scene(real, None, self.limit)
+            part = (blocks if bool(rest.all()) else blocks[rest]).to(self.dtype)
+            windows = nearest_windows(part, self.long, stride=self.stride, norm=self.norm)
+            value[rest], position[rest] = windows.value, windows.position
+        return Windows(value, position)
+
+
+def _sampled_pixels(samples: Samples) -> Tensor:  # (n, C)
+    """Finite, unmasked pixels from all over the samples."""
+    shape = samples.values.shape[:3]
+    count = int(np.prod(shape))
+    flat = np.unique(np.linspace(0, count - 1, min(count, _SAMPLED)).astype(np.int64))
+    b, y, x = np.unravel_index(flat, shape)
+    if isinstance(samples.values, Tensor):
+        place = [torch.from_numpy(i).to(samples.values.device) for i in (b, y, x)]
+        picked = samples.values.detach()[place[0], place[1], place[2]]
+    else:
+        picked = samples.values[b, y, x]
+    pixels = as_tensor(samples.function, "generated", picked, small_integers=torch.float32)
+    keep = torch.isfinite(pixels).all(1)
+    if samples.mask is not None:
+        keep &= torch.from_numpy(samples.mask[b, y, x]).to(keep.device)
+    return pixels[keep]
