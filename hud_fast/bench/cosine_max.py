@@ -1,0 +1,193 @@
+"""Group ``cosine_max``: point fidelity's search (F_p), against what one would write with a matrix product.
+
+Three scenes times three kinds of query: mixtures as a HUD model makes them, mixtures with noise, random numbers.
+`ours` is the whole call of `hud.cosine_max`; `ours-index` asks an index that was built before; `ours-mixtures` gives
+it abundances and never forms the spectra. Peers get unit vectors made before, and blocks of the size that was
+fastest for them. Who is too slow for all queries does fewer, and the result says how many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hud_fast.bench import inputs, truth
+from hud_fast.bench.case import Bench, Case, Kind, Missing, Run
+from hud_fast.bench.peers import peer
+
+PROVIDERS = (
+    "ours", "ours-index", "ours-mixtures", "index-build", "reference", "torch-matmul", "numpy-matmul", "faiss",
+    "onedal", "read",
+)  # fmt: skip
+M, M_SMALL = 100_000, 2_000
+_JUDGED = 64  # queries that float64 brute force answers, too
+# Rows of a product's two sides. Measured on this package's development machines for 207 400 x 103: 96 Gflop/s in
+# torch, where one product over all reference rows has 49.
+_QUERY_ROWS, _REFERENCE_ROWS = 1024, 2048
+PIXEL_LIMIT = 5e-8  # promise for one cosine where two reference pixels tie; 1e-12 elsewhere
+NO_SCENE = "Indian Pines is not at hand (hud-fast fetch indian-pines, or HUD_FAST_DATA)"
+
+
+def cases() -> list[Case]:
+    """Return the cases of the group."""
+    return [
+        Case(
+            "cosine_max",
+            f"{scene}, {kind} queries",
+            PROVIDERS,
+            _make(scene, kind),
+            quick=scene != "Pavia-size" and kind == "HUD-like",
+            headline=kind == "HUD-like" or (scene == "PaviaU-size"),
+        )
+        for scene in ("Indian Pines", *inputs.SIZES)
+        for kind in inputs.QUERIES
+    ]
+
+
+def _make(name: str, kind: str) -> Callable[[bool], Bench]:
+    def make(quick: bool) -> Bench:
+        scene = inputs.real() if name == "Indian Pines" else inputs.simulated(name, quick)
+        if scene is None:
+            return Bench("query", {"ours": Missing(NO_SCENE, "ours")})
+        count = M_SMALL if quick else M
+        query = inputs.queries(scene, kind, count)
+        abundances = inputs.mixture_abundances(scene, count) if kind == "HUD-like" else None
+        return search_bench(query, scene, abundances)
+
+    return make
+
+
+def search_bench(
+    query: NDArray[np.float32],  # (Q, C)
+    scene: inputs.Searched,
+    abundances: NDArray[np.float32] | None = None,  # (Q, D)
+    reference: NDArray[np.float32] | None = None,  # (P, C), the scene's pixels by default
+) -> Bench:
+    """Every provider on the same queries and reference."""
+    import torch
+
+    from hud_fast.kernels import cosine_max
+
+    u = scene.pixels if reference is None else reference
+    true = truth.cosine_max(query[:_JUDGED], u)
+
+    def error(found: Any) -> float:
+        value = np.asarray(found[0] if isinstance(found, tuple) else found)
+        return float(np.abs(value[: len(true)] - true[: len(value)]).max())
+
+    count = len(query)
+    tensor = torch.from_numpy(query)
+    runs: dict[str, Run | Missing] = {
+        "ours": Run(
+            lambda n: cosine_max(query[:n], u),
+            items=count,
+            kind="ours",
+            step=1024,
+            error=error,
+            limit=PIXEL_LIMIT,
+        ),
+        "reference": Run(
+            lambda n: cosine_max(query[:n], u, backend="torch"),
+            items=count,
+            kind="reference",
+            step=16,
+            error=error,
+        ),
+        **_index(query, u, scene.endmembers, abundances, error),
+        **matmul_runs(query, u, error),
+        "read": Run(lambda _: tensor.amax(), items=count, kind="floor", note="the queries, once"),
+    }
+    facts = {"Q": count, "P": len(u), "C": query.shape[1], "D": len(scene.endmembers)}
+    return Bench("query", runs, facts)
+
+
+def _index(
+    query: NDArray[np.float32],
+    u: NDArray[np.float32],
+    endmembers: NDArray[np.float32],
+    abundances: NDArray[np.float32] | None,
+    error: Callable[[Any], float],
+) -> dict[str, Run | Missing]:
+    """The query stage of an index that was built before, and building it."""
+    import hud_fast
+
+    make: Any = getattr(hud_fast, "CosineIndex", None)
+    if make is None:
+        why = Missing("this build has no CosineIndex", "ours")
+        return {"ours-index": why, "ours-mixtures": why, "index-build": why}
+    index = make(u, endmembers=endmembers)
+    count = len(query)
+
+    def run(call: Callable[[int], Any], limit: float = PIXEL_LIMIT, kind: Kind = "ours") -> Run:
+        return Run(call, items=count, kind=kind, step=1024, error=error, limit=limit)
+
+    found: dict[str, Run | Missing] = {
+        "ours-index": run(lambda n: index.search(query[:n])),
+        "index-build": Run(
+            lambda _: make(u, endmembers=endmembers),
+            items=count,
+            kind="part",
+            note="over all queries",
+        ),
+    }
+    if abundances is not None:
+        # The query pixels are float32 mixtures; these are exact ones: the spectra differ by rounding, 1e-7.
+        found["ours-mixtures"] = run(lambda n: index.search_mixtures(abundances[:n]), 1e-6)
+    return found
+
+
+def matmul_runs(
+    query: NDArray[np.float32],  # (Q, C)
+    u: NDArray[np.float32],  # (P, C)
+    error: Callable[[Any], float],
+) -> dict[str, Run | Missing]:
+    """The peers: products of unit rows, and a running maximum."""
+    import torch
+
+    unit_u, unit_q = truth.unit(u).astype(np.float32), truth.unit(query).astype(np.float32)
+    torch_u, torch_q = torch.from_numpy(unit_u), torch.from_numpy(unit_q)
+
+    def in_torch(n: int) -> Any:
+        found = []
+        for part in torch_q[:n].split(_QUERY_ROWS):
+            best = torch.full((len(part),), -torch.inf)
+            for rows in torch_u.split(_REFERENCE_ROWS):
+                best = torch.maximum(best, (part @ rows.T).amax(1))
+            found.append(best)
+        return torch.cat(found).numpy()
+
+    def in_numpy(n: int) -> Any:
+        found = []
+        for i in range(0, n, _QUERY_ROWS):
+            part = unit_q[i : min(n, i + _QUERY_ROWS)]
+            best = np.full(len(part), -np.inf, np.float32)
+            for j in range(0, len(unit_u), _REFERENCE_ROWS):
+                np.maximum(best, (part @ unit_u[j : j + _REFERENCE_ROWS].T).max(1), out=best)
+            found.append(best)
+        return np.concatenate(found)
+
+    def run(call: Callable[[int], Any], step: int, note: str) -> Run:
+        return Run(call, items=len(query), step=step, error=error, note=note)
+
+    def in_faiss(faiss: Any) -> Run:
+        index = faiss.IndexFlatIP(unit_u.shape[1])
+        index.add(unit_u)
+        return run(lambda n: index.search(unit_q[:n], 1)[0][:, 0], 64, "IndexFlatIP, float32")
+
+    def in_onedal(_: Any) -> Run:
+        from sklearnex.neighbors import NearestNeighbors
+
+        search = NearestNeighbors(n_neighbors=1, algorithm="brute", metric="cosine").fit(unit_u)
+        return run(
+            lambda n: 1 - search.kneighbors(unit_q[:n])[0][:, 0], 64, "brute kNN, metric=cosine"
+        )
+
+    return {
+        "torch-matmul": run(in_torch, 128, "chunked, float32"),
+        "numpy-matmul": run(in_numpy, 128, "chunked, float32"),
+        "faiss": peer("faiss", in_faiss),
+        "onedal": peer("sklearnex", in_onedal),
+    }
