@@ -121,7 +121,8 @@ def mixture_abundances(
     rng = np.random.default_rng(seed)
     chosen = scene.abundances[rng.integers(len(scene.abundances), size=count)].astype(np.float64)
     chosen *= np.exp(0.1 * rng.standard_normal(chosen.shape))
-    return (chosen / chosen.sum(1, keepdims=True)).astype(np.float32)
+    made: NDArray[np.float32] = (chosen / chosen.sum(1, keepdims=True)).astype(np.float32)
+    return made
 
 
 def queries(
