@@ -417,6 +417,12 @@ def bench(
             show_default=False,
         ),
     ] = "",
+    only: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT", help="Only cases with this in their name.", show_default=False
+        ),
+    ] = "",
     quick: Annotated[
         bool, typer.Option("--quick", help="Few cases on small inputs: a check, no record.")
     ] = False,
@@ -451,7 +457,7 @@ def bench(
     from hud_fast.pipeline.rundir import check_writable
 
     names = [name.strip() for name in groups.split(",") if name.strip()]
-    suite.choose(names)
+    suite.choose_cases(names, quick, only)  # a mistake is told before anything is written
     if out is not None:
         check_writable(out)
 
@@ -461,7 +467,12 @@ def bench(
 
     with terminal.reporter().stage("Benchmarks") as progress:
         results = suite.run_groups(
-            names, quick=quick, thread_count=threads, progress=progress, each=keep
+            names,
+            only=only,
+            quick=quick,
+            thread_count=threads,
+            progress=progress,
+            each=keep,
         )
     terminal.say_tables(results)
     if out is not None:

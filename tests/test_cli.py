@@ -202,6 +202,11 @@ MISTAKES = [
     (["sample", "nothing", "--out", "OUT"], r"must hold a model"),
     (["metrics", "nothing", "SCENE"], r"must be an existing file or a catalogue name"),
     (["bench", "--groups", "fcls,simplx"], r"got 'simplx'; did you mean simplex\?"),
+    (
+        ["bench", "--groups", "fcls", "--only", "x"],
+        r"`only` must be part of a case's name, such as",
+    ),
+    (["bench", "--groups", "notes", "--quick"], r"\(these groups have none here\)"),
     (["bench", "--threads", "0"], r"Invalid value for '--threads'"),
     (["bench", "--groups", "notes", "--out", "SCENE"], r"field\.mat is a file"),
     (["fetch", "nowhere"], r"must be one of indian-pines"),

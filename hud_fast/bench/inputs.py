@@ -69,8 +69,13 @@ class Searched:
         return self.cube.reshape(-1, self.cube.shape[-1])
 
 
-SIZES = {"PaviaU-size": (610, 340, 103, 9), "Pavia-size": (1093, 715, 102, 9)}
-SMALL = {"PaviaU-size": (61, 34, 103, 9), "Pavia-size": (109, 71, 102, 9)}
+PAVIA = ("PaviaU-size", "Pavia-size")
+SIZES = {
+    "PaviaU-size": (610, 340, 103, 9),
+    "Pavia-size": (1093, 715, 102, 9),
+    "Indian-Pines-size": (145, 145, 103, 9),
+}
+SMALL = {name: (H // 8, W // 8, C, D) for name, (H, W, C, D) in SIZES.items()}
 
 
 @lru_cache(maxsize=1)  # the largest takes 0.3 GB and ten seconds

@@ -104,7 +104,7 @@ def _fcls(C: int, D: int, quick: bool) -> _Made:
 def _cosine(kind: str, quick: bool) -> _Made:
     from hud_fast.kernels import cosine_max
 
-    scene = inputs.simulated("PaviaU-size", True)  # small: a level without vectors must finish, too
+    scene = inputs.simulated("Indian-Pines-size", quick)
     query = inputs.queries(scene, kind, 1_000 if quick else 4_000)
     return "query", len(query), lambda: cosine_max(query, scene.pixels)
 

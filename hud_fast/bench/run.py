@@ -64,6 +64,30 @@ def cases_of(group: str, quick: bool = False) -> list[Case]:
     return [case for case in found if case.quick or not quick]
 
 
+def choose_cases(groups: Iterable[str], quick: bool = False, only: str = "") -> list[Case]:
+    """Return the cases of the groups whose name holds `only`.
+
+    Raises
+    ------
+    ValueError
+        An unknown group, or no such case.
+
+    Examples
+    --------
+    >>> [case.name for case in choose_cases(["fcls"], only="103")]
+    ['C=103 D=9', 'C=103 D=9, 1 % duplicates']
+    >>> choose_cases(["fcls"], only="107")
+    Traceback (most recent call last):
+    ValueError: bench: `only` must be part of a case's name, such as 'C=103 D=9', got '107'
+    """
+    every = [case for group in choose(groups) for case in cases_of(group, quick)]
+    found = [case for case in every if only in case.name]
+    if not found:
+        such = f", such as {every[0].name!r}" if every else " (these groups have none here)"
+        raise ValueError(f"bench: `only` must be part of a case's name{such}, got {only!r}")
+    return found
+
+
 def run_case(case: Case, settings: Settings) -> dict[str, Any]:
     """Build a case, time its providers in turns, and return what they gave, JSON-able."""
     begin = time.perf_counter()
@@ -86,6 +110,7 @@ def run_case(case: Case, settings: Settings) -> dict[str, Any]:
 def run_groups(
     groups: Iterable[str] = (),
     *,
+    only: str = "",
     quick: bool = False,
     thread_count: int = 1,
     progress: Progress | None = None,
@@ -97,6 +122,8 @@ def run_groups(
     ----------
     groups : iterable of str
         Names out of `GROUPS`; none for all.
+    only : str
+        Only cases with this in their name.
     quick : bool
         Few cases, small inputs: minutes less, and figures for a smell test only.
     thread_count : int
@@ -109,10 +136,10 @@ def run_groups(
     Raises
     ------
     ValueError
-        An unknown group.
+        An unknown group, or no case left.
     """
     settings = Settings(quick=quick)
-    chosen = [case for group in choose(groups) for case in cases_of(group, quick)]
+    chosen = choose_cases(groups, quick, only)
     rows: list[dict[str, Any]] = []
     with threads(thread_count):
         results = {

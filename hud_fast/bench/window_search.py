@@ -36,7 +36,7 @@ def cases() -> list[Case]:
             quick=scene != "Pavia-size",
             headline=True,
         )
-        for scene in ("Indian Pines", *inputs.SIZES)
+        for scene in ("Indian Pines", *inputs.PAVIA)
     ]
 
 

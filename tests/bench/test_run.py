@@ -62,7 +62,7 @@ def test_scaling_curves_are_drawn(tmp_path, monkeypatch, capsys, without_real_sc
     picture = tmp_path / "cosine-max-against-the-scene-s-pixels-paviau-size.png"
     assert picture.read_bytes().startswith(b"\x89PNG")
     shown = plain(capsys.readouterr().out)
-    assert re.search(r"torch-matmul 259 to 2074 pixels of the scene -?\d\.\d\d", shown)
+    assert re.search(r"torch-matmul 399 to 3192 pixels of the scene -?\d\.\d\d", shown)
 
 
 def test_a_peer_that_is_not_installed_is_said_to_be_so(monkeypatch, capsys, without_real_scenes):
