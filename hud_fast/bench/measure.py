@@ -20,6 +20,7 @@ SHORTEST = 0.004  # seconds of one provider in one round: a thousand times the c
 ROUNDS = 7
 FEWEST = 5  # what a provider gets whose rounds are long
 LONG = 0.5  # seconds
+_GROWTH = 8
 
 
 @dataclass(frozen=True)
@@ -123,11 +124,10 @@ def plan(run: Run, settings: Settings, clock: Callable[[], float], *, once: bool
     count, (seconds, output) = whole, (0.0, None)
     if run.step:
         count, seconds, output = _affordable(run, whole, settings.budget(run.kind), clock)
-    if seconds <= LONG:  # once more, warm; what takes longer hardly notices a cold start
-        if not run.step:
-            seconds, output = _timed(run, count, clock)
-        if seconds <= LONG:
-            seconds, output = _timed(run, count, clock)
+    else:
+        seconds, output = _timed(run, count, clock)  # cold: the first call may compile
+    if output is None or not run.step:
+        seconds, output = _timed(run, count, clock)
     repeats = max(1, min(10_000, int(SHORTEST / max(seconds, 1e-9)) + 1))
     rounds = FEWEST if seconds > LONG else settings.rounds
     items = run.items if count == whole else float(count)
@@ -143,21 +143,29 @@ def _timed(run: Run, count: int, clock: Callable[[], float]) -> tuple[float, Any
 def _affordable(
     run: Run, whole: int, budget: float, clock: Callable[[], float]
 ) -> tuple[int, float, Any]:
-    """Items that fit the budget, from the slope between two small runs: the set-up is paid once."""
-    few = min(whole, max(run.step, whole // 256 // run.step * run.step))
-    more = min(whole, few * 4)
-    cold, output = _timed(run, few, clock)
-    if cold > budget:
-        return few, cold, output
-    first, output = _timed(run, few, clock)
-    if more == few:
-        return whole, first, output
-    second, output = _timed(run, more, clock)
-    slope = max((second - first) / (more - few), 1e-12)
-    fits = more + (budget - second) / slope
-    if fits >= whole:
-        return whole, 0.0, None
-    return max(few, min(whole, int(fits) // run.step * run.step)), 0.0, None
+    """Items that fit the budget, with the seconds and the output of the last trial.
+
+    From the slope between two runs, so that a set-up is paid once; in steps of at most `_GROWTH`, since some programs
+    treat few items in another way than many.
+    """
+    count = min(whole, run.step)
+    seconds, output = _timed(run, count, clock)  # cold
+    if seconds > budget:
+        return count, seconds, output
+    seconds, output = _timed(run, count, clock)
+    fits = count * max(
+        2.0, budget / max(seconds, 1e-9)
+    )  # twice, even where a set-up fills the budget
+    while count < whole and fits > 1.5 * count:
+        more = int(min(whole, count * _GROWTH, max(fits, count + run.step)))
+        more = whole if more == whole else more // run.step * run.step
+        longer, output = _timed(run, more, clock)
+        slope = max(longer - seconds, 0.01 * longer) / (more - count)
+        count, seconds = more, longer
+        fits = count + (budget - seconds) / slope
+    if seconds > 1.5 * budget and count > run.step:  # a jump too far
+        return max(run.step, int(count * budget / seconds) // run.step * run.step), 0.0, None
+    return count, seconds, output
 
 
 def _rounds(plans: Mapping[str, _Plan], clock: Callable[[], float]) -> None:
