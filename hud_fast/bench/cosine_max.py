@@ -8,6 +8,7 @@ fastest for them. Who is too slow for all queries does fewer, and the result say
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,7 @@ from hud_fast.bench.case import Bench, Case, Kind, Missing, Run
 from hud_fast.bench.peers import peer
 
 PROVIDERS = (
-    "ours", "ours-index", "ours-mixtures", "index-build", "reference", "torch-matmul", "numpy-matmul", "faiss",
+    "ours", "ours-index", "ours-mixtures", "ours-brute", "index-build", "reference", "torch-matmul", "numpy-matmul", "faiss",
     "onedal", "read",
 )  # fmt: skip
 M, M_SMALL = 100_000, 2_000
@@ -102,6 +103,7 @@ def search_bench(
             step=16,
             error=error,
         ),
+        "ours-brute": _brute(query, u, error),
         **_index(query, u, scene.endmembers, abundances, error),
         **peer_runs(query, u, error),
         "read": Run(
@@ -113,6 +115,25 @@ def search_bench(
     }
     facts = {"Q": count, "P": len(u), "C": query.shape[1], "D": len(scene.endmembers)}
     return Bench("query", runs, facts)
+
+
+def _brute(
+    query: NDArray[np.float32], u: NDArray[np.float32], error: Callable[[Any], float]
+) -> Run | Missing:
+    """Our own kernel on every pair: what pruning gains, and what it may lose where it cannot prune."""
+    import torch
+
+    try:
+        search: Any = importlib.import_module("hud_fast.kernels._cosine_search").search
+    except ImportError:
+        return Missing("this build searches every pair anyway", "part")
+    q, rows = torch.from_numpy(query), torch.from_numpy(u)
+
+    def call(n: int) -> Any:
+        return search(q[:n], rows, plan="brute")
+
+    note = "no pruning"
+    return Run(call, items=len(query), kind="part", step=240, error=error, note=note)
 
 
 def _index(
