@@ -25,7 +25,7 @@ import torch
 
 from hud_fast.bench import GROUPS, Bench, Missing, Settings, cases_of
 from hud_fast.bench.measure import plan
-from hud_fast.bench.peers import threads
+from hud_fast.bench.peers import kept_memory, threads
 from hud_fast.bench.run import surroundings
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -108,5 +108,5 @@ def one_case(
         if run.kind == "ours":
             assert error is None or error <= run.limit
 
-    with threads(torch.get_num_threads()):
+    with threads(torch.get_num_threads()), kept_memory():
         yield go

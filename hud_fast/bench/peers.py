@@ -61,6 +61,37 @@ def peer_versions() -> dict[str, str]:
     return found
 
 
+# glibc's mallopt: from which size on memory is asked from the system, and what is given back to it.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
+
+
+@contextlib.contextmanager
+def kept_memory() -> Iterator[bool]:
+    """Let the C library keep freed memory inside a with block; False where it is not glibc.
+
+    A result of 32 MiB, or one freed at the heap's end, comes as fresh pages on every call otherwise: the system then
+    takes several times as long to clear them as a kernel to fill them, for some sizes and not for others. All
+    providers get the same memory.
+    """
+    import ctypes
+
+    try:
+        library = ctypes.CDLL(None)
+        library.gnu_get_libc_version  # noqa: B018  only glibc has it
+        mallopt = library.mallopt
+    except (AttributeError, OSError, TypeError):
+        yield False
+        return
+    mallopt(_MMAP_MAX, 0)
+    mallopt(_TRIM_THRESHOLD, (1 << 31) - 1)
+    try:
+        yield True
+    finally:  # glibc's first values
+        mallopt(_MMAP_MAX, 65_536)
+        mallopt(_TRIM_THRESHOLD, 128 << 10)
+        mallopt(_MMAP_THRESHOLD, 128 << 10)
+
+
 @contextlib.contextmanager
 def threads(count: int) -> Iterator[None]:
     """Give torch, BLAS and the peers so many threads inside a with block."""

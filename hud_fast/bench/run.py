@@ -16,7 +16,7 @@ from typing import Any
 from hud_fast._files import atomic_write
 from hud_fast.bench.case import Case
 from hud_fast.bench.measure import Settings, measure
-from hud_fast.bench.peers import peer_versions, threads
+from hud_fast.bench.peers import kept_memory, peer_versions, threads
 
 GROUPS = (
     "fcls",
@@ -141,9 +141,10 @@ def run_groups(
     settings = Settings(quick=quick)
     chosen = choose_cases(groups, quick, only)
     rows: list[dict[str, Any]] = []
-    with threads(thread_count):
+    with threads(thread_count), kept_memory() as kept:
         results = {
             **surroundings(thread_count),
+            "freed memory": "kept" if kept else "given back",
             "quick": quick,
             "complete": False,
             "cases": rows,
