@@ -123,7 +123,7 @@ def _simplex(operation: str, quick: bool) -> _Made:
 
     import hud_fast
 
-    shape = ((1 << 14 if quick else 1 << 22) // 16, 16)
+    shape = ((1 << 14 if quick else 1 << 23) // 16, 16)
     x = torch.softmax(3 * torch.randn(shape, generator=torch.Generator().manual_seed(0)), 1)
     function: Any = getattr(hud_fast, operation)
     return "byte", 2 * x.nbytes, lambda: function(x, 1)

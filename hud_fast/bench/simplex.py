@@ -1,6 +1,6 @@
 """Group ``simplex``: log-projection and softmax, forward and backward, against eager torch, torch.compile and memory.
 
-The floor moves the same bytes: a copy for forward (read, write), a sum of two arrays for backward (read two, write
+The floor moves the same bytes, 32 MiB an array: a copy for forward (read, write), a sum of two arrays for backward (read two, write
 one), into memory that is there already. `clone` is the copy that also asks for its memory, as every operation does
 whose result the caller keeps.
 """
@@ -20,7 +20,8 @@ PROVIDERS = ("ours", "torch", "torch-compile", "copy", "clone")
 SIZES = (3, 4, 9, 16, 32, 64)
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 LAYOUTS = ("rows", "maps")  # (n, D) band-last; (n, D, 32, 32) channel-first
-VALUES, VALUES_SMALL = 1 << 22, 1 << 18
+# Of one array: two of them fill twice the caches of most processors, so that the floor is memory's.
+BYTES, BYTES_SMALL = 1 << 25, 1 << 20
 LIMITS = {"float32": 1e-5, "float64": 1e-13, "bfloat16": 2e-2, "float16": 4e-3}
 _SIDE = 32
 _JUDGED = 2048  # lines
@@ -49,7 +50,9 @@ def _make(
     operation: str, direction: str, layout: str, dtype: str, D: int
 ) -> Callable[[bool], Bench]:
     def make(quick: bool) -> Bench:
-        lines = (VALUES_SMALL if quick else VALUES) // D
+        import torch
+
+        lines = (BYTES_SMALL if quick else BYTES) // getattr(torch, dtype).itemsize // D
         shape = (lines, D) if layout == "rows" else (max(1, lines // _SIDE**2), D, _SIDE, _SIDE)
         if direction == "forward":
             return _forward(operation, shape, dtype, quick or D != 16 or dtype != "float32")
