@@ -413,7 +413,7 @@ def bench(
         typer.Option(
             metavar="NAMES",
             help="Which groups, with commas between: fcls, cosine_max, window_search, simplex, "
-            "levels, scaling, notes; all by default.",
+            "fused, levels, scaling, notes; all by default.",
             show_default=False,
         ),
     ] = "",

@@ -23,6 +23,7 @@ GROUPS = (
     "cosine_max",
     "window_search",
     "simplex",
+    "fused",
     "levels",
     "scaling",
     "notes",

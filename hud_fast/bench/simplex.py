@@ -1,8 +1,8 @@
 """Group ``simplex``: log-projection and softmax, forward and backward, against eager torch, torch.compile and memory.
 
-The floor moves the same bytes, 32 MiB an array: a copy for forward (read, write), a sum of two arrays for backward (read two, write
-one), into memory that is there already. `clone` is the copy that also asks for its memory, as every operation does
-whose result the caller keeps.
+The floor moves the same bytes, 32 MiB an array: a copy for forward (read, write), a sum of two arrays for backward
+(read two, write one), into memory that is there already. `clone` is the copy that also asks for its memory, as every
+operation does whose result the caller keeps.
 """
 
 from __future__ import annotations

@@ -104,9 +104,9 @@ def test_names_are_unique_and_providers_start_with_ours(group):
 
 
 def test_quick_cases_are_a_part_and_readme_has_its_own():
-    assert all(len(cases_of(group, quick=True)) < len(cases_of(group)) for group in GROUPS)
+    assert sum(len(cases_of(group, quick=True)) for group in GROUPS) < 40
     headlines = [case for group in GROUPS for case in cases_of(group) if case.headline]
-    assert 8 <= len(headlines) <= 20
+    assert 8 <= len(headlines) <= 24
 
 
 def test_threads_are_put_back():
