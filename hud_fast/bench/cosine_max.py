@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 
 from hud_fast.bench import inputs, truth
 from hud_fast.bench.case import Bench, Case, Missing, Run
-from hud_fast.bench.peers import peer
+from hud_fast.bench.peers import peer, threads
 
 PROVIDERS = (
     "ours", "ours-index", "ours-mixtures", "ours-brute", "index-build", "reference", "torch-matmul", "numpy-matmul",
     "faiss", "onedal", "read",
 )  # fmt: skip
+WHOLE = ("ours", "ours, two threads", "torch-matmul", "onedal", "read")
 M, M_SMALL = 100_000, 2_000
+M_WHOLE = 1_000_000
 _JUDGED = 64  # queries that float64 brute force answers, too
 # Rows of a product's two sides. Measured on this package's development machines for 207 400 x 103: 96 Gflop/s in
 # torch, where one product over all reference rows has 49.
@@ -36,6 +38,9 @@ NO_SCENE = "Indian Pines is not at hand (hud-fast fetch indian-pines, or HUD_FAS
 
 def cases() -> list[Case]:
     """Return the cases of the group."""
+    whole = Case(
+        "cosine_max", "F_p of 1e6 mixtures, PaviaU-size", WHOLE, _whole, quick=True, headline=True
+    )
     return [
         Case(
             "cosine_max",
@@ -47,7 +52,7 @@ def cases() -> list[Case]:
         )
         for scene in ("Indian Pines", *inputs.PAVIA)
         for kind in inputs.QUERIES
-    ]
+    ] + [whole]
 
 
 def _make(name: str, kind: str) -> Callable[[bool], Bench]:
@@ -173,6 +178,64 @@ def _index(
     return found
 
 
+def _unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows of length 1, divided in float64, a few at a time."""
+    found = np.empty_like(rows)
+    for start in range(0, len(rows), 65_536):
+        found[start : start + 65_536] = truth.unit(rows[start : start + 65_536])
+    return found
+
+
+def _whole(quick: bool) -> Bench:
+    """`hud.point_fidelity` of abundances: index, search and rescoring in one call."""
+    import torch
+
+    import hud_fast
+    from hud_fast.report.machine import available_cores
+
+    mixtures: Any = getattr(hud_fast, "Mixtures", None)
+    if mixtures is None:
+        return Bench("query", {"ours": Missing("this build has no Mixtures", "ours")})
+    scene = inputs.simulated("PaviaU-size", quick)
+    count = M_SMALL if quick else M_WHOLE
+    abundances = inputs.mixture_abundances(scene, count)
+    query = abundances @ scene.endmembers
+    true = truth.cosine_max(query[:_JUDGED], scene.pixels)
+
+    def error(found: Any) -> float:
+        value = np.asarray(getattr(found, "cosine", found)).reshape(-1)
+        return float(np.abs(value[: len(true)] - true[: len(value)]).max())
+
+    def ours(n: int) -> Any:
+        made: Any = mixtures(abundances[:n], scene.endmembers)
+        return hud_fast.point_fidelity(made, scene.cube, return_details=True)
+
+    def two_threads(n: int) -> Any:
+        with threads(2):
+            return ours(n)
+
+    def run(call: Callable[[int], Any]) -> Run:
+        return Run(call, items=count, kind="ours", step=1024, error=error, limit=PIXEL_LIMIT)
+
+    maps, rows = torch.from_numpy(abundances), torch.from_numpy(scene.pixels)
+    peers = peer_runs(query, scene.pixels, error)
+    runs: dict[str, Run | Missing] = {
+        "ours": run(ours),
+        "ours, two threads": run(two_threads)
+        if available_cores() >= 2
+        else Missing("this process may use one core", "ours"),
+        "torch-matmul": peers["torch-matmul"],
+        "onedal": peers["onedal"],
+        "read": Run(
+            lambda _: (maps.amax(), rows.amax()),
+            items=count,
+            kind="floor",
+            note="abundances and reference, once",
+        ),
+    }
+    return Bench("query", runs, {"Q": count, "P": len(rows)})
+
+
 def peer_runs(
     query: NDArray[np.float32],  # (Q, C)
     u: NDArray[np.float32],  # (P, C)
@@ -181,7 +244,7 @@ def peer_runs(
     """The peers: products of unit rows, and a running maximum."""
     import torch
 
-    unit_u, unit_q = truth.unit(u).astype(np.float32), truth.unit(query).astype(np.float32)
+    unit_u, unit_q = _unit_rows(u), _unit_rows(query)
     torch_u, torch_q = torch.from_numpy(unit_u), torch.from_numpy(unit_q)
 
     def in_torch(n: int) -> Any:
