@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from hud_fast.bench import inputs, truth
 from hud_fast.bench.case import Bench, Case, Missing, Run
-from hud_fast.bench.peers import peer, threads
+from hud_fast.bench.peers import threads
+from hud_fast.bench.search_peers import peer_runs
 
 PROVIDERS = (
     "ours", "ours-index", "ours-mixtures", "ours-brute", "index-build", "reference", "torch-matmul", "numpy-matmul",
@@ -27,9 +28,6 @@ WHOLE = ("ours", "ours, two threads", "torch-matmul", "onedal", "read")
 M, M_SMALL = 100_000, 2_000
 M_WHOLE = 1_000_000
 _JUDGED = 64  # queries that float64 brute force answers, too
-# Rows of a product's two sides. Measured on this package's development machines for 207 400 x 103: 96 Gflop/s in
-# torch, where one product over all reference rows has 49.
-_QUERY_ROWS, _REFERENCE_ROWS = 1024, 2048
 _REFERENCE_MOST = 50_000  # reference rows up to which our float64 reference takes part
 _ONCE = ("reference", "numpy-matmul", "faiss", "onedal")  # beside HUD-like queries only
 PIXEL_LIMIT = 5e-8  # promise for one cosine where two reference pixels tie; 1e-12 elsewhere
@@ -178,14 +176,6 @@ def _index(
     return found
 
 
-def _unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows of length 1, divided in float64, a few at a time."""
-    found = np.empty_like(rows)
-    for start in range(0, len(rows), 65_536):
-        found[start : start + 65_536] = truth.unit(rows[start : start + 65_536])
-    return found
-
-
 def _whole(quick: bool) -> Bench:
     """`hud.point_fidelity` of abundances: index, search and rescoring in one call."""
     import torch
@@ -234,57 +224,3 @@ def _whole(quick: bool) -> Bench:
         ),
     }
     return Bench("query", runs, {"Q": count, "P": len(rows)})
-
-
-def peer_runs(
-    query: NDArray[np.float32],  # (Q, C)
-    u: NDArray[np.float32],  # (P, C)
-    error: Callable[[Any], float],
-) -> dict[str, Run | Missing]:
-    """The peers: products of unit rows, and a running maximum."""
-    import torch
-
-    unit_u, unit_q = _unit_rows(u), _unit_rows(query)
-    torch_u, torch_q = torch.from_numpy(unit_u), torch.from_numpy(unit_q)
-
-    def in_torch(n: int) -> Any:
-        found = []
-        for part in torch_q[:n].split(_QUERY_ROWS):
-            best = torch.full((len(part),), -torch.inf)
-            for rows in torch_u.split(_REFERENCE_ROWS):
-                best = torch.maximum(best, (part @ rows.T).amax(1))
-            found.append(best)
-        return torch.cat(found).numpy()
-
-    def in_numpy(n: int) -> Any:
-        found = []
-        for i in range(0, n, _QUERY_ROWS):
-            part = unit_q[i : min(n, i + _QUERY_ROWS)]
-            best = np.full(len(part), -np.inf, np.float32)
-            for j in range(0, len(unit_u), _REFERENCE_ROWS):
-                np.maximum(best, (part @ unit_u[j : j + _REFERENCE_ROWS].T).max(1), out=best)
-            found.append(best)
-        return np.concatenate(found)
-
-    def run(call: Callable[[int], Any], step: int, note: str) -> Run:
-        return Run(call, items=len(query), step=step, error=error, note=note)
-
-    def in_faiss(faiss: Any) -> Run:
-        index = faiss.IndexFlatIP(unit_u.shape[1])
-        index.add(unit_u)
-        return run(lambda n: index.search(unit_q[:n], 1)[0][:, 0], 64, "IndexFlatIP, float32")
-
-    def in_onedal(_: Any) -> Run:
-        from sklearnex.neighbors import NearestNeighbors
-
-        search = NearestNeighbors(n_neighbors=1, algorithm="brute", metric="cosine").fit(unit_u)
-        return run(
-            lambda n: 1 - search.kneighbors(unit_q[:n])[0][:, 0], 64, "brute kNN, metric=cosine"
-        )
-
-    return {
-        "torch-matmul": run(in_torch, 128, "chunked, float32"),
-        "numpy-matmul": run(in_numpy, 128, "chunked, float32"),
-        "faiss": peer("faiss", in_faiss),
-        "onedal": peer("sklearnex", in_onedal),
-    }

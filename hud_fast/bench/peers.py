@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import os
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -110,7 +109,7 @@ def threads(count: int) -> Iterator[None]:
             faiss.omp_set_num_threads(count)
         daal = load("daal4py")
         if daal is not None:
-            stack.callback(daal.daalinit, os.cpu_count() or 1)
+            stack.callback(daal.daalinit, daal.num_threads())
             daal.daalinit(count)
         torch.set_num_threads(count)  # threadpoolctl may have changed torch's own pool
         yield
