@@ -13,7 +13,11 @@ from hud_fast.bench.case import Bench, Case, Run
 
 BATCHES = (1, 4, 16)
 LAYOUTS = ("channels first", "channels last")
-PROVIDERS = tuple(f"{layout}, {batch} at once" for batch in BATCHES for layout in LAYOUTS)
+TRAINED = 8  # samples of one training step
+PROVIDERS = (
+    *(f"{layout}, {batch} at once" for batch in BATCHES for layout in LAYOUTS),
+    *(f"{layout}, trained" for layout in LAYOUTS),
+)
 D = 16
 
 
@@ -46,6 +50,10 @@ def _make(preset: str) -> Callable[[bool], Bench]:
                 runs[f"{layout}, {batch} at once"] = Run(
                     _step(network, z), items=batch, kind="ours"
                 )
+            z = torch.randn(TRAINED, D, side, side, generator=torch.Generator().manual_seed(0))
+            call = _training(network, z.to(memory_format=form))
+            note = "forward and backward"
+            runs[f"{layout}, trained"] = Run(call, items=TRAINED, kind="ours", note=note)
         return Bench("sample", runs)
 
     return make
@@ -57,5 +65,15 @@ def _step(network: Any, z: Any) -> Callable[[int], Any]:
     def call(_: int) -> Any:
         with torch.no_grad():
             return network(z, torch.tensor(500))
+
+    return call
+
+
+def _training(network: Any, z: Any) -> Callable[[int], Any]:
+    import torch
+
+    def call(_: int) -> Any:
+        network.zero_grad(set_to_none=True)
+        network(z, torch.full((len(z),), 500)).square().mean().backward()
 
     return call
