@@ -33,6 +33,7 @@ STOPPED = 130  # exit code after Ctrl-C, as of a shell
 RESUMABLE = ("run", "fit")  # commands that go on where they stopped
 
 LINE_EVERY = 30.0  # seconds between lines where there is no terminal
+TABLE_WIDTH = 160  # columns of a table that goes to a file
 RECENT = 4  # lines over which the speed is taken: the machine may get busier
 
 
@@ -134,6 +135,20 @@ def say_numbers(metrics: Mapping[str, Any]) -> None:
         say(f"{number.name + ':':<28}{number.value}" + (f"   ({beside})" if beside else ""))
     for note in metrics.get("notes") or []:
         say(f"Note: {note}")
+
+
+def say_tables(results: Mapping[str, Any]) -> None:
+    """Print the tables of a benchmark run, as wide as they need where no terminal sets the width."""
+    from rich.console import Console
+
+    from hud_fast.bench.show import heading, tables
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=TABLE_WIDTH)
+    say(heading(results))
+    for table in tables(results):
+        console.print(table)
 
 
 def prepare(device: str, threads: int | None) -> str | None:

@@ -20,7 +20,7 @@ from hud_fast.scenes import load_scene, save_scene, simulate_scene
 
 SMALL = ["--endmembers", "3", "--steps", "2", "--device", "cpu", "--threads", "1"]
 FEW = ["--samples", "2", "--size", "16", "--sampler-steps", "2"]
-COMMANDS = ("run", "fit", "sample", "unmix", "metrics", "fetch", "info")
+COMMANDS = ("run", "fit", "sample", "unmix", "metrics", "bench", "fetch", "info")
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +201,14 @@ MISTAKES = [
     (["unmix", "SCENE", "--out", "/proc/nothing"], r"cannot write to /proc/nothing"),
     (["sample", "nothing", "--out", "OUT"], r"must hold a model"),
     (["metrics", "nothing", "SCENE"], r"must be an existing file or a catalogue name"),
+    (["bench", "--groups", "fcls,simplx"], r"got 'simplx'; did you mean simplex\?"),
+    (
+        ["bench", "--groups", "fcls", "--only", "x"],
+        r"`only` must be part of a case's name, such as",
+    ),
+    (["bench", "--groups", "notes", "--quick"], r"\(these groups have none here\)"),
+    (["bench", "--threads", "0"], r"Invalid value for '--threads'"),
+    (["bench", "--groups", "notes", "--out", "SCENE"], r"field\.mat is a file"),
     (["fetch", "nowhere"], r"must be one of indian-pines"),
 ]
 

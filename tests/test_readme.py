@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -31,3 +32,17 @@ def test_the_commands_exist():
     used = set(re.findall(r"hud-fast (\w+)", README))
     assert used <= known
     assert len(used) >= 5
+
+
+def test_the_tables_come_from_the_results():
+    """README's table and docs/benchmarks.md are what the script makes of a committed results file, to the letter."""
+    import table
+
+    folder = Path(__file__).parents[1]
+    files = sorted((folder / "benchmarks" / "results").glob("*.json"))
+    results = [found for found in (json.loads(f.read_text()) for f in files) if "schema" in found]
+    if not results:
+        pytest.skip("no results of `hud-fast bench` are kept here")
+    assert any(table.short_table(found) in README for found in results)
+    page = (folder / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert any(table.page(found) == page for found in results)

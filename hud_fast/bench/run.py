@@ -1,0 +1,247 @@
+"""Running groups of benchmarks, and the file that keeps what they gave."""
+
+from __future__ import annotations
+
+import datetime
+import difflib
+import importlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hud_fast._files import atomic_write
+from hud_fast.bench.case import Case
+from hud_fast.bench.measure import Settings, measure
+from hud_fast.bench.peers import kept_memory, peer_versions, threads
+
+GROUPS = (
+    "fcls",
+    "cosine_max",
+    "window_search",
+    "simplex",
+    "fused",
+    "levels",
+    "scaling",
+    "notes",
+)
+SCHEMA = 1
+Progress = Callable[[int, int], None]
+
+
+def choose(groups: Iterable[str]) -> tuple[str, ...]:
+    """Return the groups by name, all where none is named.
+
+    Raises
+    ------
+    ValueError
+        An unknown name.
+
+    Examples
+    --------
+    >>> choose(["simplex", "fcls"])
+    ('simplex', 'fcls')
+    >>> choose(["fcl"])
+    Traceback (most recent call last):
+    ValueError: bench: `groups` must be among fcls, cosine_max, ..., got 'fcl'; did you mean fcls?
+    """
+    names = tuple(dict.fromkeys(groups)) or GROUPS
+    for name in names:
+        if name not in GROUPS:
+            near = difflib.get_close_matches(name, GROUPS, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(
+                f"bench: `groups` must be among {', '.join(GROUPS)}, got {name!r}{hint}"
+            )
+    return names
+
+
+def cases_of(group: str, quick: bool = False) -> list[Case]:
+    """Return the cases of a group; with `quick`, those of the short run."""
+    found: list[Case] = importlib.import_module(f"hud_fast.bench.{group}").cases()
+    return [case for case in found if case.quick or not quick]
+
+
+def choose_cases(groups: Iterable[str], quick: bool = False, only: str = "") -> list[Case]:
+    """Return the cases of the groups whose name holds `only`.
+
+    Raises
+    ------
+    ValueError
+        An unknown group, or no such case.
+
+    Examples
+    --------
+    >>> [case.name for case in choose_cases(["fcls"], only="103")]
+    ['C=103 D=9', 'C=103 D=9, 1 % duplicates']
+    >>> choose_cases(["fcls"], only="107")
+    Traceback (most recent call last):
+    ValueError: bench: `only` must be part of a case's name, such as 'C=103 D=9', got '107'
+    """
+    every = [case for group in choose(groups) for case in cases_of(group, quick)]
+    found = [case for case in every if only in case.name]
+    if not found:
+        such = f", such as {every[0].name!r}" if every else " (these groups have none here)"
+        raise ValueError(f"bench: `only` must be part of a case's name{such}, got {only!r}")
+    return found
+
+
+def run_case(case: Case, settings: Settings) -> dict[str, Any]:
+    """Build a case, time its providers in turns, and return what they gave, JSON-able."""
+    begin = time.perf_counter()
+    bench = case.build(settings.quick)
+    results = measure(bench, settings)
+    row: dict[str, Any] = {
+        "group": case.group,
+        "case": case.name,
+        "unit": bench.unit,
+        "headline": case.headline,
+        "facts": dict(bench.facts),
+        "results": [result.to_dict() for result in results],
+        "seconds": round(time.perf_counter() - begin, 2),
+    }
+    if case.curve is not None:
+        row["curve"] = {**vars(case.curve), "x": bench.facts.get("x", case.curve.x)}
+    return row
+
+
+def run_groups(
+    groups: Iterable[str] = (),
+    *,
+    only: str = "",
+    quick: bool = False,
+    thread_count: int = 1,
+    progress: Progress | None = None,
+    each: Callable[[Mapping[str, Any]], None] | None = None,
+) -> dict[str, Any]:
+    """Run groups of benchmarks and return everything as JSON-able numbers.
+
+    Parameters
+    ----------
+    groups : iterable of str
+        Names out of `GROUPS`; none for all.
+    only : str
+        Only cases with this in their name.
+    quick : bool
+        Few cases, small inputs: minutes less, and figures for a smell test only.
+    thread_count : int
+        Threads of every provider.
+    progress : callable, optional
+        Called as progress(done, total) in cases.
+    each : callable, optional
+        Called after each case with the results so far; "complete" is true for the last.
+
+    Raises
+    ------
+    ValueError
+        An unknown group, or no case left.
+    """
+    settings = Settings(quick=quick)
+    chosen = choose_cases(groups, quick, only)
+    rows: list[dict[str, Any]] = []
+    with threads(thread_count), kept_memory() as kept:
+        results = {
+            **surroundings(thread_count),
+            "freed memory": "kept" if kept else "given back",
+            "quick": quick,
+            "complete": False,
+            "cases": rows,
+        }
+        for done, case in enumerate(chosen):
+            if progress is not None:
+                progress(done, len(chosen))
+            rows.append(run_case(case, settings))
+            results["complete"] = len(rows) == len(chosen)
+            if each is not None:
+                each(results)
+    if progress is not None:
+        progress(len(chosen), len(chosen))
+    return results
+
+
+def surroundings(thread_count: int) -> dict[str, Any]:
+    """Return what the figures depend on: machine, versions, commit, and the command."""
+    from hud_fast.kernels import build_config
+    from hud_fast.report.machine import machine, versions
+
+    build = build_config()
+    return {
+        "schema": SCHEMA,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": command_text(sys.argv),
+        "commit": commit(),
+        "machine": {
+            **machine(),
+            "threads used": thread_count,
+            "isa": build["isa"],
+            "isa levels": build["isa_levels"],
+            "compiler": build["compiler"],
+        },
+        "versions": {**versions(), **peer_versions()},
+    }
+
+
+def command_text(words: list[str]) -> str:
+    """The command as typed, without the folders of this machine.
+
+    Examples
+    --------
+    >>> command_text(["/home/me/bin/hud-fast", "bench", "--quick"])
+    'hud-fast bench --quick'
+    >>> command_text(["hud-fast", "bench", "--out", "/data/me/bench"])
+    'hud-fast bench --out bench'
+    >>> command_text(["/home/me/hud_fast/__main__.py", "bench"])
+    'hud-fast bench'
+    """
+    name, *rest = [Path(word).name if "/" in word else word for word in words] or [""]
+    return " ".join(["hud-fast" if name == "__main__.py" else name, *rest])
+
+
+def commit() -> str | None:
+    """The commit of the source tree that the package runs from, "+" if it has changes; None elsewhere."""
+    folder = Path(__file__).resolve().parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        if not git("ls-files", Path(__file__).name):
+            return None  # installed below somebody else's repository
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def write_results(results: Mapping[str, Any], path: Path) -> None:
+    """Write results as JSON, one case a line: the old file or the new one, never a part."""
+    head = json.dumps({**results, "cases": []}, indent=1)
+    rows = ",\n".join(f"  {json.dumps(_short(case))}" for case in results["cases"])
+    with atomic_write(path, "w") as file:
+        file.write(head.replace('"cases": []', f'"cases": [\n{rows}\n ]') + "\n")
+
+
+def _short(value: Any) -> Any:
+    """Six digits of every number: no timing has more."""
+    if isinstance(value, dict):
+        return {key: _short(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_short(part) for part in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def faults(results: Mapping[str, Any]) -> list[str]:
+    """Our own providers that gave a wrong answer or none, one line each."""
+    found = []
+    for case in results["cases"]:
+        for result in case["results"]:
+            if result.get("wrong") and result["kind"] == "ours":
+                why = result.get("missing") or f"error {result['error']:.1e}"
+                found.append(f"{case['group']}, {case['case']}, {result['provider']}: {why}")
+    return found
