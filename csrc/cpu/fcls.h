@@ -1,11 +1,13 @@
 // FCLS over a range of pixels, a chunk at a time.
 //
-// A chunk is centred and projected (fcls_project.h); then every pixel guesses its support from the
-// signs of the solution without x >= 0, and corrects it by solving on it and swapping all that
-// violates the optimality conditions (a primal-dual active set: Hintermueller, Ito & Kunisch 2002),
-// first in float32, then in float64, which also certifies. Few pixels cycle; they go to the
-// monotone active set of core/active_set.h, which always ends. Pixels of like support size share a
-// tile of vector lanes (support_tile.h).
+// A chunk is centred and projected (fcls_project.h). Every pixel guesses its support: the
+// endmembers whose abundance in the solution without x >= 0 exceeds its noise. Rounds correct it:
+// solve on the support, drop what came out negative, let in what violates the optimality conditions
+// most; first in float32, then in float64, which also certifies. (Letting in all violators, as a
+// primal-dual active set does, cycles on a few pixels in a hundred; this was seen to on a few in
+// ten thousand, with near-duplicate endmembers.) What is left goes to the monotone active set of
+// core/active_set.h, which always ends. Few endmembers keep to fixed lanes (fcls_dense.h); with
+// more of them, pixels of like support size share a tile of vector lanes (fcls_rounds.h).
 //
 // No pixel's numbers depend on its neighbours, so results have the same bits for any order or
 // split.
@@ -45,7 +47,8 @@ void project_chunk(const FclsJob& job, const FclsChunk& chunk, int64_t first, in
 }
 
 // First supports of the projected pixels, and what the rounds need of them.
-inline void guess_supports(const FclsJob& job, const FclsChunk& chunk, int count, uint64_t all) {
+inline void guess_supports(const FclsJob& job, const FclsChunk& chunk, int count) {
+  const uint64_t all = job.endmembers >= 64 ? ~uint64_t{0} : (uint64_t{1} << job.endmembers) - 1;
   constexpr int W = kWidth<double>;
   for (int at = 0; at < count; at += kTilePixels) {
     const int used = count - at < kTilePixels ? count - at : kTilePixels;
@@ -81,7 +84,6 @@ void fcls_typed(const FclsJob& job, int64_t begin, int64_t end, double* workspac
   // Rows are whole vectors, so with an aligned start no load straddles two cache lines.
   double* base = reinterpret_cast<double*>((reinterpret_cast<uintptr_t>(workspace) + 63) / 64 * 64);
   fcls_layout(job, base, &chunk);
-  const uint64_t all = job.endmembers >= 64 ? ~uint64_t{0} : (uint64_t{1} << job.endmembers) - 1;
   for (int64_t first = begin; first < end; first += kChunk) {
     const int count = static_cast<int>(end - first < kChunk ? end - first : kChunk);
     project_chunk<T>(job, chunk, first, count);
@@ -96,7 +98,7 @@ void fcls_typed(const FclsJob& job, int64_t begin, int64_t end, double* workspac
       for (int at = 0; at < count; at += L)
         active = dense_tile<T>(job, chunk, first, at, count - at < L ? count - at : L, active);
     } else {
-      guess_supports(job, chunk, count, all);
+      guess_supports(job, chunk, count);
       for (int place = 0; place < count; ++place) chunk.list[active++] = place;
     }
     ways->lanes += count - active;
@@ -121,7 +123,8 @@ void fcls_typed(const FclsJob& job, int64_t begin, int64_t end, double* workspac
       chunk.list[i] = place;
     }
     for (int round = 0; round < kWideRounds && active > 0; ++round)
-      active = wide_round<T>(job, chunk, first, active, all, &lost);
+      active = wide_round<T>(job, chunk, first, active, round < kBoldRounds ? kEnter : kOnlyLargest,
+                             &lost);
     for (int i = 0; i < active; ++i) chunk.later[lost++] = chunk.list[i];
     for (int i = 0; i < lost; ++i) solve_alone<T>(job, chunk, first, chunk.later[i]);
     ways->rounds += solving - lost;

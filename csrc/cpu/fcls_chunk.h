@@ -11,7 +11,7 @@ HUD_CORE_BEGIN
 constexpr int kChunk =
     288;  // pixels worked on together: whole tiles of every kind, in the L2 cache
 constexpr int kNarrowRounds = 24;  // of float32
-constexpr int kWideRounds = 64;    // of float64
+constexpr int kWideRounds = 32;    // of float64
 constexpr float kEnter =
     0.5f;  // share of the largest violation with which an endmember enters, too
 constexpr int kBoldRounds =

@@ -54,14 +54,6 @@ HUD_HD uint64_t entering_bits(const T* base, const T* table, int64_t stride, con
   return bits;
 }
 
-// The endmember of `bits` with the largest value, the lowest among equals, as a bit.
-HUD_HD uint64_t largest_of(uint64_t bits, const double* values) {
-  uint64_t best = bits & (~bits + 1);
-  for (uint64_t left = bits & (bits - 1); left != 0; left &= left - 1)
-    if (values[__builtin_ctzll(left)] > values[__builtin_ctzll(best)]) best = left & (~left + 1);
-  return best;
-}
-
 // out (values) = base - sum_a factor_a row_a, values a multiple of 4; base may be null for 0 and a
 // null `members` takes the rows in order.
 template <int N>

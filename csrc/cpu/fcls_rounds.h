@@ -89,106 +89,128 @@ inline int narrow_round(const FclsJob& job, const FclsChunk& chunk, int count, f
   return kept;
 }
 
-// The x of lane l, brought to sum one, and its negative gradient into chunk.descent.
-HUD_HD void lane_descent(const FclsJob& job, const FclsChunk& chunk, int place,
-                         const uint8_t* members, int size, double* x) {
-  constexpr int L = kTileLanes<double>;
+// What one round of float64 says of a lane.
+struct LaneVerdict {
+  uint64_t stay, entering;
+  double gap;  // of an x that is optimal; infinite where it is not
+};
+
+// Brings the x of a lane to sum one and judges it by the negative gradient: from the residual where
+// `exact`, else from the Gram matrix, whose tau moves all values alike.
+HUD_HD LaneVerdict judge_lane(const FclsJob& job, const FclsChunk& chunk,
+                              const LaneLists<double>& lists, int place, int lane, double* x,
+                              bool exact, double share) {
+  constexpr int L = kTileLanes<double>, W = kWidth<double>;
+  const uint8_t* members = lists.members[lane];
+  const int size = lists.sizes[lane];
   if (job.sum_to_one) {
     double sum = 0;
     for (int a = 0; a < size; ++a) sum += x[a * L];
-    const double share = 1 / sum;
-    for (int a = 0; a < size; ++a) x[a * L] *= share;
+    const double factor = 1 / sum;
+    for (int a = 0; a < size; ++a) x[a * L] *= factor;
   }
-  if (!job.refine) {  // from the Gram matrix, whose tau moves all values alike
+  if (exact) {
+    combine(chunk.z + place * job.rank, job.columns, job.rank, job.rank, members, x, L, size,
+            chunk.residual);
+    for (int64_t i = 0; i < job.rank; ++i) chunk.residual[i] = -chunk.residual[i];
+    combine(nullptr, job.columns_t, job.padded, job.padded, nullptr, chunk.residual, 1,
+            static_cast<int>(job.rank), chunk.descent);
+  } else {
     combine(chunk.h + place * job.padded, job.gram, job.padded, job.padded, members, x, L, size,
             chunk.descent);
-    return;
   }
-  combine(chunk.z + place * job.rank, job.columns, job.rank, job.rank, members, x, L, size,
-          chunk.residual);
-  for (int64_t i = 0; i < job.rank; ++i) chunk.residual[i] = -chunk.residual[i];
-  combine(nullptr, job.columns_t, job.padded, job.padded, nullptr, chunk.residual, 1,
-          static_cast<int>(job.rank), chunk.descent);
+  double mean = 0, largest = chunk.descent[0];
+  for (int a = 0; a < size; ++a) mean += x[a * L] * chunk.descent[members[a]];
+  for (int64_t j = 1; j < job.endmembers; ++j)
+    largest = chunk.descent[j] > largest ? chunk.descent[j] : largest;
+  const double level = job.sum_to_one ? mean : 0.0;
+  const double reach = chunk.norm[place] + job.column_max;
+  const double tolerance = 16 * 2.220446049250313e-16 * job.column_max * reach;
+  const double excess_share = (largest - level) * share;
+  const double bound = level + (excess_share > tolerance ? excess_share : tolerance);
+  uint64_t entering = 0;
+  for (int64_t i = 0; i < job.padded; i += W)
+    entering |= static_cast<uint64_t>(above(load_values(chunk.descent + i), bound)) << i;
+  LaneVerdict verdict;
+  verdict.stay = spread_bits(lists.positive[lane], chunk.support[place]);
+  const uint64_t all = job.endmembers >= 64 ? ~uint64_t{0} : (uint64_t{1} << job.endmembers) - 1;
+  verdict.entering = entering & all & ~verdict.stay;
+  verdict.gap = __builtin_inf();
+  if (verdict.entering != 0 || (lists.negative >> lane & 1) != 0) return verdict;
+  double excess = largest - mean;
+  if (!job.sum_to_one) {  // as in core/active_set.h: the rounding of x . c counts
+    double weight = 0;
+    for (int a = 0; a < size; ++a)
+      weight += x[a * L] * __builtin_sqrt(job.gram[members[a] * (job.padded + 1)]);
+    const double slack = (mean < 0 ? -mean : mean) + 2.220446049250313e-16 * weight * reach;
+    excess = largest > slack ? largest : slack;
+  }
+  verdict.gap = excess <= 0 ? 0.0 : excess / (reach * reach);
+  return verdict;
 }
 
-// Refines every lane's x by its residual.
+// Refines the x of the lanes that are optimal so far, by their residuals, and judges them again.
 inline void refine_places(const FclsJob& job, const FclsChunk& chunk,
                           const SupportTile<double>& tile, const int32_t* places, int lanes, int K,
-                          LaneLists<double>* lists) {
+                          double share, LaneLists<double>* lists, LaneVerdict* verdicts) {
   constexpr int L = kTileLanes<double>;
   const bool both = lanes > kWidth<double>;
   const int filled = both ? L : kWidth<double>;
+  uint32_t wanted = 0;
   for (int l = 0; l < filled; ++l) {
-    const int size = lists->sizes[l];
-    lane_descent(job, chunk, places[l < lanes ? l : lanes - 1], lists->members[l], size,
-                 tile.x + l);
     double* right = tile.lower + triangle(K) * L + l;
+    const bool optimal = l < lanes && verdicts[l].gap <= 1e-12;
+    if (optimal) {
+      judge_lane(job, chunk, *lists, places[l], l, tile.x + l, true, share);
+      wanted |= uint32_t{1} << l;
+    }
+    const int size = optimal ? lists->sizes[l] : 0;
     for (int a = 0; a < size; ++a) right[a * L] = chunk.descent[lists->members[l][a]];
     for (int a = size; a < K; ++a) right[a * L] = 0;
   }
+  if (wanted == 0) return;
   if (both) {
     refine_support<2>(tile, K, job.sum_to_one);
   } else {
     refine_support<1>(tile, K, job.sum_to_one);
   }
   read_signs(tile, K, both, lists);
+  for (int l = 0; l < lanes; ++l)
+    if (wanted >> l & 1)
+      verdicts[l] = judge_lane(job, chunk, *lists, places[l], l, tile.x + l, true, share);
 }
 
 // One round of float64: as above, and what is optimal is certified and written. Pixels that are
 // lost go to `later`, whose count is updated.
 template <typename T>
-int wide_round(const FclsJob& job, const FclsChunk& chunk, int64_t first, int count, uint64_t all,
+int wide_round(const FclsJob& job, const FclsChunk& chunk, int64_t first, int count, double share,
                int* lost) {
-  constexpr int L = kTileLanes<double>, W = kWidth<double>;
+  constexpr int L = kTileLanes<double>;
   const SupportTile<double> tile = support_tile(chunk.tile64, job.endmembers);
   sort_by_size(chunk, chunk.list, count);
   LaneLists<double> lists;
+  LaneVerdict verdicts[L];
   int kept = 0;
   for (int at = 0; at < count; at += L) {
     const int lanes = count - at < L ? count - at : L;
     const int32_t* places = chunk.list + at;
     const int K = __builtin_popcountll(chunk.support[places[lanes - 1]]);
     solve_places(job, chunk, tile, job.gram, chunk.h, places, lanes, K, &lists);
-    if (job.refine) refine_places(job, chunk, tile, places, lanes, K, &lists);
+    // Without the sum constraint x may be large, and with it the rounding of the Gram matrix' way.
+    for (int l = 0; l < lanes; ++l)
+      verdicts[l] = judge_lane(job, chunk, lists, places[l], l, tile.x + l, !job.sum_to_one, share);
+    if (job.refine) refine_places(job, chunk, tile, places, lanes, K, share, &lists, verdicts);
     for (int l = 0; l < lanes; ++l) {
-      const int place = places[l], size = lists.sizes[l];
-      const uint8_t* members = lists.members[l];
-      const uint64_t support = chunk.support[place];
-      const double reach = chunk.norm[place] + job.column_max;
-      const double tolerance = 16 * 2.220446049250313e-16 * job.column_max * reach;
-      double* x = tile.x + l;
-      const uint64_t stay = spread_bits(lists.positive[l], support);
-      lane_descent(job, chunk, place, members, size, x);
-      double mean = 0;
-      for (int a = 0; a < size; ++a) mean += x[a * L] * chunk.descent[members[a]];
-      const double level = job.sum_to_one ? mean : 0.0;
-      uint64_t entering = 0;
-      double largest = chunk.descent[0];
-      for (int64_t i = 0; i < job.padded; i += W)
-        entering |= static_cast<uint64_t>(above(load_values(chunk.descent + i), level + tolerance))
-                    << i;
-      for (int64_t j = 1; j < job.endmembers; ++j)
-        largest = chunk.descent[j] > largest ? chunk.descent[j] : largest;
-      entering &= all & ~stay;
-      if (entering == 0 && (lists.negative >> l & 1) == 0) {
-        double excess = largest - mean;
-        if (!job.sum_to_one) {  // as in core/active_set.h: the rounding of x . c counts
-          double weight = 0;
-          for (int a = 0; a < size; ++a)
-            weight += x[a * L] * __builtin_sqrt(job.gram[members[a] * (job.padded + 1)]);
-          const double slack = (mean < 0 ? -mean : mean) + 2.220446049250313e-16 * weight * reach;
-          excess = largest > slack ? largest : slack;
-        }
-        const double gap = excess <= 0 ? 0.0 : excess / (reach * reach);
-        if (gap <= 1e-12) {
-          for (int64_t j = 0; j < job.endmembers; ++j) chunk.x[j] = 0;
-          for (int a = 0; a < size; ++a) chunk.x[members[a]] = x[a * L] + 0.0;
-          write_pixel<T>(job, chunk, first + place, chunk.x, gap, kOptimal);
-          continue;
-        }
+      const int place = places[l];
+      if (verdicts[l].gap <= 1e-12) {
+        for (int64_t j = 0; j < job.endmembers; ++j) chunk.x[j] = 0;
+        for (int a = 0; a < lists.sizes[l]; ++a)
+          chunk.x[lists.members[l][a]] = tile.x[a * L + l] + 0.0;
+        write_pixel<T>(job, chunk, first + place, chunk.x, verdicts[l].gap, kOptimal);
+        continue;
       }
-      const uint64_t next = stay | largest_of(entering, chunk.descent);
-      if (next == 0 || next == support) {
+      const uint64_t next = verdicts[l].stay | verdicts[l].entering;
+      if (next == 0 || next == chunk.support[place]) {
         chunk.later[(*lost)++] = place;
       } else {
         chunk.support[place] = next;
