@@ -11,6 +11,8 @@
 #define HUD_STRING(x) HUD_STRING_OF(x)
 #define HUD_JOIN_OF(a, b) a##b
 #define HUD_JOIN(a, b) HUD_JOIN_OF(a, b)
+// In the order of hud::Storage.
+#define HUD_EACH_STORAGE(f) {f<float>, f<double>, f<BFloat16>, f<Float16>}
 
 namespace hud {
 
@@ -18,14 +20,10 @@ namespace HUD_ISA {
 namespace {
 const KernelTable table = {
     HUD_STRING(HUD_ISA),
-    log_project_range<float>,
-    log_project_range<double>,
-    log_project_backward_range<float>,
-    log_project_backward_range<double>,
-    softmax_range<false, float>,
-    softmax_range<false, double>,
-    softmax_range<true, float>,
-    softmax_range<true, double>,
+    HUD_EACH_STORAGE(log_project_range),
+    HUD_EACH_STORAGE(log_project_backward_range),
+    HUD_EACH_STORAGE(softmax_range),
+    HUD_EACH_STORAGE(softmax_backward_range),
     fcls_workspace,
     fcls_range,
     row_inverse_range,

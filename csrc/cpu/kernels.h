@@ -79,16 +79,20 @@ static inline bool ahead(double score, int64_t position, double other_score,
   return score > other_score || (score == other_score && position < other_position);
 }
 
+// Storage types of the operations that take all four, in the order of their table entries.
+enum Storage : int { kFloat32 = 0, kFloat64, kBFloat16, kFloat16, kStorages };
+constexpr int kStorageBytes[kStorages] = {4, 8, 2, 2};
+
 struct KernelTable {
   const char* name;
-  void (*log_project_f32)(const void*, void*, int64_t, int64_t, double);
-  void (*log_project_f64)(const void*, void*, int64_t, int64_t, double);
-  void (*log_project_backward_f32)(const void*, const void*, void*, int64_t, int64_t, double);
-  void (*log_project_backward_f64)(const void*, const void*, void*, int64_t, int64_t, double);
-  void (*softmax_f32)(const void*, const void*, void*, int64_t, int64_t, int64_t, int64_t);
-  void (*softmax_f64)(const void*, const void*, void*, int64_t, int64_t, int64_t, int64_t);
-  void (*softmax_backward_f32)(const void*, const void*, void*, int64_t, int64_t, int64_t, int64_t);
-  void (*softmax_backward_f64)(const void*, const void*, void*, int64_t, int64_t, int64_t, int64_t);
+  // By storage type. The last argument: write past the caches.
+  void (*log_project[kStorages])(const void*, void*, int64_t, int64_t, double, bool);
+  void (*log_project_backward[kStorages])(const void*, const void*, void*, int64_t, int64_t, double,
+                                          bool);
+  void (*softmax[kStorages])(const void*, const void*, void*, int64_t, int64_t, int64_t, int64_t,
+                             bool);
+  void (*softmax_backward[kStorages])(const void*, const void*, void*, int64_t, int64_t, int64_t,
+                                      int64_t, bool);
   int64_t (*fcls_workspace)(const FclsJob&);
   void (*fcls)(const FclsJob&, int64_t, int64_t, double*);
   // 1 / norm of rows [begin, end), float64.

@@ -8,12 +8,12 @@
 
 namespace hud {
 
-void run_log_project(const void* x, void* z, bool is_float32, int64_t count, double delta,
+void run_log_project(const void* x, void* z, Storage storage, int64_t count, double delta,
                      int threads);
-void run_log_project_backward(const void* g, const void* x, void* gx, bool is_float32,
+void run_log_project_backward(const void* g, const void* x, void* gx, Storage storage,
                               int64_t count, double delta, int threads);
 // x, z, g: contiguous (outer, D, inner); b is null for the forward pass.
-void run_softmax(const void* a, const void* b, void* out, bool is_float32, int64_t outer,
+void run_softmax(const void* a, const void* b, void* out, Storage storage, int64_t outer,
                  int64_t count, int64_t inner, int threads);
 void run_fcls(const FclsJob& job, int64_t pixels, int threads);
 void run_row_inverse(const void* rows, bool is_float32, int64_t count, int64_t bands,
