@@ -37,68 +37,48 @@ HUD_HD V log_project_backward(V g, V x, V delta) {
   return x < zero ? zero : g / (x + delta);
 }
 
-// Softmax over `count` values of NV lines. z(d, v) reads; kept holds (count, NV) values between the
-// passes, and z itself already where Source::kKept; out(d, v, value) writes. A NaN or +inf anywhere
-// makes its line's sum NaN, and with it the line: the maximum need not look for it.
-template <int NV, typename V, typename Source, typename Sink>
-HUD_HD void softmax_lines(const Source& z, V* kept, const Sink& out, int64_t count) {
-  V top[NV], sum[NV];
-  for (int v = 0; v < NV; ++v) {
-    top[v] = z(0, v);
-    if constexpr (!Source::kKept) kept[v] = top[v];
+// Softmax over `count` values of a line in two halves. The first leaves exp(z_d - max z) in
+// kept[d] and returns 1 / sum; the second multiplies the two. z(d) reads; other(d) is called between
+// the exponentials, for stores of another line to hide behind their arithmetic. A NaN or +inf
+// anywhere makes the line's sum NaN, and with it the line: the maximum need not look for it.
+template <typename V, typename Source, typename Other>
+HUD_HD V softmax_weights(const Source& z, V* kept, const Other& other, int64_t count) {
+  V top = z(0);
+  kept[0] = top;
+  for (int64_t d = 1; d < count; ++d) {
+    const V value = z(d);
+    kept[d] = value;
+    top = Elementary<V>::larger(top, value);
   }
-  for (int64_t d = 1; d < count; ++d)
-    for (int v = 0; v < NV; ++v) {
-      const V value = z(d, v);
-      if constexpr (!Source::kKept) kept[d * NV + v] = value;
-      top[v] = Elementary<V>::larger(top[v], value);
-    }
-  for (int v = 0; v < NV; ++v) sum[v] = V{};
-  for (int64_t d = 0; d < count; ++d)
-    for (int v = 0; v < NV; ++v) {
-      const V e = Elementary<V>::exp_nonpositive(kept[d * NV + v] - top[v]);
-      kept[d * NV + v] = e;
-      sum[v] += e;
-    }
-  for (int v = 0; v < NV; ++v) sum[v] = splat<V>(1) / sum[v];
-  for (int64_t d = 0; d < count; ++d)
-    for (int v = 0; v < NV; ++v) out(d, v, kept[d * NV + v] * sum[v]);
-}
-
-// The same where nothing can be kept between the passes: exp is computed twice.
-template <typename V, typename Source, typename Sink>
-HUD_HD void softmax_long_line(const Source& z, const Sink& out, int64_t count) {
-  V top = z(0, 0);
-  for (int64_t d = 1; d < count; ++d) top = Elementary<V>::larger(top, z(d, 0));
   V sum = V{};
-  for (int64_t d = 0; d < count; ++d) sum += Elementary<V>::exp_nonpositive(z(d, 0) - top);
-  sum = splat<V>(1) / sum;
-  for (int64_t d = 0; d < count; ++d)
-    out(d, 0, Elementary<V>::exp_nonpositive(z(d, 0) - top) * sum);
+  for (int64_t d = 0; d < count; ++d) {
+    const V e = Elementary<V>::exp_nonpositive(kept[d] - top);
+    kept[d] = e;
+    sum += e;
+    other(d);
+  }
+  return splat<V>(1) / sum;
 }
 
-// gz = x (g - sum_d g_d x_d); x is the softmax's output. Where !Source::kKept, kept_g and kept_x
-// hold (count, NV) values between the passes. out(d, v, ...) may overwrite g or x of the same place.
-template <int NV, typename V, typename Source, typename Sink>
-HUD_HD void softmax_backward_lines(const Source& g, const Source& x, V* kept_g, V* kept_x,
-                                   const Sink& out, int64_t count) {
-  V dot[NV];
-  for (int v = 0; v < NV; ++v) dot[v] = V{};
+// The whole of it where nothing can be kept: exp is computed twice.
+template <typename V, typename Source, typename Sink>
+HUD_HD void softmax_line(const Source& z, const Sink& out, int64_t count) {
+  V top = z(0);
+  for (int64_t d = 1; d < count; ++d) top = Elementary<V>::larger(top, z(d));
+  V sum = V{};
+  for (int64_t d = 0; d < count; ++d) sum += Elementary<V>::exp_nonpositive(z(d) - top);
+  const V inverse = splat<V>(1) / sum;
   for (int64_t d = 0; d < count; ++d)
-    for (int v = 0; v < NV; ++v) {
-      const V gv = g(d, v), xv = x(d, v);
-      if constexpr (!Source::kKept) {
-        kept_g[d * NV + v] = gv;
-        kept_x[d * NV + v] = xv;
-      }
-      dot[v] += gv * xv;
-    }
-  for (int64_t d = 0; d < count; ++d)
-    for (int v = 0; v < NV; ++v) {
-      const V gv = Source::kKept ? g(d, v) : kept_g[d * NV + v];
-      const V xv = Source::kKept ? x(d, v) : kept_x[d * NV + v];
-      out(d, v, xv * (gv - dot[v]));
-    }
+    out(d, Elementary<V>::exp_nonpositive(z(d) - top) * inverse);
+}
+
+// gz = x (g - sum_d g_d x_d); x is the softmax's output.
+template <typename V, typename Source, typename Sink>
+HUD_HD void softmax_backward_line(const Source& g, const Source& x, const Sink& out,
+                                  int64_t count) {
+  V dot = V{};
+  for (int64_t d = 0; d < count; ++d) dot += g(d) * x(d);
+  for (int64_t d = 0; d < count; ++d) out(d, x(d) * (g(d) - dot));
 }
 
 HUD_CORE_END

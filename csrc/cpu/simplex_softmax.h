@@ -39,14 +39,17 @@ struct SoftmaxKernel {
   using V = VectorOf<S>;
   static constexpr int L = kLanesOf<V>;
 
-  template <int NV, typename Source, typename Sink>
-  HUD_HD void lines(const Source& z, const Source&, V* kept, V*, const Sink& out,
-                    int64_t D) const {
-    softmax_lines<NV>(z, kept, out, D);
+  static constexpr int kInputs = 1;
+
+  template <typename Source, typename Other>
+  HUD_HD V first(const Source& z, const Source&, V* kept, V*, const Other& other,
+                 int64_t D) const {
+    return softmax_weights(z, kept, other, D);
   }
+  HUD_HD V second(int64_t, V weight, V, V inverse) const { return weight * inverse; }
   template <typename Source, typename Sink>
   void long_line(const Source& z, const Source&, const Sink& out, int64_t D) const {
-    softmax_long_line<V>(z, out, D);
+    softmax_line<V>(z, out, D);
   }
   void long_row(const S* row, const S*, S* to, int64_t D) const {
     const RowSource<S> z{row, D};
@@ -77,16 +80,24 @@ struct SoftmaxBackwardKernel {
   using V = VectorOf<S>;
   static constexpr int L = kLanesOf<V>;
 
-  template <int NV, typename Source, typename Sink>
-  HUD_HD void lines(const Source& g, const Source& x, V* kept_g, V* kept_x, const Sink& out,
-                    int64_t D) const {
-    softmax_backward_lines<NV>(g, x, kept_g, kept_x, out, D);
+  static constexpr int kInputs = 2;
+
+  template <typename Source, typename Other>
+  HUD_HD V first(const Source& g, const Source& x, V* kept_g, V* kept_x, const Other& other,
+                 int64_t D) const {
+    V dot = V{};
+    for (int64_t d = 0; d < D; ++d) {
+      kept_g[d] = g(d);
+      kept_x[d] = x(d);
+      dot += kept_g[d] * kept_x[d];
+      other(d);
+    }
+    return dot;
   }
+  HUD_HD V second(int64_t, V g, V x, V dot) const { return x * (g - dot); }
   template <typename Source, typename Sink>
   void long_line(const Source& g, const Source& x, const Sink& out, int64_t D) const {
-    V dot = V{};
-    for (int64_t d = 0; d < D; ++d) dot += g(d, 0) * x(d, 0);
-    for (int64_t d = 0; d < D; ++d) out(d, 0, x(d, 0) * (g(d, 0) - dot));
+    softmax_backward_line<V>(g, x, out, D);
   }
   void long_row(const S* g_row, const S* x_row, S* to, int64_t D) const {
     const RowSource<S> g{g_row, D}, x{x_row, D};
@@ -98,26 +109,28 @@ struct SoftmaxBackwardKernel {
 };
 
 // `b` is the softmax's output for the gradient, unused forward.
+template <typename S, typename Kernel>
+void walk_lines(const Kernel& kernel, const void* a, const void* b, void* out, int64_t begin,
+                int64_t end, int64_t D, int64_t inner, bool past) {
+  LineWalk<S, Kernel>{kernel,
+                      static_cast<const S*>(a),
+                      static_cast<const S*>(b == nullptr ? a : b),
+                      static_cast<S*>(out),
+                      D,
+                      inner,
+                      past}
+      .run(begin, end);
+}
+
 template <typename S>
 void softmax_range(const void* a, const void*, void* out, int64_t begin, int64_t end, int64_t D,
-                   int64_t inner, bool stream) {
-  const SoftmaxKernel<S> kernel;
-  const S* z = static_cast<const S*>(a);
-  LineWalk<1, S, SoftmaxKernel<S>>{kernel, z, z, static_cast<S*>(out), D, inner, stream}.run(begin,
-                                                                                            end);
+                   int64_t inner, bool past) {
+  walk_lines<S>(SoftmaxKernel<S>{}, a, a, out, begin, end, D, inner, past);
 }
 template <typename S>
 void softmax_backward_range(const void* a, const void* b, void* out, int64_t begin, int64_t end,
-                            int64_t D, int64_t inner, bool stream) {
-  const SoftmaxBackwardKernel<S> kernel;
-  LineWalk<2, S, SoftmaxBackwardKernel<S>>{kernel,
-                                           static_cast<const S*>(a),
-                                           static_cast<const S*>(b),
-                                           static_cast<S*>(out),
-                                           D,
-                                           inner,
-                                           stream}
-      .run(begin, end);
+                            int64_t D, int64_t inner, bool past) {
+  walk_lines<S>(SoftmaxBackwardKernel<S>{}, a, b, out, begin, end, D, inner, past);
 }
 
 HUD_CORE_END

@@ -1,102 +1,141 @@
-// Walking the lines of a contiguous (outer, D, inner) array in tiles of NV vectors of lines.
+// Walking the lines of a contiguous (outer, D, inner) array, a vector of lines at a time: a tile.
 //
 // inner > 1 (channel-first maps): neighbouring lines lie side by side and are read where they are.
-// inner == 1 (band-last rows): as many rows as a vector has lanes are transposed into a tile, worked
-// on there, and transposed back. What is left at an end is padded to a vector of lines: each line is
-// a lane of the same arithmetic on every path, so results do not depend on how the work is cut.
+// inner == 1 (band-last rows): as many rows as a vector has lanes are transposed, worked on, and
+// transposed back. What is left at an end is padded to a vector of lines: each line is a lane of the
+// same arithmetic on every path, so results do not depend on how the work is cut.
+//
+// A tile's results are written while the next tile is computed: D stores in a row would fill the
+// store queue and stop everything (twice the time of a copy at D = 64; 1.3 like this).
 #pragma once
 
 #include "cpu/transpose.h"
 
 HUD_CORE_BEGIN
 
-constexpr int kTileVectors = 256;  // 16 KiB of 64-byte vectors: half of a small L1
-constexpr int64_t kLongest = kTileVectors;  // largest D that a tile holds
+constexpr int64_t kLongest = 256;  // largest D that a tile holds: 16 KiB of 64-byte vectors
 
-// Values kept in a tile.
-template <int NV, typename V>
-struct TileSource {
-  static constexpr bool kKept = true;
-  const V* tile;
-  HUD_HD V operator()(int64_t d, int v) const { return tile[d * NV + v]; }
-};
-template <int NV, typename V>
-struct TileSink {
-  V* tile;
-  HUD_HD void operator()(int64_t d, int v, V value) const { tile[d * NV + v] = value; }
-};
-
-// Values of maps, where they lie. Not kept: the values of a line lie a power of two apart as often
-// as not, and then share so few places of the L1 that a second reading would miss it.
+// What is read next, asked for line by line while the block before it is worked on. A tile reads a
+// little of each of D planes, which no hardware prefetcher follows (22 GB/s where a linear read gets
+// 35); this walks the next block plane by plane in long runs, which they do.
 template <typename S>
-struct MapSource {
-  static constexpr bool kKept = false;
-  const S* p;
-  int64_t inner;
-  HUD_HD VectorOf<S> operator()(int64_t d, int v) const {
-    return load_lanes(p + d * inner + v * kLanesOf<VectorOf<S>>);
+struct Ahead {
+  const S* at = nullptr;
+  const S* run_end = nullptr;
+  int64_t run = 0, plane = 0;  // values read of a plane, and from plane to plane
+
+  HUD_HD void start(const S* block, int64_t width, int64_t inner) {
+    at = block;
+    run = width;
+    plane = inner;
+    run_end = at + run;
   }
-};
-template <typename S, bool Stream>
-struct MapSink {
-  S* p;
-  int64_t inner;
-  HUD_HD void operator()(int64_t d, int v, VectorOf<S> value) const {
-    S* to = p + d * inner + v * kLanesOf<VectorOf<S>>;
-    if constexpr (Stream) {
-      stream_lanes(to, value);
-    } else {
-      store_lanes(to, value);
+  // Asks for the next vector's values.
+  HUD_HD void step() {
+    __builtin_prefetch(at);
+    at += kLanesOf<VectorOf<S>>;
+    if (at >= run_end) {
+      at = run_end - run + plane;
+      run_end = at + run;
     }
   }
 };
-// The first n lanes of maps: the end of a row of tiles.
+
+// Where a tile's values come from: a tile in columns, maps as they lie, the first n lanes of maps.
+template <typename V>
+struct ColumnSource {
+  const V* columns;
+  HUD_HD V operator()(int64_t d) const { return columns[d]; }
+};
+template <typename S>
+struct MapSource {
+  const S* p;
+  int64_t inner;
+  Ahead<S>* ahead;
+  HUD_HD VectorOf<S> operator()(int64_t d) const {
+    ahead->step();
+    return load_lanes(p + d * inner);
+  }
+};
 template <typename S>
 struct PartSource {
-  static constexpr bool kKept = false;
   const S* p;
   int64_t inner, n;
-  HUD_HD VectorOf<S> operator()(int64_t d, int) const { return load_part(p + d * inner, n); }
+  HUD_HD VectorOf<S> operator()(int64_t d) const {
+    return n == kLanesOf<VectorOf<S>> ? load_lanes(p + d * inner) : load_part(p + d * inner, n);
+  }
 };
 template <typename S>
 struct PartSink {
   S* p;
   int64_t inner, n;
-  HUD_HD void operator()(int64_t d, int, VectorOf<S> value) const {
-    store_part(p + d * inner, value, n);
+  HUD_HD void operator()(int64_t d, VectorOf<S> value) const {
+    if (n == kLanesOf<VectorOf<S>>) {
+      store_lanes(p + d * inner, value);
+    } else {
+      store_part(p + d * inner, value, n);
+    }
   }
 };
 
-// A full group of rows into columns; 16-bit values are widened on the way.
+// A group of rows into columns; 16-bit values are widened on the way, in `scratch`.
 template <typename S, typename V>
-HUD_HD void read_rows(const S* rows, V* columns, int64_t step, int64_t D, V* scratch) {
-  using T = Element<V>;
-  if constexpr (sizeof(S) == sizeof(T)) {
-    rows_to_columns(rows, columns, step, D);
+HUD_HD void read_rows(const S* rows, V* columns, int64_t D, V* scratch) {
+  if constexpr (sizeof(S) == sizeof(Element<V>)) {
+    rows_to_columns(rows, columns, D);
   } else {
-    T* wide = reinterpret_cast<T*>(scratch);
     for (int64_t d = 0; d < D; ++d) scratch[d] = load_lanes(rows + d * kLanesOf<V>);
-    rows_to_columns(static_cast<const T*>(wide), columns, step, D);
-  }
-}
-template <typename S, typename V>
-HUD_HD void write_rows(const V* columns, int64_t step, S* rows, int64_t D, V* scratch) {
-  using T = Element<V>;
-  if constexpr (sizeof(S) == sizeof(T)) {
-    columns_to_rows(columns, step, rows, D);
-  } else {
-    columns_to_rows(columns, step, reinterpret_cast<T*>(scratch), D);
-    for (int64_t d = 0; d < D; ++d) store_lanes(rows + d * kLanesOf<V>, scratch[d]);
+    rows_to_columns(reinterpret_cast<const Element<V>*>(scratch), columns, D);
   }
 }
 
+// Stores of the tile before: `count` of them, one a call, whole lines of memory past the caches.
+template <typename S>
+HUD_HD void put(S* to, VectorOf<S> value, bool past) {
+  if (past) {
+    stream_lanes(to, value);
+  } else {
+    store_lanes(to, value);
+  }
+}
+struct NothingElse {
+  HUD_HD void operator()(int64_t) const {}
+};
+template <typename S>
+struct RowsBefore {
+  S* to;  // null: no tile before this one
+  const VectorOf<S>* values;
+  bool past;
+  HUD_HD void operator()(int64_t d) const {
+    if (to != nullptr) put(to + d * kLanesOf<VectorOf<S>>, values[d], past);
+  }
+};
+template <typename S, typename Kernel>
+struct MapsBefore {
+  using V = VectorOf<S>;
+  const Kernel& kernel;
+  S* to;
+  int64_t inner;
+  const V* a;
+  const V* b;
+  V state;
+  bool past;
+  HUD_HD void operator()(int64_t d) const {
+    if (to != nullptr) put(to + d * inner, kernel.second(d, a[d], b[Kernel::kInputs == 2 ? d : 0], state), past);
+  }
+};
+
 // Applies `kernel` to lines [begin, end). Line i is (i / inner, i % inner). A kernel has
-//   lines<NV>(a, b, kept_a, kept_b, out, D)   D <= kLongest; kept_*: (D, NV) vectors of scratch
-//   long_line(a, b, out, D)                   one vector of lines, nothing kept
-//   long_row(a, b, out, D)                    one band-last row in memory, lanes along it
-// `b` is not read where Inputs == 1. Stream: write past the caches where the layout allows it.
-template <int Inputs, typename S, typename Kernel>
+//   kInputs                                          1 or 2
+//   first(a, b, kept_a, kept_b, other, D) -> state   reads a(d), b(d); fills kept_*[0, D); calls
+//                                                    other(d) once for each d
+//   second(d, kept_a[d], kept_b[d], state)           the result
+//   long_line(a, b, out, D)                          D > kLongest: a vector of lines, nothing kept
+//   long_row(a, b, out, D)                           a band-last row in memory, lanes along it
+// `b` is not read where kInputs == 1. past: write past the caches where whole lines are written.
+template <typename S, typename Kernel>
 struct LineWalk {
+  static constexpr int Inputs = Kernel::kInputs;
   using V = VectorOf<S>;
   static constexpr int L = kLanesOf<V>;
   const Kernel& kernel;
@@ -104,42 +143,32 @@ struct LineWalk {
   const S* b;
   S* out;
   int64_t D, inner;
-  bool stream;
+  bool past;
 
   void run(int64_t begin, int64_t end) const {
-    if (inner == 1) {
-      if (D > kLongest) {
-        for (int64_t r = begin; r < end; ++r)
-          kernel.long_row(a + r * D, Inputs == 2 ? b + r * D : b, out + r * D, D);
-      } else if (D * Inputs <= 64) {
-        rows<4>(begin, end);
-      } else {
-        rows<1>(begin, end);
-      }
-    } else if (D > kLongest) {
-      long_maps(begin, end);
-    } else if (D * Inputs <= 64) {
-      maps<4>(begin, end);
-    } else if (D * Inputs <= 128) {
-      maps<2>(begin, end);
+    if (D > kLongest) {
+      inner == 1 ? long_rows(begin, end) : long_maps(begin, end);
     } else {
-      maps<1>(begin, end);
+      inner == 1 ? rows(begin, end) : maps(begin, end);
     }
-    if (stream) stream_fence();
+    if (past) stream_fence();
   }
 
  private:
-  template <int NV>
   void rows(int64_t begin, int64_t end) const {
-    V tile_a[kTileVectors], tile_b[Inputs == 2 ? kTileVectors : 1];
+    V columns_a[kLongest], columns_b[Inputs == 2 ? kLongest : 1], scratch[kLongest],
+        results[kLongest];
+    RowsBefore<S> before{nullptr, results, past && vector_aligned(out + begin * D)};
     int64_t r = begin;
-    for (; r + NV * L <= end; r += NV * L)
-      row_tile<NV>(a + r * D, Inputs == 2 ? b + r * D : b, out + r * D, tile_a, tile_b);
-    for (; r + L <= end; r += L)
-      row_tile<1>(a + r * D, Inputs == 2 ? b + r * D : b, out + r * D, tile_a, tile_b);
+    for (; r + L <= end; r += L) {
+      row_tile(a + r * D, b + (Inputs == 2 ? r * D : 0), columns_a, columns_b, scratch, before);
+      columns_to_rows(columns_a, reinterpret_cast<Element<V>*>(results), D);
+      before.to = out + r * D;
+    }
+    for (int64_t d = 0; d < D; ++d) before(d);
     if (r == end) return;
     // The last rows, padded to a group.
-    alignas(V) S part_a[kLongest * L], part_b[Inputs == 2 ? kLongest * L : 1];
+    S part_a[kLongest * L], part_b[Inputs == 2 ? kLongest * L : 1];
     const size_t bytes = static_cast<size_t>((end - r) * D) * sizeof(S);
     const size_t padded = static_cast<size_t>(L * D) * sizeof(S);
     __builtin_memset(part_a, 0, padded);
@@ -148,54 +177,93 @@ struct LineWalk {
       __builtin_memset(part_b, 0, padded);
       __builtin_memcpy(part_b, b + r * D, bytes);
     }
-    row_tile<1>(part_a, part_b, part_a, tile_a, tile_b);
+    row_tile(part_a, part_b, columns_a, columns_b, scratch, NothingElse{});
+    columns_to_rows(columns_a, reinterpret_cast<Element<V>*>(results), D);
+    for (int64_t d = 0; d < D; ++d) store_lanes(part_a + d * L, results[d]);
     __builtin_memcpy(out + r * D, part_a, bytes);
   }
 
-  template <int NV>
-  HUD_HD void row_tile(const S* from_a, const S* from_b, S* to, V* tile_a, V* tile_b) const {
-    V scratch[kTileVectors];
-    for (int v = 0; v < NV; ++v) {
-      read_rows(from_a + v * L * D, tile_a + v, NV, D, scratch);
-      if (Inputs == 2) read_rows(from_b + v * L * D, tile_b + v, NV, D, scratch);
+  // The results of a group of rows, as columns_a.
+  template <typename Other>
+  HUD_HD void row_tile(const S* from_a, const S* from_b, V* columns_a, V* columns_b, V* scratch,
+                       const Other& other) const {
+    // Rows are read across, which no hardware prefetcher recognises.
+    constexpr int64_t kLine = 64 / sizeof(S);
+    for (int64_t i = 0; i < L * D; i += kLine) {
+      __builtin_prefetch(from_a + 2 * L * D + i);
+      if (Inputs == 2) __builtin_prefetch(from_b + 2 * L * D + i);
     }
-    kernel.template lines<NV>(TileSource<NV, V>{tile_a}, TileSource<NV, V>{tile_b}, tile_a, tile_b,
-                              TileSink<NV, V>{tile_a}, D);
-    for (int v = 0; v < NV; ++v) write_rows(tile_a + v, NV, to + v * L * D, D, scratch);
+    read_rows(from_a, columns_a, D, scratch);
+    if (Inputs == 2) read_rows(from_b, columns_b, D, scratch);
+    const V state = kernel.first(ColumnSource<V>{columns_a}, ColumnSource<V>{columns_b}, columns_a,
+                                 columns_b, other, D);
+    for (int64_t d = 0; d < D; ++d)
+      columns_a[d] = kernel.second(d, columns_a[d], columns_b[Inputs == 2 ? d : 0], state);
   }
 
-  template <int NV>
+  // Blocks of so many lines that D runs of them fit half a small L2, and a run is at most a page.
+  int64_t block_width() const {
+    const int64_t fits = (int64_t{128} << 10) / (D * static_cast<int64_t>(sizeof(S)) * Inputs);
+    const int64_t page = 4096 / static_cast<int64_t>(sizeof(S));
+    const int64_t width = fits < page ? fits : page;
+    return width < 4 * L ? 4 * L : width - width % (4 * L);
+  }
+
   void maps(int64_t begin, int64_t end) const {
-    V tile_a[kTileVectors], tile_b[Inputs == 2 ? kTileVectors : 1];
-    const bool whole_lines = stream && inner % L == 0 && vector_aligned(out);
+    V kept_a[2][kLongest], kept_b[2][Inputs == 2 ? kLongest : 1];
+    const int64_t width = block_width();
+    Ahead<S> ahead_a, ahead_b;
+    MapsBefore<S, Kernel> before{kernel,    nullptr, inner,
+                                 kept_a[1], kept_b[1], V{},
+                                 past && inner % L == 0 && vector_aligned(out)};
+    int64_t block_end = begin;
+    int turn = 0;
     for (int64_t i = begin; i < end;) {
       const int64_t within = i % inner;
       const int64_t offset = (i / inner) * D * inner + within;
+      if (i >= block_end) {
+        // The block that begins here has been asked for; ask for the one after it.
+        const int64_t rest = inner - within;
+        const int64_t own = rest < width ? rest : width;
+        const int64_t after = rest - own;
+        const int64_t next = after > 0 ? offset + own : offset - within + D * inner;
+        const int64_t of = after > 0 ? after : inner;
+        block_end = i + own;
+        ahead_a.start(a + next, of < width ? of : width, inner);
+        if (Inputs == 2) ahead_b.start(b + next, of < width ? of : width, inner);
+      }
       int64_t left = inner - within < end - i ? inner - within : end - i;
       const int64_t to_boundary = (L - within % L) % L;  // tiles begin where vectors do
       if (to_boundary != 0 && to_boundary < left) left = to_boundary;
       const S* from_a = a + offset;
-      const S* from_b = Inputs == 2 ? b + offset : b;
-      if (left >= NV * L) {
-        left = NV * L;
-        if (whole_lines) {
-          kernel.template lines<NV>(MapSource<S>{from_a, inner}, MapSource<S>{from_b, inner},
-                                    tile_a, tile_b, MapSink<S, true>{out + offset, inner}, D);
-        } else {
-          kernel.template lines<NV>(MapSource<S>{from_a, inner}, MapSource<S>{from_b, inner},
-                                    tile_a, tile_b, MapSink<S, false>{out + offset, inner}, D);
-        }
-      } else if (left >= L) {
+      const S* from_b = b + (Inputs == 2 ? offset : 0);
+      V* now_a = kept_a[turn];
+      V* now_b = kept_b[turn];
+      if (left >= L) {
         left = L;
-        kernel.template lines<1>(MapSource<S>{from_a, inner}, MapSource<S>{from_b, inner}, tile_a,
-                                 tile_b, MapSink<S, false>{out + offset, inner}, D);
+        const V state = kernel.first(MapSource<S>{from_a, inner, &ahead_a},
+                                     MapSource<S>{from_b, inner, &ahead_b}, now_a, now_b, before, D);
+        before.to = out + offset;
+        before.a = now_a;
+        before.b = now_b;
+        before.state = state;
+        turn ^= 1;
       } else {
-        kernel.template lines<1>(PartSource<S>{from_a, inner, left},
-                                 PartSource<S>{from_b, inner, left}, tile_a, tile_b,
-                                 PartSink<S>{out + offset, inner, left}, D);
+        const V state = kernel.first(PartSource<S>{from_a, inner, left},
+                                     PartSource<S>{from_b, inner, left}, now_a, now_b,
+                                     NothingElse{}, D);
+        for (int64_t d = 0; d < D; ++d)
+          store_part(out + offset + d * inner,
+                     kernel.second(d, now_a[d], now_b[Inputs == 2 ? d : 0], state), left);
       }
       i += left;
     }
+    for (int64_t d = 0; d < D; ++d) before(d);
+  }
+
+  void long_rows(int64_t begin, int64_t end) const {
+    for (int64_t r = begin; r < end; ++r)
+      kernel.long_row(a + r * D, b + (Inputs == 2 ? r * D : 0), out + r * D, D);
   }
 
   void long_maps(int64_t begin, int64_t end) const {
@@ -203,16 +271,10 @@ struct LineWalk {
       const int64_t within = i % inner;
       const int64_t offset = (i / inner) * D * inner + within;
       int64_t left = inner - within < end - i ? inner - within : end - i;
-      const S* from_a = a + offset;
-      const S* from_b = Inputs == 2 ? b + offset : b;
-      if (left >= L) {
-        left = L;
-        kernel.long_line(MapSource<S>{from_a, inner}, MapSource<S>{from_b, inner},
-                         MapSink<S, false>{out + offset, inner}, D);
-      } else {
-        kernel.long_line(PartSource<S>{from_a, inner, left}, PartSource<S>{from_b, inner, left},
-                         PartSink<S>{out + offset, inner, left}, D);
-      }
+      if (left > L) left = L;
+      kernel.long_line(PartSource<S>{a + offset, inner, left},
+                       PartSource<S>{b + (Inputs == 2 ? offset : 0), inner, left},
+                       PartSink<S>{out + offset, inner, left}, D);
       i += left;
     }
   }

@@ -142,7 +142,7 @@ HUD_HD Index32s load_index(const int32_t* p) {
 }
 
 template <int D>
-HUD_HD void short_rows_to_columns(const float* rows, Float32s* columns, int64_t step) {
+HUD_HD void short_rows_to_columns(const float* rows, Float32s* columns) {
   static constexpr ShortRows<D> table{};
   constexpr int L = kLanesOf<Float32s>;
   const Float32s a = load_lanes(rows), b = load_lanes(rows + L);
@@ -150,14 +150,14 @@ HUD_HD void short_rows_to_columns(const float* rows, Float32s* columns, int64_t 
   for (int d = 0; d < D; ++d) {
     Float32s v = __builtin_shuffle(a, b, load_index(table.gather[d]));
     if (D == 3) v = __builtin_shuffle(v, c, load_index(table.gather_third[d]));
-    columns[d * step] = v;
+    columns[d] = v;
   }
 }
 template <int D>
-HUD_HD void columns_to_short_rows(const Float32s* columns, int64_t step, float* rows) {
+HUD_HD void columns_to_short_rows(const Float32s* columns, float* rows) {
   static constexpr ShortRows<D> table{};
   constexpr int L = kLanesOf<Float32s>;
-  const Float32s a = columns[0], b = columns[step], c = columns[(D - 1) * step];
+  const Float32s a = columns[0], b = columns[1], c = columns[D - 1];
   for (int d = 0; d < D; ++d) {
     Float32s v = __builtin_shuffle(a, b, load_index(table.scatter[d]));
     if (D == 3) v = __builtin_shuffle(v, c, load_index(table.scatter_third[d]));
@@ -165,13 +165,13 @@ HUD_HD void columns_to_short_rows(const Float32s* columns, int64_t step, float* 
   }
 }
 
-// A group of kLanesOf<V> contiguous rows of D values; column d goes to columns[d * step].
+// A group of kLanesOf<V> contiguous rows of D values; column d goes to columns[d].
 template <typename V, typename T>
-HUD_HD void rows_to_columns(const T* rows, V* columns, int64_t step, int64_t D) {
+HUD_HD void rows_to_columns(const T* rows, V* columns, int64_t D) {
   constexpr int B = Chunks<V>::kColumns;
   if constexpr (sizeof(T) == 4) {
-    if (D == 2) return short_rows_to_columns<2>(rows, columns, step);
-    if (D == 3) return short_rows_to_columns<3>(rows, columns, step);
+    if (D == 2) return short_rows_to_columns<2>(rows, columns);
+    if (D == 3) return short_rows_to_columns<3>(rows, columns);
   }
   if (D == 1) {
     columns[0] = load_lanes(rows);
@@ -182,15 +182,15 @@ HUD_HD void rows_to_columns(const T* rows, V* columns, int64_t step, int64_t D) 
     V t[B];
     for (int i = 0; i < B; ++i) t[i] = join_chunks<V>(rows + i * D + d, B * D);
     transpose_parts(t);
-    for (int i = 0; i < B; ++i) columns[(d + i) * step] = t[i];
+    for (int i = 0; i < B; ++i) columns[d + i] = t[i];
   }
 }
 template <typename V, typename T>
-HUD_HD void columns_to_rows(const V* columns, int64_t step, T* rows, int64_t D) {
+HUD_HD void columns_to_rows(const V* columns, T* rows, int64_t D) {
   constexpr int B = Chunks<V>::kColumns;
   if constexpr (sizeof(T) == 4) {
-    if (D == 2) return columns_to_short_rows<2>(columns, step, rows);
-    if (D == 3) return columns_to_short_rows<3>(columns, step, rows);
+    if (D == 2) return columns_to_short_rows<2>(columns, rows);
+    if (D == 3) return columns_to_short_rows<3>(columns, rows);
   }
   if (D == 1) {
     store_lanes(rows, columns[0]);
@@ -199,7 +199,7 @@ HUD_HD void columns_to_rows(const V* columns, int64_t step, T* rows, int64_t D) 
   for (int64_t first = 0; first < D; first += B) {
     const int64_t d = first + B <= D ? first : D - B;
     V t[B];
-    for (int i = 0; i < B; ++i) t[i] = columns[(d + i) * step];
+    for (int i = 0; i < B; ++i) t[i] = columns[d + i];
     transpose_parts(t);
     for (int i = 0; i < B; ++i) scatter_chunks(t[i], rows + i * D + d, B * D);
   }
