@@ -95,10 +95,11 @@ HUD_HD V exp_bounded_double(V x) {
   const V low = k * 1.90821492927058770002e-10;
   const V r = high - low;
   const V t = r * r;
-  const V c = r - t * (1.66666666666666019037e-01 +
-                       t * (-2.77777777770155933842e-03 +
-                            t * (6.61375632143793436117e-05 +
-                                 t * (-1.65339022054652515390e-06 + t * 4.13813679705723846039e-08))));
+  const V c =
+      r - t * (1.66666666666666019037e-01 +
+               t * (-2.77777777770155933842e-03 +
+                    t * (6.61375632143793436117e-05 +
+                         t * (-1.65339022054652515390e-06 + t * 4.13813679705723846039e-08))));
   const V y = 1.0 - ((low - (r * c) / (2.0 - c)) - high);
   // 2^k in two factors, so that results below 2^-1022 round to subnormals instead of vanishing.
   const V first = k * 0.5 + magic;
@@ -115,9 +116,9 @@ HUD_HD V exp_bounded_float(V x) {
   const V k = (x * 1.4426950216e+00f + magic) - magic;
   // exp r = 1 + r + r^2 q(r), q fitted at Chebyshev's points: 1e-8 relative to exp r. No division.
   const V r = (x - k * 6.93145751953125e-01f) - k * 1.428606765330187e-06f;
-  const V q =
-      5.000000000e-01f +
-      r * (1.666657627e-01f + r * (4.166655615e-02f + r * (8.363178931e-03f + r * 1.392618404e-03f)));
+  const V q = 5.000000000e-01f +
+              r * (1.666657627e-01f +
+                   r * (4.166655615e-02f + r * (8.363178931e-03f + r * 1.392618404e-03f)));
   const V y = 1.0f + (r + (r * r) * q);
   const V first = k * 0.5f + magic;
   const V second = (k - (first - magic)) + magic;

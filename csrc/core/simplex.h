@@ -38,9 +38,9 @@ HUD_HD V log_project_backward(V g, V x, V delta) {
 }
 
 // Softmax over `count` values of a line in two halves. The first leaves exp(z_d - max z) in
-// kept[d] and returns 1 / sum; the second multiplies the two. z(d) reads; other(d) is called between
-// the exponentials, for stores of another line to hide behind their arithmetic. A NaN or +inf
-// anywhere makes the line's sum NaN, and with it the line: the maximum need not look for it.
+// kept[d] and returns 1 / sum; the second multiplies the two. z(d) reads; other(d) is called
+// between the exponentials, for stores of another line to hide behind their arithmetic. A NaN or
+// +inf anywhere makes the line's sum NaN, and with it the line: the maximum need not look for it.
 template <typename V, typename Source, typename Other>
 HUD_HD V softmax_weights(const Source& z, V* kept, const Other& other, int64_t count) {
   V top = z(0);
@@ -68,8 +68,7 @@ HUD_HD void softmax_line(const Source& z, const Sink& out, int64_t count) {
   V sum = V{};
   for (int64_t d = 0; d < count; ++d) sum += Elementary<V>::exp_nonpositive(z(d) - top);
   const V inverse = splat<V>(1) / sum;
-  for (int64_t d = 0; d < count; ++d)
-    out(d, Elementary<V>::exp_nonpositive(z(d) - top) * inverse);
+  for (int64_t d = 0; d < count; ++d) out(d, Elementary<V>::exp_nonpositive(z(d) - top) * inverse);
 }
 
 // gz = x (g - sum_d g_d x_d); x is the softmax's output.

@@ -1,8 +1,9 @@
-// log and exp of the AVX-512 level: tables of 16 entries that lie in registers take the place of the
-// division and of most of the polynomial (float64 log: 45 to 20 instructions).
+// log and exp of the AVX-512 level: tables of 16 entries that lie in registers take the place of
+// the division and of most of the polynomial (float64 log: 45 to 20 instructions).
 //
-// log x = e ln2 - log c + log1p(z c - 1), c near 1 / z for each sixteenth of z's range and exactly 1
-// about z = 1, so that log keeps its relative accuracy there. exp x = 2^(k / 16) exp r, |r| <= ln2 /
+// log x = e ln2 - log c + log1p(z c - 1), c near 1 / z for each sixteenth of z's range and exactly
+// 1 about z = 1, so that log keeps its relative accuracy there. exp x = 2^(k / 16) exp r, |r| <=
+// ln2 /
 // 32. Polynomials: fitted at Chebyshev's points in 200-bit arithmetic; relative error of log1p and
 // exp below 2e-17 (float64) and 1e-8 (float32). Tables rounded from the same arithmetic.
 #pragma once
@@ -34,20 +35,19 @@ struct Elementary<Float32s> {
     const Float32s l = _mm512_permutexvar_ps(index, logarithm);
     const Float32s r = _mm512_fmsub_ps(z, c, splat<Float32s>(1.0f));
     const Float32s q =
-        -4.999999702e-01f +
-        r * (3.333333135e-01f + r * (-2.501469553e-01f + r * 2.001259625e-01f));
+        -4.999999702e-01f + r * (3.333333135e-01f + r * (-2.501469553e-01f + r * 2.001259625e-01f));
     const Float32s low = e * 1.428606765330187e-06f + (l + (r + (r * r) * q));
     const Float32s y = e * 0.693145751953125f + low;
     return x <= splat<Float32s>(3.402823466e38f) ? y : x;
   }
   static HUD_HD Float32s exp_nonpositive(Float32s x) {
-    const float magic = 12582912.0f;  // 1.5 * 2^23
+    const float magic = 12582912.0f;                               // 1.5 * 2^23
     const Float32s bounded = larger(splat<Float32s>(-104.0f), x);  // NaN passes
     const Float32s k = (bounded * 1.4426950216e+00f + magic) - magic;
     const Float32s r = (bounded - k * 6.93145751953125e-01f) - k * 1.428606765330187e-06f;
-    const Float32s q =
-        5.000000000e-01f + r * (1.666657627e-01f +
-                                r * (4.166655615e-02f + r * (8.363178931e-03f + r * 1.392618404e-03f)));
+    const Float32s q = 5.000000000e-01f +
+                       r * (1.666657627e-01f +
+                            r * (4.166655615e-02f + r * (8.363178931e-03f + r * 1.392618404e-03f)));
     return _mm512_scalef_ps(1.0f + (r + (r * r) * q), k);
   }
   static HUD_HD Float32s larger(Float32s a, Float32s b) { return _mm512_max_ps(a, b); }
@@ -100,18 +100,16 @@ struct Elementary<Float64s> {
                                 1.54221082540794074e+00, 1.61049033194925428e+00,
                                 1.68179283050742900e+00, 1.75625216037329945e+00,
                                 1.83400808640934243e+00, 1.91520656139714740e+00};
-    const double magic = 6755399441055744.0;  // 1.5 * 2^52
+    const double magic = 6755399441055744.0;                      // 1.5 * 2^52
     const Float64s bounded = larger(splat<Float64s>(-746.0), x);  // NaN passes
     const Float64s shifted = bounded * 23.083120654223414 + magic;
     const Float64s k = shifted - magic;
     const Float64s r = (bounded - k * 0.04332169878489367) - k * 1.0291218489310676e-13;
-    const Float64s root =
-        _mm512_permutex2var_pd(root_low, bits_to<__m512i>(shifted), root_high);
-    const Float64s q =
-        5.00000000000000000e-01 +
-        r * (1.66666666653011442e-01 +
-             r * (4.16666666649597658e-02 +
-                  r * (8.33344972452835543e-03 + r * 1.38890343776930120e-03)));
+    const Float64s root = _mm512_permutex2var_pd(root_low, bits_to<__m512i>(shifted), root_high);
+    const Float64s q = 5.00000000000000000e-01 +
+                       r * (1.66666666653011442e-01 +
+                            r * (4.16666666649597658e-02 +
+                                 r * (8.33344972452835543e-03 + r * 1.38890343776930120e-03)));
     const Float64s p = r + (r * r) * q;
     return _mm512_scalef_pd(root + root * p, k * 0.0625);  // scalef takes the floor of k / 16
   }

@@ -1,9 +1,9 @@
 // The vectors of this level and how they meet memory: float and double vectors, loads and stores
 // of the four storage types, parts of vectors at an array's end.
 //
-// Storage S is float, double, BFloat16 or Float16; arithmetic is in Compute<S>, which is S itself or
-// float. A part of a vector goes through a buffer and the same vector arithmetic as a whole one, so
-// a value's bits do not depend on where it lies.
+// Storage S is float, double, BFloat16 or Float16; arithmetic is in Compute<S>, which is S itself
+// or float. A part of a vector goes through a buffer and the same vector arithmetic as a whole one,
+// so a value's bits do not depend on where it lies.
 #pragma once
 
 #include "core/half.h"

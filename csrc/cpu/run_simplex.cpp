@@ -16,7 +16,9 @@ constexpr int64_t kElementGrain =
 // traffic. Smaller outputs stay where their reader will look for them.
 constexpr int64_t kStreamBytes = int64_t{16} << 20;
 
-bool streams(int64_t count, Storage storage) { return count * kStorageBytes[storage] >= kStreamBytes; }
+bool streams(int64_t count, Storage storage) {
+  return count * kStorageBytes[storage] >= kStreamBytes;
+}
 
 }  // namespace
 

@@ -42,8 +42,7 @@ struct SoftmaxKernel {
   static constexpr int kInputs = 1;
 
   template <typename Source, typename Other>
-  HUD_HD V first(const Source& z, const Source&, V* kept, V*, const Other& other,
-                 int64_t D) const {
+  HUD_HD V first(const Source& z, const Source&, V* kept, V*, const Other& other, int64_t D) const {
     return softmax_weights(z, kept, other, D);
   }
   HUD_HD V second(int64_t, V weight, V, V inverse) const { return weight * inverse; }

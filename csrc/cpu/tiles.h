@@ -2,8 +2,8 @@
 //
 // inner > 1 (channel-first maps): neighbouring lines lie side by side and are read where they are.
 // inner == 1 (band-last rows): as many rows as a vector has lanes are transposed, worked on, and
-// transposed back. What is left at an end is padded to a vector of lines: each line is a lane of the
-// same arithmetic on every path, so results do not depend on how the work is cut.
+// transposed back. What is left at an end is padded to a vector of lines: each line is a lane of
+// the same arithmetic on every path, so results do not depend on how the work is cut.
 //
 // A tile's results are written while the next tile is computed: D stores in a row would fill the
 // store queue and stop everything (twice the time of a copy at D = 64; 1.3 like this).
@@ -15,9 +15,13 @@ HUD_CORE_BEGIN
 
 constexpr int64_t kLongest = 256;  // largest D that a tile holds: 16 KiB of 64-byte vectors
 
+// Vectors between two buffers: buffers a multiple of a page apart would share the L1's places, and
+// a load would wait for any store with the same place in a page.
+constexpr int64_t kApart = 5;
+
 // What is read next, asked for line by line while the block before it is worked on. A tile reads a
-// little of each of D planes, which no hardware prefetcher follows (22 GB/s where a linear read gets
-// 35); this walks the next block plane by plane in long runs, which they do.
+// little of each of D planes, which no hardware prefetcher follows (22 GB/s where a linear read
+// gets 35); this walks the next block plane by plane in long runs, which they do.
 template <typename S>
 struct Ahead {
   const S* at = nullptr;
@@ -42,10 +46,16 @@ struct Ahead {
 };
 
 // Where a tile's values come from: a tile in columns, maps as they lie, the first n lanes of maps.
-template <typename V>
+// Rows are read across, which no hardware prefetcher recognises either: each column read asks for
+// a vector of a later group.
+template <typename S>
 struct ColumnSource {
-  const V* columns;
-  HUD_HD V operator()(int64_t d) const { return columns[d]; }
+  const VectorOf<S>* columns;
+  const S* later;
+  HUD_HD VectorOf<S> operator()(int64_t d) const {
+    __builtin_prefetch(later + d * kLanesOf<VectorOf<S>>);
+    return columns[d];
+  }
 };
 template <typename S>
 struct MapSource {
@@ -121,7 +131,8 @@ struct MapsBefore {
   V state;
   bool past;
   HUD_HD void operator()(int64_t d) const {
-    if (to != nullptr) put(to + d * inner, kernel.second(d, a[d], b[Kernel::kInputs == 2 ? d : 0], state), past);
+    if (to != nullptr)
+      put(to + d * inner, kernel.second(d, a[d], b[Kernel::kInputs == 2 ? d : 0], state), past);
   }
 };
 
@@ -156,8 +167,11 @@ struct LineWalk {
 
  private:
   void rows(int64_t begin, int64_t end) const {
-    V columns_a[kLongest], columns_b[Inputs == 2 ? kLongest : 1], scratch[kLongest],
-        results[kLongest];
+    V buffer[4 * (kLongest + kApart)];
+    V* const columns_a = buffer;
+    V* const columns_b = columns_a + D + kApart;
+    V* const scratch = columns_b + (Inputs == 2 ? D + kApart : 0);
+    V* const results = scratch + D + kApart;
     RowsBefore<S> before{nullptr, results, past && vector_aligned(out + begin * D)};
     int64_t r = begin;
     for (; r + L <= end; r += L) {
@@ -187,16 +201,13 @@ struct LineWalk {
   template <typename Other>
   HUD_HD void row_tile(const S* from_a, const S* from_b, V* columns_a, V* columns_b, V* scratch,
                        const Other& other) const {
-    // Rows are read across, which no hardware prefetcher recognises.
-    constexpr int64_t kLine = 64 / sizeof(S);
-    for (int64_t i = 0; i < L * D; i += kLine) {
-      __builtin_prefetch(from_a + 2 * L * D + i);
-      if (Inputs == 2) __builtin_prefetch(from_b + 2 * L * D + i);
-    }
+    constexpr int64_t kLeast = 2048 / sizeof(S);
+    const int64_t later = L * D > kLeast ? L * D : kLeast;
     read_rows(from_a, columns_a, D, scratch);
     if (Inputs == 2) read_rows(from_b, columns_b, D, scratch);
-    const V state = kernel.first(ColumnSource<V>{columns_a}, ColumnSource<V>{columns_b}, columns_a,
-                                 columns_b, other, D);
+    const V state =
+        kernel.first(ColumnSource<S>{columns_a, from_a + later},
+                     ColumnSource<S>{columns_b, from_b + later}, columns_a, columns_b, other, D);
     for (int64_t d = 0; d < D; ++d)
       columns_a[d] = kernel.second(d, columns_a[d], columns_b[Inputs == 2 ? d : 0], state);
   }
@@ -210,11 +221,18 @@ struct LineWalk {
   }
 
   void maps(int64_t begin, int64_t end) const {
-    V kept_a[2][kLongest], kept_b[2][Inputs == 2 ? kLongest : 1];
+    V buffer[2 * Inputs * (kLongest + kApart)];
+    V* const kept_a[2] = {buffer, buffer + D + kApart};
+    V* const kept_b[2] = {kept_a[1] + (Inputs == 2 ? D + kApart : 0),
+                          kept_a[1] + (Inputs == 2 ? 2 * (D + kApart) : 0)};
     const int64_t width = block_width();
     Ahead<S> ahead_a, ahead_b;
-    MapsBefore<S, Kernel> before{kernel,    nullptr, inner,
-                                 kept_a[1], kept_b[1], V{},
+    MapsBefore<S, Kernel> before{kernel,
+                                 nullptr,
+                                 inner,
+                                 kept_a[1],
+                                 kept_b[1],
+                                 V{},
                                  past && inner % L == 0 && vector_aligned(out)};
     int64_t block_end = begin;
     int turn = 0;
@@ -241,17 +259,18 @@ struct LineWalk {
       V* now_b = kept_b[turn];
       if (left >= L) {
         left = L;
-        const V state = kernel.first(MapSource<S>{from_a, inner, &ahead_a},
-                                     MapSource<S>{from_b, inner, &ahead_b}, now_a, now_b, before, D);
+        const V state =
+            kernel.first(MapSource<S>{from_a, inner, &ahead_a},
+                         MapSource<S>{from_b, inner, &ahead_b}, now_a, now_b, before, D);
         before.to = out + offset;
         before.a = now_a;
         before.b = now_b;
         before.state = state;
         turn ^= 1;
       } else {
-        const V state = kernel.first(PartSource<S>{from_a, inner, left},
-                                     PartSource<S>{from_b, inner, left}, now_a, now_b,
-                                     NothingElse{}, D);
+        const V state =
+            kernel.first(PartSource<S>{from_a, inner, left}, PartSource<S>{from_b, inner, left},
+                         now_a, now_b, NothingElse{}, D);
         for (int64_t d = 0; d < D; ++d)
           store_part(out + offset + d * inner,
                      kernel.second(d, now_a[d], now_b[Inputs == 2 ? d : 0], state), left);

@@ -1,11 +1,11 @@
-// Rows to columns and back: a group of as many band-last rows as a vector has lanes, as one vector a
-// band.
+// Rows to columns and back: a group of as many band-last rows as a vector has lanes, as one vector
+// a band.
 //
-// A band-last row is cut into chunks of 16 bytes (4 floats, 2 doubles). Chunks of different rows are
-// put side by side in a vector, and 4 x 4 (2 x 2) blocks transposed inside its 16-byte parts: about
-// two shuffles a vector. The last chunk of a row is moved left to end with it, so that nothing
-// outside a row is ever touched; what two chunks share is read, or written, twice. Rows of one to
-// three floats are shorter than a chunk and go by whole vectors through table shuffles.
+// A band-last row is cut into chunks of 16 bytes (4 floats, 2 doubles). Chunks of different rows
+// are put side by side in a vector, and 4 x 4 (2 x 2) blocks transposed inside its 16-byte parts:
+// about two shuffles a vector. The last chunk of a row is moved left to end with it, so that
+// nothing outside a row is ever touched; what two chunks share is read, or written, twice. Rows of
+// one to three floats are shorter than a chunk and go by whole vectors through table shuffles.
 #pragma once
 
 #include "cpu/lanes.h"
@@ -79,8 +79,8 @@ HUD_HD void scatter_chunks(V v, T* p, int64_t step) {
 
 // Lane masks that repeat a pattern in each 16-byte part of two vectors.
 #if HUD_VECTOR_BYTES == 64
-#define HUD_PAIR_SHUFFLE(a, b, i, j, k, l)                                                       \
-  __builtin_shufflevector(a, b, i, j, k, l, i + 4, j + 4, k + 4, l + 4, i + 8, j + 8, k + 8,     \
+#define HUD_PAIR_SHUFFLE(a, b, i, j, k, l)                                                   \
+  __builtin_shufflevector(a, b, i, j, k, l, i + 4, j + 4, k + 4, l + 4, i + 8, j + 8, k + 8, \
                           l + 8, i + 12, j + 12, k + 12, l + 12)
 #define HUD_DOUBLE_SHUFFLE(a, b, i, j) \
   __builtin_shufflevector(a, b, i, j, i + 2, j + 2, i + 4, j + 4, i + 6, j + 6)
@@ -113,8 +113,8 @@ HUD_HD void transpose_parts(Float64s* t) {
   t[0] = low;
 }
 
-// Indices of the table shuffles: lane l of column c is value l * D + c of D vectors laid end to end,
-// and value k of those is lane k / D of column k % D. The first two vectors are one shuffle's
+// Indices of the table shuffles: lane l of column c is value l * D + c of D vectors laid end to
+// end, and value k of those is lane k / D of column k % D. The first two vectors are one shuffle's
 // operands, a third is brought in by a second (`third` says where).
 template <int D>
 struct ShortRows {
