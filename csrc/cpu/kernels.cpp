@@ -1,9 +1,12 @@
 // Compiled once per instruction-set level; exports that level's table and nothing else.
 #include "cpu/kernels.h"
 #include "cpu/cosine_max.h"
+#include "cpu/diffusion_step.h"
 #include "cpu/fcls.h"
 #include "cpu/log_project.h"
 #include "cpu/simplex_softmax.h"
+#include "cpu/softmax_decode.h"
+#include "cpu/standardize.h"
 #include "cpu/unit_rows.h"
 #include "cpu/window_search.h"
 
@@ -24,6 +27,14 @@ const KernelTable table = {
     HUD_EACH_STORAGE(log_project_backward_range),
     HUD_EACH_STORAGE(softmax_range),
     HUD_EACH_STORAGE(softmax_backward_range),
+    {standardize_range<false, float>, standardize_range<false, double>,
+     standardize_range<false, BFloat16>, standardize_range<false, Float16>},
+    {standardize_range<true, float>, standardize_range<true, double>,
+     standardize_range<true, BFloat16>, standardize_range<true, Float16>},
+    HUD_EACH_STORAGE(standardized_softmax_range),
+    HUD_EACH_STORAGE(softmax_decode_range),
+    HUD_EACH_STORAGE(diffusion_step_range),
+    philox_range,
     fcls_workspace,
     fcls_range,
     row_inverse_range,

@@ -24,6 +24,13 @@ struct RowSource {
     return d + L <= D ? load_lanes(p + d) : load_part(p + d, D - d);
   }
 };
+// z std + mean along a row.
+template <typename S>
+struct UnstandardizedRow {
+  RowSource<S> z;
+  RowSource<Compute<S>> mean, std;
+  HUD_HD VectorOf<S> operator()(int64_t d) const { return z(d) * std(d) + mean(d); }
+};
 template <typename S>
 HUD_HD void put_row(S* p, int64_t d, int64_t D, VectorOf<S> value) {
   constexpr int L = kLanesOf<VectorOf<S>>;
@@ -32,6 +39,31 @@ HUD_HD void put_row(S* p, int64_t d, int64_t D, VectorOf<S> value) {
   } else {
     store_part(p + d, value, D - d);
   }
+}
+
+// z(d) gives the row's values from d on; the vector at its end may be a part.
+template <typename S, typename Row>
+void softmax_long_row(const Row& z, S* to, int64_t D) {
+  using V = VectorOf<S>;
+  constexpr int L = kLanesOf<V>;
+  V tops = z(0);
+  for (int64_t d = L; d + L <= D; d += L) tops = Elementary<V>::larger(tops, z(d));
+  Element<V> largest = tops[0];
+  for (int l = 1; l < L; ++l) largest = tops[l] > largest ? tops[l] : largest;
+  const V end = z(D - L);  // overlaps the vector before it: a maximum does not mind
+  for (int l = 0; l < L; ++l) largest = end[l] > largest ? end[l] : largest;
+  const V top = splat<V>(largest);
+  V sums = V{};
+  int64_t d = 0;
+  for (; d + L <= D; d += L) sums += Elementary<V>::exp_nonpositive(z(d) - top);
+  Element<V> sum = joined_sum(sums);
+  if (d < D) {
+    const V e = Elementary<V>::exp_nonpositive(z(d) - top);
+    for (int l = 0; l < D - d; ++l) sum += e[l];
+  }
+  const V inverse = splat<V>(1 / sum);
+  for (d = 0; d < D; d += L)
+    put_row(to, d, D, Elementary<V>::exp_nonpositive(z(d) - top) * inverse);
 }
 
 template <typename S>
@@ -51,26 +83,7 @@ struct SoftmaxKernel {
     softmax_line<V>(z, out, D);
   }
   void long_row(const S* row, const S*, S* to, int64_t D) const {
-    const RowSource<S> z{row, D};
-    V tops = z(0);
-    for (int64_t d = L; d + L <= D; d += L) tops = Elementary<V>::larger(tops, z(d));
-    Element<V> largest = tops[0];
-    for (int l = 1; l < L; ++l) largest = tops[l] > largest ? tops[l] : largest;
-    const int64_t last = D - L;  // the last vector overlaps: a maximum does not mind
-    const V end = z(last);
-    for (int l = 0; l < L; ++l) largest = end[l] > largest ? end[l] : largest;
-    const V top = splat<V>(largest);
-    V sums = V{};
-    int64_t d = 0;
-    for (; d + L <= D; d += L) sums += Elementary<V>::exp_nonpositive(z(d) - top);
-    Element<V> sum = joined_sum(sums);
-    if (d < D) {
-      const V e = Elementary<V>::exp_nonpositive(z(d) - top);
-      for (int l = 0; l < D - d; ++l) sum += e[l];
-    }
-    const V inverse = splat<V>(1 / sum);
-    for (d = 0; d < D; d += L)
-      put_row(to, d, D, Elementary<V>::exp_nonpositive(z(d) - top) * inverse);
+    softmax_long_row<S>(RowSource<S>{row, D}, to, D);
   }
 };
 

@@ -14,7 +14,9 @@ BACKENDS = ("torch", "cpu", "cuda", "triton")
 _NATIVE_DTYPES = (torch.float32, torch.float64)
 _HALVES = (torch.float16, torch.bfloat16)
 # Operations whose CPU kernels take 16-bit floats too.
-_TAKE_HALVES = frozenset(["log_project", "simplex_softmax"])
+_TAKE_HALVES = frozenset(
+    ["log_project", "log_standardize", "normal_noise", "q_sample", "sampler_step", "simplex_softmax", "softmax_decode", "standardized_softmax"]
+)
 _state = threading.local()
 
 
