@@ -26,9 +26,9 @@ Standard standard_of(const Tensor& mean, const Tensor& std, int64_t D) {
   return {doubles(mean, D), doubles(std, D)};
 }
 
-void log_standardize(const py::object& gradient, const Tensor& x, const Tensor& out,
-                     int64_t outer, int64_t D, int64_t inner, double delta, const Tensor& mean,
-                     const Tensor& std, int threads) {
+void log_standardize(const py::object& gradient, const Tensor& x, const Tensor& out, int64_t outer,
+                     int64_t D, int64_t inner, double delta, const Tensor& mean, const Tensor& std,
+                     int threads) {
   const Storage storage = same_storage(x, out);
   const Maybe g(gradient);
   g.check(storage, x.numel());
@@ -36,8 +36,8 @@ void log_standardize(const py::object& gradient, const Tensor& x, const Tensor& 
   const Standard standard = standard_of(mean, std, D);
   if (x.numel() == 0) return;
   py::gil_scoped_release free;
-  run_log_standardize(g.data(), x.data, out.data, storage, outer, D, inner, delta,
-                      standard, threads);
+  run_log_standardize(g.data(), x.data, out.data, storage, outer, D, inner, delta, standard,
+                      threads);
 }
 
 void standardized_softmax(const Tensor& a, const py::object& softmax, const Tensor& out,
@@ -50,8 +50,7 @@ void standardized_softmax(const Tensor& a, const py::object& softmax, const Tens
   const Standard standard = standard_of(mean, std, D);
   if (a.numel() == 0) return;
   py::gil_scoped_release free;
-  run_standardized_softmax(a.data, x.data(), out.data, storage, outer, D, inner,
-                           standard, threads);
+  run_standardized_softmax(a.data, x.data(), out.data, storage, outer, D, inner, standard, threads);
 }
 
 void softmax_decode(const Tensor& z, const Tensor& out, int64_t outer, int64_t D, int64_t inner,

@@ -1,10 +1,10 @@
-// Noise without state: normal number e of sample i at step t of a seed is a function of (seed, i, t,
-// e) and of nothing else.
+// Noise without state: normal number e of sample i at step t of a seed is a function of (seed, i,
+// t, e) and of nothing else.
 //
-// Philox 4x32 of 10 rounds (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") turns
-// a 128-bit counter and a 64-bit key into four 32-bit numbers: a bijection of the counter for each
-// key, so that no two addresses share a draw. Counter: (block, step, sample low, sample high); key:
-// seed low, seed high. Pairs of the numbers become pairs of normals by Box and Muller's
+// Philox 4x32 of 10 rounds (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3")
+// turns a 128-bit counter and a 64-bit key into four 32-bit numbers: a bijection of the counter for
+// each key, so that no two addresses share a draw. Counter: (block, step, sample low, sample high);
+// key: seed low, seed high. Pairs of the numbers become pairs of normals by Box and Muller's
 // transformation in float: the noise has float's resolution whatever it is added to, and reaches
 // 6.7 standard deviations.
 //
@@ -60,8 +60,8 @@ HUD_HD void box_muller(BitsOf<F> a, BitsOf<F> b, F& first, F& second) {
   const F radius = Lanewise<F>::root(Elementary<F>::larger(square, F{}));
   const F t = Lanewise<F>::from_signed(b << 2) * 3.6572952e-10f;  // pi / 4 * 2^-31
   const F z = t * t;
-  const F sine =
-      t + (t * z) * (-1.6666667e-1f + z * (8.3333333e-3f + z * (-1.9841270e-4f + z * 2.7557319e-6f)));
+  const F sine = t + (t * z) * (-1.6666667e-1f +
+                                z * (8.3333333e-3f + z * (-1.9841270e-4f + z * 2.7557319e-6f)));
   const F cosine =
       (1.0f - 0.5f * z) +
       (z * z) * (4.1666667e-2f + z * (-1.3888889e-3f + z * (2.4801587e-5f + z * -2.7557319e-7f)));

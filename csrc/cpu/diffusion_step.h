@@ -1,5 +1,5 @@
-// out = a z + b e + c n for samples of a batch, each with its own a, b, c; n is given or drawn here.
-// Serves eq. 8 (q_sample), a sampler's step (eq. 14, DDIM) and plain noise.
+// out = a z + b e + c n for samples of a batch, each with its own a, b, c; n is given or drawn
+// here. Serves eq. 8 (q_sample), a sampler's step (eq. 14, DDIM) and plain noise.
 #pragma once
 
 #include "cpu/lanewise.h"

@@ -117,7 +117,7 @@ constexpr int64_t kDecodeLongest = 256;  // largest D that softmax_decode takes
 
 // out = z_factor z + e_factor e + noise_factor n for each of a batch's samples of `count` values.
 struct NoiseJob {
-  const void* z;      // null: left out, as e
+  const void* z;  // null: left out, as e
   const void* e;
   const void* noise;  // null: drawn, or left out
   bool draw;

@@ -9,7 +9,8 @@
 namespace hud {
 namespace {
 
-constexpr int64_t kGrain = 32768;  // elements under which a parallel region costs more than it saves
+constexpr int64_t kGrain =
+    32768;  // elements under which a parallel region costs more than it saves
 constexpr int64_t kPastBytes = int64_t{16} << 20;  // as in run_simplex.cpp
 constexpr int64_t kLanes = 16;                     // of the widest level
 
@@ -45,20 +46,24 @@ Parameters repeated(Storage storage, const double* p, int64_t D, int64_t count) 
   return result;
 }
 
-int64_t grain_of(int64_t values) { return std::max<int64_t>(1, kGrain / std::max<int64_t>(values, 1)); }
+int64_t grain_of(int64_t values) {
+  return std::max<int64_t>(1, kGrain / std::max<int64_t>(values, 1));
+}
 
 }  // namespace
 
 void run_log_standardize(const void* g, const void* x, void* out, Storage storage, int64_t outer,
                          int64_t D, int64_t inner, double delta, Standard standard, int threads) {
   const KernelTable& k = active_kernels();
-  const auto kernel = g == nullptr ? k.log_standardize[storage] : k.log_standardize_backward[storage];
+  const auto kernel =
+      g == nullptr ? k.log_standardize[storage] : k.log_standardize_backward[storage];
   std::vector<double> inverse(static_cast<size_t>(D));
   for (int64_t d = 0; d < D; ++d) inverse[static_cast<size_t>(d)] = 1 / standard.std[d];
   const int64_t count = inner == 1 ? parameter_count(D) : D;
   const Parameters mean = repeated(storage, standard.mean, D, count);
   const Parameters factor = repeated(storage, inverse.data(), D, count);
-  const StandardizeJob job{g == nullptr ? x : g, x, out, mean.data(), factor.data(), D, inner, delta};
+  const StandardizeJob job{g == nullptr ? x : g, x, out,   mean.data(),
+                           factor.data(),        D, inner, delta};
   const int64_t items = inner == 1 ? outer : outer * D;
   // Rows are cut at multiples of the most rows that go together.
   const int64_t unit = inner == 1 ? kLanes : 1;
@@ -75,8 +80,8 @@ void run_standardized_softmax(const void* a, const void* x, void* out, Storage s
   const Parameters mean = repeated(storage, standard.mean, D, D);
   const Parameters std = repeated(storage, standard.std, D, D);
   const StandardizedSoftmaxJob job{
-      a,     x,          out, mean.data(), std.data(), D,
-      inner, outer * D * inner * kStorageBytes[storage] >= kPastBytes};
+      a,          x, out,   mean.data(),
+      std.data(), D, inner, outer * D * inner * kStorageBytes[storage] >= kPastBytes};
   parallel_ranges(outer * inner, std::max<int64_t>(kLanes, grain_of(D)), threads,
                   [&](int, int64_t begin, int64_t end) { kernel(job, begin, end); });
 }

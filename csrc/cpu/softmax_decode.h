@@ -39,7 +39,10 @@ template <typename S>
 void softmax_decode_range(const DecodeJob& job, int64_t begin, int64_t end) {
   using V = VectorOf<S>;
   using T = Compute<S>;
-  constexpr int L = kLanesOf<V>, R = 4, NC = HUD_VECTOR_BYTES == 16 ? 2 : HUD_VECTOR_BYTES == 32 ? 2 : 4;
+  constexpr int L = kLanesOf<V>, R = 4,
+                NC = HUD_VECTOR_BYTES == 16   ? 2
+                     : HUD_VECTOR_BYTES == 32 ? 2
+                                              : 4;
   const StandardizedSoftmaxKernel<S> kernel{static_cast<const T*>(job.mean),
                                             static_cast<const T*>(job.std)};
   const T* endmembers = static_cast<const T*>(job.endmembers);

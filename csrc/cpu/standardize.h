@@ -81,8 +81,7 @@ struct StandardizedSoftmaxKernel {
   const T* std;
 
   template <typename Source, typename Other>
-  HUD_HD V first(const Source& z, const Source&, V* kept, V*, const Other& other,
-                 int64_t D) const {
+  HUD_HD V first(const Source& z, const Source&, V* kept, V*, const Other& other, int64_t D) const {
     return softmax_weights(UnstandardizedSource<V, Source>{z, mean, std}, kept, other, D);
   }
   HUD_HD V second(int64_t, V weight, V, V inverse) const { return weight * inverse; }
@@ -109,9 +108,7 @@ struct StandardizedSoftmaxBackwardKernel {
                  int64_t D) const {
     return SoftmaxBackwardKernel<S>{}.first(g, x, kept_g, kept_x, other, D);
   }
-  HUD_HD V second(int64_t d, V g, V x, V dot) const {
-    return splat<V>(std[d]) * (x * (g - dot));
-  }
+  HUD_HD V second(int64_t d, V g, V x, V dot) const { return splat<V>(std[d]) * (x * (g - dot)); }
   template <typename Source, typename Sink>
   void long_line(const Source& g, const Source& x, const Sink& out, int64_t D) const {
     V dot = V{};

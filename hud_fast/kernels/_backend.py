@@ -15,7 +15,16 @@ _NATIVE_DTYPES = (torch.float32, torch.float64)
 _HALVES = (torch.float16, torch.bfloat16)
 # Operations whose CPU kernels take 16-bit floats too.
 _TAKE_HALVES = frozenset(
-    ["log_project", "log_standardize", "normal_noise", "q_sample", "sampler_step", "simplex_softmax", "softmax_decode", "standardized_softmax"]
+    (
+        "log_project",
+        "log_standardize",
+        "normal_noise",
+        "q_sample",
+        "sampler_step",
+        "simplex_softmax",
+        "softmax_decode",
+        "standardized_softmax",
+    )
 )
 _state = threading.local()
 
@@ -34,8 +43,9 @@ def can_run(
     ----------
     backend : {"torch", "cpu", "cuda", "triton"}
         ``"torch"`` is the plain reference and runs anywhere; ``"cpu"`` the compiled kernels (float32 and float64;
-        with `op` one of the elementwise and softmax operations also float16 and bfloat16); ``"cuda"`` the CUDA kernels where they were built (`log_project` and `simplex_softmax`; they compile but have
-        not yet run on a GPU, so they are chosen by name only). ``"triton"`` is not part of this release.
+        with `op` one of the elementwise and softmax operations also float16 and bfloat16); ``"cuda"`` the CUDA kernels
+        where they were built (`log_project` and `simplex_softmax`; they compile but have not yet run on a GPU, so they
+        are chosen by name only). ``"triton"`` is not part of this release.
     device : str or torch.device
         Where the tensors lie.
     dtype : torch.dtype

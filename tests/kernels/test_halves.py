@@ -1,4 +1,4 @@
-"""16-bit floats in the CPU kernels: computed in float32, rounded once; at most one unit from the rounded float64 truth."""
+"""16-bit floats in the CPU kernels: computed in float32, rounded once; one unit from the rounded truth at most."""
 
 from __future__ import annotations
 
