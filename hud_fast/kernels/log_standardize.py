@@ -9,6 +9,7 @@ mean 0 nor variance 1, and a diffusion ends in N(0, I). Shapes: any, with the D 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -129,8 +130,8 @@ torch.library.register_autograd(
 
 def log_standardize(
     abundances: ArrayT,  # (..., D, ...)
-    mean: ArrayLike,  # (D,)
-    std: ArrayLike,  # (D,)
+    mean: ArrayLike | Sequence[float],  # (D,)
+    std: ArrayLike | Sequence[float],  # (D,)
     dim: int = -1,
     *,
     backend: str | None = None,

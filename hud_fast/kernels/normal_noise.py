@@ -74,6 +74,12 @@ def check_address(op: str, seed: Any, step: Any, first: Any) -> tuple[int, int, 
     return int(seed), int(step), int(first)
 
 
+def check_tensor(op: str, name: str, value: object) -> None:
+    """TypeError that names the argument for anything but a tensor."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{op}: `{name}` must be a torch.Tensor, got {type(value).__name__}")
+
+
 def native_step(
     out: Tensor,  # (B, ...)
     *,

@@ -8,6 +8,7 @@ only: see `normal_noise`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,7 +16,12 @@ from torch import Tensor
 
 from hud_fast.kernels._arrays import ArrayLike, as_floating, as_tensor, shape_text
 from hud_fast.kernels._backend import eager, ran, readable, resolve
-from hud_fast.kernels.normal_noise import check_address, native_step, normal_noise_reference
+from hud_fast.kernels.normal_noise import (
+    check_address,
+    check_tensor,
+    native_step,
+    normal_noise_reference,
+)
 
 
 def _per_sample(values: Tensor, like: Tensor) -> Tensor:
@@ -82,7 +88,7 @@ torch.library.register_autograd("hud_fast::q_sample", _backward, setup_context=_
 
 def q_sample(
     z: Tensor,  # (B, ...)
-    signal: ArrayLike,  # (B,)
+    signal: ArrayLike | Sequence[float],  # (B,)
     *,
     seed: int,
     step: int,
@@ -126,14 +132,14 @@ def q_sample(
     (True, True)
     """
     op = "q_sample"
-    if not isinstance(z, Tensor):
-        raise TypeError(f"{op}: `z` must be a torch.Tensor, got {type(z).__name__}")
+    check_tensor(op, "z", z)
     z = as_floating(z, op, "z")
     if z.ndim == 0:
         raise ValueError(f"{op}: `z` must have shape (B, ...), got ()")
-    if isinstance(signal, (list, tuple)):
-        signal = torch.tensor(signal, dtype=torch.float64)
-    levels = as_tensor(signal, op, "signal").detach().double()
+    given = (
+        torch.tensor(signal, dtype=torch.float64) if isinstance(signal, (list, tuple)) else signal
+    )
+    levels = as_tensor(given, op, "signal").detach().double()
     if tuple(levels.shape) != (len(z),):
         raise ValueError(
             f"{op}: `signal` must have shape (B,) with B = {len(z)} as in `z`, got {shape_text(levels)}"

@@ -15,7 +15,12 @@ from torch import Tensor
 
 from hud_fast.kernels._arrays import as_floating, shape_text
 from hud_fast.kernels._backend import eager, ran, resolve
-from hud_fast.kernels.normal_noise import check_address, native_step, normal_noise_reference
+from hud_fast.kernels.normal_noise import (
+    check_address,
+    check_tensor,
+    native_step,
+    normal_noise_reference,
+)
 
 Factors = tuple[float, float, float]
 
@@ -165,8 +170,7 @@ def sampler_step(
     op = "sampler_step"
     tensors = {"z": z, "eps": eps} | ({} if noise is None else {"noise": noise})
     for name, value in tensors.items():
-        if not isinstance(value, Tensor):
-            raise TypeError(f"{op}: `{name}` must be a torch.Tensor, got {type(value).__name__}")
+        check_tensor(op, name, value)
         tensors[name] = as_floating(value, op, name)
         if value.shape != z.shape or value.ndim == 0:
             raise ValueError(

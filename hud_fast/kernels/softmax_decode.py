@@ -8,6 +8,7 @@ in the L1 only: neither they nor their transposed copy are written to memory. D 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -92,8 +93,8 @@ def softmax_decode(
     z: ArrayT,  # (B, D, H, W)
     endmembers: ArrayLike,  # (D, C)
     *,
-    mean: ArrayLike | None = None,  # (D,)
-    std: ArrayLike | None = None,  # (D,)
+    mean: ArrayLike | Sequence[float] | None = None,  # (D,)
+    std: ArrayLike | Sequence[float] | None = None,  # (D,)
     backend: str | None = None,
 ) -> ArrayT:  # (B, H, W, C)
     """Cubes of spectra from latent maps: softmax of std z + mean over D, mixed with the endmembers, in one pass.

@@ -8,6 +8,7 @@ Shapes: any, with the D endmembers along `dim`. A line with NaN or +inf gives Na
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -125,8 +126,8 @@ torch.library.register_autograd(
 
 def standardized_softmax(
     z: ArrayT,  # (..., D, ...)
-    mean: ArrayLike,  # (D,)
-    std: ArrayLike,  # (D,)
+    mean: ArrayLike | Sequence[float],  # (D,)
+    std: ArrayLike | Sequence[float],  # (D,)
     dim: int = -1,
     *,
     backend: str | None = None,
