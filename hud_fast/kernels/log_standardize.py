@@ -17,6 +17,7 @@ from torch import Tensor
 
 from hud_fast.kernels._arrays import ArrayLike, ArrayT, as_floating, like_input
 from hud_fast.kernels._backend import eager, ran, resolve
+from hud_fast.kernels._memory import empty
 from hud_fast.kernels._native import C
 from hud_fast.kernels._standard import along, on_cpu, sizes_around, statistic
 from hud_fast.kernels.log_project import (
@@ -48,7 +49,7 @@ def log_standardize_backward_reference(
 
 def _native(abundances: Tensor, mean: Tensor, std: Tensor, dim: int) -> Tensor:
     x = abundances.detach().contiguous()
-    z = torch.empty_like(x)
+    z = empty(x.shape, x)
     sizes = sizes_around(x, dim)
     threads = torch.get_num_threads()
     C.log_standardize(None, x, z, *sizes, delta_of(sizes[1]), on_cpu(mean), on_cpu(std), threads)
@@ -58,7 +59,7 @@ def _native(abundances: Tensor, mean: Tensor, std: Tensor, dim: int) -> Tensor:
 
 def _native_backward(grad: Tensor, abundances: Tensor, std: Tensor, dim: int) -> Tensor:
     g, x = grad.detach().contiguous(), abundances.detach().contiguous()
-    gx = torch.empty_like(x)
+    gx = empty(x.shape, x)
     sizes, s = sizes_around(x, dim), on_cpu(std)
     threads = torch.get_num_threads()
     C.log_standardize(g, x, gx, *sizes, delta_of(sizes[1]), s, s, threads)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from hud_fast.kernels._backend import ran, resolve
+from hud_fast.kernels._memory import empty
 from hud_fast.kernels._native import C
 
 # As csrc/core/noise.h: 16 blocks of 4 numbers make a group, output k of block l is number 16 k + l.
@@ -150,7 +151,7 @@ def normal_noise(
         raise ValueError(f"{op}: `shape` must be (B, ...) of numbers >= 0, got {shape!r}")
     if not dtype.is_floating_point or dtype.itemsize < 2:
         raise TypeError(f"{op}: `dtype` must be of floats of 16 bits or more, got {dtype}")
-    out = torch.empty(sizes, dtype=dtype)
+    out = empty(sizes, torch.empty(0, dtype=dtype))
     if resolve(op, backend, out) == "torch":
         ran("torch")
         count = math.prod(sizes[1:])

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from hud_fast.kernels._arrays import ArrayLike, as_floating, as_tensor, shape_text
 from hud_fast.kernels._backend import eager, ran, readable, resolve
+from hud_fast.kernels._memory import empty
 from hud_fast.kernels.normal_noise import (
     check_address,
     check_tensor,
@@ -47,7 +48,7 @@ def q_sample_reference(
 def _native(z: Tensor, signal: Tensor, seed: int, step: int, first: int) -> tuple[Tensor, Tensor]:
     z = z.detach().contiguous()
     signal = signal.detach().to("cpu", torch.float64).contiguous()
-    noisy, noise = torch.empty_like(z), torch.empty_like(z)
+    noisy, noise = empty(z.shape, z), empty(z.shape, z)
     factors = (signal.sqrt(), torch.zeros_like(signal), (1 - signal).sqrt())
     native_step(noisy, z=z, noise_out=noise, factors=factors, address=(seed, step, first))
     return noisy, noise

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from hud_fast.kernels._arrays import as_floating, shape_text
 from hud_fast.kernels._backend import eager, ran, resolve
+from hud_fast.kernels._memory import empty
 from hud_fast.kernels.normal_noise import (
     check_address,
     check_tensor,
@@ -60,7 +61,7 @@ def _native(
 ) -> Tensor:
     z, eps = z.detach().contiguous(), eps.detach().contiguous()
     given = None if noise is None else noise.detach().contiguous()
-    out = torch.empty_like(z)
+    out = empty(z.shape, z)
     each = [
         torch.full((len(z),), f, dtype=torch.float64) for f in (z_factor, eps_factor, noise_factor)
     ]

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hud_fast.kernels._arrays import ArrayT, as_floating, like_input
 from hud_fast.kernels._backend import eager, on_stream, ran, resolve
+from hud_fast.kernels._memory import empty
 from hud_fast.kernels._native import C
 from hud_fast.kernels._standard import sizes_around
 from hud_fast.kernels.log_project import check_dim
@@ -35,7 +36,7 @@ def simplex_softmax_backward_reference(grad: Tensor, abundances: Tensor, dim: in
 
 def _native(z: Tensor, dim: int) -> Tensor:
     z = z.detach().contiguous()
-    x = torch.empty_like(z)
+    x = empty(z.shape, z)
     C.simplex_softmax(z, x, *sizes_around(z, dim), torch.get_num_threads())
     ran("cpu")
     return x
@@ -43,7 +44,7 @@ def _native(z: Tensor, dim: int) -> Tensor:
 
 def _native_backward(grad: Tensor, abundances: Tensor, dim: int) -> Tensor:
     g, x = grad.detach().contiguous(), abundances.detach().contiguous()
-    gz = torch.empty_like(x)
+    gz = empty(x.shape, x)
     C.simplex_softmax_backward(g, x, gz, *sizes_around(x, dim), torch.get_num_threads())
     return gz
 

@@ -23,6 +23,7 @@ from hud_fast.kernels._arrays import (
     shape_text,
 )
 from hud_fast.kernels._backend import eager, ran, resolve
+from hud_fast.kernels._memory import empty
 from hud_fast.kernels._native import C
 from hud_fast.kernels._standard import on_cpu, statistic
 from hud_fast.kernels.standardized_softmax import standardized_softmax_reference
@@ -44,7 +45,7 @@ def softmax_decode_reference(
 def _native(z: Tensor, endmembers: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     z = z.detach().contiguous()
     B, D, H, W = z.shape
-    cube = z.new_empty((B, H, W, endmembers.shape[1]))
+    cube = empty((B, H, W, endmembers.shape[1]), z)
     C.softmax_decode(
         z, cube, B, D, H * W, on_cpu(endmembers), on_cpu(mean), on_cpu(std), torch.get_num_threads()
     )

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from hud_fast.kernels._arrays import ArrayLike, ArrayT, as_floating, like_input
 from hud_fast.kernels._backend import eager, ran, resolve
+from hud_fast.kernels._memory import empty
 from hud_fast.kernels._native import C
 from hud_fast.kernels._standard import along, on_cpu, sizes_around, statistic
 from hud_fast.kernels.log_project import check_dim
@@ -45,7 +46,7 @@ def standardized_softmax_backward_reference(
 
 def _native(z: Tensor, mean: Tensor, std: Tensor, dim: int) -> Tensor:
     z = z.detach().contiguous()
-    x = torch.empty_like(z)
+    x = empty(z.shape, z)
     threads = torch.get_num_threads()
     C.standardized_softmax(z, None, x, *sizes_around(z, dim), on_cpu(mean), on_cpu(std), threads)
     ran("cpu")
@@ -54,7 +55,7 @@ def _native(z: Tensor, mean: Tensor, std: Tensor, dim: int) -> Tensor:
 
 def _native_backward(grad: Tensor, abundances: Tensor, std: Tensor, dim: int) -> Tensor:
     g, x = grad.detach().contiguous(), abundances.detach().contiguous()
-    gz, s = torch.empty_like(x), on_cpu(std)
+    gz, s = empty(x.shape, x), on_cpu(std)
     C.standardized_softmax(g, x, gz, *sizes_around(x, dim), s, s, torch.get_num_threads())
     return gz
 
