@@ -149,6 +149,8 @@ struct LineWalk {
   static constexpr int Inputs = Kernel::kInputs;
   using V = VectorOf<S>;
   static constexpr int L = kLanesOf<V>;
+  // A plane is written a vector a tile: past the caches only if that is a line of memory.
+  static constexpr bool kWholeLines = L * sizeof(S) == 64;
   const Kernel& kernel;
   const S* a;
   const S* b;
@@ -233,7 +235,7 @@ struct LineWalk {
                                  kept_a[1],
                                  kept_b[1],
                                  V{},
-                                 past && inner % L == 0 && vector_aligned(out)};
+                                 kWholeLines && past && inner % L == 0 && vector_aligned(out)};
     int64_t block_end = begin;
     int turn = 0;
     for (int64_t i = begin; i < end;) {
