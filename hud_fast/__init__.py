@@ -22,8 +22,14 @@ if TYPE_CHECKING:
     from hud_fast.kernels import fcls as fcls
     from hud_fast.kernels import last_backend as last_backend
     from hud_fast.kernels import log_project as log_project
+    from hud_fast.kernels import log_standardize as log_standardize
+    from hud_fast.kernels import normal_noise as normal_noise
+    from hud_fast.kernels import q_sample as q_sample
+    from hud_fast.kernels import sampler_step as sampler_step
     from hud_fast.kernels import set_isa as set_isa
     from hud_fast.kernels import simplex_softmax as simplex_softmax
+    from hud_fast.kernels import softmax_decode as softmax_decode
+    from hud_fast.kernels import standardized_softmax as standardized_softmax
     from hud_fast.kernels import window_search as window_search
     from hud_fast.metrics import block_diversity as block_diversity
     from hud_fast.metrics import copy_check as copy_check
@@ -44,7 +50,8 @@ if TYPE_CHECKING:
 
 _HOME = {
     "kernels": (
-        "build_config can_run cosine_max fcls last_backend log_project set_isa simplex_softmax window_search"
+        "build_config can_run cosine_max fcls last_backend log_project log_standardize normal_noise q_sample "
+        "sampler_step set_isa simplex_softmax softmax_decode standardized_softmax window_search"
     ),
     "scenes": "Scene fetch load_scene save_scene simulate_scene",
     "unmixing": "UnmixingAutoencoder count_endmembers linear_abundances vca",

@@ -178,3 +178,43 @@ def window_search(
                 if score > value[b]:
                     value[b], position[b] = score, (y, x)
     return value, position
+
+
+def standardized(
+    values: NDArray[np.floating],
+    mean: NDArray[np.floating],  # (D,)
+    std: NDArray[np.floating],  # (D,)
+    axis: int,
+    *,
+    undo: bool = False,
+) -> NDArray[np.longdouble]:
+    """(values - mean) / std along an axis, or values std + mean, in extended precision."""
+    moved = np.moveaxis(values.astype(np.longdouble), axis, -1)
+    m, s = mean.astype(np.longdouble), std.astype(np.longdouble)
+    return np.moveaxis(moved * s + m if undo else (moved - m) / s, -1, axis)
+
+
+def philox(counter: list[int], key: list[int]) -> list[int]:
+    """Philox 4x32 of 10 rounds with Python's integers."""
+    c, k = list(counter), list(key)
+    for _ in range(10):
+        a, b = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
+        c = [(b >> 32) ^ c[1] ^ k[0], b % 2**32, (a >> 32) ^ c[3] ^ k[1], a % 2**32]
+        k = [(k[0] + 0x9E3779B9) % 2**32, (k[1] + 0xBB67AE85) % 2**32]
+    return c
+
+
+def normal_noise(count: int, seed: int, step: int, sample: int) -> NDArray[np.float64]:  # (count,)
+    """The noise of one sample: 16 blocks a group, output k of block l is number 16 k + l of the group."""
+    noise = np.empty(-(-count // 64) * 64)
+    for block in range(len(noise) // 4):
+        counter = [block, step, sample % 2**32, sample >> 32]
+        numbers = philox(counter, [seed % 2**32, seed >> 32])
+        group, lane = divmod(block, 16)
+        for pair in (0, 2):
+            radius = np.sqrt(-2 * np.log((numbers[pair] + 0.5) / 2**32))
+            rest = (numbers[pair + 1] * 4 + 2**31) % 2**32 - 2**31
+            angle = (numbers[pair + 1] >> 30) * np.pi / 2 + rest / 2**31 * np.pi / 4
+            noise[group * 64 + pair * 16 + lane] = radius * np.cos(angle)
+            noise[group * 64 + (pair + 1) * 16 + lane] = radius * np.sin(angle)
+    return noise[:count]

@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "bindings/tensor.h"
+#include "cpu/kernels.h"
 
 namespace py = pybind11;
 
@@ -19,6 +20,16 @@ bool float32_of(const Tensor& t) {
   require(t.is_float32() || t.is_float64(), "expected a float32 or float64 tensor");
   require(t.contiguous(), "expected a contiguous tensor");
   return t.is_float32();
+}
+
+// For the operations that take 16-bit floats too.
+Storage storage_of(const Tensor& t) {
+  require(t.contiguous(), "expected a contiguous tensor");
+  if (t.is_float32()) return kFloat32;
+  if (t.is_float64()) return kFloat64;
+  if (t.is(dlpack::kBfloat, 16)) return kBFloat16;
+  require(t.is(dlpack::kFloat, 16), "expected a float16, bfloat16, float32 or float64 tensor");
+  return kFloat16;
 }
 
 const double* doubles(const Tensor& t, int64_t count) {
@@ -37,9 +48,11 @@ int64_t* int64s(const Tensor& t, int64_t count) {
   return static_cast<int64_t*>(t.data);
 }
 
-void same_kind(const Tensor& a, const Tensor& b) {
-  require(float32_of(a) == float32_of(b) && a.numel() == b.numel(),
+Storage same_storage(const Tensor& a, const Tensor& b) {
+  const Storage storage = storage_of(a);
+  require(storage == storage_of(b) && a.numel() == b.numel(),
           "expected two tensors of one dtype and size");
+  return storage;
 }
 
 }  // namespace

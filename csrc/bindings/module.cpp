@@ -6,6 +6,7 @@
 #include <string>
 
 #include "bindings/cosine_max.h"
+#include "bindings/diffusion.h"
 #include "bindings/fcls.h"
 #include "bindings/simplex.h"
 #include "bindings/window_search.h"
@@ -35,6 +36,7 @@ void set_isa(const std::string& name) {
 PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   m.doc() = "CPU kernels of hud_fast on borrowed tensors; private, call hud_fast.kernels instead.";
   hud::register_simplex(m);
+  hud::register_diffusion(m);
   hud::register_fcls(m);
   hud::register_cosine_max(m);
   hud::register_window_search(m);

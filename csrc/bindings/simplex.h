@@ -8,35 +8,35 @@ namespace hud {
 namespace {
 
 void log_project(const Tensor& x, const Tensor& z, double delta, int threads) {
-  same_kind(x, z);
+  const Storage storage = same_storage(x, z);
   py::gil_scoped_release free;
-  run_log_project(x.data, z.data, x.is_float32(), x.numel(), delta, threads);
+  run_log_project(x.data, z.data, storage, x.numel(), delta, threads);
 }
 
 void log_project_backward(const Tensor& g, const Tensor& x, const Tensor& gx, double delta,
                           int threads) {
-  same_kind(g, x);
-  same_kind(x, gx);
+  same_storage(g, x);
+  const Storage storage = same_storage(x, gx);
   py::gil_scoped_release free;
-  run_log_project_backward(g.data, x.data, gx.data, x.is_float32(), x.numel(), delta, threads);
+  run_log_project_backward(g.data, x.data, gx.data, storage, x.numel(), delta, threads);
 }
 
 void simplex_softmax(const Tensor& z, const Tensor& x, int64_t outer, int64_t count, int64_t inner,
                      int threads) {
-  same_kind(z, x);
+  const Storage storage = same_storage(z, x);
   require(outer * count * inner == z.numel(), "sizes do not multiply to the tensor's");
   py::gil_scoped_release free;
-  run_softmax(z.data, nullptr, x.data, z.is_float32(), outer, count, inner, threads);
+  run_softmax(z.data, nullptr, x.data, storage, outer, count, inner, threads);
 }
 
 void simplex_softmax_backward(const Tensor& g, const Tensor& x, const Tensor& gz, int64_t outer,
                               int64_t count, int64_t inner, int threads) {
-  same_kind(g, x);
-  same_kind(x, gz);
+  same_storage(g, x);
+  const Storage storage = same_storage(x, gz);
   require(outer * count * inner == x.numel(), "sizes do not multiply to the tensor's");
   if (x.numel() == 0) return;
   py::gil_scoped_release free;
-  run_softmax(g.data, x.data, gz.data, x.is_float32(), outer, count, inner, threads);
+  run_softmax(g.data, x.data, gz.data, storage, outer, count, inner, threads);
 }
 
 void register_simplex(py::module_& m) {

@@ -39,7 +39,7 @@ struct ExchangeApi {
   int (*current_work_stream)(int32_t device_type, int32_t device_id, void** stream);
 };
 constexpr int32_t kCpu = 1;
-constexpr uint8_t kInt = 0, kFloat = 2, kBool = 6;
+constexpr uint8_t kInt = 0, kFloat = 2, kBfloat = 4, kBool = 6;
 }  // namespace dlpack
 
 constexpr int kMaxDims = 8;
@@ -129,6 +129,10 @@ inline bool read_attributes(pybind11::handle object, Tensor& out) {
       out.dtype = {dlpack::kFloat, 32, 1};
     } else if (dtype == "torch.float64") {
       out.dtype = {dlpack::kFloat, 64, 1};
+    } else if (dtype == "torch.bfloat16") {
+      out.dtype = {dlpack::kBfloat, 16, 1};
+    } else if (dtype == "torch.float16") {
+      out.dtype = {dlpack::kFloat, 16, 1};
     } else if (dtype == "torch.int64") {
       out.dtype = {dlpack::kInt, 64, 1};
     } else if (dtype == "torch.int8") {

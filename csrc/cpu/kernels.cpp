@@ -1,10 +1,13 @@
 // Compiled once per instruction-set level; exports that level's table and nothing else.
 #include "cpu/kernels.h"
 #include "cpu/cosine_max.h"
+#include "cpu/diffusion_step.h"
 #include "cpu/fcls.h"
 #include "cpu/log_project.h"
 #include "cpu/project_rows.h"
 #include "cpu/simplex_softmax.h"
+#include "cpu/softmax_decode.h"
+#include "cpu/standardize.h"
 #include "cpu/unit_rows.h"
 #include "cpu/window_direct.h"
 #include "cpu/window_fft.h"
@@ -14,6 +17,8 @@
 #define HUD_STRING(x) HUD_STRING_OF(x)
 #define HUD_JOIN_OF(a, b) a##b
 #define HUD_JOIN(a, b) HUD_JOIN_OF(a, b)
+// In the order of hud::Storage.
+#define HUD_EACH_STORAGE(f) {f<float>, f<double>, f<BFloat16>, f<Float16>}
 
 namespace hud {
 
@@ -21,14 +26,18 @@ namespace HUD_ISA {
 namespace {
 const KernelTable table = {
     HUD_STRING(HUD_ISA),
-    log_project_range<float>,
-    log_project_range<double>,
-    log_project_backward_range<float>,
-    log_project_backward_range<double>,
-    softmax_range<false, float>,
-    softmax_range<false, double>,
-    softmax_range<true, float>,
-    softmax_range<true, double>,
+    HUD_EACH_STORAGE(log_project_range),
+    HUD_EACH_STORAGE(log_project_backward_range),
+    HUD_EACH_STORAGE(softmax_range),
+    HUD_EACH_STORAGE(softmax_backward_range),
+    {standardize_range<false, float>, standardize_range<false, double>,
+     standardize_range<false, BFloat16>, standardize_range<false, Float16>},
+    {standardize_range<true, float>, standardize_range<true, double>,
+     standardize_range<true, BFloat16>, standardize_range<true, Float16>},
+    HUD_EACH_STORAGE(standardized_softmax_range),
+    HUD_EACH_STORAGE(softmax_decode_range),
+    HUD_EACH_STORAGE(diffusion_step_range),
+    philox_range,
     fcls_workspace,
     fcls_range,
     row_inverse_range,

@@ -74,16 +74,75 @@ static inline bool ahead(double score, int64_t position, double other_score,
   return score > other_score || (score == other_score && position < other_position);
 }
 
+// Storage types of the operations that take all four, in the order of their table entries.
+enum Storage : int { kFloat32 = 0, kFloat64, kBFloat16, kFloat16, kStorages };
+constexpr int kStorageBytes[kStorages] = {4, 8, 2, 2};
+
+// Parameters named mean, std and inverse lie as float, or as double beside double values.
+struct StandardizeJob {
+  const void* a;        // x, or the gradient
+  const void* b;        // x beside a gradient, else as `a`
+  void* out;            // all (outer, D, inner) contiguous
+  const void* mean;     // (D), then again and again up to parameter_count(D)
+  const void* inverse;  // 1 / std, laid out as `mean`
+  int64_t D, inner;
+  double delta;
+};
+// Rows of up to so many values are worked on a vector's worth of rows together.
+constexpr int64_t kLongestTogether = 4096;
+constexpr int64_t parameter_count(int64_t D) { return D > kLongestTogether ? D + 16 : D * 16; }
+struct StandardizedSoftmaxJob {
+  const void* a;  // z, or the gradient
+  const void* b;  // null, or the softmax's output beside a gradient
+  void* out;
+  const void* mean;  // (D)
+  const void* std;   // (D)
+  int64_t D, inner;
+  bool past;
+};
+struct DecodeJob {
+  const void* z;           // (outer, D, inner)
+  const void* mean;        // (D)
+  const void* std;         // (D)
+  const void* endmembers;  // (D, padded): zeros beyond the bands
+  void* out;               // (outer, inner, bands)
+  int64_t D, inner, bands, padded;
+};
+constexpr int64_t kDecodeLongest = 256;  // largest D that softmax_decode takes
+
+// out = z_factor z + e_factor e + noise_factor n for each of a batch's samples of `count` values.
+struct NoiseJob {
+  const void* z;  // null: left out, as e
+  const void* e;
+  const void* noise;  // null: drawn, or left out
+  bool draw;
+  void* out;
+  void* noise_out;  // null, or where the noise goes too
+  const double* z_factor;
+  const double* e_factor;
+  const double* noise_factor;  // (samples), each of the three
+  int64_t samples, count;
+  uint64_t seed, first;  // the first sample's index
+  uint32_t step;
+};
+constexpr int64_t kNoiseItem = 64;  // values of one work item
+
 struct KernelTable {
   const char* name;
-  void (*log_project_f32)(const void*, void*, int64_t, int64_t, double);
-  void (*log_project_f64)(const void*, void*, int64_t, int64_t, double);
-  void (*log_project_backward_f32)(const void*, const void*, void*, int64_t, int64_t, double);
-  void (*log_project_backward_f64)(const void*, const void*, void*, int64_t, int64_t, double);
-  void (*softmax_f32)(const void*, const void*, void*, int64_t, int64_t, int64_t, int64_t);
-  void (*softmax_f64)(const void*, const void*, void*, int64_t, int64_t, int64_t, int64_t);
-  void (*softmax_backward_f32)(const void*, const void*, void*, int64_t, int64_t, int64_t, int64_t);
-  void (*softmax_backward_f64)(const void*, const void*, void*, int64_t, int64_t, int64_t, int64_t);
+  // By storage type. The last argument: write past the caches.
+  void (*log_project[kStorages])(const void*, void*, int64_t, int64_t, double, bool);
+  void (*log_project_backward[kStorages])(const void*, const void*, void*, int64_t, int64_t, double,
+                                          bool);
+  void (*softmax[kStorages])(const void*, const void*, void*, int64_t, int64_t, int64_t, int64_t,
+                             bool);
+  void (*softmax_backward[kStorages])(const void*, const void*, void*, int64_t, int64_t, int64_t,
+                                      int64_t, bool);
+  void (*log_standardize[kStorages])(const StandardizeJob&, int64_t, int64_t);
+  void (*log_standardize_backward[kStorages])(const StandardizeJob&, int64_t, int64_t);
+  void (*standardized_softmax[kStorages])(const StandardizedSoftmaxJob&, int64_t, int64_t);
+  void (*softmax_decode[kStorages])(const DecodeJob&, int64_t, int64_t);
+  void (*diffusion_step[kStorages])(const NoiseJob&, int64_t, int64_t);
+  void (*philox)(const uint32_t*, const uint32_t*, uint32_t*);
   int64_t (*fcls_workspace)(const FclsJob&);
   void (*fcls)(const FclsJob&, int64_t, int64_t, double*, FclsWays*);
   // 1 / norm of rows [begin, end), float64.

@@ -1,81 +1,148 @@
-// Softmax over the middle axis of a contiguous (outer, D, inner) array, for groups [begin, end) of
-// L lines.
-//
-// inner > 1 (channel-first maps): neighbouring lines lie side by side, L at a time. inner == 1
-// (band-last rows): L rows are transposed into a small tile, worked on, and transposed back. A tail
-// shorter than L runs one line at a time; each line's arithmetic is the same on either path, so
-// results do not depend on how the work is cut.
+// Softmax over the middle axis of a contiguous (outer, D, inner) array, and its gradient, for lines
+// [begin, end).
 #pragma once
 
 #include "core/simplex.h"
+#include "cpu/tiles.h"
 
 HUD_CORE_BEGIN
 
-constexpr int kLines = 16;
-constexpr int64_t kTileValues = 64;  // largest D that goes through the transposing tile
+// One row longer than a tile holds: lanes along the row, joined at its end.
+template <typename V>
+HUD_HD Element<V> joined_sum(V v) {
+  Element<V> sum = 0;
+  for (int l = 0; l < kLanesOf<V>; ++l) sum += v[l];
+  return sum;
+}
 
-// `a` is z (forward) or the gradient (backward), `b` unused or the softmax's output.
-template <bool Backward, int L, typename T>
-HUD_HD void softmax_lines(const T* a, const T* b, T* out, int64_t count, int64_t step) {
-  if constexpr (Backward) {
-    softmax_backward_lanes<L>(a, b, out, count, step);
+template <typename S>
+struct RowSource {
+  const S* p;
+  int64_t D;
+  HUD_HD VectorOf<S> operator()(int64_t d) const {
+    constexpr int L = kLanesOf<VectorOf<S>>;
+    return d + L <= D ? load_lanes(p + d) : load_part(p + d, D - d);
+  }
+};
+// z std + mean along a row.
+template <typename S>
+struct UnstandardizedRow {
+  RowSource<S> z;
+  RowSource<Compute<S>> mean, std;
+  HUD_HD VectorOf<S> operator()(int64_t d) const { return z(d) * std(d) + mean(d); }
+};
+template <typename S>
+HUD_HD void put_row(S* p, int64_t d, int64_t D, VectorOf<S> value) {
+  constexpr int L = kLanesOf<VectorOf<S>>;
+  if (d + L <= D) {
+    store_lanes(p + d, value);
   } else {
-    softmax_lanes<L>(a, out, count, step);
+    store_part(p + d, value, D - d);
   }
 }
 
-template <typename T>
-HUD_HD void gather_rows(const T* rows, T* tile, int64_t count) {
-  for (int64_t d = 0; d < count; ++d)
-    for (int l = 0; l < kLines; ++l) tile[d * kLines + l] = rows[l * count + d];
+// z(d) gives the row's values from d on; the vector at its end may be a part.
+template <typename S, typename Row>
+void softmax_long_row(const Row& z, S* to, int64_t D) {
+  using V = VectorOf<S>;
+  constexpr int L = kLanesOf<V>;
+  V tops = z(0);
+  for (int64_t d = L; d + L <= D; d += L) tops = Elementary<V>::larger(tops, z(d));
+  Element<V> largest = tops[0];
+  for (int l = 1; l < L; ++l) largest = tops[l] > largest ? tops[l] : largest;
+  const V end = z(D - L);  // overlaps the vector before it: a maximum does not mind
+  for (int l = 0; l < L; ++l) largest = end[l] > largest ? end[l] : largest;
+  const V top = splat<V>(largest);
+  V sums = V{};
+  int64_t d = 0;
+  for (; d + L <= D; d += L) sums += Elementary<V>::exp_nonpositive(z(d) - top);
+  Element<V> sum = joined_sum(sums);
+  if (d < D) {
+    const V e = Elementary<V>::exp_nonpositive(z(d) - top);
+    for (int l = 0; l < D - d; ++l) sum += e[l];
+  }
+  const V inverse = splat<V>(1 / sum);
+  for (d = 0; d < D; d += L)
+    put_row(to, d, D, Elementary<V>::exp_nonpositive(z(d) - top) * inverse);
 }
 
-template <bool Backward, typename T>
-void softmax_rows(const T* a, const T* b, T* out, int64_t rows, int64_t count) {
-  T first[kTileValues * kLines], second[kTileValues * kLines], result[kTileValues * kLines];
-  int64_t r = 0;
-  if (count <= kTileValues) {
-    for (; r + kLines <= rows; r += kLines) {
-      gather_rows(a + r * count, first, count);
-      if (Backward) gather_rows(b + r * count, second, count);
-      softmax_lines<Backward, kLines>(first, second, result, count, kLines);
-      T* to = out + r * count;
-      for (int64_t d = 0; d < count; ++d)
-        for (int l = 0; l < kLines; ++l) to[l * count + d] = result[d * kLines + l];
+template <typename S>
+struct SoftmaxKernel {
+  using V = VectorOf<S>;
+  static constexpr int L = kLanesOf<V>;
+
+  static constexpr int kInputs = 1;
+
+  template <typename Source, typename Other>
+  HUD_HD V first(const Source& z, const Source&, V* kept, V*, const Other& other, int64_t D) const {
+    return softmax_weights(z, kept, other, D);
+  }
+  HUD_HD V second(int64_t, V weight, V, V inverse) const { return weight * inverse; }
+  template <typename Source, typename Sink>
+  void long_line(const Source& z, const Source&, const Sink& out, int64_t D) const {
+    softmax_line<V>(z, out, D);
+  }
+  void long_row(const S* row, const S*, S* to, int64_t D) const {
+    softmax_long_row<S>(RowSource<S>{row, D}, to, D);
+  }
+};
+
+template <typename S>
+struct SoftmaxBackwardKernel {
+  using V = VectorOf<S>;
+  static constexpr int L = kLanesOf<V>;
+
+  static constexpr int kInputs = 2;
+
+  template <typename Source, typename Other>
+  HUD_HD V first(const Source& g, const Source& x, V* kept_g, V* kept_x, const Other& other,
+                 int64_t D) const {
+    V dot = V{};
+    for (int64_t d = 0; d < D; ++d) {
+      kept_g[d] = g(d);
+      kept_x[d] = x(d);
+      dot += kept_g[d] * kept_x[d];
+      other(d);
     }
+    return dot;
   }
-  for (; r < rows; ++r)
-    softmax_lines<Backward, 1>(a + r * count, Backward ? b + r * count : b, out + r * count, count,
-                               1);
+  HUD_HD V second(int64_t, V g, V x, V dot) const { return x * (g - dot); }
+  template <typename Source, typename Sink>
+  void long_line(const Source& g, const Source& x, const Sink& out, int64_t D) const {
+    softmax_backward_line<V>(g, x, out, D);
+  }
+  void long_row(const S* g_row, const S* x_row, S* to, int64_t D) const {
+    const RowSource<S> g{g_row, D}, x{x_row, D};
+    V dots = V{};
+    for (int64_t d = 0; d < D; d += L) dots += g(d) * x(d);
+    const V dot = splat<V>(joined_sum(dots));
+    for (int64_t d = 0; d < D; d += L) put_row(to, d, D, x(d) * (g(d) - dot));
+  }
+};
+
+// `b` is the softmax's output for the gradient, unused forward.
+template <typename S, typename Kernel>
+void walk_lines(const Kernel& kernel, const void* a, const void* b, void* out, int64_t begin,
+                int64_t end, int64_t D, int64_t inner, bool past) {
+  LineWalk<S, Kernel>{kernel,
+                      static_cast<const S*>(a),
+                      static_cast<const S*>(b == nullptr ? a : b),
+                      static_cast<S*>(out),
+                      D,
+                      inner,
+                      past}
+      .run(begin, end);
 }
 
-// Work items are lines: item i is line (i / inner, i % inner).
-template <bool Backward, typename T>
-void softmax_range(const void* first, const void* second, void* result, int64_t begin, int64_t end,
-                   int64_t count, int64_t inner) {
-  const T* a = static_cast<const T*>(first);
-  const T* b = static_cast<const T*>(second);
-  T* out = static_cast<T*>(result);
-  if (inner == 1) {
-    const int64_t offset = begin * count;
-    softmax_rows<Backward>(a + offset, Backward ? b + offset : b, out + offset, end - begin, count);
-    return;
-  }
-  for (int64_t i = begin; i < end;) {
-    const int64_t within = i % inner;
-    const int64_t offset = (i / inner) * count * inner + within;
-    const int64_t left = (inner - within < end - i) ? inner - within : end - i;
-    const T* from = a + offset;
-    const T* with = Backward ? b + offset : b;
-    int64_t l = 0;
-    for (; l + kLines <= left; l += kLines)
-      softmax_lines<Backward, kLines>(from + l, Backward ? with + l : with, out + offset + l, count,
-                                      inner);
-    for (; l < left; ++l)
-      softmax_lines<Backward, 1>(from + l, Backward ? with + l : with, out + offset + l, count,
-                                 inner);
-    i += left;
-  }
+template <typename S>
+void softmax_range(const void* a, const void*, void* out, int64_t begin, int64_t end, int64_t D,
+                   int64_t inner, bool past) {
+  walk_lines<S>(SoftmaxKernel<S>{}, a, a, out, begin, end, D, inner, past);
+}
+template <typename S>
+void softmax_backward_range(const void* a, const void* b, void* out, int64_t begin, int64_t end,
+                            int64_t D, int64_t inner, bool past) {
+  walk_lines<S>(SoftmaxBackwardKernel<S>{}, a, b, out, begin, end, D, inner, past);
 }
 
 HUD_CORE_END

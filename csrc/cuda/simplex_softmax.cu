@@ -8,16 +8,30 @@
 namespace hud::cuda {
 namespace {
 
+// The values of one line.
+template <typename T>
+struct Line {
+  T* p;
+  int64_t inner;
+  __device__ T operator()(int64_t d) const { return p[d * inner]; }
+  template <typename V>
+  __device__ void operator()(int64_t d, V value) const {
+    p[d * inner] = value;
+  }
+};
+
 template <typename T>
 __global__ void lines(const T* a, const T* b, T* out, int64_t total, int64_t count, int64_t inner) {
   const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < total;
        i += step) {
     const int64_t at = (i / inner) * count * inner + i % inner;
+    const Line<const T> first{a + at, inner};
+    const Line<T> result{out + at, inner};
     if (b == nullptr) {
-      hud::device::softmax_lanes<1>(a + at, out + at, count, inner);
+      hud::device::softmax_line<T>(first, result, count);
     } else {
-      hud::device::softmax_backward_lanes<1>(a + at, b + at, out + at, count, inner);
+      hud::device::softmax_backward_line<T>(first, Line<const T>{b + at, inner}, result, count);
     }
   }
 }

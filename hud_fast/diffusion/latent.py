@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hud_fast.kernels import log_project, simplex_softmax
+from hud_fast.kernels import log_project, log_standardize, standardized_softmax
 
 # An endmember that a handful of pixels use has a z that is constant but for spikes: its std would
 # turn them into values of a hundred and the loss into theirs. Half a unit of z is a factor of 1.6
@@ -90,7 +90,7 @@ class LatentSpace:
             )
         if x.ndim == 3:
             x = x[None]
-        z = (log_project(x, dim=-1) - self.mean.to(x)) / self.std.to(x)
+        z = log_standardize(x, self.mean, self.std, dim=-1)
         return z.movedim(-1, 1).float().contiguous()
 
     def decode(
@@ -104,6 +104,5 @@ class LatentSpace:
             )
         # float64 for the softmax: the sums are then 1 to one rounding of each term, also for large
         # D
-        last = z.movedim(1, -1).double() * self.std.to(z.device).double()
-        x: Tensor = simplex_softmax(last + self.mean.to(z.device).double(), dim=-1)
-        return x.float()
+        x: Tensor = standardized_softmax(z.double(), self.mean, self.std, dim=1)
+        return x.float().movedim(1, -1).contiguous()

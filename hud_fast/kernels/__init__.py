@@ -5,7 +5,13 @@ from hud_fast.kernels._native import build_config, get_isa, isa_levels, set_isa
 from hud_fast.kernels.cosine_max import cosine_max
 from hud_fast.kernels.fcls import FCLSResult, fcls
 from hud_fast.kernels.log_project import log_project
+from hud_fast.kernels.log_standardize import log_standardize
+from hud_fast.kernels.normal_noise import normal_noise
+from hud_fast.kernels.q_sample import q_sample
+from hud_fast.kernels.sampler_step import sampler_step
 from hud_fast.kernels.simplex_softmax import simplex_softmax
+from hud_fast.kernels.softmax_decode import softmax_decode
+from hud_fast.kernels.standardized_softmax import standardized_softmax
 from hud_fast.kernels.window_search import window_search
 
 __all__ = [
@@ -18,7 +24,13 @@ __all__ = [
     "isa_levels",
     "last_backend",
     "log_project",
+    "log_standardize",
+    "normal_noise",
+    "q_sample",
+    "sampler_step",
     "set_isa",
     "simplex_softmax",
+    "softmax_decode",
+    "standardized_softmax",
     "window_search",
 ]

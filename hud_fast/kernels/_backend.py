@@ -12,6 +12,20 @@ from hud_fast.kernels._native import C
 
 BACKENDS = ("torch", "cpu", "cuda", "triton")
 _NATIVE_DTYPES = (torch.float32, torch.float64)
+_HALVES = (torch.float16, torch.bfloat16)
+# Operations whose CPU kernels take 16-bit floats too.
+_TAKE_HALVES = frozenset(
+    (
+        "log_project",
+        "log_standardize",
+        "normal_noise",
+        "q_sample",
+        "sampler_step",
+        "simplex_softmax",
+        "softmax_decode",
+        "standardized_softmax",
+    )
+)
 _state = threading.local()
 
 
@@ -20,6 +34,7 @@ def can_run(
     *,
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
+    op: str | None = None,
     raise_error: bool = False,
 ) -> bool:
     """Whether a backend can run on tensors of a device and dtype, or why not.
@@ -27,13 +42,16 @@ def can_run(
     Parameters
     ----------
     backend : {"torch", "cpu", "cuda", "triton"}
-        ``"torch"`` is the plain reference and runs anywhere; ``"cpu"`` the compiled kernels (float32, float64);
-        ``"cuda"`` the CUDA kernels where they were built (`log_project` and `simplex_softmax`; they compile but have
-        not yet run on a GPU, so they are chosen by name only). ``"triton"`` is not part of this release.
+        ``"torch"`` is the plain reference and runs anywhere; ``"cpu"`` the compiled kernels (float32 and float64;
+        with `op` one of the elementwise and softmax operations also float16 and bfloat16); ``"cuda"`` the CUDA kernels
+        where they were built (`log_project` and `simplex_softmax`; they compile but have not yet run on a GPU, so they
+        are chosen by name only). ``"triton"`` is not part of this release.
     device : str or torch.device
         Where the tensors lie.
     dtype : torch.dtype
         Their dtype.
+    op : str, optional
+        The operation meant, as "log_project"; without it the answer holds for every operation that has the backend.
     raise_error : bool
         Raise the reason instead of returning False.
 
@@ -49,6 +67,9 @@ def can_run(
     >>> from hud_fast import can_run
     >>> can_run("cpu", device="cpu"), can_run("cpu", device="cuda")
     (True, False)
+    >>> import torch
+    >>> can_run("cpu", dtype=torch.bfloat16), can_run("cpu", dtype=torch.bfloat16, op="log_project")
+    (False, True)
     """
     if backend not in BACKENDS:
         raise ValueError(
@@ -68,6 +89,11 @@ def can_run(
         why = f"the CUDA kernels take float32 and float64, got {dtype}"
     elif backend == "cpu" and kind != "cpu":
         why = f"the compiled CPU kernels need tensors on the CPU, got device {kind!r}"
+    elif backend == "cpu" and op in _TAKE_HALVES:
+        if dtype not in (*_NATIVE_DTYPES, *_HALVES):
+            why = (
+                f"the compiled CPU kernels take float16, bfloat16, float32 and float64, got {dtype}"
+            )
     elif backend == "cpu" and dtype not in _NATIVE_DTYPES:
         why = f"the compiled CPU kernels take float32 and float64, got {dtype}"
     if why and raise_error:
@@ -95,11 +121,12 @@ def resolve(
                 f"{op}: backend {wanted!r} cannot run: this operation has {' and '.join(offered)} in this release"
             )
         try:
-            can_run(wanted, device=tensor.device, dtype=tensor.dtype, raise_error=True)
+            can_run(wanted, device=tensor.device, dtype=tensor.dtype, op=op, raise_error=True)
         except RuntimeError as error:
             raise RuntimeError(f"{op}: {error}") from None
         return wanted
-    return "cpu" if can_run("cpu", device=tensor.device, dtype=tensor.dtype) else "torch"
+    fits = can_run("cpu", device=tensor.device, dtype=tensor.dtype, op=op)
+    return "cpu" if fits else "torch"
 
 
 def ran(backend: str) -> None:

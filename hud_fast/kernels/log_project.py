@@ -18,6 +18,7 @@ from torch import Tensor
 
 from hud_fast.kernels._arrays import ArrayT, as_floating, like_input, shape_text
 from hud_fast.kernels._backend import eager, on_stream, ran, resolve
+from hud_fast.kernels._memory import empty
 from hud_fast.kernels._native import C
 
 
@@ -41,7 +42,7 @@ def log_project_backward_reference(grad: Tensor, abundances: Tensor, delta: floa
 
 def _native(abundances: Tensor, delta: float) -> Tensor:
     x = abundances.detach().contiguous()
-    z = torch.empty_like(x)
+    z = empty(x.shape, x)
     C.log_project(x, z, delta, torch.get_num_threads())
     ran("cpu")
     return z
@@ -49,7 +50,7 @@ def _native(abundances: Tensor, delta: float) -> Tensor:
 
 def _native_backward(grad: Tensor, abundances: Tensor, delta: float) -> Tensor:
     g, x = grad.detach().contiguous(), abundances.detach().contiguous()
-    gx = torch.empty_like(x)
+    gx = empty(x.shape, x)
     C.log_project_backward(g, x, gx, delta, torch.get_num_threads())
     return gx
 

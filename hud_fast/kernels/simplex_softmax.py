@@ -14,7 +14,9 @@ from torch import Tensor
 
 from hud_fast.kernels._arrays import ArrayT, as_floating, like_input
 from hud_fast.kernels._backend import eager, on_stream, ran, resolve
+from hud_fast.kernels._memory import empty
 from hud_fast.kernels._native import C
+from hud_fast.kernels._standard import sizes_around
 from hud_fast.kernels.log_project import check_dim
 
 
@@ -32,28 +34,18 @@ def simplex_softmax_backward_reference(grad: Tensor, abundances: Tensor, dim: in
     return abundances * (grad - (grad * abundances).sum(dim, keepdim=True))
 
 
-def _sizes(tensor: Tensor, dim: int) -> tuple[int, int, int]:
-    """(outer, D, inner): how a contiguous tensor lies around `dim`."""
-    outer = inner = 1
-    for size in tensor.shape[:dim]:
-        outer *= size
-    for size in tensor.shape[dim + 1 :]:
-        inner *= size
-    return outer, tensor.shape[dim], inner
-
-
 def _native(z: Tensor, dim: int) -> Tensor:
     z = z.detach().contiguous()
-    x = torch.empty_like(z)
-    C.simplex_softmax(z, x, *_sizes(z, dim), torch.get_num_threads())
+    x = empty(z.shape, z)
+    C.simplex_softmax(z, x, *sizes_around(z, dim), torch.get_num_threads())
     ran("cpu")
     return x
 
 
 def _native_backward(grad: Tensor, abundances: Tensor, dim: int) -> Tensor:
     g, x = grad.detach().contiguous(), abundances.detach().contiguous()
-    gz = torch.empty_like(x)
-    C.simplex_softmax_backward(g, x, gz, *_sizes(x, dim), torch.get_num_threads())
+    gz = empty(x.shape, x)
+    C.simplex_softmax_backward(g, x, gz, *sizes_around(x, dim), torch.get_num_threads())
     return gz
 
 
@@ -63,7 +55,12 @@ def _cuda(z: Tensor, dim: int) -> Tensor:
     z = z.detach().contiguous()
     x = torch.empty_like(z)
     C.cuda_simplex_softmax(
-        z.data_ptr(), 0, x.data_ptr(), z.dtype == torch.float32, *_sizes(z, dim), *on_stream(z)
+        z.data_ptr(),
+        0,
+        x.data_ptr(),
+        z.dtype == torch.float32,
+        *sizes_around(z, dim),
+        *on_stream(z),
     )
     ran("cuda")
     return x
@@ -79,7 +76,7 @@ def _cuda_backward(grad: Tensor, abundances: Tensor, dim: int) -> Tensor:
         x.data_ptr(),
         gz.data_ptr(),
         x.dtype == torch.float32,
-        *_sizes(x, dim),
+        *sizes_around(x, dim),
         *on_stream(x),
     )
     return gz

@@ -125,7 +125,7 @@ def test_the_raw_module_refuses_what_would_read_outside():
         C.log_project(a, b, 0.1, 1)
     with pytest.raises(ValueError, match="expected a contiguous tensor"):
         C.log_project(torch.zeros(8, 3)[::2], a, 0.1, 1)
-    with pytest.raises(ValueError, match="float32 or float64"):
+    with pytest.raises(ValueError, match="expected a float16, bfloat16, float32 or float64 tensor"):
         C.log_project(a.int(), a, 0.1, 1)
     with pytest.raises(TypeError):
         C.log_project(torch.zeros(4, 3, device="meta"), a, 0.1, 1)

@@ -35,7 +35,11 @@ SHAPES = [
     ((37, 64), 1),
     ((40, 100), 1),
     ((3, 2, 33), 1),
+    ((21, 2), 1),
     ((4,), 0),
+    # longer than a tile holds
+    ((19, 257), 1),
+    ((2, 300, 21), 1),
 ]
 
 
@@ -109,9 +113,45 @@ def test_minus_infinity_is_weight_zero():
 
 
 @every_level
-@pytest.mark.parametrize("inner", [1, 37])
-def test_the_same_bits_for_any_cut_and_thread_count(level, inner):
-    z = torch.randn(4000, 9, inner)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
+@pytest.mark.parametrize("D", [1, 2, 3, 9, 16, 64])
+def test_rows_and_maps_give_the_same_bits(level, dtype, D):
+    rows = (torch.randn(203, D) * 3).to(dtype)
+    g = torch.randn(203, D).to(dtype)
+    results = []
+    with running(level):
+        for z, slope in ((rows.clone(), g), (rows.T.clone()[None], g.T[None])):
+            z.requires_grad_()
+            x = hud.simplex_softmax(z, dim=1)
+            x.backward(slope)
+            results.append(
+                (x.detach().reshape(-1, 203) if z.ndim == 3 else x.detach().T, z.grad.squeeze(0))
+            )
+    assert torch.equal(results[0][0], results[1][0])
+    assert torch.equal(results[0][1].T, results[1][1])
+
+
+@every_level
+@pytest.mark.parametrize("shape", [(1 << 18, 17), (270, 16, 1024), (60, 17, 4097)])
+def test_results_written_past_the_caches_are_the_same(level, shape):
+    """From 16 MiB on the stores differ, and nothing else."""
+    z = torch.randn(shape).requires_grad_()
+    g = torch.randn(shape)
+    with running(level):
+        x = hud.simplex_softmax(z, dim=1)
+        x.backward(g)
+        for part in (slice(0, 7), slice(shape[0] - 5, None)):
+            small = z.detach()[part].clone().requires_grad_()
+            again = hud.simplex_softmax(small, dim=1)
+            again.backward(g[part])
+            assert torch.equal(again, x[part])
+            assert torch.equal(small.grad, z.grad[part])
+
+
+@every_level
+@pytest.mark.parametrize(("D", "inner"), [(9, 1), (9, 37), (2, 1), (64, 5), (300, 3)])
+def test_the_same_bits_for_any_cut_and_thread_count(level, D, inner):
+    z = torch.randn(36000 // D, D, inner)
     threads = torch.get_num_threads()
     try:
         with running(level):

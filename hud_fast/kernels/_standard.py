@@ -1,0 +1,49 @@
+"""Mean and standard deviation per endmember, as the latent space's operations take them; sizes around an axis."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hud_fast.kernels._arrays import as_tensor, shape_text
+from hud_fast.kernels._backend import readable
+
+
+def sizes_around(tensor: Tensor, dim: int) -> tuple[int, int, int]:
+    """(outer, D, inner): how a contiguous tensor lies around `dim`."""
+    shape = tensor.shape
+    return math.prod(shape[:dim]), shape[dim], math.prod(shape[dim + 1 :])
+
+
+def statistic(op: str, name: str, value: object, D: int, *, positive: bool = False) -> Tensor:
+    """`value` as a (D,) float64 tensor; an error that names it where it is none, or not finite, or not positive."""
+    if isinstance(value, (list, tuple)):
+        value = np.asarray(value, dtype=np.float64)
+    tensor = as_tensor(value, op, name).detach()
+    if tuple(tensor.shape) != (D,):
+        raise ValueError(
+            f"{op}: `{name}` must have shape (D,) with D = {D}, got {shape_text(tensor)}"
+        )
+    tensor = tensor.double().contiguous()
+    if readable(tensor):
+        if not bool(torch.isfinite(tensor).all()):
+            raise ValueError(f"{op}: `{name}` must be finite, got {tensor.tolist()}")
+        if positive and not bool((tensor > 0).all()):
+            raise ValueError(f"{op}: `{name}` must be positive, got {tensor.tolist()}")
+    return tensor
+
+
+def along(values: Tensor, like: Tensor, dim: int) -> Tensor:
+    """(D,) `values` in like's dtype and device, shaped to broadcast along `dim`."""
+    shape = [1] * like.ndim
+    shape[dim] = -1
+    return values.to(like).view(shape)
+
+
+def on_cpu(values: Tensor) -> Any:
+    """As the CPU kernels read parameters: contiguous float64."""
+    return values.detach().to("cpu", torch.float64).contiguous()

@@ -1,0 +1,162 @@
+"""Normal noise without state: number e of sample i at step t of a seed depends on (seed, i, t, e) and on nothing else.
+
+Philox 4x32 of 10 rounds on the counter (block, t, i low, i high) with the seed as key, and Box and Muller's
+transformation in float32: see csrc/core/noise.h. Whatever the batch, split, order, thread count or process, a sample
+gets its own noise; different addresses never share a draw. Another instruction-set level, or the torch reference,
+agrees to a few units in the last place (their logarithm and sine round differently).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hud_fast.kernels._backend import ran, resolve
+from hud_fast.kernels._memory import empty
+from hud_fast.kernels._native import C
+
+# As csrc/core/noise.h: 16 blocks of 4 numbers make a group, output k of block l is number 16 k + l.
+BLOCKS, OUTPUTS = 16, 4
+GROUP = BLOCKS * OUTPUTS
+
+
+def _multiply(a: Tensor, b: int) -> tuple[Tensor, Tensor]:
+    """Upper and lower 32 bits of a product of 32-bit numbers that lie in int64."""
+    low, high = (a & 0xFFFF) * b, (a >> 16) * b
+    return (high + (low >> 16)) >> 16, ((high << 16) + low) & 0xFFFFFFFF
+
+
+def philox_reference(counter: list[Tensor], key: tuple[int, int]) -> list[Tensor]:
+    """Philox 4x32-10 in int64 tensors: four 32-bit numbers for each counter."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(10):
+        high0, low0 = _multiply(c0, 0xD2511F53)
+        high1, low1 = _multiply(c2, 0xCD9E8D57)
+        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
+        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
+    return [c0, c1, c2, c3]
+
+
+def normal_noise_reference(
+    samples: int, count: int, *, seed: int, step: int, first: int = 0
+) -> Tensor:  # (samples, count) float32
+    """The definition in plain torch."""
+    groups = -(-count // GROUP)
+    block = torch.arange(groups * BLOCKS).expand(samples, -1)
+    sample = torch.arange(first, first + samples).view(-1, 1).expand_as(block)
+    counter = [block, torch.full_like(block, step), sample & 0xFFFFFFFF, sample >> 32]
+    numbers = philox_reference(counter, (seed & 0xFFFFFFFF, seed >> 32))
+    normals = []
+    for a, b in (numbers[:2], numbers[2:]):
+        radius = torch.sqrt(-2 * torch.log((a.double() + 0.5) * 2**-32))
+        # the upper two bits are a quadrant, the rest an angle about its middle line
+        angle = (b >> 30) * (math.pi / 2) + (((b << 2) + 2**31) % 2**32 - 2**31) * (
+            math.pi / 4 * 2**-31
+        )
+        normals += [radius * torch.cos(angle), radius * torch.sin(angle)]
+    shaped = torch.stack(normals, 1).view(samples, OUTPUTS, groups, BLOCKS).transpose(1, 2)
+    return shaped.reshape(samples, -1)[:, :count].float()
+
+
+def check_address(op: str, seed: Any, step: Any, first: Any) -> tuple[int, int, int]:
+    """The three as ints; TypeError or ValueError naming the one that is none, or out of range."""
+    limits = {"seed": 2**63, "step": 2**32, "first": 2**63}
+    for (name, limit), value in zip(limits.items(), (seed, step, first), strict=True):
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
+            raise TypeError(f"{op}: `{name}` must be an integer, got {value!r}")
+        if not 0 <= value < limit:
+            raise ValueError(
+                f"{op}: `{name}` must be from 0 to 2**{limit.bit_length() - 1} - 1, got {value}"
+            )
+    return int(seed), int(step), int(first)
+
+
+def check_tensor(op: str, name: str, value: object) -> None:
+    """TypeError that names the argument for anything but a tensor."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{op}: `{name}` must be a torch.Tensor, got {type(value).__name__}")
+
+
+def native_step(
+    out: Tensor,  # (B, ...)
+    *,
+    z: Tensor | None = None,
+    e: Tensor | None = None,
+    noise: Tensor | None = None,
+    noise_out: Tensor | None = None,
+    factors: tuple[Tensor, Tensor, Tensor],  # (B,) float64 each
+    address: tuple[int, int, int] | None = None,
+) -> None:
+    """out = z_factor z + e_factor e + noise_factor n for each sample; n is `noise`, or drawn at (seed, step, first)."""
+    seed, step, first = address or (0, 0, 0)
+    draw = address is not None
+    threads = torch.get_num_threads()
+    C.diffusion_step(z, e, noise, draw, out, noise_out, *factors, seed, first, step, threads)
+    ran("cpu")
+
+
+def normal_noise(
+    shape: tuple[int, ...],  # (B, ...)
+    *,
+    seed: int,
+    step: int = 0,
+    first: int = 0,
+    dtype: torch.dtype = torch.float32,
+    backend: str | None = None,
+) -> Tensor:  # (B, ...)
+    """Standard normal noise that is a function of its address: sample `first` + b of the seed at a step.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (B, ...): B samples.
+    seed, step, first : int
+        The address: seed and first from 0 to 2**63 - 1, step to 2**32 - 1.
+    dtype : torch.dtype
+        float16, bfloat16, float32 or float64; the noise has float32's resolution at most.
+    backend : {None, "cpu", "torch"}
+        Force an implementation; None takes the fastest.
+
+    Returns
+    -------
+    Tensor, shape (B, ...)
+        On the CPU.
+
+    Raises
+    ------
+    TypeError
+        For an address that is not of integers, or a dtype that is not of floats.
+    ValueError
+        For an empty or negative shape, or an address out of range.
+
+    References
+    ----------
+    Salmon, Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3" (Philox).
+
+    Examples
+    --------
+    >>> import torch, hud_fast as hud
+    >>> both = hud.normal_noise((8, 3, 4), seed=1)
+    >>> bool((hud.normal_noise((2, 3, 4), seed=1, first=6) == both[6:]).all())
+    True
+    """
+    op = "normal_noise"
+    address = check_address(op, seed, step, first)
+    sizes = tuple(shape)
+    if not sizes or any(n < 0 for n in sizes):
+        raise ValueError(f"{op}: `shape` must be (B, ...) of numbers >= 0, got {shape!r}")
+    if not dtype.is_floating_point or dtype.itemsize < 2:
+        raise TypeError(f"{op}: `dtype` must be of floats of 16 bits or more, got {dtype}")
+    out = empty(sizes, torch.empty(0, dtype=dtype))
+    if resolve(op, backend, out) == "torch":
+        ran("torch")
+        count = math.prod(sizes[1:])
+        noise = normal_noise_reference(sizes[0], count, seed=seed, step=step, first=first)
+        return noise.to(dtype).view(sizes)
+    one = torch.ones(sizes[0], dtype=torch.float64)
+    native_step(out, factors=(one, one, one), address=address)
+    return out

@@ -1,0 +1,43 @@
+"""Large results lie on memory that NumPy asked for: they must be tensors like any other."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+import torch
+
+import hud_fast as hud
+from hud_fast.kernels._memory import HUGE, LINE, empty
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("extra", [-1, 0, 1])
+def test_a_large_result_is_contiguous_aligned_and_writable(dtype, extra):
+    count = HUGE // dtype.itemsize + extra
+    out = empty((1, count), torch.empty(0, dtype=dtype))
+    assert (out.shape, out.dtype, out.storage_offset()) == ((1, count), dtype, 0)
+    assert out.is_contiguous()
+    assert out.data_ptr() % LINE == 0
+    out.fill_(1)
+    assert out[0, -1] == 1
+
+
+def test_a_large_result_lives_as_long_as_a_view_of_it_and_travels():
+    x = torch.rand(1 << 20, 2)
+    z = hud.log_project(x)
+    tail = z[-3:]
+    expected = z[-3:].clone()
+    del z
+    assert torch.equal(tail, expected)
+    z = hud.log_project(x)
+    assert torch.equal(pickle.loads(pickle.dumps(z)), z)
+    assert torch.equal(z.clone().share_memory_(), z)
+    assert torch.equal(z.share_memory_(), hud.log_project(x))
+    array = hud.log_project(x.numpy())
+    assert array.flags.writeable
+    array += 1
+
+
+def test_empty_shapes():
+    assert empty((0, 3), torch.empty(0)).shape == (0, 3)
