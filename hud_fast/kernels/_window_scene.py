@@ -89,7 +89,8 @@ class WindowScene:
             stride,
             norm,
         )
-        self._chunk, room = self._memory(ready, ready is not scene, memory_limit)
+        self._chunk, held = self._memory(ready, ready is not scene, memory_limit)
+        room = 0 if memory_limit is None else max(1, memory_limit - held)
         tile = FORCED_TILE or (0, 0)
         try:
             self._native = C.WindowScene(
@@ -106,23 +107,21 @@ class WindowScene:
         except ValueError as error:
             if not str(error).isdecimal() or memory_limit is None:
                 raise
-            least = memory_limit - room + int(str(error))
             raise ValueError(
-                f"window_search: `memory_limit` must be at least {least} bytes for this scene and block, "
-                f"got {memory_limit}"
+                f"window_search: `memory_limit` must be at least {held + int(str(error))} bytes for this scene and "
+                f"block, got {memory_limit}"
             ) from None
 
     def _memory(self, scene: Tensor, copied: bool, limit: int | None) -> tuple[int, int]:
-        """Blocks of one chunk, and the bytes that are left to the kernel (0 = any)."""
+        """Blocks of one chunk, and the bytes that Python holds during a search."""
         h, w = self.block
         a_block = h * w * (scene.shape[2] * (self.dtype.itemsize + 8 * (self.norm == "block")) + 24)
         chunk = max(_GROUP, _CHUNK // a_block // _GROUP * _GROUP)
-        if limit is None:
-            return chunk, 0
         held = 5 * self.window_scale.numel() * 8 + self.factor.numel() * 24
         held += scene.numel() * scene.element_size() * copied
-        chunk = max(1, min(chunk, (limit - held) // 4 // a_block))
-        return chunk, max(1, limit - held - chunk * a_block)
+        if limit is not None:
+            chunk = max(1, min(chunk, (limit - held) // 4 // a_block))
+        return chunk, held + chunk * a_block
 
     @property
     def plan(self) -> dict[str, Any]:
