@@ -89,31 +89,10 @@ class WindowScene:
             stride,
             norm,
         )
-        self._chunk, held = self._memory(ready, ready is not scene, memory_limit)
-        room = 0 if memory_limit is None else max(1, memory_limit - held)
-        tile = FORCED_TILE or (0, 0)
-        try:
-            self._native = C.WindowScene(
-                ready,
-                self.factor,
-                h,
-                w,
-                stride,
-                FORCED_PATH or "",
-                *tile,
-                room,
-                torch.get_num_threads(),
-            )
-        except ValueError as error:
-            if not str(error).isdecimal() or memory_limit is None:
-                raise
-            raise ValueError(
-                f"window_search: `memory_limit` must be at least {held + int(str(error))} bytes for this scene and "
-                f"block, got {memory_limit}"
-            ) from None
+        self._chunk, self._native = self._prepare(ready, ready is not scene, memory_limit)
 
-    def _memory(self, scene: Tensor, copied: bool, limit: int | None) -> tuple[int, int]:
-        """Blocks of one chunk, and the bytes that Python holds during a search."""
+    def _prepare(self, scene: Tensor, copied: bool, limit: int | None) -> tuple[int, Any]:
+        """Blocks of one chunk, and the compiled scene, within what the limit leaves to each."""
         h, w = self.block
         a_block = h * w * (scene.shape[2] * (self.dtype.itemsize + 8 * (self.norm == "block")) + 24)
         chunk = max(_GROUP, _CHUNK // a_block // _GROUP * _GROUP)
@@ -121,7 +100,25 @@ class WindowScene:
         held += scene.numel() * scene.element_size() * copied
         if limit is not None:
             chunk = max(1, min(chunk, (limit - held) // 4 // a_block))
-        return chunk, held + chunk * a_block
+        tile = FORCED_TILE or (0, 0)
+        path = FORCED_PATH or ""
+        threads = torch.get_num_threads()
+        while True:
+            room = 0 if limit is None else max(1, limit - held - chunk * a_block)
+            try:
+                return chunk, C.WindowScene(
+                    scene, self.factor, h, w, self.stride, path, *tile, room, threads
+                )
+            except ValueError as error:
+                if not str(error).isdecimal() or limit is None:
+                    raise
+                if chunk > 1:
+                    chunk //= 2
+                    continue
+                raise ValueError(
+                    f"window_search: `memory_limit` must be at least {held + a_block + int(str(error))} bytes for "
+                    f"this scene and block, got {limit}"
+                ) from None
 
     @property
     def plan(self) -> dict[str, Any]:
