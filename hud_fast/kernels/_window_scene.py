@@ -89,40 +89,36 @@ class WindowScene:
             stride,
             norm,
         )
-        self._chunk, room = self._memory(ready, ready is not scene, memory_limit)
-        tile = FORCED_TILE or (0, 0)
-        try:
-            self._native = C.WindowScene(
-                ready,
-                self.factor,
-                h,
-                w,
-                stride,
-                FORCED_PATH or "",
-                *tile,
-                room,
-                torch.get_num_threads(),
-            )
-        except ValueError as error:
-            if not str(error).isdecimal() or memory_limit is None:
-                raise
-            least = memory_limit - room + int(str(error))
-            raise ValueError(
-                f"window_search: `memory_limit` must be at least {least} bytes for this scene and block, "
-                f"got {memory_limit}"
-            ) from None
+        self._chunk, self._native = self._prepare(ready, ready is not scene, memory_limit)
 
-    def _memory(self, scene: Tensor, copied: bool, limit: int | None) -> tuple[int, int]:
-        """Blocks of one chunk, and the bytes that are left to the kernel (0 = any)."""
+    def _prepare(self, scene: Tensor, copied: bool, limit: int | None) -> tuple[int, Any]:
+        """Blocks of one chunk, and the compiled scene, within what the limit leaves to each."""
         h, w = self.block
         a_block = h * w * (scene.shape[2] * (self.dtype.itemsize + 8 * (self.norm == "block")) + 24)
         chunk = max(_GROUP, _CHUNK // a_block // _GROUP * _GROUP)
-        if limit is None:
-            return chunk, 0
         held = 5 * self.window_scale.numel() * 8 + self.factor.numel() * 24
         held += scene.numel() * scene.element_size() * copied
-        chunk = max(1, min(chunk, (limit - held) // 4 // a_block))
-        return chunk, max(1, limit - held - chunk * a_block)
+        if limit is not None:
+            chunk = max(1, min(chunk, (limit - held) // 4 // a_block))
+        tile = FORCED_TILE or (0, 0)
+        path = FORCED_PATH or ""
+        threads = torch.get_num_threads()
+        while True:
+            room = 0 if limit is None else max(1, limit - held - chunk * a_block)
+            try:
+                return chunk, C.WindowScene(
+                    scene, self.factor, h, w, self.stride, path, *tile, room, threads
+                )
+            except ValueError as error:
+                if not str(error).isdecimal() or limit is None:
+                    raise
+                if chunk > 1:
+                    chunk //= 2
+                    continue
+                raise ValueError(
+                    f"window_search: `memory_limit` must be at least {held + a_block + int(str(error))} bytes for "
+                    f"this scene and block, got {limit}"
+                ) from None
 
     @property
     def plan(self) -> dict[str, Any]:
