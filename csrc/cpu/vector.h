@@ -15,6 +15,13 @@ typedef float FloatVector __attribute__((vector_size(HUD_VECTOR_BYTES), aligned(
 
 HUD_HD FloatVector load(const float* p) { return *reinterpret_cast<const FloatVector*>(p); }
 HUD_HD void store(float* p, FloatVector v) { *reinterpret_cast<FloatVector*>(p) = v; }
+HUD_HD FloatVector larger(FloatVector a, FloatVector b) { return a > b ? a : b; }
+
+constexpr int kDoubleLanes = HUD_VECTOR_BYTES / 8;
+typedef double DoubleVector __attribute__((vector_size(HUD_VECTOR_BYTES), aligned(8)));
+
+HUD_HD DoubleVector load(const double* p) { return *reinterpret_cast<const DoubleVector*>(p); }
+HUD_HD void store(double* p, DoubleVector v) { *reinterpret_cast<DoubleVector*>(p) = v; }
 
 // Rows of the register tile: as many as leave room for the shared operand. 32, 16 and 16 vector
 // registers.
