@@ -132,8 +132,7 @@ py::tuple cosine_tree_search(const py::dict& index, const Tensor& query, const T
                              const Tensor& inverse, const Tensor& slack, const Tensor& value,
                              const Tensor& found, bool probe, int threads) {
   const auto tensor = [&](const char* name) { return index[name].cast<Tensor>(); };
-  const Tensor reference = tensor("reference"), boxes = tensor("boxes"), low = tensor("low"),
-               high = tensor("high"), children = tensor("children"), row = tensor("row"),
+  const Tensor reference = tensor("reference"), boxes = tensor("boxes"), children = tensor("children"), row = tensor("row"),
                panels = tensor("panels"), bias = tensor("bias"), mean = tensor("mean"),
                endmembers = tensor("endmembers"), rows_inverse = tensor("inverse");
   TreeJob job = {};
@@ -178,15 +177,13 @@ py::tuple cosine_tree_search(const py::dict& index, const Tensor& query, const T
   job.query_keys = floats(keys, count * job.key_stride);
   job.value = mutable_doubles(value, count);
   job.index = int64s(found, count);
-  const float* lower = floats(low, job.key_dims);
-  const float* upper = floats(high, job.key_dims);
   TreeWork work = {};
   bool pays = false;
   {
     py::gil_scoped_release free;
     std::vector<int32_t> order(static_cast<size_t>(count));
     job.count = tree_order(job.query_keys, count, job.key_stride, job.key_dims - 1,
-                           job.query_inverse, lower, upper, order.data(), threads);
+                           job.query_inverse, order.data(), threads);
     job.order = order.data();
     pays = run_tree(job, probe, threads, &work);
   }

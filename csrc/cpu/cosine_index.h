@@ -33,11 +33,10 @@ double pack_leaves(const void* reference, bool is_float32, int64_t bands, const 
                    const double* mean, const int32_t* row, int64_t leaves, float* panels,
                    float* bias, int threads);
 
-// The queries that take part, neighbours in the key's leading coordinates together (Morton order).
+// The queries that take part, neighbours in the key's leading coordinates together.
 // Returns how many.
 int64_t tree_order(const float* keys, int64_t count, int64_t stride, int64_t dims,
-                   const double* inverse, const float* low, const float* high, int32_t* order,
-                   int threads);
+                   const double* inverse, int32_t* order, int threads);
 
 // Searches `job.order`; what does not take part is for the caller. With `probe`, a few tiles are
 // searched first, and the rest only where pruning pays: false where it does not.

@@ -155,46 +155,67 @@ void tighten(const TreeJob& job, TreeTile& tile, int i, double squared) {
   set_limits(job, tile, i);
 }
 
+// Bit l is set where lane l of a leaf's scores reaches the threshold.
+HUD_HD uint32_t reaching(const float* scores, float threshold) {
+  float least[kFan];
+  for (int l = 0; l < kFan; ++l) least[l] = threshold;
+  return at_most(least, scores) | at_most(least, scores + kFan) << kFan;
+}
+
+HUD_HD int lowest_bit(uint32_t bits) { return __builtin_ctz(bits); }
+
+// The bound says little about the distance itself: decide the most promising row first.
+void take_loose(const TreeJob& job, TreeTile& tile, int i, int64_t leaf, uint32_t bits,
+                TreeWork& work) {
+  TreeQuery& q = tile.queries[i];
+  const float* scores = tile.scores + i * kPanel;
+  ready(job, tile, i);
+  while (bits != 0) {
+    int best = lowest_bit(bits);
+    for (uint32_t rest = bits & (bits - 1); rest != 0; rest &= rest - 1)
+      if (scores[lowest_bit(rest)] > scores[best]) best = lowest_bit(rest);
+    if (!(scores[best] >= q.threshold) || scores[best] < -1e30f) return;
+    bits &= ~(1u << best);
+    decide(job, tile, i, static_cast<int32_t>(leaf * kPanel + best), work);
+    tighten(job, tile, i, positive(2 - 2 * q.exact));
+  }
+}
+
+// Makes room in a full list: drops what can no longer win, decides the rest where that is not enough.
+void make_room(const TreeJob& job, TreeTile& tile, int i, TreeWork& work) {
+  TreeQuery& q = tile.queries[i];
+  int kept = 0;
+  for (int n = 0; n < kHeld; ++n) {
+    q.score[kept] = q.score[n];
+    q.place[kept] = q.place[n];
+    kept += q.score[n] >= q.threshold;
+  }
+  q.count = kept;
+  if (kept <= kHeld / 2) return;
+  decide_held(job, tile, i, work);
+  tighten(job, tile, i, positive(2 - 2 * q.exact));
+}
+
 // The scores of query i at one leaf: improves the bound, holds or decides what may win.
 void take_scores(const TreeJob& job, TreeTile& tile, int i, int64_t leaf, TreeWork& work) {
   TreeQuery& q = tile.queries[i];
-  float* scores = tile.scores + i * kPanel;
-  int any = 0;
-#pragma omp simd reduction(| : any)
-  for (int l = 0; l < kPanel; ++l) any |= scores[l] >= q.threshold;
-  if (!any) return;
+  const float* scores = tile.scores + i * kPanel;
+  uint32_t bits = reaching(scores, q.threshold);
+  if (bits == 0) return;
   if (!q.tight) {
-    // The bound says little about the distance itself: decide the most promising row first.
-    ready(job, tile, i);
-    for (;;) {
-      int best = 0;
-      for (int l = 1; l < kPanel; ++l) best = scores[l] > scores[best] ? l : best;
-      if (!(scores[best] >= q.threshold) || scores[best] < -1e30f) return;
-      scores[best] = -__builtin_inff();
-      decide(job, tile, i, static_cast<int32_t>(leaf * kPanel + best), work);
-      tighten(job, tile, i, positive(2 - 2 * q.exact));
-    }
+    take_loose(job, tile, i, leaf, bits, work);
+    return;
   }
-  float best = scores[0];
-  for (int l = 1; l < kPanel; ++l) best = scores[l] > best ? scores[l] : best;
+  float best = scores[lowest_bit(bits)];
+  for (uint32_t rest = bits & (bits - 1); rest != 0; rest &= rest - 1)
+    best = scores[lowest_bit(rest)] > best ? scores[lowest_bit(rest)] : best;
+  if (best < -1e30f) return;
   const double apart = __builtin_sqrt(positive(q.square - 2 * (best - q.score_error)));
   tighten(job, tile, i, (apart + q.leaf_error) * (apart + q.leaf_error) + q.gap);
-  for (int l = 0; l < kPanel; ++l) {
+  for (; bits != 0; bits &= bits - 1) {
+    const int l = lowest_bit(bits);
+    if (q.count == kHeld) make_room(job, tile, i, work);
     if (!(scores[l] >= q.threshold) || scores[l] < -1e30f) continue;
-    if (q.count == kHeld) {
-      int kept = 0;
-      for (int n = 0; n < kHeld; ++n) {
-        q.score[kept] = q.score[n];
-        q.place[kept] = q.place[n];
-        kept += q.score[n] >= q.threshold;
-      }
-      q.count = kept;
-      if (kept > kHeld / 2) {
-        decide_held(job, tile, i, work);
-        tighten(job, tile, i, positive(2 - 2 * q.exact));
-        if (!(scores[l] >= q.threshold)) continue;
-      }
-    }
     q.score[q.count] = scores[l];
     q.place[q.count] = static_cast<int32_t>(leaf * kPanel + l);
     ++q.count;
@@ -256,26 +277,25 @@ void visit_leaf(const TreeJob& job, TreeTile& tile, const float* box, int64_t le
                 TreeWork& work) {
   float apart[kFan];
   query_distances(box, tile.keys, job.key_dims, apart);
-  int wanted[kTreeQueries], count = 0;
-  for (int i = 0; i < kTreeQueries; ++i) {
-    wanted[count] = i;
-    count += apart[i] <= tile.limit[i];
-  }
+  const uint32_t wanted = at_most(apart, tile.limit);
   ++work.leaves;
-  if (count == 0) return;
+  if (wanted == 0) return;
   const float* panel = job.panels + leaf * job.leaf_dims * kPanel;
   const float* bias = job.bias + leaf * kPanel;
+  const int count = __builtin_popcount(wanted);
   if (count <= kFewQueries) {
     work.single += count;
-    for (int n = 0; n < count; ++n)
-      score_rows<1>(panel, tile.leaf + wanted[n], bias, job.leaf_dims,
-                    tile.scores + wanted[n] * kPanel);
+    for (uint32_t rest = wanted; rest != 0; rest &= rest - 1) {
+      const int i = lowest_bit(rest);
+      score_rows<1>(panel, tile.leaf + i, bias, job.leaf_dims, tile.scores + i * kPanel);
+    }
   } else {
     ++work.panels;
     for (int i = 0; i < kTreeQueries; i += kTileRows)
       score_rows<kTileRows>(panel, tile.leaf + i, bias, job.leaf_dims, tile.scores + i * kPanel);
   }
-  for (int n = 0; n < count; ++n) take_scores(job, tile, wanted[n], leaf, work);
+  for (uint32_t rest = wanted; rest != 0; rest &= rest - 1)
+    take_scores(job, tile, lowest_bit(rest), leaf, work);
 }
 
 void walk(const TreeJob& job, TreeTile& tile, TreeWork& work) {
@@ -298,22 +318,29 @@ void walk(const TreeJob& job, TreeTile& tile, TreeWork& work) {
       node = child;
     }
     ++work.nodes;
-    float apart[kFan];
+    float apart[kFan], most[kFan];
     box_distances(job.boxes + node * job.key_dims * 2 * kFan, tile.lower, tile.upper, job.key_dims,
                   apart);
-    // Farthest first onto the stack, so that the nearest is taken next.
-    const int base = depth;
-    for (int slot = 0; slot < kFan; ++slot) {
-      if (!(apart[slot] <= tile.tile_limit) || job.children[node * kFan + slot] == kNoChild)
-        continue;
-      int to = depth++;
-      for (; to > base && distance[to - 1] < apart[slot]; --to) {
-        distance[to] = distance[to - 1];
-        at[to] = at[to - 1];
-      }
-      distance[to] = apart[slot];
-      at[to] = node * kFan + slot;
+    for (int l = 0; l < kFan; ++l) most[l] = tile.tile_limit;
+    uint32_t bits = at_most(apart, most);
+    // The nearest goes on top and is taken next; the order of the others hardly matters, and
+    // sorting them cost more than it saved.
+    int nearest = -1;
+    for (; bits != 0; bits &= bits - 1) {
+      const int slot = lowest_bit(bits);
+      if (job.children[node * kFan + slot] == kNoChild) break;
+      distance[depth] = apart[slot];
+      at[depth] = node * kFan + slot;
+      if (nearest < 0 || apart[slot] < distance[nearest]) nearest = depth;
+      ++depth;
     }
+    if (nearest < 0) continue;
+    const float d = distance[nearest];
+    const int64_t a = at[nearest];
+    distance[nearest] = distance[depth - 1];
+    at[nearest] = at[depth - 1];
+    distance[depth - 1] = d;
+    at[depth - 1] = a;
   }
 }
 

@@ -1,6 +1,7 @@
 // Searches of the tree: keys, the order of the queries, tiles to threads, and whether pruning pays.
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <vector>
 
 #include "cpu/cosine_index.h"
@@ -13,14 +14,60 @@ namespace {
 
 constexpr int64_t kRowGrain = 1024;
 constexpr int64_t kTileGrain = 8;
-constexpr int kMortonDims = 4;
 
-// Spreads 8 bits so that three zeros follow each.
-uint32_t spread(uint32_t v) {
-  v = (v | (v << 12)) & 0x000F000Fu;
-  v = (v | (v << 6)) & 0x03030303u;
-  return (v | (v << 3)) & 0x11111111u;
-}
+// A Morton order whose bits go to whichever coordinate is widest after the halvings so far, so that
+// cells stay about cubic. Coordinates are cut at 2.5 standard deviations from their mean.
+class CellCode {
+ public:
+  CellCode(const float* keys, int64_t count, int64_t stride, int64_t dims, const double* inverse)
+      : keys_(keys), stride_(stride), dims_(std::min<int64_t>(dims, kCodeDims)) {
+    std::array<double, kCodeDims> sum = {}, square = {}, width = {};
+    double seen = 0;
+    const int64_t step = std::max<int64_t>(1, count / 4096);
+    for (int64_t i = 0; i < count; i += step) {
+      if (!(inverse[i] > 0)) continue;
+      ++seen;
+      for (int64_t k = 0; k < dims_; ++k) {
+        const double value = keys[i * stride + k];
+        sum[static_cast<size_t>(k)] += value;
+        square[static_cast<size_t>(k)] += value * value;
+      }
+    }
+    for (size_t k = 0; k < static_cast<size_t>(dims_); ++k) {
+      const double mean = seen > 0 ? sum[k] / seen : 0;
+      const double spread = seen > 0 ? std::max(square[k] / seen - mean * mean, 0.0) : 0;
+      width[k] = 5 * std::sqrt(spread);
+      low_[k] = static_cast<float>(mean - 0.5 * width[k]);
+      scale_[k] = width[k] > 1e-30 ? static_cast<float>(256 / width[k]) : 0.0f;
+    }
+    std::array<int, kCodeDims> taken = {};
+    for (int bit = 31; bit >= 0; --bit) {
+      const size_t widest =
+          static_cast<size_t>(std::max_element(width.begin(), width.end()) - width.begin());
+      if (!(width[widest] > 0)) break;
+      const int own = 7 - taken[widest];
+      for (size_t value = 0; value < 256; ++value)
+        table_[widest][value] |= static_cast<uint32_t>(value >> own & 1) << bit;
+      width[widest] = ++taken[widest] == 8 ? 0 : width[widest] / 2;
+    }
+  }
+
+  uint32_t operator()(int64_t i) const {
+    uint32_t code = 0;
+    for (size_t k = 0; k < static_cast<size_t>(dims_); ++k) {
+      const float place = (keys_[i * stride_ + static_cast<int64_t>(k)] - low_[k]) * scale_[k];
+      code |= table_[k][static_cast<size_t>(std::min(std::max(place, 0.0f), 255.0f))];
+    }
+    return code;
+  }
+
+ private:
+  static constexpr int64_t kCodeDims = 12;
+  const float* keys_;
+  int64_t stride_, dims_;
+  std::array<float, kCodeDims> low_ = {}, scale_ = {};
+  std::array<std::array<uint32_t, 256>, kCodeDims> table_ = {};
+};
 
 // Sorts by the upper halves, least significant digit first; stable.
 void radix_sort(std::vector<uint64_t>& items) {
@@ -86,23 +133,13 @@ void run_mean(const void* rows, bool is_float32, int64_t count, int64_t bands,
 }
 
 int64_t tree_order(const float* keys, int64_t count, int64_t stride, int64_t dims,
-                   const double* inverse, const float* low, const float* high, int32_t* order,
-                   int threads) {
-  const int64_t leading = std::min<int64_t>(dims, kMortonDims);
-  std::array<float, kMortonDims> scale = {};
-  for (int64_t k = 0; k < leading; ++k)
-    scale[static_cast<size_t>(k)] = high[k] > low[k] ? 256 / (high[k] - low[k]) : 0.0f;
+                   const double* inverse, int32_t* order, int threads) {
+  const CellCode code(keys, count, stride, dims, inverse);
   std::vector<uint64_t> items(static_cast<size_t>(count));
   parallel_ranges(count, 65536, threads, [&](int, int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      uint32_t code = 0;
-      for (int64_t k = 0; k < leading; ++k) {
-        const float place = (keys[i * stride + k] - low[k]) * scale[static_cast<size_t>(k)];
-        const float cut = std::min(std::max(place, 0.0f), 255.0f);
-        code |= spread(static_cast<uint32_t>(cut)) << (kMortonDims - 1 - k);
-      }
-      items[static_cast<size_t>(i)] = static_cast<uint64_t>(code) << 32 | static_cast<uint64_t>(i);
-    }
+    for (int64_t i = begin; i < end; ++i)
+      items[static_cast<size_t>(i)] =
+          static_cast<uint64_t>(code(i)) << 32 | static_cast<uint64_t>(i);
   });
   items.erase(std::remove_if(items.begin(), items.end(),
                              [&](uint64_t item) { return !(inverse[item & 0xFFFFFFFFu] > 0); }),

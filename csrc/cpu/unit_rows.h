@@ -12,6 +12,7 @@ HUD_CORE_BEGIN
 template <typename T>
 double inverse_norm(const T* row, int64_t bands) {
   double largest = 0, check = 0;
+#pragma omp simd reduction(max : largest) reduction(+ : check)
   for (int64_t c = 0; c < bands; ++c) {
     const double value = static_cast<double>(row[c]);
     const double size = value < 0 ? -value : value;

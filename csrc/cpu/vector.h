@@ -4,6 +4,10 @@
 
 #include "core/platform.h"
 
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
+
 #ifndef HUD_VECTOR_BYTES
 #define HUD_VECTOR_BYTES 16
 #endif
@@ -16,6 +20,32 @@ typedef float FloatVector __attribute__((vector_size(HUD_VECTOR_BYTES), aligned(
 HUD_HD FloatVector load(const float* p) { return *reinterpret_cast<const FloatVector*>(p); }
 HUD_HD void store(float* p, FloatVector v) { *reinterpret_cast<FloatVector*>(p) = v; }
 HUD_HD FloatVector larger(FloatVector a, FloatVector b) { return a > b ? a : b; }
+
+// Bit l is set where a[l] <= b[l], l < 16. The compiler's vector types have no way from a comparison
+// to bits; the loop below it ran half as fast.
+HUD_HD uint32_t at_most(const float* a, const float* b) {
+#if defined(__AVX512F__)
+  return _mm512_cmp_ps_mask(_mm512_loadu_ps(a), _mm512_loadu_ps(b), _CMP_LE_OQ);
+#elif defined(__AVX__)
+  uint32_t bits = 0;
+  for (int l = 0; l < 16; l += 8)
+    bits |= static_cast<uint32_t>(_mm256_movemask_ps(
+                _mm256_cmp_ps(_mm256_loadu_ps(a + l), _mm256_loadu_ps(b + l), _CMP_LE_OQ)))
+            << l;
+  return bits;
+#elif defined(__SSE2__)
+  uint32_t bits = 0;
+  for (int l = 0; l < 16; l += 4)
+    bits |= static_cast<uint32_t>(
+                _mm_movemask_ps(_mm_cmple_ps(_mm_loadu_ps(a + l), _mm_loadu_ps(b + l))))
+            << l;
+  return bits;
+#else
+  uint32_t bits = 0;
+  for (int l = 0; l < 16; ++l) bits |= static_cast<uint32_t>(a[l] <= b[l]) << l;
+  return bits;
+#endif
+}
 
 constexpr int kDoubleLanes = HUD_VECTOR_BYTES / 8;
 typedef double DoubleVector __attribute__((vector_size(HUD_VECTOR_BYTES), aligned(8)));

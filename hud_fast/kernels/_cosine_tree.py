@@ -104,9 +104,6 @@ class CosineTree:
             data["leaf_norm"] = C.cosine_pack_leaves(
                 reference, inverse, mean, data["row"], data["panels"], data["bias"], threads
             )
-        children = data["children"][0] > -(2**31)
-        root = data["boxes"][0][:, :, children]
-        data["low"], data["high"] = root[:, 0].amin(1), root[:, 1].amax(1)
         if endmembers is not None:
             data["endmembers"] = endmembers
             data["mixed"] = padded(endmembers @ basis.columns)
