@@ -149,7 +149,9 @@ bool build_tree(TreeBuild& build, TreeShape shape, int threads) {
   if (rows == 0 || own.leaves != shape.leaves || own.nodes != shape.nodes) return false;
 
   const int64_t dims = build.key_dims;
-  std::fill(build.boxes, build.boxes + shape.nodes * dims * 2 * kFan, 0.0f);
+  // A box that is not there is farther from anything than two unit rows can be.
+  for (int64_t side = 0; side < shape.nodes * dims * 2; ++side)
+    std::fill_n(build.boxes + side * kFan, kFan, side % 2 == 0 ? 1e9f : -1e9f);
   std::fill(build.children, build.children + shape.nodes * kFan, kNoChild);
   int64_t id = 0;
   for (const auto& level : levels_of(shape.leaves)) {
