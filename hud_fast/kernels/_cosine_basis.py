@@ -21,7 +21,7 @@ SAMPLE = 4096  # rows looked at
 GATE = 1e-6  # largest distance of a sampled unit row from the span
 _KEEP = 1e-14  # share of the energy below which a direction is float32 rounding: (3e-8)^2 / 16 bands
 _WORTH = 0.5  # r + 1 numbers must be fewer than this share of C
-_QUERIES = 256
+_ROWS, _QUERIES = 2048, 128
 _DIMS = (4, 8, 12, 16, 24, 32, 48, 64)
 # Cycles per reference row, from runs on Indian Pines and simulated scenes: deciding a row, and one more number in the
 # keys of the 3 % of pairs that a search scores.
@@ -75,7 +75,8 @@ def scene_basis(reference: Tensor, queries: Tensor, mean: Tensor) -> Basis:
     centred = reference - mean
     bands = centred.shape[1]
     axes = torch.linalg.eigh(centred.T @ centred)[1].flip(1)  # (C, C), widest first
-    z, q = centred @ axes, (queries[:: max(1, len(queries) // _QUERIES)] - mean) @ axes
+    few = centred[:: max(1, len(centred) // _ROWS)]
+    z, q = few @ axes, (queries[:: max(1, len(queries) // _QUERIES)] - mean) @ axes
     squared = _squared(q, z)
     squared = torch.where(squared < 1e-12, torch.inf, squared)  # a row is no neighbour of its own
     nearest = squared.amin(1, keepdim=True)  # (n, 1)
