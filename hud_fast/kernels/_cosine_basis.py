@@ -19,7 +19,9 @@ from hud_fast.kernels._native import C
 
 SAMPLE = 4096  # rows looked at
 GATE = 1e-6  # largest distance of a sampled unit row from the span
-_KEEP = 1e-14  # share of the energy below which a direction is float32 rounding: (3e-8)^2 / 16 bands
+_KEEP = (
+    1e-14  # share of the energy below which a direction is float32 rounding: (3e-8)^2 / 16 bands
+)
 _WORTH = 0.5  # r + 1 numbers must be fewer than this share of C
 _ROWS, _QUERIES = 2048, 128
 _DIMS = (4, 8, 12, 16, 24, 32, 48, 64)
@@ -38,7 +40,9 @@ class Basis:
     all_bands: bool  # leaves are scored in all C bands
 
 
-def sample_rows(rows: Tensor, inverse: Tensor, count: int = SAMPLE) -> Tensor:  # (<= count, C) float64
+def sample_rows(
+    rows: Tensor, inverse: Tensor, count: int = SAMPLE
+) -> Tensor:  # (<= count, C) float64
     """Unit rows spread evenly over those that take part."""
     step = max(1, len(rows) // count)
     part, factor = rows[::step][:count], inverse[::step][:count]
@@ -108,5 +112,5 @@ def _squared(a: Tensor, b: Tensor) -> Tensor:
 
 def _widest_first(basis: Tensor, reference: Tensor, mean: Tensor) -> Tensor:
     z = (reference - mean) @ basis
-    turn = torch.linalg.eigh(z.T @ z)[1].flip(1)
+    turn: Tensor = torch.linalg.eigh(z.T @ z)[1].flip(1)
     return (basis @ turn).contiguous()

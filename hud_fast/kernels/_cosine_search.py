@@ -22,7 +22,10 @@ from hud_fast.kernels._cosine_tree import CosineTree, key_stride, note_plan
 from hud_fast.kernels._native import C
 
 BRUTE_NS, ROW_NS, SAMPLE_NS = 0.02, 450.0, 3e7
-_PAYS = {"span": 1.5, "scene": 6.0}  # brute force must cost so many times what the tree costs to build
+_PAYS = {
+    "span": 1.5,
+    "scene": 6.0,
+}  # brute force must cost so many times what the tree costs to build
 _SMALL_NS = 2e7  # below this, brute force without a look
 _BLOCK = 1 << 28  # bytes of packed reference rows where no limit is given: 256 MiB
 _PIECE = 240  # queries that the kernel works on at once
@@ -86,6 +89,7 @@ def brute(
     index: Tensor,  # (Q,) written
     threads: int,
     limit: int | None,
+    keep: Tensor | None = None,  # (P,) bool
 ) -> None:
     """Brute force over blocks of queries and of reference rows, so that scratch stays below `limit`."""
     note_plan("brute")
@@ -94,12 +98,7 @@ def brute(
     copied = 8 if query.dtype != reference.dtype else 0
     rows, queries = len(reference), len(query)
     each_row, each_query = 4 * bands + 12 + copied * bands, 24 + copied * bands
-    spare = (_BLOCK if limit is None else limit) - brute_least(bands, threads)
-    if spare < 0:
-        raise ValueError(
-            f"`memory_limit` must be at least {brute_least(bands, threads)} bytes for C = {bands} bands and "
-            f"{threads} thread{'s' if threads > 1 else ''}, got {limit}"
-        )
+    spare = max(0, (_BLOCK if limit is None else limit) - brute_least(bands, threads))
     row_step = max(32, min(rows, spare * 3 // 4 // each_row)) // 32 * 32 or rows
     query_step = max(_PIECE, min(queries, spare // 4 // each_query, 1 << 20))
     for first in range(0, queries, query_step):
@@ -108,6 +107,8 @@ def brute(
         best, at = value[part], index[part]
         for start in range(0, rows, row_step):
             u = reference[start : start + row_step].to(dtype)
+            if keep is not None and not bool(keep[start : start + row_step].all()):
+                u = torch.where(keep[start : start + row_step, None], u, 0)
             if start == 0:
                 C.cosine_max(q, u, best, at, threads)
                 continue
@@ -119,11 +120,75 @@ def brute(
             torch.where(ahead, where + start, at, out=at)
 
 
+def check_room(op: str, limit: int | None, least: int, what: str) -> None:
+    """ValueError where a limit leaves no room."""
+    if limit is not None and limit < least:
+        raise ValueError(
+            f"{op}: `memory_limit` must be at least {least} bytes for {what}, got {limit}"
+        )
+
+
+def room_for(query: Tensor, threads: int) -> str:
+    """What `brute_least` is the room for."""
+    return f"C = {query.shape[1]} bands and {threads} thread{'s' if threads > 1 else ''}"
+
+
+def tree_least(rows: int, bands: int, dims: int) -> int:
+    """Bytes that a tree of keys and a small chunk of queries take."""
+    return (1 << 20) + (1 << 16) + tree_bytes(rows, dims) + _sample_bytes(rows, bands)
+
+
 def brute_least(bands: int, threads: int) -> int:
     """Bytes that brute force takes for one block of queries and one panel of rows."""
     pieces = 1 if threads <= 1 else 4 * threads
     piece = _PIECE * (400 + 4 * bands) + 16 * bands + 128
     return pieces * piece + 32 * (12 * bands + 12) + _PIECE * (24 + 8 * bands) + (1 << 16)
+
+
+class Search:
+    """The way chosen for some queries, a tree where one pays, kept for all parts of them."""
+
+    def __init__(
+        self,
+        query: Tensor,  # (Q, C) that the choice is made for
+        reference: Tensor,  # (P, C)
+        *,
+        limit: int | None = None,
+        plan: Plan = "auto",
+    ) -> None:
+        self.reference, self.limit, self.plan = reference, limit, plan
+        self.tree: CosineTree | None = None
+        self.spare: int | None = None
+        rows, bands = reference.shape
+        small = BRUTE_NS * len(query) * rows * bands < _SMALL_NS
+        if plan == "brute" or not len(query) or not rows or (plan == "auto" and small):
+            return
+        threads = torch.get_num_threads()
+        inverse, mean = reference_side(reference, threads)
+        basis = choose(query, reference, inverse, mean, plan=plan)
+        if basis is None:
+            return
+        self.spare = _tree_spare(rows, bands, basis, limit)
+        if self.spare is None or self.spare > 0:
+            self.tree = CosineTree.build(reference, inverse, mean, basis, threads)
+
+    def run(self, query: Tensor) -> tuple[Tensor, Tensor]:  # (Q,) float64, (Q,) int64
+        """Search some of the queries."""
+        threads = torch.get_num_threads()
+        value = torch.empty(len(query), dtype=torch.float64)
+        index = torch.empty(len(query), dtype=torch.int64)
+        done = 0
+        if self.tree is not None and len(query):
+            note_plan(plan_name(self.tree))
+            probe = self.plan == "auto" and not self.tree.data["about_zero"]
+            done = self.tree.search(
+                query, value, index, threads=threads, probe=probe, scratch=self.spare
+            )
+            if done < len(query):
+                self.tree = None  # not tried again on later parts
+        if done < len(query) or not len(query):
+            brute(query[done:], self.reference, value[done:], index[done:], threads, self.limit)
+        return value, index
 
 
 def search(
@@ -133,58 +198,43 @@ def search(
     limit: int | None = None,
     plan: Plan = "auto",
 ) -> tuple[Tensor, Tensor]:  # (Q,) float64, (Q,) int64
-    """The largest cosine of each query and its lowest row, float32 or float64 contiguous CPU tensors."""
-    threads = torch.get_num_threads()
-    value = torch.empty(len(query), dtype=torch.float64)
-    index = torch.empty(len(query), dtype=torch.int64)
-    done = 0
-    rows, bands = reference.shape
-    small = BRUTE_NS * len(query) * rows * bands < _SMALL_NS
-    if plan != "brute" and len(query) and rows and not (plan == "auto" and small):
+    """The largest cosine of each query and its lowest row; contiguous CPU tensors of float32 or float64."""
+    return Search(query, reference, limit=limit, plan=plan).run(query)
+
+
+class MixtureSearch:
+    """As `Search` for the pixels abundances @ endmembers, which are never formed."""
+
+    def __init__(
+        self,
+        endmembers: Tensor,  # (D, C) float64, largest value about 1
+        reference: Tensor,  # (P, C)
+        *,
+        limit: int | None = None,
+    ) -> None:
+        threads = torch.get_num_threads()
         inverse, mean = reference_side(reference, threads)
-        basis = choose(query, reference, inverse, mean, plan=plan)
-        if basis is not None:
-            spare = _tree_spare(rows, bands, basis, limit)
-            if spare is None or spare > 0:
-                tree = CosineTree.build(reference, inverse, mean, basis, threads)
-                note_plan(_name(basis))
-                probe = plan == "auto" and not basis.about_zero
-                done = tree.search(
-                    query, value, index, threads=threads, probe=probe, scratch=spare
-                )
-    if done < len(query) or not len(query):
-        brute(query[done:], reference, value[done:], index[done:], threads, limit)
-    return value, index
+        basis = endmember_basis(endmembers, sample_rows(reference, inverse), mean)
+        self.spare = _tree_spare(len(reference), reference.shape[1], basis, limit)
+        self.tree = CosineTree.build(reference, inverse, mean, basis, threads, endmembers)
 
-
-def search_mixtures(
-    abundances: Tensor,  # (Q, D)
-    endmembers: Tensor,  # (D, C) float64, largest value about 1
-    reference: Tensor,  # (P, C)
-    *,
-    limit: int | None = None,
-) -> tuple[Tensor, Tensor]:  # (Q,) float64, (Q,) int64
-    """As `search` for the pixels abundances @ endmembers, which are never formed."""
-    threads = torch.get_num_threads()
-    inverse, mean = reference_side(reference, threads)
-    basis = endmember_basis(endmembers, sample_rows(reference, inverse), mean)
-    rows, bands = reference.shape
-    spare = _tree_spare(rows, bands, basis, limit)
-    if limit is not None and spare is not None and spare <= 0:
-        raise ValueError(
-            f"`memory_limit` must be at least {limit - spare + (1 << 16)} bytes for {rows} reference rows "
-            f"and {len(endmembers)} endmembers, got {limit}"
+    def run(self, abundances: Tensor) -> tuple[Tensor, Tensor]:  # (Q, D) -> (Q,), (Q,)
+        note_plan(plan_name(self.tree))
+        value = torch.empty(len(abundances), dtype=torch.float64)
+        index = torch.empty(len(abundances), dtype=torch.int64)
+        self.tree.search(
+            abundances,
+            value,
+            index,
+            threads=torch.get_num_threads(),
+            mixtures=True,
+            scratch=self.spare,
         )
-    tree = CosineTree.build(reference, inverse, mean, basis, threads, endmembers)
-    note_plan(_name(basis))
-    value = torch.empty(len(abundances), dtype=torch.float64)
-    index = torch.empty(len(abundances), dtype=torch.int64)
-    tree.search(abundances, value, index, threads=threads, mixtures=True, scratch=spare)
-    return value, index
+        return value, index
 
 
-def _name(basis: Basis) -> str:
-    kind = "span" if basis.about_zero else ("bands" if basis.all_bands else "scene")
+def plan_name(tree: CosineTree) -> str:
+    kind = "span" if tree.data["about_zero"] else "bands" if tree.data["all_bands"] else "scene"
     return f"tree: {kind}"
 
 
@@ -194,5 +244,9 @@ def _tree_spare(rows: int, bands: int, basis: Basis, limit: int | None) -> int |
         return None
     dims = basis.columns.shape[1] + 1
     leaves = 4 * bands * rows if basis.all_bands else 0
-    samples = 8 * bands * (2 * 4096 + 3 * bands)
-    return limit - tree_bytes(rows, dims) - leaves - samples - 8 * rows - (1 << 20)
+    return limit - tree_bytes(rows, dims) - leaves - _sample_bytes(rows, bands) - (1 << 20)
+
+
+def _sample_bytes(rows: int, bands: int) -> int:
+    """Inverse norms, samples of both sides, and what is computed from them."""
+    return 8 * rows + 8 * bands * (4 * 4096 + 4 * bands) + 64 * 2048 * 128 // 8

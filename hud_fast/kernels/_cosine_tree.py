@@ -19,6 +19,7 @@ _STRIDE = 16  # floats: a key of up to 16 numbers lies in one cache line
 _MOST = 1 << 20  # queries of one chunk: more gain nothing
 _LEAST = 64  # fewer are not worth a call
 _MIXED = 1e-13  # error of x A B, relative to sum |x_d| |a_d|: D + C float64 roundings, with room
+_SHARED = ("reference", "inverse", "mean")
 _state = threading.local()
 
 
@@ -65,9 +66,7 @@ class CosineTree:
         dims = basis.columns.shape[1] + 1
         columns, shift = padded(basis.columns), basis.columns.T @ mean
         keys = torch.empty(len(reference), key_stride(dims))
-        C.cosine_keys(
-            reference, inverse, mean, columns, shift, basis.about_zero, keys, threads
-        )
+        C.cosine_keys(reference, inverse, mean, columns, shift, basis.about_zero, keys, threads)
         used = inverse > 0
         leaves, nodes = C.cosine_tree_shape(int(used.sum()))
         data: dict[str, Any] = {
@@ -110,12 +109,28 @@ class CosineTree:
             data["lengths"] = endmembers.norm(dim=1)
         return cls(data)
 
+    def own(self) -> dict[str, Any]:
+        """The tree without the reference side that an index holds once."""
+        return {k: v for k, v in self.data.items() if k not in _SHARED}
+
+    @classmethod
+    def of(
+        cls, own: dict[str, Any], reference: Tensor, inverse: Tensor, mean: Tensor
+    ) -> CosineTree:
+        """The tree that `own` came from."""
+        return cls({**own, "reference": reference, "inverse": inverse, "mean": mean})
+
+    def basis(self) -> Tensor:  # (C, r) float64
+        """The orthonormal columns."""
+        columns: Tensor = self.data["columns"]
+        return columns[:, : self.dims - 1]
+
     def nbytes(self) -> int:
         """Bytes of the tree beside the reference."""
         return sum(
             v.numel() * v.element_size()
             for name, v in self.data.items()
-            if isinstance(v, Tensor) and name != "reference"
+            if isinstance(v, Tensor) and name not in _SHARED
         )
 
     def scratch(self, mixtures: bool) -> int:
@@ -133,7 +148,7 @@ class CosineTree:
         probe: bool = False,
         scratch: int | None = None,
     ) -> int:
-        """Search in chunks; the number of queries done, less than all where the probe says that pruning does not pay."""
+        """Search in chunks; how many queries are done: not all where the probe says that pruning does not pay."""
         each = self.scratch(mixtures)
         step = _MOST if scratch is None else min(_MOST, max(_LEAST, scratch // each))
         work = dict.fromkeys(("nodes", "leaves", "panels", "single", "exact"), 0)

@@ -27,7 +27,7 @@ from hud_fast.kernels._arrays import (
     widen,
 )
 from hud_fast.kernels._backend import ran, readable, resolve
-from hud_fast.kernels._cosine_search import search
+from hud_fast.kernels._cosine_search import brute_least, check_room, room_for, search
 
 _CHUNK = 1 << 22  # values of one similarity block of the reference
 
@@ -164,6 +164,9 @@ def cosine_max(
         )
     limit = check_limit("cosine_max", memory_limit)
     backend = resolve("cosine_max", backend, q)
+    if limit is not None:
+        threads = torch.get_num_threads()
+        check_room("cosine_max", limit, brute_least(q.shape[1], threads), room_for(q, threads))
     if readable(u) and not _has_direction(u):
         raise ValueError(
             "cosine_max: `reference` must have at least one finite, non-zero row, got "

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hud_fast.metrics._json import Stages, distribution
+from hud_fast.metrics._nearest_pixels import nearest_pixels
 from hud_fast.metrics._real_blocks import cut_out, draw, held_out_blocks
 from hud_fast.metrics._samples import (
     Spectra,
@@ -34,7 +35,6 @@ from hud_fast.metrics._samples import (
 from hud_fast.metrics._search import (
     Norm,
     Progress,
-    nearest_pixels,
     nearest_windows,
     paired_cosine,
     search_scene,
