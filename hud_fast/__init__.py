@@ -46,7 +46,8 @@ if TYPE_CHECKING:
 
 _HOME = {
     "kernels": (
-        "CosineIndex build_config can_run cosine_max fcls last_backend log_project set_isa simplex_softmax window_search"
+        "CosineIndex build_config can_run cosine_max fcls last_backend log_project set_isa "
+        "simplex_softmax window_search"
     ),
     "scenes": "Scene fetch load_scene save_scene simulate_scene",
     "unmixing": "UnmixingAutoencoder count_endmembers linear_abundances vca",

@@ -1,4 +1,5 @@
-// The pruned cosine search: keys, tree, search. The tensors are those of hud_fast/kernels/_cosine_tree.py.
+// The pruned cosine search: keys, tree, search. The tensors are those of
+// hud_fast/kernels/_cosine_tree.py.
 #pragma once
 
 #include <vector>
@@ -45,9 +46,8 @@ void cosine_mean(const Tensor& rows, const Tensor& inverse, const Tensor& mean, 
   run_mean(rows.data, is_float32, rows.shape[0], rows.shape[1], factor, out, threads);
 }
 
-void cosine_keys(const Tensor& rows, const Tensor& inverse, const Tensor& mean,
-                 const Tensor& basis, const Tensor& shift, bool about_zero, const Tensor& keys,
-                 int threads) {
+void cosine_keys(const Tensor& rows, const Tensor& inverse, const Tensor& mean, const Tensor& basis,
+                 const Tensor& shift, bool about_zero, const Tensor& keys, int threads) {
   KeyJob job = {};
   job.is_float32 = float32_of(rows);
   require(rows.ndim == 2, "expected a matrix");
@@ -132,9 +132,10 @@ py::tuple cosine_tree_search(const py::dict& index, const Tensor& query, const T
                              const Tensor& inverse, const Tensor& slack, const Tensor& value,
                              const Tensor& found, bool probe, int threads) {
   const auto tensor = [&](const char* name) { return index[name].cast<Tensor>(); };
-  const Tensor reference = tensor("reference"), boxes = tensor("boxes"), children = tensor("children"), row = tensor("row"),
-               panels = tensor("panels"), bias = tensor("bias"), mean = tensor("mean"),
-               endmembers = tensor("endmembers"), rows_inverse = tensor("inverse");
+  const Tensor reference = tensor("reference"), boxes = tensor("boxes"),
+               children = tensor("children"), row = tensor("row"), panels = tensor("panels"),
+               bias = tensor("bias"), mean = tensor("mean"), endmembers = tensor("endmembers"),
+               rows_inverse = tensor("inverse");
   TreeJob job = {};
   job.reference_float32 = float32_of(reference);
   job.query_float32 = float32_of(query);

@@ -166,8 +166,7 @@ bool build_tree(TreeBuild& build, TreeShape shape, int threads) {
     }
     parallel_ranges(count, 1, rows < 4096 ? 1 : threads, [&](int, int64_t begin, int64_t end) {
       Splitter splitter(build, rows, place.data());
-      for (int64_t n = begin; n < end; ++n)
-        splitter.split(level[static_cast<size_t>(n)], id + n);
+      for (int64_t n = begin; n < end; ++n) splitter.split(level[static_cast<size_t>(n)], id + n);
     });
     id += count;
   }
@@ -187,8 +186,8 @@ bool build_tree(TreeBuild& build, TreeShape shape, int threads) {
           square += static_cast<double>(key[k]) * key[k];
         }
         build.row[at] = row;
-        build.bias[at] = at < rows ? static_cast<float>(-0.5 * square)
-                                   : -std::numeric_limits<float>::infinity();
+        build.bias[at] =
+            at < rows ? static_cast<float>(-0.5 * square) : -std::numeric_limits<float>::infinity();
         norm = std::max(norm, square);
         rest = std::max(rest, static_cast<double>(key[dims - 1]));
       }
@@ -198,8 +197,7 @@ bool build_tree(TreeBuild& build, TreeShape shape, int threads) {
   });
   build.key_norm = build.rest_max = 0;
   for (int64_t piece = 0; piece < pieces; ++piece) {
-    build.key_norm =
-        std::max(build.key_norm, std::sqrt(largest[static_cast<size_t>(piece * 2)]));
+    build.key_norm = std::max(build.key_norm, std::sqrt(largest[static_cast<size_t>(piece * 2)]));
     build.rest_max = std::max(build.rest_max, largest[static_cast<size_t>(piece * 2 + 1)]);
   }
   return true;
@@ -238,11 +236,11 @@ double pack_leaves(const void* reference, bool is_float32, int64_t bands, const 
     for (int64_t leaf = begin; leaf < end; ++leaf) {
       float* panel = panels + leaf * bands * kPanel;
       const int32_t* place = row + leaf * kPanel;
-      const double square =
-          is_float32 ? pack_leaf(static_cast<const float*>(reference), bands, inverse, mean, place,
-                                 panel, bias + leaf * kPanel)
-                     : pack_leaf(static_cast<const double*>(reference), bands, inverse, mean,
-                                 place, panel, bias + leaf * kPanel);
+      const double square = is_float32
+                                ? pack_leaf(static_cast<const float*>(reference), bands, inverse,
+                                            mean, place, panel, bias + leaf * kPanel)
+                                : pack_leaf(static_cast<const double*>(reference), bands, inverse,
+                                            mean, place, panel, bias + leaf * kPanel);
       double& most = largest[static_cast<size_t>(piece)];
       most = std::max(most, square);
     }

@@ -8,8 +8,8 @@
 //
 //   |a_u - a_q|^2  <=  |y_u - y_q|^2  <=  |a_u - a_q|^2 + 4 rho_u rho_q,
 //
-// by Cauchy-Schwarz: equal where the query lies in the span of B (o = 0, rho_q = 0). Coordinates are
-// summed in float64 and rounded once.
+// by Cauchy-Schwarz: equal where the query lies in the span of B (o = 0, rho_q = 0). Coordinates
+// are summed in float64 and rounded once.
 #pragma once
 
 #include "core/platform.h"
@@ -83,8 +83,8 @@ void pixel_keys(const KeyJob& job, int64_t begin, int64_t end, double* workspace
   }
 }
 
-// Keys of mixtures x A straight from the abundances: `basis` is A B (D, r), of which B'm is taken off
-// after the norm. `slack` bounds what rounding may have done where the terms cancel.
+// Keys of mixtures x A straight from the abundances: `basis` is A B (D, r), of which B'm is taken
+// off after the norm. `slack` bounds what rounding may have done where the terms cancel.
 template <typename T>
 void mixture_keys(const KeyJob& job, int64_t begin, int64_t end, double* workspace) {
   const T* rows = static_cast<const T*>(job.rows);

@@ -1,15 +1,16 @@
-// The pruned search: tiles of neighbouring queries walk a tree of reference rows, nearest box first.
+// The pruned search: tiles of neighbouring queries walk a tree of reference rows, nearest box
+// first.
 //
 // For unit rows |y_u - y_q|^2 = 2 - 2 cos, so the largest cosine is the smallest distance D. Keys
 // (cosine_keys.h) bound it: L <= D, D^2 <= L^2 + 4 rho_u rho_q with L = |a_u - a_q|. What is stored
-// are rounded keys; with eta >= |rounded - true| of both sides together, |L~ - L| <= eta. A box or a
-// row is passed over only where its L~ exceeds D_best + eta, D_best an upper bound of the smallest
-// distance that comes from a row already seen. Bounds used, u = 2^-24:
+// are rounded keys; with eta >= |rounded - true| of both sides together, |L~ - L| <= eta. A box or
+// a row is passed over only where its L~ exceeds D_best + eta, D_best an upper bound of the
+// smallest distance that comes from a row already seen. Bounds used, u = 2^-24:
 //
 //   eta      = 1.01 u (|a_q| + max |a_u|) + 2 sqrt(e) + slack_q,   e = 4e-16 (C + 8)
 //              (rounding of the key; rho is the root of a difference of float64 sums, off by e)
-//   boxes    : a sum of n squares of differences in float32 is off by a factor 1 + (n + 3) u at most
-//   scores   : S = <a_q, a_u> - |a_u|^2 / 2 = (|a_q|^2 - L~^2) / 2 in float32, off by at most
+//   boxes    : a sum of n squares of differences in float32 is off by a factor 1 + (n + 3) u at
+//   most scores   : S = <a_q, a_u> - |a_u|^2 / 2 = (|a_q|^2 - L~^2) / 2 in float32, off by at most
 //              2 u ((n + 3) |a_q| max |a_u| + max |a_u|^2)   (Higham 2002, ch. 3, doubled)
 //   cosines  : float64, off by e; so ties to the last bit are never passed over.
 //
@@ -25,8 +26,8 @@
 
 HUD_CORE_BEGIN
 
-constexpr int kHeld = 24;      // candidates a query holds before they are decided
-constexpr int kStack = 1024;   // 15 siblings a level, far more levels than 2^31 rows can have
+constexpr int kHeld = 24;       // candidates a query holds before they are decided
+constexpr int kStack = 1024;    // 15 siblings a level, far more levels than 2^31 rows can have
 constexpr int kFewQueries = 4;  // up to so many, a leaf is scored query by query
 
 struct TreeQuery {
@@ -181,7 +182,8 @@ void take_loose(const TreeJob& job, TreeTile& tile, int i, int64_t leaf, uint32_
   }
 }
 
-// Makes room in a full list: drops what can no longer win, decides the rest where that is not enough.
+// Makes room in a full list: drops what can no longer win, decides the rest where that is not
+// enough.
 void make_room(const TreeJob& job, TreeTile& tile, int i, TreeWork& work) {
   TreeQuery& q = tile.queries[i];
   int kept = 0;
@@ -304,8 +306,8 @@ void visit_leaf(const TreeJob& job, TreeTile& tile, const float* box, int64_t le
     take_scores(job, tile, lowest_bit(rest), leaf, work);
 }
 
-// A first bound: the best row of the leaf that a query reaches by its nearest boxes. Halves the pairs
-// that the walk scores. Nothing is held: the walk meets the same leaf again.
+// A first bound: the best row of the leaf that a query reaches by its nearest boxes. Halves the
+// pairs that the walk scores. Nothing is held: the walk meets the same leaf again.
 void seed(const TreeJob& job, TreeTile& tile, int i, TreeWork& work) {
   TreeQuery& q = tile.queries[i];
   const float* key = job.query_keys + q.query * job.key_stride;
@@ -322,8 +324,8 @@ void seed(const TreeJob& job, TreeTile& tile, int i, TreeWork& work) {
   }
   ++work.single;
   float* scores = tile.scores + i * kPanel;
-  score_rows<1>(job.panels + leaf * job.leaf_dims * kPanel, tile.leaf + i,
-                job.bias + leaf * kPanel, job.leaf_dims, scores);
+  score_rows<1>(job.panels + leaf * job.leaf_dims * kPanel, tile.leaf + i, job.bias + leaf * kPanel,
+                job.leaf_dims, scores);
   int best = 0;
   for (int l = 1; l < kPanel; ++l) best = scores[l] > scores[best] ? l : best;
   if (!q.tight) {
@@ -400,8 +402,7 @@ void start_tile(const TreeJob& job, TreeTile& tile, int64_t first) {
     for (int64_t k = 0; k < job.key_dims; ++k) square += static_cast<double>(key[k]) * key[k];
     const double slack = job.mixtures ? job.query_slack[query] : 0.0;
     const double rest = static_cast<double>(key[job.key_dims - 1]) + rest_error + slack;
-    q.box_error =
-        1.01 * unit * (__builtin_sqrt(square) + job.key_norm) + 2 * rest_error + slack;
+    q.box_error = 1.01 * unit * (__builtin_sqrt(square) + job.key_norm) + 2 * rest_error + slack;
     if (job.all_bands) {
       ready(job, tile, i);
       square = 0;
@@ -419,8 +420,8 @@ void start_tile(const TreeJob& job, TreeTile& tile, int64_t first) {
     }
     const double size = __builtin_sqrt(square);
     q.square = square;
-    q.score_error = 2 * unit *
-                    ((job.leaf_dims + 3) * size * job.leaf_norm + job.leaf_norm * job.leaf_norm);
+    q.score_error =
+        2 * unit * ((job.leaf_dims + 3) * size * job.leaf_norm + job.leaf_norm * job.leaf_norm);
     q.tight = q.gap <= 1e-6;
     set_limits(job, tile, i);
     if (first + i >= job.count) {  // spare lanes repeat the last query and take no part
@@ -470,8 +471,7 @@ void finish_tile(const TreeJob& job, TreeTile& tile, int64_t first, TreeWork& wo
 }
 
 int64_t tree_workspace(const TreeJob& job) {
-  return static_cast<int64_t>(sizeof(TreeQuery)) * kTreeQueries +
-         8 * kTreeQueries * job.bands +
+  return static_cast<int64_t>(sizeof(TreeQuery)) * kTreeQueries + 8 * kTreeQueries * job.bands +
          4 * (job.key_dims * (kFan + 2) + job.leaf_dims * kTreeQueries + kTreeQueries * kPanel) +
          64;
 }

@@ -71,7 +71,7 @@ struct KeyJob {
   double* inverse_out;    // mixtures: (n) > 0, 0 or NaN
 };
 
-constexpr int kFan = 16;         // children of a tree node: the lanes of a box test
+constexpr int kFan = 16;          // children of a tree node: the lanes of a box test
 constexpr int kTreeQueries = 12;  // queries that walk the tree together; every kTileRows divides it
 constexpr int32_t kNoChild = INT32_MIN;
 

@@ -21,8 +21,8 @@ HUD_HD FloatVector load(const float* p) { return *reinterpret_cast<const FloatVe
 HUD_HD void store(float* p, FloatVector v) { *reinterpret_cast<FloatVector*>(p) = v; }
 HUD_HD FloatVector larger(FloatVector a, FloatVector b) { return a > b ? a : b; }
 
-// Bit l is set where a[l] <= b[l], l < 16. The compiler's vector types have no way from a comparison
-// to bits; the loop below it ran half as fast.
+// Bit l is set where a[l] <= b[l], l < 16. The compiler's vector types have no way from a
+// comparison to bits; the loop below it ran half as fast.
 HUD_HD uint32_t at_most(const float* a, const float* b) {
 #if defined(__AVX512F__)
   return _mm512_cmp_ps_mask(_mm512_loadu_ps(a), _mm512_loadu_ps(b), _CMP_LE_OQ);

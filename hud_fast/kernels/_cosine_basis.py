@@ -74,8 +74,13 @@ def endmember_basis(endmembers: Tensor, reference: Tensor, mean: Tensor) -> Basi
     )
 
 
-def scene_basis(reference: Tensor, queries: Tensor, mean: Tensor) -> Basis:
-    """Leading principal axes of some reference rows, as many as some queries find cheapest."""
+def scene_basis(
+    reference: Tensor, queries: Tensor, mean: Tensor, all_bands: bool | None = None
+) -> Basis:
+    """Leading principal axes of some reference rows, as many as some queries find cheapest.
+
+    `all_bands` forces how leaves are scored.
+    """
     centred = reference - mean
     bands = centred.shape[1]
     axes = torch.linalg.eigh(centred.T @ centred)[1].flip(1)  # (C, C), widest first
@@ -84,7 +89,7 @@ def scene_basis(reference: Tensor, queries: Tensor, mean: Tensor) -> Basis:
     squared = _squared(q, z)
     squared = torch.where(squared < 1e-12, torch.inf, squared)  # a row is no neighbour of its own
     nearest = squared.amin(1, keepdim=True)  # (n, 1)
-    best, cost = None, _ALL_BANDS * _NUMBER * bands
+    best, cost = None, torch.inf
     for r in _DIMS:
         if r >= bands:
             break
@@ -93,8 +98,9 @@ def scene_basis(reference: Tensor, queries: Tensor, mean: Tensor) -> Basis:
         passed = float(((low <= nearest).sum(1) - 1).clamp(min=0).double().mean()) / len(z)
         if passed * (bands + _DECIDE) + _NUMBER * r < cost:
             best, cost = r, passed * (bands + _DECIDE) + _NUMBER * r
-    all_bands = best is None
-    r = min(16, bands) if best is None else best
+    if all_bands is None:
+        all_bands = _ALL_BANDS * _NUMBER * bands < cost
+    r = min(16, bands) if best is None or all_bands else best
     return Basis(axes[:, :r].contiguous(), about_zero=False, all_bands=all_bands)
 
 

@@ -3,7 +3,7 @@
 All give the same bits (csrc/cpu/cosine_tree.h); the choice is about time and memory only. The cost model counts
 nanoseconds of one Zen 4 core, and only ratios matter: brute force takes 0.02 Q P C; a tree 450 P to build, and what it
 takes to look at samples. A tree must promise a gain even where it fails to prune: queries that lie in the span of few
-directions are sure to gain, others are tried on a few tiles first, and the tree may cost a sixth of brute force at most.
+directions are sure to gain, others are tried on a few tiles first, and their tree may cost a sixth of brute force.
 """
 
 from __future__ import annotations
@@ -75,10 +75,8 @@ def choose(
         if plan == "span":
             raise ValueError("the queries do not lie in the span of few directions")
     if plan != "auto" or brute > _PAYS["scene"] * build:
-        basis = scene_basis(known, asked if len(asked) else known, mean)
-        if plan == "bands":
-            return Basis(basis.columns, about_zero=False, all_bands=True)
-        return basis
+        forced = None if plan == "auto" else plan == "bands"
+        return scene_basis(known, asked if len(asked) else known, mean, forced)
     return None
 
 

@@ -19,7 +19,7 @@ _STRIDE = 16  # floats: a key of up to 16 numbers lies in one cache line
 _MOST = 1 << 20  # queries of one chunk: more gain nothing
 _LEAST = 64  # fewer are not worth a call
 _MIXED = 1e-13  # error of x A B, relative to sum |x_d| |a_d|: D + C float64 roundings, with room
-_SHARED = ("reference", "inverse", "mean")
+_SHARED = ("reference", "inverse", "mean", "endmembers")
 _state = threading.local()
 
 
@@ -39,6 +39,10 @@ def last_work() -> dict[str, int]:
 
 def key_stride(dims: int) -> int:
     return -(-dims // _STRIDE) * _STRIDE
+
+
+def _no_endmembers(reference: Tensor) -> Tensor:
+    return torch.empty(0, reference.shape[1], dtype=torch.float64)
 
 
 class CosineTree:
@@ -82,7 +86,7 @@ class CosineTree:
             "row": torch.empty(leaves, LEAF, dtype=torch.int32),
             "panels": torch.empty(leaves, dims, LEAF),
             "bias": torch.empty(leaves, LEAF),
-            "endmembers": torch.empty(0, bands, dtype=torch.float64),
+            "endmembers": _no_endmembers(reference),
             "first_row": int(used.to(torch.uint8).argmax()),
         }
         data["key_norm"], data["rest_max"] = C.cosine_tree_build(
@@ -115,10 +119,17 @@ class CosineTree:
 
     @classmethod
     def of(
-        cls, own: dict[str, Any], reference: Tensor, inverse: Tensor, mean: Tensor
+        cls,
+        own: dict[str, Any],
+        reference: Tensor,
+        inverse: Tensor,
+        mean: Tensor,
+        endmembers: Tensor | None,
     ) -> CosineTree:
         """The tree that `own` came from."""
-        return cls({**own, "reference": reference, "inverse": inverse, "mean": mean})
+        ends = _no_endmembers(reference) if endmembers is None else endmembers
+        shared = (reference, inverse, mean, ends)
+        return cls({**own, **dict(zip(_SHARED, shared, strict=True))})
 
     def basis(self) -> Tensor:  # (C, r) float64
         """The orthonormal columns."""

@@ -298,7 +298,13 @@ class CosineIndex:
         self._mean = state["mean"]
         self._lock = threading.Lock()
         self._trees = {
-            kind: CosineTree.of(own, self._reference, self._inverse, self._mean)
+            kind: CosineTree.of(
+                own,
+                self._reference,
+                self._inverse,
+                self._mean,
+                self.endmembers if kind == "span" else None,
+            )
             for kind, own in state["trees"].items()
         }
 
