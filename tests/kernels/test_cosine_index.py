@@ -192,7 +192,7 @@ def test_memory_limit(scene, shares):
     free = hud.CosineIndex(scene.cube, endmembers=scene.truth.endmembers)
     np.testing.assert_array_equal(index.search_mixtures(shares)[0], free.search_mixtures(shares)[0])
     with pytest.raises(
-        ValueError, match="CosineIndex: `memory_limit` must be at least .* got 1000"
+        ValueError, match=r"CosineIndex: `memory_limit` must be at least .* got 1000"
     ):
         hud.CosineIndex(scene.cube, memory_limit=1000)
 

@@ -250,7 +250,7 @@ def test_memory_limit_is_kept_and_does_not_depend_on_the_queries():
     with pytest.raises(ValueError, match="`memory_limit` must be at least 1 byte, got 0"):
         hud.cosine_max(query, reference, memory_limit=0)
     with pytest.raises(
-        TypeError, match="`memory_limit` must be a number of bytes or None, got 1.5"
+        TypeError, match=r"`memory_limit` must be a number of bytes or None, got 1\.5"
     ):
         hud.cosine_max(query, reference, memory_limit=1.5)
 
