@@ -149,6 +149,8 @@ py::tuple cosine_tree_search(const py::dict& index, const Tensor& query, const T
   job.mean = doubles(mean, job.bands);
   job.leaves = row.shape[0];
   job.key_dims = boxes.shape[1];
+  // Beyond 16 coordinates, widest first, boxes part no more pairs.
+  job.test_dims = job.key_dims > 20 ? 16 : job.key_dims;
   job.leaf_dims = panels.shape[1];
   job.all_bands = index["all_bands"].cast<bool>();
   require(job.leaf_dims == (job.all_bands ? job.bands : job.key_dims),

@@ -284,7 +284,7 @@ HUD_HD void score_rows(const float* panel, const float* queries, const float* bi
 void visit_leaf(const TreeJob& job, TreeTile& tile, const float* box, int64_t leaf,
                 TreeWork& work) {
   float apart[kFan];
-  query_distances(box, tile.keys, job.key_dims, apart);
+  query_distances(box, tile.keys, job.test_dims, apart);
   const uint32_t wanted = at_most(apart, tile.limit);
   ++work.leaves;
   if (wanted == 0) return;
@@ -315,7 +315,7 @@ void seed(const TreeJob& job, TreeTile& tile, int i, TreeWork& work) {
   for (int64_t node = 0; leaf < 0;) {
     ++work.nodes;
     float apart[kFan];
-    box_distances(job.boxes + node * job.key_dims * 2 * kFan, key, key, job.key_dims, apart);
+    box_distances(job.boxes + node * job.key_dims * 2 * kFan, key, key, job.test_dims, apart);
     int nearest = 0;
     for (int l = 1; l < kFan; ++l) nearest = apart[l] < apart[nearest] ? l : nearest;
     const int32_t child = job.children[node * kFan + nearest];
@@ -358,8 +358,8 @@ void walk(const TreeJob& job, TreeTile& tile, TreeWork& work) {
     }
     ++work.nodes;
     float apart[kFan], most[kFan];
-    box_distances(job.boxes + node * job.key_dims * 2 * kFan, tile.lower, tile.upper, job.key_dims,
-                  apart);
+    box_distances(job.boxes + node * job.key_dims * 2 * kFan, tile.lower, tile.upper,
+                  job.test_dims, apart);
     for (int l = 0; l < kFan; ++l) most[l] = tile.tile_limit;
     uint32_t bits = at_most(apart, most);
     // The nearest goes on top and is taken next; the order of the others hardly matters, and

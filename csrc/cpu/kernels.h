@@ -78,6 +78,7 @@ constexpr int32_t kNoChild = INT32_MIN;
 // A search of the tree that run_cosine_tree.cpp builds: see cosine_tree.h.
 struct TreeJob {
   int64_t key_dims, key_stride;  // numbers of a key (r + 1), and floats of a query's record
+  int64_t test_dims;             // leading numbers that boxes are tested in
   int64_t leaf_dims;             // numbers a leaf is scored in: key_dims, or C where all bands are
   bool all_bands;
   int64_t leaves;

@@ -91,7 +91,7 @@ void radix_sort(std::vector<uint64_t>& items) {
 // Cycles per tile of kTreeQueries, for the choice only; measured on Zen 4, the ratios hold
 // elsewhere to within a factor that the choice survives.
 double pruned_cost(const TreeJob& job, const TreeWork& work) {
-  const double test = 4.0 * static_cast<double>(job.key_dims) + 60;
+  const double test = 4.0 * static_cast<double>(job.test_dims) + 60;
   const double dims = static_cast<double>(job.leaf_dims);
   const double memory = job.all_bands ? 2.0 : 1.0;  // leaves of all bands come from DRAM
   return test * static_cast<double>(work.nodes + work.leaves) +

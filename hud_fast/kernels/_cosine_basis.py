@@ -25,10 +25,10 @@ _KEEP = (
 _WORTH = 0.5  # r + 1 numbers must be fewer than this share of C
 _ROWS, _QUERIES = 2048, 128
 _DIMS = (4, 8, 12, 16, 24, 32, 48, 64)
-# Cycles per reference row, from runs on Indian Pines and simulated scenes: deciding a row, and one more number in the
-# keys of the 3 % of pairs that a search scores.
-_DECIDE, _NUMBER = 200.0, 0.002
-_ALL_BANDS = 2.0  # a leaf in all bands comes from DRAM
+# Cycles, from runs on Indian Pines and simulated scenes: deciding a row, and for each reference row one more number in
+# the keys of the pairs that a search scores.
+_DECIDE, _BAND, _NUMBER = 100.0, 0.25, 0.01
+_ALL_BANDS = 1.2  # a leaf in all bands comes from DRAM
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,9 @@ def scene_basis(
         rest_z, rest_q = z[:, r:].norm(dim=1), q[:, r:].norm(dim=1)
         low = _squared(q[:, :r], z[:, :r]) + (rest_q[:, None] - rest_z).square()
         passed = float(((low <= nearest).sum(1) - 1).clamp(min=0).double().mean()) / len(z)
-        if passed * (bands + _DECIDE) + _NUMBER * r < cost:
-            best, cost = r, passed * (bands + _DECIDE) + _NUMBER * r
+        own = passed * (_BAND * bands + _DECIDE) + _NUMBER * r
+        if own < cost:
+            best, cost = r, own
     if all_bands is None:
         all_bands = _ALL_BANDS * _NUMBER * bands < cost
     r = min(16, bands) if best is None or all_bands else best
