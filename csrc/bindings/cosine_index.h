@@ -127,10 +127,12 @@ double cosine_pack_leaves(const Tensor& reference, const Tensor& inverse, const 
                      threads);
 }
 
+constexpr int kProbeFirst = 1, kProbeOnly = 2;
+
 // What a search reads of an index; endmembers and slack are empty for pixels.
 py::tuple cosine_tree_search(const py::dict& index, const Tensor& query, const Tensor& keys,
                              const Tensor& inverse, const Tensor& slack, const Tensor& value,
-                             const Tensor& found, bool probe, int threads) {
+                             const Tensor& found, int probe, int threads) {
   const auto tensor = [&](const char* name) { return index[name].cast<Tensor>(); };
   const Tensor reference = tensor("reference"), boxes = tensor("boxes"),
                children = tensor("children"), row = tensor("row"), panels = tensor("panels"),
@@ -182,15 +184,21 @@ py::tuple cosine_tree_search(const py::dict& index, const Tensor& query, const T
   job.index = int64s(found, count);
   TreeWork work = {};
   bool pays = false;
+  int64_t tiles = 0;
   {
     py::gil_scoped_release free;
     std::vector<int32_t> order(static_cast<size_t>(count));
     job.count = tree_order(job.query_keys, count, job.key_stride, job.key_dims - 1,
                            job.query_inverse, order.data(), threads);
     job.order = order.data();
-    pays = run_tree(job, probe, threads, &work);
+    if (probe == kProbeOnly) {
+      tiles = probe_tree(job, &work);
+    } else {
+      tiles = (job.count + kTreeQueries - 1) / kTreeQueries;
+      pays = run_tree(job, probe == kProbeFirst, threads, &work);
+    }
   }
-  return py::make_tuple(pays, work.nodes, work.leaves, work.panels, work.single, work.exact);
+  return py::make_tuple(pays, tiles, work.nodes, work.leaves, work.panels, work.single, work.exact);
 }
 
 void register_cosine_index(py::module_& m) {

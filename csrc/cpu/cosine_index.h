@@ -38,6 +38,9 @@ double pack_leaves(const void* reference, bool is_float32, int64_t bands, const 
 int64_t tree_order(const float* keys, int64_t count, int64_t stride, int64_t dims,
                    const double* inverse, int32_t* order, int threads);
 
+// Searches a few tiles spread over the order, adds up their work, and returns how many they were.
+int64_t probe_tree(const TreeJob& job, TreeWork* work);
+
 // Searches `job.order`; what does not take part is for the caller. With `probe`, a few tiles are
 // searched first, and the rest only where pruning pays: false where it does not.
 bool run_tree(const TreeJob& job, bool probe, int threads, TreeWork* work);

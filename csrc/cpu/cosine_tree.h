@@ -476,6 +476,19 @@ int64_t tree_workspace(const TreeJob& job) {
          64;
 }
 
+// The next tile's keys and this one's rows are asked for early: in their order, queries lie all over memory.
+void prefetch_queries(const TreeJob& job, int64_t first, bool rows) {
+  for (int64_t i = first; i < first + kTreeQueries && i < job.count; ++i) {
+    const int64_t query = job.order[i];
+    const int64_t bytes = job.query_columns * (job.query_float32 ? 4 : 8);
+    const char* from =
+        rows ? static_cast<const char*>(job.query) + query * bytes
+             : reinterpret_cast<const char*>(job.query_keys + query * job.key_stride);
+    const int64_t size = rows ? bytes : job.key_dims * 4;
+    for (int64_t b = 0; b < size; b += 64) __builtin_prefetch(from + b);
+  }
+}
+
 void tree_search_range(const TreeJob& job, int64_t begin, int64_t end, void* workspace,
                        TreeWork* work) {
   TreeTile tile;
@@ -490,6 +503,8 @@ void tree_search_range(const TreeJob& job, int64_t begin, int64_t end, void* wor
   TreeWork done = {};
   for (int64_t t = begin; t < end; ++t) {
     start_tile(job, tile, t * kTreeQueries);
+    prefetch_queries(job, (t + 1) * kTreeQueries, false);
+    prefetch_queries(job, t * kTreeQueries, true);
     for (int i = 0; i < kTreeQueries; ++i)
       if (tile.limit[i] >= 0) seed(job, tile, i, done);
     walk(job, tile, done);

@@ -14,6 +14,7 @@ namespace {
 
 constexpr int64_t kRowGrain = 1024;
 constexpr int64_t kTileGrain = 8;
+constexpr int64_t kProbeTiles = 16;  // spread over the order, they stand for all
 
 // A Morton order whose bits go to whichever coordinate is widest after the halvings so far, so that
 // cells stay about cubic. Coordinates are cut at 2.5 standard deviations from their mean.
@@ -88,16 +89,21 @@ void radix_sort(std::vector<uint64_t>& items) {
   }
 }
 
+// Cycles of one row decided in float64; most of it waits for memory.
+double exact_cost(const TreeJob& job) {
+  return 0.25 * static_cast<double>(job.bands) + 150;
+}
+
 // Cycles per tile of kTreeQueries, for the choice only; measured on Zen 4, the ratios hold
 // elsewhere to within a factor that the choice survives.
 double pruned_cost(const TreeJob& job, const TreeWork& work) {
   const double test = 4.0 * static_cast<double>(job.test_dims) + 60;
   const double dims = static_cast<double>(job.leaf_dims);
-  const double memory = job.all_bands ? 2.0 : 1.0;  // leaves of all bands come from DRAM
+  const double memory = job.all_bands ? 1.2 : 1.0;  // leaves of all bands come from DRAM
   return test * static_cast<double>(work.nodes + work.leaves) +
          memory * 24.0 * dims * static_cast<double>(work.panels) +
          memory * (5.0 * dims + 30) * static_cast<double>(work.single) +
-         (static_cast<double>(job.bands) + 200) * static_cast<double>(work.exact);
+         exact_cost(job) * static_cast<double>(work.exact);
 }
 
 double brute_cost(const TreeJob& job) {
@@ -149,6 +155,20 @@ int64_t tree_order(const float* keys, int64_t count, int64_t stride, int64_t dim
   return static_cast<int64_t>(items.size());
 }
 
+int64_t probe_tree(const TreeJob& job, TreeWork* work) {
+  const KernelTable& k = active_kernels();
+  const int64_t tiles = (job.count + kTreeQueries - 1) / kTreeQueries;
+  const int64_t tried = std::min<int64_t>(tiles, kProbeTiles);
+  std::vector<double> workspace(static_cast<size_t>((k.tree_workspace(job) + 127) / 8));
+  for (int64_t n = 0; n < tried; ++n) {
+    const int64_t tile = tiles * n / tried;
+    k.tree_search(job, tile, tile + 1, workspace.data(), work);
+    // Where keys bound nothing, the probe must not cost what it is to save.
+    if (pruned_cost(job, *work) > static_cast<double>(tried) * brute_cost(job)) return n + 1;
+  }
+  return tried;
+}
+
 bool run_tree(const TreeJob& job, bool probe, int threads, TreeWork* work) {
   const KernelTable& k = active_kernels();
   const int64_t tiles = (job.count + kTreeQueries - 1) / kTreeQueries;
@@ -156,14 +176,9 @@ bool run_tree(const TreeJob& job, bool probe, int threads, TreeWork* work) {
   const int64_t size = (k.tree_workspace(job) + 127) / 64 * 8;
   std::vector<double> workspace(static_cast<size_t>(size * pieces));
   if (probe && tiles > 0) {
-    // Tiles spread over the order stand for all; what they find is overwritten with the same bits.
-    const int64_t tried = std::min<int64_t>(tiles, 16);
+    // What the probe finds is overwritten with the same bits.
     TreeWork seen = {};
-    for (int64_t n = 0; n < tried; ++n) {
-      const int64_t tile = tiles * n / tried;
-      k.tree_search(job, tile, tile + 1, workspace.data(), &seen);
-      if (pruned_cost(job, seen) > 2.0 * static_cast<double>(tried) * brute_cost(job)) return false;
-    }
+    const int64_t tried = probe_tree(job, &seen);
     if (pruned_cost(job, seen) > 0.9 * static_cast<double>(tried) * brute_cost(job)) return false;
   }
   std::vector<TreeWork> done(static_cast<size_t>(pieces));

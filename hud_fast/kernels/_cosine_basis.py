@@ -4,8 +4,8 @@ Any orthonormal basis gives the right answer (csrc/cpu/cosine_keys.h): what is c
 
 * `span_basis`: spectra that lie in the span of few directions (mixtures of endmembers do, to rounding) need those
   directions and each reference row's distance from the span, exactly.
-* `scene_basis`: leading principal axes of the reference. Their number weighs rows that the bound lets through, each
-  decided in all bands, against longer keys; where no number pays, leaves are scored in all bands.
+* `scene_axes`: leading principal axes of the reference. Their number weighs rows that the bound lets through, each
+  decided in all bands, against longer keys (`_cosine_search.scene_tree`).
 """
 
 from __future__ import annotations
@@ -24,11 +24,7 @@ _KEEP = (
 )
 _WORTH = 0.5  # r + 1 numbers must be fewer than this share of C
 _ROWS, _QUERIES = 2048, 128
-_DIMS = (4, 8, 12, 16, 24, 32, 48, 64)
-# Cycles, from runs on Indian Pines and simulated scenes: deciding a row, and for each reference row one more number in
-# the keys of the pairs that a search scores.
-_DECIDE, _BAND, _NUMBER = 100.0, 0.25, 0.01
-_ALL_BANDS = 1.2  # a leaf in all bands comes from DRAM
+FIRST, LONGER = 8, (16, 24, 32, 48, 64)  # axes that a tree is first built on, and may be given
 
 
 @dataclass(frozen=True)
@@ -37,7 +33,6 @@ class Basis:
 
     columns: Tensor  # (C, r) float64
     about_zero: bool  # from the span itself (queries lie in it), else from the mean
-    all_bands: bool  # leaves are scored in all C bands
 
 
 def sample_rows(
@@ -62,25 +57,29 @@ def span_basis(unit: Tensor, reference: Tensor, mean: Tensor) -> Basis | None:
     basis = vectors[:, bands - r :]
     if float((unit - (unit @ basis) @ basis.T).norm(dim=1).max()) > GATE:
         return None
-    return Basis(_widest_first(basis, reference, mean), about_zero=True, all_bands=False)
+    return Basis(_widest_first(basis, reference, mean), about_zero=True)
 
 
 def endmember_basis(endmembers: Tensor, reference: Tensor, mean: Tensor) -> Basis:
     """Basis of the span of endmembers (D, C); directions below 1e-13 of the largest are rounding."""
     _, sizes, rows = torch.linalg.svd(endmembers, full_matrices=False)
     r = max(1, int((sizes > 1e-13 * sizes[0]).sum()))
-    return Basis(
-        _widest_first(rows[:r].T.contiguous(), reference, mean), about_zero=True, all_bands=False
-    )
+    return Basis(_widest_first(rows[:r].T.contiguous(), reference, mean), about_zero=True)
 
 
-def scene_basis(
-    reference: Tensor, queries: Tensor, mean: Tensor, all_bands: bool | None = None
-) -> Basis:
-    """Leading principal axes of some reference rows, as many as some queries find cheapest.
+@dataclass(frozen=True)
+class Axes:
+    """Principal axes of the reference, and what each number of them lets through."""
 
-    `all_bands` forces how leaves are scored.
-    """
+    columns: Tensor  # (C, C) float64, widest first
+    passed: dict[int, float]  # r -> share of pairs whose bound does not rule them out
+
+    def basis(self, r: int) -> Basis:
+        return Basis(self.columns[:, :r].contiguous(), about_zero=False)
+
+
+def scene_axes(reference: Tensor, queries: Tensor, mean: Tensor) -> Axes:
+    """From some unit rows and some unit queries."""
     centred = reference - mean
     bands = centred.shape[1]
     axes = torch.linalg.eigh(centred.T @ centred)[1].flip(1)  # (C, C), widest first
@@ -89,20 +88,14 @@ def scene_basis(
     squared = _squared(q, z)
     squared = torch.where(squared < 1e-12, torch.inf, squared)  # a row is no neighbour of its own
     nearest = squared.amin(1, keepdim=True)  # (n, 1)
-    best, cost = None, torch.inf
-    for r in _DIMS:
-        if r >= bands:
-            break
+    passed = {}
+    for r in (n for n in (FIRST, *LONGER) if n < bands or n == FIRST):
         rest_z, rest_q = z[:, r:].norm(dim=1), q[:, r:].norm(dim=1)
         low = _squared(q[:, :r], z[:, :r]) + (rest_q[:, None] - rest_z).square()
-        passed = float(((low <= nearest).sum(1) - 1).clamp(min=0).double().mean()) / len(z)
-        own = passed * (_BAND * bands + _DECIDE) + _NUMBER * r
-        if own < cost:
-            best, cost = r, own
-    if all_bands is None:
-        all_bands = _ALL_BANDS * _NUMBER * bands < cost
-    r = min(16, bands) if best is None or all_bands else best
-    return Basis(axes[:, :r].contiguous(), about_zero=False, all_bands=all_bands)
+        # one passes always: the nearest itself
+        more = ((low <= nearest).sum(1) - 1).clamp(min=0).double().mean()
+        passed[min(r, bands)] = max(float(more), 0.01) / len(z)
+    return Axes(axes, passed)
 
 
 def padded(columns: Tensor) -> Tensor:  # (n, r) -> (n, width)

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from hud_fast.kernels._cosine_basis import (
-    Basis,
+    FIRST,
+    SAMPLE,
     endmember_basis,
     sample_rows,
-    scene_basis,
+    scene_axes,
     span_basis,
 )
 from hud_fast.kernels._cosine_tree import CosineTree, key_stride, note_plan
@@ -28,9 +29,11 @@ _PAYS = {
 }  # brute force must cost so many times what the tree costs to build
 _SMALL_NS = 2e7  # below this, brute force without a look
 _BLOCK = 1 << 28  # bytes of packed reference rows where no limit is given: 256 MiB
+_PROBED = 1 << 16  # queries among which the probe looks for neighbours
+_DECIDE, _ALL_BANDS = 150.0, 1.2  # cycles of a row decided; a leaf in all bands comes from DRAM
 _PIECE = 240  # queries that the kernel works on at once
 
-Plan = str  # "auto", "brute", "span", "scene" or "bands" (scene, leaves in all bands)
+Plan = str  # "auto", "brute", "span", "scene", "scene 32" (axes) or "bands" (scene, leaves in all bands)
 
 
 def reference_side(reference: Tensor, threads: int) -> tuple[Tensor, Tensor]:
@@ -47,37 +50,45 @@ def tree_bytes(rows: int, dims: int) -> int:
     return rows * (4 * key_stride(dims) + 4 * dims + 8 * dims // 8 + 8 + 8 + 8 + 8)
 
 
-def choose(
+def some_units(query: Tensor, threads: int) -> Tensor:  # (<= 4096, C) float64
+    """Unit rows of some queries."""
+    part = query[:: max(1, len(query) // SAMPLE)].contiguous()
+    factor = torch.empty(len(part), dtype=torch.float64)
+    C.row_inverse(part, factor, threads)
+    return sample_rows(part, factor)
+
+
+def scene_tree(
     query: Tensor,  # (Q, C)
     reference: Tensor,  # (P, C)
     inverse: Tensor,  # (P,)
     mean: Tensor,  # (C,)
-    *,
+    threads: int,
     plan: Plan = "auto",
-) -> Basis | None:
-    """The basis of the tree that pays, None for brute force."""
-    rows, bands = reference.shape
-    brute = BRUTE_NS * len(query) * rows * bands
-    if plan == "brute" or not bool((inverse > 0).any()):
-        return None
-    if plan == "auto" and brute < _SMALL_NS:
-        return None
-    build = ROW_NS * rows + SAMPLE_NS
-    step = max(1, len(query) // 4096)
-    part = query[::step].contiguous()
-    factor = torch.empty(len(part), dtype=torch.float64)
-    C.row_inverse(part, factor, torch.get_num_threads())
-    asked, known = sample_rows(part, factor), sample_rows(reference, inverse)
-    if plan == "span" or (plan == "auto" and brute > _PAYS["span"] * build):
-        basis = span_basis(asked, known, mean)
-        if basis is not None:
-            return basis
-        if plan == "span":
-            raise ValueError("the queries do not lie in the span of few directions")
-    if plan != "auto" or brute > _PAYS["scene"] * build:
-        forced = None if plan == "auto" else plan == "bands"
-        return scene_basis(known, asked if len(asked) else known, mean, forced)
-    return None
+) -> CosineTree:
+    """A tree on principal axes: first on few, of which some tiles of queries tell what more would cost and save."""
+    known = sample_rows(reference, inverse)
+    asked = some_units(query, threads)
+    axes = scene_axes(known, asked if len(asked) else known, mean)
+    r = int(plan.removeprefix("scene ")) if plan.startswith("scene ") else FIRST
+    tree = CosineTree.build(reference, inverse, mean, axes.basis(r), threads)
+    if plan == "bands":
+        tree.score_all_bands(threads)
+    if plan != "auto" or not len(asked):
+        return tree
+    work = tree.probe(query[:: max(1, len(query) // _PROBED)].contiguous())
+    bands = reference.shape[1]
+    # Cycles of those tiles: for one more number in the keys, and for rows decided in float64.
+    number = 24.0 * work["panels"] + 6.0 * work["single"]
+    decide = work["exact"] * (_DECIDE + 0.25 * bands)
+    first = axes.passed[min(FIRST, bands)]
+    costs = {r: (r + 1) * number + decide * share / first for r, share in axes.passed.items()}
+    best = min(costs, key=lambda r: costs[r])
+    if _ALL_BANDS * bands * number < costs[best]:
+        tree.score_all_bands(threads)
+    elif best > FIRST and costs[best] < 0.8 * costs[min(FIRST, bands)]:
+        return CosineTree.build(reference, inverse, mean, axes.basis(best), threads)
+    return tree
 
 
 def brute(
@@ -163,12 +174,27 @@ class Search:
             return
         threads = torch.get_num_threads()
         inverse, mean = reference_side(reference, threads)
-        basis = choose(query, reference, inverse, mean, plan=plan)
-        if basis is None:
+        if not bool((inverse > 0).any()):
             return
-        self.spare = _tree_spare(rows, bands, basis, limit)
-        if self.spare is None or self.spare > 0:
-            self.tree = CosineTree.build(reference, inverse, mean, basis, threads)
+        cost = BRUTE_NS * len(query) * rows * bands
+        build = ROW_NS * rows + SAMPLE_NS
+        if plan == "span" or (plan == "auto" and cost > _PAYS["span"] * build):
+            known = sample_rows(reference, inverse)
+            basis = span_basis(some_units(query, threads), known, mean)
+            if basis is None and plan == "span":
+                raise ValueError("the queries do not lie in the span of few directions")
+            if basis is not None:
+                if self._room(basis.columns.shape[1] + 1, False):
+                    self.tree = CosineTree.build(reference, inverse, mean, basis, threads)
+                return
+        if (plan != "auto" or cost > _PAYS["scene"] * build) and self._room(65, True):
+            self.tree = scene_tree(query, reference, inverse, mean, threads, plan)
+
+    def _room(self, dims: int, all_bands: bool) -> bool:
+        """Whether the limit leaves room for a tree, and how much beside it."""
+        rows, bands = self.reference.shape
+        self.spare = _tree_spare(rows, bands, dims, all_bands, self.limit)
+        return self.spare is None or self.spare > 0
 
     def run(self, query: Tensor) -> tuple[Tensor, Tensor]:  # (Q,) float64, (Q,) int64
         """Search some of the queries."""
@@ -213,7 +239,8 @@ class MixtureSearch:
         threads = torch.get_num_threads()
         inverse, mean = reference_side(reference, threads)
         basis = endmember_basis(endmembers, sample_rows(reference, inverse), mean)
-        self.spare = _tree_spare(len(reference), reference.shape[1], basis, limit)
+        rows, bands = reference.shape
+        self.spare = _tree_spare(rows, bands, basis.columns.shape[1] + 1, False, limit)
         self.tree = CosineTree.build(reference, inverse, mean, basis, threads, endmembers)
 
     def run(self, abundances: Tensor) -> tuple[Tensor, Tensor]:  # (Q, D) -> (Q,), (Q,)
@@ -236,12 +263,11 @@ def plan_name(tree: CosineTree) -> str:
     return f"tree: {kind}"
 
 
-def _tree_spare(rows: int, bands: int, basis: Basis, limit: int | None) -> int | None:
+def _tree_spare(rows: int, bands: int, dims: int, all_bands: bool, limit: int | None) -> int | None:
     """Bytes left for a chunk of queries beside the tree; None where there is no limit."""
     if limit is None:
         return None
-    dims = basis.columns.shape[1] + 1
-    leaves = 4 * bands * rows if basis.all_bands else 0
+    leaves = 4 * bands * rows if all_bands else 0
     return limit - tree_bytes(rows, dims) - leaves - _sample_bytes(rows, bands) - (1 << 20)
 
 

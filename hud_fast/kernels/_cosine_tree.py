@@ -19,6 +19,8 @@ _STRIDE = 16  # floats: a key of up to 16 numbers lies in one cache line
 _MOST = 1 << 20  # queries of one chunk: more gain nothing
 _LEAST = 64  # fewer are not worth a call
 _MIXED = 1e-13  # error of x A B, relative to sum |x_d| |a_d|: D + C float64 roundings, with room
+_WORK = ("tiles", "nodes", "leaves", "panels", "single", "exact")  # see TreeWork
+_PROBE_ONLY = 2  # kProbeOnly of csrc/bindings/cosine_index.h; 1 probes first
 _SHARED = ("reference", "inverse", "mean", "endmembers")
 _state = threading.local()
 
@@ -66,7 +68,6 @@ class CosineTree:
         threads: int,
         endmembers: Tensor | None = None,  # (D, C) float64
     ) -> CosineTree:
-        bands = reference.shape[1]
         dims = basis.columns.shape[1] + 1
         columns, shift = padded(basis.columns), basis.columns.T @ mean
         keys = torch.empty(len(reference), key_stride(dims))
@@ -80,7 +81,7 @@ class CosineTree:
             "columns": columns,
             "shift": shift,
             "about_zero": basis.about_zero,
-            "all_bands": basis.all_bands,
+            "all_bands": False,
             "boxes": torch.empty(nodes, dims, 2, FAN),
             "children": torch.empty(nodes, FAN, dtype=torch.int32),
             "row": torch.empty(leaves, LEAF, dtype=torch.int32),
@@ -102,11 +103,6 @@ class CosineTree:
         )
         del keys
         data["leaf_norm"] = data["key_norm"]
-        if basis.all_bands:
-            data["panels"] = torch.empty(leaves, bands, LEAF)
-            data["leaf_norm"] = C.cosine_pack_leaves(
-                reference, inverse, mean, data["row"], data["panels"], data["bias"], threads
-            )
         if endmembers is not None:
             data["endmembers"] = endmembers
             data["mixed"] = padded(endmembers @ basis.columns)
@@ -136,6 +132,22 @@ class CosineTree:
         columns: Tensor = self.data["columns"]
         return columns[:, : self.dims - 1]
 
+    def score_all_bands(self, threads: int) -> None:
+        """Leaves scored in all bands from now on."""
+        data = self.data
+        leaves, bands = len(data["row"]), data["reference"].shape[1]
+        data["panels"] = torch.empty(leaves, bands, LEAF)
+        data["all_bands"] = True
+        data["leaf_norm"] = C.cosine_pack_leaves(
+            data["reference"],
+            data["inverse"],
+            data["mean"],
+            data["row"],
+            data["panels"],
+            data["bias"],
+            threads,
+        )
+
     def nbytes(self) -> int:
         """Bytes of the tree beside the reference."""
         return sum(
@@ -162,15 +174,23 @@ class CosineTree:
         """Search in chunks; how many queries are done: not all where the probe says that pruning does not pay."""
         each = self.scratch(mixtures)
         step = _MOST if scratch is None else min(_MOST, max(_LEAST, scratch // each))
-        work = dict.fromkeys(("nodes", "leaves", "panels", "single", "exact"), 0)
+        work = dict.fromkeys(_WORK, 0)
         for first in range(0, len(query), step):
             part = slice(first, first + step)
-            done = self._chunk(query[part], value[part], index[part], threads, mixtures, probe)
-            if done is None:
+            pays, done = self._chunk(
+                query[part], value[part], index[part], threads, mixtures, int(probe)
+            )
+            if not pays:
                 return first
-            work = {name: work[name] + n for name, n in zip(work, done, strict=True)}
+            work = {name: work[name] + done[name] for name in _WORK}
         _state.work = work
         return len(query)
+
+    def probe(self, query: Tensor) -> dict[str, int]:
+        """The work of a few tiles of queries, and how many ("tiles")."""
+        value = torch.empty(len(query), dtype=torch.float64)
+        index = torch.empty(len(query), dtype=torch.int64)
+        return self._chunk(query, value, index, 1, False, _PROBE_ONLY)[1]
 
     def _chunk(
         self,
@@ -179,8 +199,9 @@ class CosineTree:
         index: Tensor,
         threads: int,
         mixtures: bool,
-        probe: bool,
-    ) -> tuple[int, ...] | None:
+        probe: int,
+    ) -> tuple[bool, dict[str, int]]:
+        """Whether the search was made, and its work."""
         data, count = self.data, len(query)
         keys = torch.empty(count, key_stride(self.dims))
         inverse = torch.empty(count, dtype=torch.float64)
@@ -216,4 +237,4 @@ class CosineTree:
         pays, *work = C.cosine_tree_search(
             data, query, keys, inverse, slack, value, index, probe, threads
         )
-        return tuple(work) if pays else None
+        return pays, dict(zip(_WORK, work, strict=True))

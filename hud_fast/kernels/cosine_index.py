@@ -27,11 +27,8 @@ from hud_fast.kernels._arrays import (
 )
 from hud_fast.kernels._backend import ran
 from hud_fast.kernels._cosine_basis import (
-    SAMPLE,
-    Basis,
     endmember_basis,
     sample_rows,
-    scene_basis,
 )
 from hud_fast.kernels._cosine_search import (
     BRUTE_NS,
@@ -42,6 +39,8 @@ from hud_fast.kernels._cosine_search import (
     check_room,
     plan_name,
     reference_side,
+    scene_tree,
+    some_units,
     tree_least,
 )
 from hud_fast.kernels._cosine_tree import CosineTree, note_plan
@@ -153,7 +152,10 @@ class CosineIndex:
         self._lock = threading.Lock()
         if self.endmembers is not None:
             known = sample_rows(self._reference, self._inverse)
-            self._build("span", endmember_basis(self.endmembers, known, self._mean))
+            basis = endmember_basis(self.endmembers, known, self._mean)
+            self._trees["span"] = CosineTree.build(
+                self._reference, self._inverse, self._mean, basis, threads, self.endmembers
+            )
 
     def __len__(self) -> int:
         return len(self._reference)
@@ -308,13 +310,6 @@ class CosineIndex:
             for kind, own in state["trees"].items()
         }
 
-    def _build(self, kind: str, basis: Basis) -> CosineTree:
-        ends = self.endmembers if kind == "span" else None
-        threads = torch.get_num_threads()
-        tree = CosineTree.build(self._reference, self._inverse, self._mean, basis, threads, ends)
-        self._trees[kind] = tree
-        return tree
-
     def _scratch(self) -> int | None:
         if self.memory_limit is None:
             return None
@@ -324,10 +319,7 @@ class CosineIndex:
         """The tree that suits the queries; None where brute force is the quicker."""
         span = self._trees.get("span")
         if span is not None:
-            part = query[:: max(1, len(query) // 256)].contiguous()
-            factor = torch.empty(len(part), dtype=torch.float64)
-            C.row_inverse(part, factor, torch.get_num_threads())
-            unit = sample_rows(part, factor)
+            unit = some_units(query, torch.get_num_threads())
             basis = span.basis()
             away = (unit - (unit @ basis) @ basis.T).norm(dim=1)
             if not len(away) or float(away.median()) < _NEAR:
@@ -340,14 +332,10 @@ class CosineIndex:
             gain = BRUTE_NS * len(query) * rows * bands
             if gain < ROW_NS * rows + SAMPLE_NS:
                 return None
-            known = sample_rows(self._reference, self._inverse)
-            part = query[:: max(1, len(query) // SAMPLE)].contiguous()
-            factor = torch.empty(len(part), dtype=torch.float64)
-            C.row_inverse(part, factor, torch.get_num_threads())
-            asked = sample_rows(part, factor)
-            return self._build(
-                "scene", scene_basis(known, asked if len(asked) else known, self._mean)
-            )
+            threads = torch.get_num_threads()
+            scene = scene_tree(query, self._reference, self._inverse, self._mean, threads)
+            self._trees["scene"] = scene
+            return scene
 
     def _search(self, query: Tensor) -> tuple[Tensor, Tensor]:  # (Q,) float64, (Q,) int64
         threads = torch.get_num_threads()
