@@ -51,7 +51,8 @@ struct TreeTile {
   float* leaf;        // (leaf_dims, kTreeQueries)
   float* scores;      // (kTreeQueries, kPanel)
   float limit[kFan];  // of each query: squared distances above it are passed over
-  float tile_limit;
+  float tile_limit;   // the largest of them
+  bool stale;         // tile_limit is to be found again
 };
 
 double cosine_error(const TreeJob& job) { return 4e-16 * static_cast<double>(job.bands + 8); }
@@ -68,9 +69,22 @@ void set_limits(const TreeJob& job, TreeTile& tile, int i) {
   tile.limit[i] = static_cast<float>(box * box * (1 + 2 * unit * (job.key_dims + 6)));
   const double least = 0.5 * (q.square - leaf * leaf) - q.score_error;
   q.threshold = static_cast<float>(least - 2 * unit * (least < 0 ? -least : least));
-  float most = tile.limit[0];
-  for (int l = 1; l < kTreeQueries; ++l) most = tile.limit[l] > most ? tile.limit[l] : most;
-  tile.tile_limit = most;
+  tile.stale = true;
+}
+
+HUD_HD float tile_limit(TreeTile& tile) {
+  if (tile.stale) {
+    tile.tile_limit = largest16(tile.limit);
+    tile.stale = false;
+  }
+  return tile.tile_limit;
+}
+
+// Bit l is set where a[l] <= limit.
+HUD_HD uint32_t within(const float* a, float limit) {
+  float most[kFan];
+  for (int l = 0; l < kFan; ++l) most[l] = limit;
+  return at_most(a, most);
 }
 
 // Writes the query's unit row; false where it turns out to have no direction.
@@ -281,13 +295,9 @@ HUD_HD void score_rows(const float* panel, const float* queries, const float* bi
       store(scores + i * kPanel + j * kLanes, sum[i][j] + load(bias + j * kLanes));
 }
 
-void visit_leaf(const TreeJob& job, TreeTile& tile, const float* box, int64_t leaf,
+// Scores the queries `wanted` at one leaf, and takes the scores.
+void visit_leaf(const TreeJob& job, TreeTile& tile, int64_t leaf, uint32_t wanted,
                 TreeWork& work) {
-  float apart[kFan];
-  query_distances(box, tile.keys, job.test_dims, apart);
-  const uint32_t wanted = at_most(apart, tile.limit);
-  ++work.leaves;
-  if (wanted == 0) return;
   const float* panel = job.panels + leaf * job.leaf_dims * kPanel;
   const float* bias = job.bias + leaf * kPanel;
   const int count = __builtin_popcount(wanted);
@@ -306,73 +316,105 @@ void visit_leaf(const TreeJob& job, TreeTile& tile, const float* box, int64_t le
     take_scores(job, tile, lowest_bit(rest), leaf, work);
 }
 
-// A first bound: the best row of the leaf that a query reaches by its nearest boxes. Halves the
-// pairs that the walk scores. Nothing is held: the walk meets the same leaf again.
-void seed(const TreeJob& job, TreeTile& tile, int i, TreeWork& work) {
+// A first bound for query i from one leaf. Nothing is held: the walk meets the same leaf again.
+void seed_at(const TreeJob& job, TreeTile& tile, int i, int64_t leaf, TreeWork& work) {
   TreeQuery& q = tile.queries[i];
-  const float* key = job.query_keys + q.query * job.key_stride;
-  int64_t leaf = -1;
-  for (int64_t node = 0; leaf < 0;) {
-    ++work.nodes;
-    float apart[kFan];
-    box_distances(job.boxes + node * job.key_dims * 2 * kFan, key, key, job.test_dims, apart);
-    int nearest = 0;
-    for (int l = 1; l < kFan; ++l) nearest = apart[l] < apart[nearest] ? l : nearest;
-    const int32_t child = job.children[node * kFan + nearest];
-    node = child;
-    if (child < 0) leaf = ~child;
-  }
   ++work.single;
   float* scores = tile.scores + i * kPanel;
-  score_rows<1>(job.panels + leaf * job.leaf_dims * kPanel, tile.leaf + i, job.bias + leaf * kPanel,
-                job.leaf_dims, scores);
-  int best = 0;
-  for (int l = 1; l < kPanel; ++l) best = scores[l] > scores[best] ? l : best;
-  if (!q.tight) {
-    ready(job, tile, i);
-    decide(job, tile, i, static_cast<int32_t>(leaf * kPanel + best), work);
-    tighten(job, tile, i, positive(2 - 2 * q.exact));
+  score_rows<1>(job.panels + leaf * job.leaf_dims * kPanel, tile.leaf + i,
+                job.bias + leaf * kPanel, job.leaf_dims, scores);
+  const float low = largest16(scores), high = largest16(scores + kFan);
+  const float best = low > high ? low : high;
+  if (q.tight) {
+    tighten(job, tile, i, reach_of(q, best));
     return;
   }
-  tighten(job, tile, i, reach_of(q, scores[best]));
+  ready(job, tile, i);
+  const int lane = lowest_bit(reaching(scores, best));
+  decide(job, tile, i, static_cast<int32_t>(leaf * kPanel + lane), work);
+  tighten(job, tile, i, positive(2 - 2 * q.exact));
+}
+
+// The leaf that a query reaches by its nearest boxes.
+int64_t descend(const TreeJob& job, int64_t query, TreeWork& work) {
+  const float* key = job.query_keys + query * job.key_stride;
+  for (int64_t node = 0;;) {
+    ++work.nodes;
+    float apart[kFan], nearness[kFan];
+    box_distances(job.boxes + node * job.key_dims * 2 * kFan, key, key, job.test_dims, apart);
+    for (int l = 0; l < kFan; ++l) nearness[l] = -apart[l];
+    const int nearest = lowest_bit(within(apart, -largest16(nearness)));
+    const int32_t child = job.children[node * kFan + nearest];
+    if (child < 0) return ~child;
+    node = child;
+  }
+}
+
+// First bounds for the whole tile: every other query descends, its neighbour takes the same leaf.
+// Halves the pairs that the walk scores.
+void seed_tile(const TreeJob& job, TreeTile& tile, TreeWork& work) {
+  for (int i = 0; i < kTreeQueries; i += 2) {
+    if (tile.limit[i] < 0) return;
+    const int64_t leaf = descend(job, tile.queries[i].query, work);
+    seed_at(job, tile, i, leaf, work);
+    if (tile.limit[i + 1] >= 0) seed_at(job, tile, i + 1, leaf, work);
+  }
+}
+
+// The leaves of one node. All tests come first: a branch on each would be guessed wrong half of the
+// time, and the panels that are wanted arrive meanwhile.
+void visit_leaves(const TreeJob& job, TreeTile& tile, int64_t node, uint32_t bits,
+                  TreeWork& work) {
+  float apart[kFan][kFan];
+  uint32_t wanted = 0;
+  const float* boxes = job.boxes + node * job.key_dims * 2 * kFan;
+  const int32_t* children = job.children + node * kFan;
+  for (uint32_t rest = bits; rest != 0; rest &= rest - 1) {
+    const int slot = lowest_bit(rest);
+    query_distances(boxes + slot, tile.keys, job.test_dims, apart[slot]);
+    const uint32_t some = at_most(apart[slot], tile.limit) != 0;
+    wanted |= some << slot;
+    __builtin_prefetch(job.panels + ~children[slot] * job.leaf_dims * kPanel);
+  }
+  work.leaves += __builtin_popcount(bits);
+  for (; wanted != 0; wanted &= wanted - 1) {
+    const int slot = lowest_bit(wanted);
+    const uint32_t queries = at_most(apart[slot], tile.limit);
+    if (queries != 0) visit_leaf(job, tile, ~children[slot], queries, work);
+  }
 }
 
 void walk(const TreeJob& job, TreeTile& tile, TreeWork& work) {
   float distance[kStack];
-  int64_t at[kStack];  // node * kFan + slot; -1 is the root
+  int64_t at[kStack];
   int depth = 1;
   distance[0] = 0;
-  at[0] = -1;
+  at[0] = 0;
   while (depth > 0) {
     --depth;
-    if (distance[depth] > tile.tile_limit) continue;
-    int64_t node = 0;
-    if (at[depth] >= 0) {
-      const int32_t child = job.children[at[depth]];
-      if (child < 0) {
-        const int64_t parent = at[depth] / kFan, slot = at[depth] % kFan;
-        visit_leaf(job, tile, job.boxes + parent * job.key_dims * 2 * kFan + slot, ~child, work);
-        continue;
-      }
-      node = child;
-    }
+    const float limit = tile_limit(tile);
+    if (distance[depth] > limit) continue;
+    const int64_t node = at[depth];
     ++work.nodes;
-    float apart[kFan], most[kFan];
+    float apart[kFan];
     box_distances(job.boxes + node * job.key_dims * 2 * kFan, tile.lower, tile.upper,
                   job.test_dims, apart);
-    for (int l = 0; l < kFan; ++l) most[l] = tile.tile_limit;
-    uint32_t bits = at_most(apart, most);
+    const uint32_t bits = within(apart, limit);
+    if (bits == 0) continue;
+    if (job.children[node * kFan] < 0) {
+      visit_leaves(job, tile, node, bits, work);
+      continue;
+    }
     // The nearest goes on top and is taken next; the order of the others hardly matters, and
     // sorting them cost more than it saved.
-    int nearest = -1;
-    for (; bits != 0; bits &= bits - 1) {
-      const int slot = lowest_bit(bits);
+    int nearest = depth;
+    for (uint32_t rest = bits; rest != 0; rest &= rest - 1) {
+      const int slot = lowest_bit(rest);
       distance[depth] = apart[slot];
-      at[depth] = node * kFan + slot;
-      if (nearest < 0 || apart[slot] < distance[nearest]) nearest = depth;
+      at[depth] = job.children[node * kFan + slot];
+      nearest = apart[slot] < distance[nearest] ? depth : nearest;
       ++depth;
     }
-    if (nearest < 0) continue;
     const float d = distance[nearest];
     const int64_t a = at[nearest];
     distance[nearest] = distance[depth - 1];
@@ -505,8 +547,7 @@ void tree_search_range(const TreeJob& job, int64_t begin, int64_t end, void* wor
     start_tile(job, tile, t * kTreeQueries);
     prefetch_queries(job, (t + 1) * kTreeQueries, false);
     prefetch_queries(job, t * kTreeQueries, true);
-    for (int i = 0; i < kTreeQueries; ++i)
-      if (tile.limit[i] >= 0) seed(job, tile, i, done);
+    seed_tile(job, tile, done);
     walk(job, tile, done);
     finish_tile(job, tile, t * kTreeQueries, done);
   }

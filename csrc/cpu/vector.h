@@ -47,6 +47,23 @@ HUD_HD uint32_t at_most(const float* a, const float* b) {
 #endif
 }
 
+// The largest of 16 floats.
+HUD_HD float largest16(const float* a) {
+#if defined(__SSE2__)
+  const __m128 low = _mm_max_ps(_mm_loadu_ps(a), _mm_loadu_ps(a + 4));
+  const __m128 high = _mm_max_ps(_mm_loadu_ps(a + 8), _mm_loadu_ps(a + 12));
+  const __m128 four = _mm_max_ps(low, high);
+  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1)));
+#else
+  float part[8];
+  for (int l = 0; l < 8; ++l) part[l] = a[l] > a[l + 8] ? a[l] : a[l + 8];
+  for (int l = 0; l < 4; ++l) part[l] = part[l] > part[l + 4] ? part[l] : part[l + 4];
+  for (int l = 0; l < 2; ++l) part[l] = part[l] > part[l + 2] ? part[l] : part[l + 2];
+  return part[0] > part[1] ? part[0] : part[1];
+#endif
+}
+
 constexpr int kDoubleLanes = HUD_VECTOR_BYTES / 8;
 typedef double DoubleVector __attribute__((vector_size(HUD_VECTOR_BYTES), aligned(8)));
 
