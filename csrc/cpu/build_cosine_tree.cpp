@@ -1,6 +1,10 @@
 // Builds the tree: medians of the widest coordinate down to leaves of kPanel rows, kFan children a
 // node. The shape depends on the number of rows only, so nodes are numbered before any key is read
 // and a level's nodes can be split by different threads.
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -131,6 +135,19 @@ class Splitter {
 
 }  // namespace
 
+void ask_huge_pages(void* data, int64_t bytes) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  constexpr uintptr_t kHuge = 1 << 21;
+  const uintptr_t first = (reinterpret_cast<uintptr_t>(data) + kHuge - 1) / kHuge * kHuge;
+  const uintptr_t last =
+      (reinterpret_cast<uintptr_t>(data) + static_cast<uintptr_t>(bytes)) / kHuge * kHuge;
+  if (last > first) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+#else
+  (void)data;
+  (void)bytes;
+#endif
+}
+
 TreeShape tree_shape(int64_t rows) {
   TreeShape shape = {(rows + kPanel - 1) / kPanel, 0};
   if (shape.leaves == 0) return shape;
@@ -149,6 +166,7 @@ bool build_tree(TreeBuild& build, TreeShape shape, int threads) {
   if (rows == 0 || own.leaves != shape.leaves || own.nodes != shape.nodes) return false;
 
   const int64_t dims = build.key_dims;
+  ask_huge_pages(build.panels, shape.leaves * dims * kPanel * 4);
   // A box that is not there is farther from anything than two unit rows can be.
   for (int64_t side = 0; side < shape.nodes * dims * 2; ++side)
     std::fill_n(build.boxes + side * kFan, kFan, side % 2 == 0 ? 1e9f : -1e9f);
@@ -231,6 +249,7 @@ double pack_leaf(const T* rows, int64_t bands, const double* inverse, const doub
 double pack_leaves(const void* reference, bool is_float32, int64_t bands, const double* inverse,
                    const double* mean, const int32_t* row, int64_t leaves, float* panels,
                    float* bias, int threads) {
+  ask_huge_pages(panels, leaves * bands * kPanel * 4);
   std::vector<double> largest(static_cast<size_t>(parallel_pieces(threads)), 0.0);
   parallel_ranges(leaves, 16, threads, [&](int piece, int64_t begin, int64_t end) {
     for (int64_t leaf = begin; leaf < end; ++leaf) {

@@ -296,8 +296,7 @@ HUD_HD void score_rows(const float* panel, const float* queries, const float* bi
 }
 
 // Scores the queries `wanted` at one leaf, and takes the scores.
-void visit_leaf(const TreeJob& job, TreeTile& tile, int64_t leaf, uint32_t wanted,
-                TreeWork& work) {
+void visit_leaf(const TreeJob& job, TreeTile& tile, int64_t leaf, uint32_t wanted, TreeWork& work) {
   const float* panel = job.panels + leaf * job.leaf_dims * kPanel;
   const float* bias = job.bias + leaf * kPanel;
   const int count = __builtin_popcount(wanted);
@@ -321,8 +320,8 @@ void seed_at(const TreeJob& job, TreeTile& tile, int i, int64_t leaf, TreeWork& 
   TreeQuery& q = tile.queries[i];
   ++work.single;
   float* scores = tile.scores + i * kPanel;
-  score_rows<1>(job.panels + leaf * job.leaf_dims * kPanel, tile.leaf + i,
-                job.bias + leaf * kPanel, job.leaf_dims, scores);
+  score_rows<1>(job.panels + leaf * job.leaf_dims * kPanel, tile.leaf + i, job.bias + leaf * kPanel,
+                job.leaf_dims, scores);
   const float low = largest16(scores), high = largest16(scores + kFan);
   const float best = low > high ? low : high;
   if (q.tight) {
@@ -363,8 +362,7 @@ void seed_tile(const TreeJob& job, TreeTile& tile, TreeWork& work) {
 
 // The leaves of one node. All tests come first: a branch on each would be guessed wrong half of the
 // time, and the panels that are wanted arrive meanwhile.
-void visit_leaves(const TreeJob& job, TreeTile& tile, int64_t node, uint32_t bits,
-                  TreeWork& work) {
+void visit_leaves(const TreeJob& job, TreeTile& tile, int64_t node, uint32_t bits, TreeWork& work) {
   float apart[kFan][kFan];
   uint32_t wanted = 0;
   const float* boxes = job.boxes + node * job.key_dims * 2 * kFan;
@@ -397,8 +395,8 @@ void walk(const TreeJob& job, TreeTile& tile, TreeWork& work) {
     const int64_t node = at[depth];
     ++work.nodes;
     float apart[kFan];
-    box_distances(job.boxes + node * job.key_dims * 2 * kFan, tile.lower, tile.upper,
-                  job.test_dims, apart);
+    box_distances(job.boxes + node * job.key_dims * 2 * kFan, tile.lower, tile.upper, job.test_dims,
+                  apart);
     const uint32_t bits = within(apart, limit);
     if (bits == 0) continue;
     if (job.children[node * kFan] < 0) {
@@ -518,14 +516,15 @@ int64_t tree_workspace(const TreeJob& job) {
          64;
 }
 
-// The next tile's keys and this one's rows are asked for early: in their order, queries lie all over memory.
+// The next tile's keys and this one's rows are asked for early: in their order, queries lie all
+// over memory.
 void prefetch_queries(const TreeJob& job, int64_t first, bool rows) {
   for (int64_t i = first; i < first + kTreeQueries && i < job.count; ++i) {
     const int64_t query = job.order[i];
     const int64_t bytes = job.query_columns * (job.query_float32 ? 4 : 8);
-    const char* from =
-        rows ? static_cast<const char*>(job.query) + query * bytes
-             : reinterpret_cast<const char*>(job.query_keys + query * job.key_stride);
+    const char* from = rows
+                           ? static_cast<const char*>(job.query) + query * bytes
+                           : reinterpret_cast<const char*>(job.query_keys + query * job.key_stride);
     const int64_t size = rows ? bytes : job.key_dims * 4;
     for (int64_t b = 0; b < size; b += 64) __builtin_prefetch(from + b);
   }

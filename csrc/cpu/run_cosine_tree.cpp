@@ -90,9 +90,7 @@ void radix_sort(std::vector<uint64_t>& items) {
 }
 
 // Cycles of one row decided in float64; most of it waits for memory.
-double exact_cost(const TreeJob& job) {
-  return 0.25 * static_cast<double>(job.bands) + 150;
-}
+double exact_cost(const TreeJob& job) { return 0.25 * static_cast<double>(job.bands) + 150; }
 
 // Cycles per tile of kTreeQueries, for the choice only; measured on Zen 4, the ratios hold
 // elsewhere to within a factor that the choice survives.
@@ -115,6 +113,7 @@ double brute_cost(const TreeJob& job) {
 void run_keys(const KeyJob& job, int64_t count, int threads) {
   const KernelTable& k = active_kernels();
   const int64_t size = k.key_workspace(job) + 8;
+  ask_huge_pages(job.keys, count * job.stride * 4);
   std::vector<double> workspace(static_cast<size_t>(size * parallel_pieces(threads)));
   parallel_ranges(count, kRowGrain, threads, [&](int piece, int64_t begin, int64_t end) {
     k.keys(job, begin, end, workspace.data() + piece * size);
