@@ -65,8 +65,11 @@ def scene_tree(
     mean: Tensor,  # (C,)
     threads: int,
     plan: Plan = "auto",
-) -> CosineTree:
-    """A tree on principal axes: first on few, of which some tiles of queries tell what more would cost and save."""
+) -> CosineTree | None:
+    """A tree on principal axes: first on few, of which some tiles of queries tell what more would cost and save.
+
+    None where no tree beats brute force (queries that look like nothing in the scene).
+    """
     known = sample_rows(reference, inverse)
     asked = some_units(query, threads)
     axes = scene_axes(known, asked if len(asked) else known, mean)
@@ -84,6 +87,13 @@ def scene_tree(
     first = axes.passed[min(FIRST, bands)]
     costs = {r: (r + 1) * number + decide * share / first for r, share in axes.passed.items()}
     best = min(costs, key=lambda r: costs[r])
+    leaves = len(tree.data["row"]) * work["tiles"]
+    if min(_ALL_BANDS * bands * number, costs[best]) > 0.8 * 24.0 * bands * leaves:
+        return None
+    # Where half of the pairs are scored nothing is pruned: few numbers for each would be the only gain, and what they
+    # let through was foretold from a sample.
+    if 12 * work["panels"] + work["single"] > 0.5 * 12 * leaves:
+        return None
     if _ALL_BANDS * bands * number < costs[best]:
         tree.score_all_bands(threads)
     elif best > FIRST and costs[best] < 0.8 * costs[min(FIRST, bands)]:

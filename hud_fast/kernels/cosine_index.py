@@ -334,7 +334,8 @@ class CosineIndex:
                 return None
             threads = torch.get_num_threads()
             scene = scene_tree(query, self._reference, self._inverse, self._mean, threads)
-            self._trees["scene"] = scene
+            if scene is not None:
+                self._trees["scene"] = scene
             return scene
 
     def _search(self, query: Tensor) -> tuple[Tensor, Tensor]:  # (Q,) float64, (Q,) int64
