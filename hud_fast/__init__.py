@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hud_fast.diffusion import HUD as HUD
+    from hud_fast.kernels import CosineIndex as CosineIndex
     from hud_fast.kernels import build_config as build_config
     from hud_fast.kernels import can_run as can_run
     from hud_fast.kernels import cosine_max as cosine_max
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from hud_fast.kernels import softmax_decode as softmax_decode
     from hud_fast.kernels import standardized_softmax as standardized_softmax
     from hud_fast.kernels import window_search as window_search
+    from hud_fast.metrics import Mixtures as Mixtures
     from hud_fast.metrics import block_diversity as block_diversity
     from hud_fast.metrics import copy_check as copy_check
     from hud_fast.metrics import evaluate as evaluate
@@ -50,14 +52,14 @@ if TYPE_CHECKING:
 
 _HOME = {
     "kernels": (
-        "build_config can_run cosine_max fcls last_backend log_project log_standardize normal_noise q_sample "
-        "sampler_step set_isa simplex_softmax softmax_decode standardized_softmax window_search"
+        "CosineIndex build_config can_run cosine_max fcls last_backend log_project log_standardize "
+        "normal_noise q_sample sampler_step set_isa simplex_softmax softmax_decode standardized_softmax window_search"
     ),
     "scenes": "Scene fetch load_scene save_scene simulate_scene",
     "unmixing": "UnmixingAutoencoder count_endmembers linear_abundances vca",
     "diffusion": "HUD",
     "metrics": (
-        "block_diversity copy_check evaluate point_fidelity real_reference reconstruction_cosine "
+        "Mixtures block_diversity copy_check evaluate point_fidelity real_reference reconstruction_cosine "
         "spectral_angle"
     ),
 }

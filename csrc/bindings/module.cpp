@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "bindings/cosine_index.h"
 #include "bindings/cosine_max.h"
 #include "bindings/diffusion.h"
 #include "bindings/fcls.h"
@@ -39,6 +40,7 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   hud::register_diffusion(m);
   hud::register_fcls(m);
   hud::register_cosine_max(m);
+  hud::register_cosine_index(m);
   hud::register_window_search(m);
   m.def("isa_levels", &hud::isa_levels,
         "Instruction-set levels this build and processor have, rising.");

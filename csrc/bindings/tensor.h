@@ -135,6 +135,8 @@ inline bool read_attributes(pybind11::handle object, Tensor& out) {
       out.dtype = {dlpack::kFloat, 16, 1};
     } else if (dtype == "torch.int64") {
       out.dtype = {dlpack::kInt, 64, 1};
+    } else if (dtype == "torch.int32") {
+      out.dtype = {dlpack::kInt, 32, 1};
     } else if (dtype == "torch.int8") {
       out.dtype = {dlpack::kInt, 8, 1};
     } else {

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "core/platform.h"
+#include "cpu/cosine_exact.h"
 #include "cpu/kernels.h"
 #include "cpu/vector.h"
 
@@ -30,20 +31,10 @@ struct QueryState {
 };
 
 template <typename T>
-double exact_cosine(const CosineJob& job, int64_t query, double inverse, int64_t row) {
-  const T* q = static_cast<const T*>(job.query) + query * job.bands;
-  const T* u = static_cast<const T*>(job.reference) + row * job.bands;
-  const double other = job.reference_inverse[row];
-  double sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t c = 0; c < job.bands; ++c)
-    sum += (static_cast<double>(q[c]) * inverse) * (static_cast<double>(u[c]) * other);
-  return sum > 1 ? 1.0 : (sum < -1 ? -1.0 : sum);
-}
-
-template <typename T>
-void rescore(const CosineJob& job, int64_t query, QueryState& state) {
+void rescore(const CosineJob& job, int64_t query, QueryState& state, double* unit) {
+  if (state.count == 0) return;
   const T* rows = static_cast<const T*>(job.reference);
+  unit_row(static_cast<const T*>(job.query) + query * job.bands, state.inverse, job.bands, unit);
   for (int i = 0; i < state.count; ++i) {
     if (state.score[i] < state.threshold) continue;
     // Rows come in rising order: a copy of the best one (a flat or filled region) cannot win.
@@ -51,7 +42,8 @@ void rescore(const CosineJob& job, int64_t query, QueryState& state) {
         __builtin_memcmp(rows + state.row[i] * job.bands, rows + state.index * job.bands,
                          sizeof(T) * job.bands) == 0)
       continue;
-    const double value = exact_cosine<T>(job, query, state.inverse, state.row[i]);
+    const double value = unit_cosine(unit, rows + state.row[i] * job.bands,
+                                     job.reference_inverse[state.row[i]], job.bands);
     if (value > state.exact || (value == state.exact && state.row[i] < state.index)) {
       state.exact = value;
       state.index = state.row[i];
@@ -61,14 +53,15 @@ void rescore(const CosineJob& job, int64_t query, QueryState& state) {
 }
 
 template <typename T>
-void offer(const CosineJob& job, int64_t query, QueryState& state, float score, int64_t row) {
+void offer(const CosineJob& job, int64_t query, QueryState& state, float score, int64_t row,
+           double* unit) {
   if (score > state.best) {
     state.best = score;
     // Rounded down: the threshold may only be too low.
     state.threshold =
         static_cast<float>(score - 2 * state.epsilon - 2e-7 * (score < 0 ? -score : score));
   }
-  if (state.count == kKept) rescore<T>(job, query, state);
+  if (state.count == kKept) rescore<T>(job, query, state, unit);
   state.score[state.count] = score;
   state.row[state.count] = row;
   ++state.count;
@@ -93,7 +86,8 @@ HUD_HD void score_tile(const float* panel, const float* queries, const float* bi
 }
 
 int64_t cosine_workspace(const CosineJob& job) {
-  return static_cast<int64_t>(sizeof(QueryState)) * kQueryBlock + kQueryBlock * job.bands * 4 + 64;
+  return static_cast<int64_t>(sizeof(QueryState)) * kQueryBlock + kQueryBlock * job.bands * 4 +
+         job.bands * 8 + 64;
 }
 
 template <typename T>
@@ -123,7 +117,8 @@ void start_query(const CosineJob& job, int64_t query, QueryState& state, float* 
 template <typename T>
 void cosine_block(const CosineJob& job, int64_t begin, int64_t end, void* workspace) {
   QueryState* states = static_cast<QueryState*>(workspace);
-  float* packed = reinterpret_cast<float*>(states + kQueryBlock);
+  double* unit = reinterpret_cast<double*>(states + kQueryBlock);
+  float* packed = reinterpret_cast<float*>(unit + job.bands);
   const int64_t tiles = (end - begin + kTileRows - 1) / kTileRows;
   for (int64_t i = 0; i < tiles * kTileRows; ++i) {
     const int64_t query =
@@ -151,7 +146,7 @@ void cosine_block(const CosineJob& job, int64_t begin, int64_t end, void* worksp
           if (!any) continue;
           for (int l = 0; l < kPanel; ++l) {
             if (row[l] >= state.threshold)
-              offer<T>(job, begin + tile * kTileRows + i, state, row[l], panel * kPanel + l);
+              offer<T>(job, begin + tile * kTileRows + i, state, row[l], panel * kPanel + l, unit);
           }
         }
       }
@@ -161,7 +156,7 @@ void cosine_block(const CosineJob& job, int64_t begin, int64_t end, void* worksp
   while (first_valid < job.rows && !(job.reference_inverse[first_valid] > 0)) ++first_valid;
   for (int64_t query = begin; query < end; ++query) {
     QueryState& state = states[query - begin];
-    rescore<T>(job, query, state);
+    rescore<T>(job, query, state, unit);
     if (state.inverse > 0 && first_valid < job.rows) {
       job.value[query] = state.exact;
       job.index[query] = state.index;

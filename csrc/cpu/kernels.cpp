@@ -1,6 +1,8 @@
 // Compiled once per instruction-set level; exports that level's table and nothing else.
 #include "cpu/kernels.h"
+#include "cpu/cosine_keys.h"
 #include "cpu/cosine_max.h"
+#include "cpu/cosine_tree.h"
 #include "cpu/diffusion_step.h"
 #include "cpu/fcls.h"
 #include "cpu/log_project.h"
@@ -45,6 +47,10 @@ const KernelTable table = {
     pack_panels_range,
     cosine_workspace,
     cosine_max_range,
+    key_workspace,
+    keys_range,
+    tree_workspace,
+    tree_search_range,
     unit_rows_range,
     {window_kernels<float>(), window_kernels<double>(), direct_range, exact_window, similarity,
      project_rows_range},

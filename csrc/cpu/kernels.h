@@ -68,6 +68,70 @@ struct CosineJob {
 // Reference rows of one panel.
 constexpr int kPanel = 32;
 
+constexpr int kKeyPad = 16;  // basis columns are padded to a multiple of this
+
+// Keys of pixels or mixtures: see cosine_keys.h.
+struct KeyJob {
+  const void* rows;  // (n, columns): pixels (n, C), or abundances (n, D)
+  bool is_float32, mixtures;
+  int64_t columns;
+  const double* basis;  // (columns, width): B, or A B for mixtures; zero-padded
+  const double* shift;  // (width): B'm
+  int64_t dims, width;  // r, and r rounded up to kKeyPad
+  float* keys;          // (n, stride): z, rho, zeros
+  int64_t stride;
+  const double* inverse;  // pixels: (n)
+  const double* mean;     // pixels: (C)
+  bool about_zero;        // pixels: rho is measured from the span itself, not from the mean
+  const double* lengths;  // mixtures: (D) lengths of the endmembers
+  double unit_error;      // mixtures: error of a key, relative to sum |x_d| |a_d| / |x A|
+  double* slack;          // mixtures: (n) that error
+  double* inverse_out;    // mixtures: (n) > 0, 0 or NaN
+};
+
+constexpr int kFan = 16;          // children of a tree node: the lanes of a box test
+constexpr int kTreeQueries = 12;  // queries that walk the tree together; every kTileRows divides it
+constexpr int32_t kNoChild = INT32_MIN;
+
+// A search of the tree that run_cosine_tree.cpp builds: see cosine_tree.h.
+struct TreeJob {
+  int64_t key_dims, key_stride;  // numbers of a key (r + 1), and floats of a query's record
+  int64_t test_dims;             // leading numbers that boxes are tested in
+  int64_t leaf_dims;             // numbers a leaf is scored in: key_dims, or C where all bands are
+  bool all_bands;
+  int64_t leaves;
+  const float* boxes;       // (nodes, key_dims, 2, kFan): lower and upper sides
+  const int32_t* children;  // (nodes, kFan): a node, ~leaf, or kNoChild
+  const float* panels;      // (leaves, leaf_dims, kPanel)
+  const float* bias;        // (leaves, kPanel): -|a_u|^2 / 2; -inf where there is no row
+  const int32_t* row;       // (leaves, kPanel)
+  double key_norm, leaf_norm, rest_max;  // largest |key|, |leaf vector| and rho
+  int64_t first_row;                     // the lowest row that takes part
+
+  const void* reference;  // (P, bands)
+  bool reference_float32;
+  int64_t bands;
+  const double* reference_inverse;
+  const double* mean;
+
+  const void* query;  // (n, query_columns)
+  bool query_float32, mixtures;
+  int64_t query_columns;
+  const double* endmembers;     // mixtures: (D, bands)
+  const double* query_inverse;  // (n)
+  const double* query_slack;    // mixtures: (n)
+  const float* query_keys;      // (n, key_stride)
+  const int32_t* order;         // (count) the queries that take part, neighbours together
+  int64_t count;
+  double* value;   // (n)
+  int64_t* index;  // (n)
+};
+
+// Work done, from which the runner tells whether pruning pays.
+struct TreeWork {
+  int64_t nodes, leaves, panels, single, exact;
+};
+
 // The order of candidates: the higher score, then the lower position.
 static inline bool ahead(double score, int64_t position, double other_score,
                          int64_t other_position) {
@@ -153,6 +217,11 @@ struct KernelTable {
   void (*pack_panels)(const CosineJob&, float*, float*, int64_t, int64_t, double*);
   int64_t (*cosine_workspace)(const CosineJob&);
   void (*cosine_max)(const CosineJob&, int64_t, int64_t, void*);
+  int64_t (*key_workspace)(const KeyJob&);  // in doubles
+  void (*keys)(const KeyJob&, int64_t, int64_t, double*);
+  int64_t (*tree_workspace)(const TreeJob&);  // in bytes
+  // Tiles [begin, end) of kTreeQueries queries each, in the job's order.
+  void (*tree_search)(const TreeJob&, int64_t, int64_t, void*, TreeWork*);
   // Unit rows (or rows times `factor` where given) of [begin, end) as float32.
   void (*unit_rows)(const void*, bool, int64_t, const double*, float*, int64_t, int64_t);
   WindowTable window_search;

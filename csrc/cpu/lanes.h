@@ -8,14 +8,7 @@
 
 #include "core/half.h"
 
-#ifdef __AVX2__
-// GCC 12 warns of its own header's deliberately undefined registers (GCC bug 105593).
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#include <immintrin.h>
-#pragma GCC diagnostic pop
-#endif
+#include "cpu/intrinsics.h"
 
 #ifndef HUD_VECTOR_BYTES
 #define HUD_VECTOR_BYTES 16

@@ -3,9 +3,7 @@
 #pragma once
 
 #include "core/platform.h"
-#if defined(__AVX512F__) || defined(__AVX2__)
-#include <immintrin.h>
-#endif
+#include "cpu/intrinsics.h"
 
 #ifndef HUD_VECTOR_BYTES
 #define HUD_VECTOR_BYTES 16

@@ -3,30 +3,48 @@
 #pragma once
 
 #include "core/platform.h"
+#include "cpu/cosine_exact.h"
 #include "cpu/kernels.h"
 
 HUD_CORE_BEGIN
 
 // 1 / |row|; 0 for a zero row, NaN where a value is not finite. Scaled by the largest value, so no
-// square overflows.
+// square overflows. The same bits for float32 and float64 rows that hold the same numbers.
 template <typename T>
 double inverse_norm(const T* row, int64_t bands) {
-  double largest = 0, check = 0;
-  for (int64_t c = 0; c < bands; ++c) {
-    const double value = static_cast<double>(row[c]);
-    const double size = value < 0 ? -value : value;
-    largest = size > largest ? size : largest;
-    check += value * 0.0;  // NaN once any value is NaN or infinite
+  constexpr int n = kPartialSums / kDoubleLanes;
+  const int64_t whole = bands - bands % kPartialSums;
+  double last[kPartialSums], part[kPartialSums];
+  last_bands(row + whole, bands - whole, last);
+  const DoubleVector zero = {};
+  DoubleVector most[n] = {}, check[n] = {}, square[n] = {};
+  for (int j = 0; j < n; ++j) {
+    for (int64_t c = 0; c <= whole; c += kPartialSums) {
+      const int64_t at = c + j * kDoubleLanes;
+      const DoubleVector value = c < whole ? widen(row + at) : load(last + j * kDoubleLanes);
+      const DoubleVector size = value < zero ? -value : value;
+      most[j] = size > most[j] ? size : most[j];
+      check[j] += value * 0.0;  // NaN once any value is NaN or infinite
+    }
   }
-  if (check != 0) return __builtin_nan("");
+  double odd = 0, largest = 0, sum = 0;
+  for (int j = 0; j < n; ++j) store(part + j * kDoubleLanes, check[j]);
+  for (int l = 0; l < kPartialSums; ++l) odd += part[l];
+  if (odd != 0) return __builtin_nan("");
+  for (int j = 0; j < n; ++j) store(part + j * kDoubleLanes, most[j]);
+  for (int l = 0; l < kPartialSums; ++l) largest = part[l] > largest ? part[l] : largest;
   if (!(largest > 1e-300)) return 0;
   const double scale = 1 / largest;
-  double sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t c = 0; c < bands; ++c) {
-    const double value = static_cast<double>(row[c]) * scale;
-    sum += value * value;
+  for (int j = 0; j < n; ++j) {
+    for (int64_t c = 0; c <= whole; c += kPartialSums) {
+      const int64_t at = c + j * kDoubleLanes;
+      const DoubleVector value =
+          (c < whole ? widen(row + at) : load(last + j * kDoubleLanes)) * scale;
+      square[j] += value * value;
+    }
   }
+  for (int j = 0; j < n; ++j) store(part + j * kDoubleLanes, square[j]);
+  for (int l = 0; l < kPartialSums; ++l) sum += part[l];
   return scale / __builtin_sqrt(sum);
 }
 

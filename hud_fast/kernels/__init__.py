@@ -2,6 +2,7 @@
 
 from hud_fast.kernels._backend import can_run, last_backend
 from hud_fast.kernels._native import build_config, get_isa, isa_levels, set_isa
+from hud_fast.kernels.cosine_index import CosineIndex
 from hud_fast.kernels.cosine_max import cosine_max
 from hud_fast.kernels.fcls import FCLSResult, fcls
 from hud_fast.kernels.log_project import log_project
@@ -15,6 +16,7 @@ from hud_fast.kernels.standardized_softmax import standardized_softmax
 from hud_fast.kernels.window_search import window_search
 
 __all__ = [
+    "CosineIndex",
     "FCLSResult",
     "build_config",
     "can_run",

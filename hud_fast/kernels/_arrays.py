@@ -80,6 +80,17 @@ def check_flag(op: str, name: str, value: object) -> bool:
     return bool(value)
 
 
+def check_limit(op: str, value: object) -> int | None:
+    """`memory_limit`: None, or a number of bytes above 0."""
+    if value is None:
+        return None
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{op}: `memory_limit` must be a number of bytes or None, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{op}: `memory_limit` must be at least 1 byte, got {value}")
+    return int(value)
+
+
 def widen(tensor: Tensor) -> Tensor:
     """float32 and float64 as they are; digital numbers and halves to float32 where it holds them, else float64."""
     if tensor.dtype in (torch.float32, torch.float64):

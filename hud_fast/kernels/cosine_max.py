@@ -3,8 +3,10 @@
     value_i = max_j <q_i, u_j> / (|q_i| |u_j|),  index_i = the lowest j that attains it
 
 What point fidelity (HUD, arXiv 2506.02601, eq. 16) needs for every generated pixel. The similarity matrix is never
-formed: a centred float32 pass keeps every row that could be the maximum, by a proven rounding bound, and float64
-rescores those from the raw bands (csrc/cpu/cosine_max.h). Shapes (Q, C) and (P, C); 2 Q P C operations.
+formed: a float32 pass keeps every row that could be the maximum, by a proven rounding bound, and float64 rescores
+those from the raw bands. The pass is brute force, 2 Q P C operations (csrc/cpu/cosine_max.h), or, where that promises a
+gain, a walk of a tree of the reference that prunes all but a few per cent of the pairs (csrc/cpu/cosine_tree.h): the
+values and indices have the same bits either way. `CosineIndex` builds the tree once for many calls.
 
 A zero query has cosine 0 with everything. A query with a NaN or infinite band gives NaN and index -1. Reference rows
 that are zero or not finite take no part. A row whose largest value is below 1e-300 counts as zero.
@@ -15,9 +17,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hud_fast.kernels._arrays import ArrayLike, ArrayT, as_tensor, like_input, shape_text, widen
+from hud_fast.kernels._arrays import (
+    ArrayLike,
+    ArrayT,
+    as_tensor,
+    check_limit,
+    like_input,
+    shape_text,
+    widen,
+)
 from hud_fast.kernels._backend import ran, readable, resolve
-from hud_fast.kernels._native import C
+from hud_fast.kernels._cosine_search import brute_least, check_room, room_for, search
 
 _CHUNK = 1 << 22  # values of one similarity block of the reference
 
@@ -53,28 +63,36 @@ def cosine_max_reference(
     return value, index.masked_fill(query_zero, first).masked_fill(query_bad, -1)
 
 
-def _native(query: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
-    dtype = query.dtype if query.dtype == reference.dtype else torch.float64
-    q, u = query.detach().to(dtype).contiguous(), reference.detach().to(dtype).contiguous()
-    value = torch.empty(len(q), dtype=torch.float64)
-    index = torch.empty(len(q), dtype=torch.int64)
-    C.cosine_max(q, u, value, index, torch.get_num_threads())
+def _native(
+    query: Tensor, reference: Tensor, memory_limit: int | None = None
+) -> tuple[Tensor, Tensor]:
+    value, index = search(
+        query.detach().contiguous(), reference.detach().contiguous(), limit=memory_limit
+    )
     ran("cpu")
     return value, index
 
 
-def _torch(query: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+def _torch(
+    query: Tensor, reference: Tensor, memory_limit: int | None = None
+) -> tuple[Tensor, Tensor]:
+    del memory_limit  # the plain reference holds the reference's unit rows in float64
     ran("torch")
     return cosine_max_reference(query, reference)
 
 
 _LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
-_LIBRARY.define("cosine_max(Tensor query, Tensor reference) -> (Tensor value, Tensor index)")
+_LIBRARY.define(
+    "cosine_max(Tensor query, Tensor reference, int? memory_limit=None) -> (Tensor value, Tensor index)"
+)
 _LIBRARY.impl("cosine_max", _native, "CPU")
 _LIBRARY.impl("cosine_max", _torch, "CUDA")
 
 
-def _fake(query: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+def _fake(
+    query: Tensor, reference: Tensor, memory_limit: int | None = None
+) -> tuple[Tensor, Tensor]:
+    del memory_limit
     torch._check(query.ndim == 2 and reference.ndim == 2, lambda: "cosine_max: expected matrices")
     torch._check(query.shape[1] == reference.shape[1], lambda: "cosine_max: band counts differ")
     rows = query.shape[0]
@@ -89,6 +107,7 @@ def cosine_max(
     reference: ArrayLike,  # (P, C)
     *,
     backend: str | None = None,
+    memory_limit: int | None = None,
 ) -> tuple[ArrayT, ArrayT]:  # (Q,) float64, (Q,) int64
     """For each query spectrum, the largest cosine with any reference spectrum, and that spectrum's row.
 
@@ -100,6 +119,9 @@ def cosine_max(
         Spectra to look among. Zero and non-finite rows take no part.
     backend : {None, "cpu", "torch"}
         Force an implementation; None takes the fastest.
+    memory_limit : int, optional
+        Bytes of scratch beyond inputs and outputs, whatever Q is; the compiled kernels keep to it, the plain torch
+        reference does not. None works on a million queries at a time.
 
     Returns
     -------
@@ -113,7 +135,7 @@ def cosine_max(
     TypeError
         For anything but arrays or tensors of real numbers.
     ValueError
-        Where the shapes do not fit, or no reference row has a direction.
+        Where the shapes do not fit, no reference row has a direction, or `memory_limit` is too small to work in.
 
     References
     ----------
@@ -140,14 +162,18 @@ def cosine_max(
         raise RuntimeError(
             f"cosine_max: `reference` must be on {q.device} as `query` is, got {u.device}"
         )
+    limit = check_limit("cosine_max", memory_limit)
     backend = resolve("cosine_max", backend, q)
+    if limit is not None:
+        threads = torch.get_num_threads()
+        check_room("cosine_max", limit, brute_least(q.shape[1], threads), room_for(q, threads))
     if readable(u) and not _has_direction(u):
         raise ValueError(
             "cosine_max: `reference` must have at least one finite, non-zero row, got "
             + (f"none among {len(u)}" if len(u) else f"shape {shape_text(u)}")
         )
     if backend == "cpu" or q.is_meta:
-        value, index = torch.ops.hud_fast.cosine_max(q.detach(), u.detach())
+        value, index = torch.ops.hud_fast.cosine_max(q.detach(), u.detach(), limit)
     else:
         value, index = _torch(q.detach(), u.detach())
     return like_input(value, query), like_input(index, query)

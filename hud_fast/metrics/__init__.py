@@ -6,12 +6,14 @@ from hud_fast.metrics.copies import CopyCheck, copy_check
 from hud_fast.metrics.diversity import BlockDiversity, block_diversity
 from hud_fast.metrics.evaluate import evaluate
 from hud_fast.metrics.fidelity import PointFidelity, point_fidelity
+from hud_fast.metrics.mixtures import Mixtures
 from hud_fast.metrics.reference import RealReference, ReferenceValues, real_reference
 from hud_fast.metrics.spectral import reconstruction_cosine, spectral_angle
 
 __all__ = [
     "BlockDiversity",
     "CopyCheck",
+    "Mixtures",
     "PointFidelity",
     "RealReference",
     "ReferenceValues",

@@ -2,8 +2,9 @@
 
     F_p = mean over generated pixels q of  max over real pixels u of  <q, u> / (|q| |u|)
 
-Exact: the search is `kernels.cosine_max`, the winners are evaluated again in float64. Higher is
-better; what real data reaches against itself (`real_reference`) is the ceiling.
+Exact: the search is `kernels.cosine_max`, or a `kernels.CosineIndex` built once; the values are float64
+from the raw bands. Higher is better; what real data reaches against itself (`real_reference`) is the
+ceiling.
 
 Shapes: generated (..., C), real (..., C) -> float.
 """
@@ -16,10 +17,17 @@ from typing import Any, Literal, overload
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from hud_fast.kernels import CosineIndex
+from hud_fast.kernels._arrays import check_limit
+from hud_fast.kernels._cosine_search import brute_least, check_room, tree_least
+from hud_fast.kernels.cosine_index import read_endmembers
 from hud_fast.metrics._json import distribution
-from hud_fast.metrics._samples import Counts, read_pair
-from hud_fast.metrics._search import Progress, nearest_pixels
+from hud_fast.metrics._nearest_pixels import nearest_pixels, nearest_to_mixtures
+from hud_fast.metrics._samples import Counts, Spectra, read_pair, read_spectra
+from hud_fast.metrics._search import Progress
+from hud_fast.metrics.mixtures import Mixtures
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +58,7 @@ def point_fidelity(
     mask: Any = ...,
     return_details: Literal[False] = ...,
     progress: Progress | None = ...,
+    memory_limit: int | None = ...,
 ) -> float: ...
 @overload
 def point_fidelity(
@@ -60,30 +69,38 @@ def point_fidelity(
     mask: Any = ...,
     return_details: Literal[True],
     progress: Progress | None = ...,
+    memory_limit: int | None = ...,
 ) -> PointFidelity: ...
 def point_fidelity(
-    generated: Any,  # (..., C)
-    real: Any,  # (..., C)
+    generated: Any,  # (..., C), or Mixtures
+    real: Any,  # (..., C), or CosineIndex
     *,
     generated_mask: Any = None,  # (...) bool
     mask: Any = None,  # (...) bool
     return_details: bool = False,
     progress: Progress | None = None,
+    memory_limit: int | None = None,
 ) -> float | PointFidelity:
     """Mean over generated pixels of the largest cosine with any real pixel.
 
     Parameters
     ----------
-    generated, real : array or tensor, (..., C)
-        Spectra; any unit, as cosines ignore it. numpy and torch, integers and floats.
+    generated : array or tensor, (..., C), or Mixtures
+        Spectra, or the abundances and endmembers that they are mixed from: their C bands are then
+        never formed. Any unit, as cosines ignore it; numpy and torch, integers and floats.
+    real : array or tensor, (..., C), or CosineIndex
+        The scene, or an index built from it once for many calls.
     generated_mask, mask : array or tensor of bool, (...), optional
         True = valid pixel of `generated` and of `real`. Masked and non-finite pixels are left out
-        of both sides and counted; zero pixels stay in with cosine 0 and are counted.
+        of both sides and counted; zero pixels stay in with cosine 0 and are counted. An index has
+        its own mask: `mask` must be None beside one.
     return_details : bool
         Return `PointFidelity`: per-pixel cosine and index of the nearest real pixel, and the
         counts.
     progress : callable, optional
         Called as progress(done, total) in pixels.
+    memory_limit : int, optional
+        Bytes of scratch of the search, however many pixels there are; of an index its own counts.
 
     Returns
     -------
@@ -95,7 +112,8 @@ def point_fidelity(
     TypeError
         Input that is not numeric, or a mask that is not boolean.
     ValueError
-        Bands that differ, empty input, a mask of another shape, no valid pixel on either side.
+        Bands that differ, empty input, a mask of another shape, no valid pixel on either side, a
+        `mask` beside an index, a `memory_limit` too small to work in.
 
     References
     ----------
@@ -108,20 +126,95 @@ def point_fidelity(
     >>> point_fidelity(np.array([[3.0, 0.0], [1.0, 1.0]]), real).__round__(6)
     0.853553
     """
-    left, right = read_pair("point_fidelity", generated, real, generated_mask, mask)
-    if right.counts.zero == right.counts.used:
-        raise ValueError(
-            "point_fidelity: `real` must hold at least one spectrum that is not zero, got none in "
-            f"{right.counts.used}"
+    name = "point_fidelity"
+    limit = check_limit(name, memory_limit)
+    sides = _read(name, generated, real, generated_mask, mask)
+    rows = sides.left.rows()
+    if isinstance(sides.reference, Tensor):
+        _check_room(name, sides, limit)
+    if sides.endmembers is None:
+        found = nearest_pixels(rows, sides.reference, progress=progress, memory_limit=limit)
+    else:
+        found = nearest_to_mixtures(
+            rows, sides.endmembers, sides.reference, progress=progress, memory_limit=limit
         )
-    value, row = nearest_pixels(left.rows(), right.rows(), progress=progress)
-    where = right.valid.reshape(-1).nonzero()[:, 0]
-    cosine = torch.full(left.valid.shape, torch.nan, dtype=torch.float64, device=value.device)
-    index = torch.full(left.valid.shape, -1, dtype=torch.int64, device=value.device)
-    cosine[left.valid], index[left.valid] = value, where[row]
+    value, row = found
+    if sides.place is not None:
+        row = sides.place[row]
+    valid = sides.left.valid
+    cosine = torch.full(valid.shape, torch.nan, dtype=torch.float64, device=value.device)
+    index = torch.full(valid.shape, -1, dtype=torch.int64, device=value.device)
+    cosine[valid], index[valid] = value, row
     result = float(value.mean())
     if not return_details:
         return result
     return PointFidelity(
-        result, cosine.cpu().numpy(), index.cpu().numpy(), left.counts, right.counts
+        result, cosine.cpu().numpy(), index.cpu().numpy(), sides.left.counts, sides.counts
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Sides:
+    """What is looked up, and among what."""
+
+    left: Spectra  # spectra, or abundances
+    endmembers: Tensor | None  # (D, C) where `left` holds abundances
+    reference: Tensor | CosineIndex  # (P, C)
+    place: Tensor | None  # (P,) rows of the flattened scene; None where they are the same
+    counts: Counts  # of the scene
+
+
+def _read(name: str, generated: Any, real: Any, generated_mask: Any, mask: Any) -> _Sides:
+    mixed = isinstance(generated, Mixtures)
+    if not mixed and not isinstance(real, CosineIndex):
+        left, right = read_pair(name, generated, real, generated_mask, mask)
+        return _Sides(left, None, *_reference(name, right))
+    if mixed:
+        left = read_spectra(
+            name, "generated.abundances", generated.abundances, "generated_mask", generated_mask
+        )
+        bands = generated.shape[-1]
+        endmembers = read_endmembers(name, generated.endmembers, bands).to(left.values.device)
+    else:
+        left = read_spectra(name, "generated", generated, "generated_mask", generated_mask)
+        bands, endmembers = left.C, None
+    if isinstance(real, CosineIndex):
+        if mask is not None:
+            raise ValueError(
+                f"{name}: `mask` must be None where `real` is a CosineIndex: give it to the index"
+            )
+        known = real.shape[-1]
+        sides = _Sides(left, endmembers, real, None, Counts(**real.counts))
+    else:
+        right = read_spectra(name, "real", real, "mask", mask)
+        known = right.C
+        values = right.values.to(left.values.device)
+        right = Spectra(values, right.valid.to(values.device), right.counts)
+        sides = _Sides(left, endmembers, *_reference(name, right))
+    if known != bands:
+        raise ValueError(
+            f"{name}: `generated` must have the C = {known} bands of `real`, got {bands}"
+        )
+    return sides
+
+
+def _reference(name: str, right: Spectra) -> tuple[Tensor, Tensor | None, Counts]:
+    if right.counts.zero == right.counts.used:
+        raise ValueError(
+            f"{name}: `real` must hold at least one spectrum that is not zero, got none in "
+            f"{right.counts.used}"
+        )
+    whole = right.counts.used == right.valid.numel()
+    place = None if whole else right.valid.reshape(-1).nonzero()[:, 0]
+    return right.rows(), place, right.counts
+
+
+def _check_room(name: str, sides: _Sides, limit: int | None) -> None:
+    """Refuse a limit that the search could not keep to."""
+    assert isinstance(sides.reference, Tensor)
+    rows, bands = sides.reference.shape
+    if sides.endmembers is None:
+        least = brute_least(bands, torch.get_num_threads())
+    else:
+        least = tree_least(rows, bands, len(sides.endmembers) + 1)
+    check_room(name, limit, least, f"{rows} real pixels of {bands} bands")

@@ -11,6 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
+from hud_fast.unmixing._pixels import as_tensor
+
 
 @dataclass(frozen=True, eq=False)
 class Mixtures:
@@ -23,7 +27,49 @@ class Mixtures:
         abundance is left out and counted, as one with a non-finite band would be.
     endmembers : array or tensor, (D, C)
         One finite spectrum a row.
+
+    Raises
+    ------
+    TypeError
+        Where either is not numeric.
+    ValueError
+        Where the shapes do not fit, or an endmember is not finite or all are zero.
+
+    Examples
+    --------
+    >>> import numpy as np, hud_fast as hud
+    >>> scene = hud.simulate_scene(16, 20, C=30, D=4, seed=1)
+    >>> abundances = np.random.default_rng(0).dirichlet(np.ones(4), (2, 8, 8))
+    >>> generated = hud.Mixtures(abundances, scene.truth.endmembers)
+    >>> generated.shape
+    (2, 8, 8, 30)
+    >>> cubes = abundances @ scene.truth.endmembers
+    >>> a, b = (hud.point_fidelity(g, scene.cube) for g in (generated, cubes))
+    >>> abs(a - b) < 1e-9
+    True
     """
 
     abundances: Any  # (..., D)
     endmembers: Any  # (D, C)
+
+    def __post_init__(self) -> None:
+        ends = as_tensor("Mixtures", "endmembers", self.endmembers)
+        shares = as_tensor("Mixtures", "abundances", self.abundances)
+        if ends.ndim != 2 or 0 in ends.shape:
+            raise ValueError(
+                f"Mixtures: `endmembers` must have shape (D, C) with D, C >= 1, got {tuple(ends.shape)}"
+            )
+        if shares.ndim < 2 or shares.shape[-1] != len(ends):
+            raise ValueError(
+                f"Mixtures: `abundances` must have shape (..., D) with D = {len(ends)} as in `endmembers` and at "
+                f"least one axis of pixels, got {tuple(shares.shape)}"
+            )
+        if not bool(torch.isfinite(ends).all()):
+            raise ValueError("Mixtures: `endmembers` must be finite, got NaN or infinite values")
+        if not bool((ends != 0).any()):
+            raise ValueError("Mixtures: `endmembers` must not all be zero")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the cubes that they stand for, (..., C)."""
+        return (*self.abundances.shape[:-1], int(self.endmembers.shape[1]))

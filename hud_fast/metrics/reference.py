@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hud_fast.metrics._json import Stages, distribution
+from hud_fast.metrics._nearest_pixels import nearest_pixels
 from hud_fast.metrics._nearest_windows import nearest_windows, search_scene, shared_basis
 from hud_fast.metrics._real_blocks import cut_out, draw, held_out_blocks
 from hud_fast.metrics._samples import (
@@ -35,7 +36,6 @@ from hud_fast.metrics._samples import (
 from hud_fast.metrics._search import (
     Norm,
     Progress,
-    nearest_pixels,
     paired_cosine,
 )
 from hud_fast.unmixing._pixels import check_count, check_seed

@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from hud_fast.metrics import _search
+from hud_fast.kernels._cosine_search import search
 from hud_fast.metrics._nearest_windows import nearest_windows, search_scene
 from hud_fast.metrics._samples import read_spectra
-from hud_fast.metrics._search import nearest_pixels
 from hud_fast.metrics._span import GATE, into_span, span_basis
 
 
@@ -75,17 +74,14 @@ def test_windows_through_the_span_equal_those_in_all_bands(seed: int, norm: str)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_pixels_through_the_span_equal_those_in_all_bands(
-    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pixels_through_the_span_equal_those_in_all_bands(dtype: torch.dtype) -> None:
     generated, real = scene(7, B=40)
     q = torch.tensor(generated, dtype=dtype).reshape(-1, 24)
     u = torch.tensor(real, dtype=dtype).reshape(-1, 24)
-    assert span_basis(q) is not None  # float32 rounding passes the gate
-    short, _ = nearest_pixels(q, u)
-    monkeypatch.setattr(_search, "span_basis", lambda _: None)
-    long, _ = nearest_pixels(q, u)
-    torch.testing.assert_close(short, long, rtol=0, atol=1e-9)
+    short, at = search(q, u, plan="span")  # raises where float32 rounding closes the gate
+    long, there = search(q, u, plan="brute")
+    assert torch.equal(short, long)
+    assert torch.equal(at, there)
 
 
 def test_a_foreign_pixel_closes_the_gate() -> None:
