@@ -110,7 +110,10 @@ void start_query(const CosineJob& job, int64_t query, QueryState& state, float* 
   // 3), doubled for safety.
   const double unit = 2 * 5.9604644775390625e-08;
   state.epsilon =
-      unit * ((job.bands + 4) * job.centred_max * __builtin_sqrt(norm) + 2 * job.bias_max);
+      unit * ((job.bands + 4) * job.centred_max * __builtin_sqrt(norm) + 2 * job.bias_max) +
+      // The unit rows and the deciding sums are float64: in a scene of one direction their rounding
+      // is all that parts the rows, and ties to the last bit must all be decided.
+      4e-16 * (job.bands + 8);
   if (!active) state.threshold = __builtin_inff();  // zero and non-finite queries take no part
 }
 

@@ -106,12 +106,10 @@ def read_samples(function: str, generated: Any, mask: Any, block: Any, real: Spe
         raise ValueError(
             f"{function}: `generated` must not be empty, got shape {tuple(values.shape)}"
         )
-    expected = real.C if endmembers is None else len(endmembers)
-    if values.shape[-1] != expected:
-        what = f"the C = {expected} bands of `real`"
-        if endmembers is not None:
-            what = f"the D = {expected} abundances of the endmembers"
-        raise ValueError(f"{function}: `generated` must have {what}, got {values.shape[-1]}")
+    if endmembers is None and values.shape[-1] != real.C:
+        raise ValueError(
+            f"{function}: `generated` must have the C = {real.C} bands of `real`, got {values.shape[-1]}"
+        )
     _, H, W, _ = values.shape
     h, w = (H, W) if block is None else block_shape(function, block)
     if h > H or w > W:
@@ -124,14 +122,11 @@ def read_samples(function: str, generated: Any, mask: Any, block: Any, real: Spe
 
 
 def _endmembers(function: str, mixtures: Mixtures, C: int) -> Tensor:  # (D, C) float64
-    spectra = as_tensor(function, "generated.endmembers", mixtures.endmembers).detach().double()
-    if spectra.ndim != 2 or spectra.shape[0] < 1 or spectra.shape[1] != C:
+    spectra = as_tensor(function, "generated", mixtures.endmembers).detach().double()
+    if spectra.shape[1] != C:
         raise ValueError(
-            f"{function}: `generated.endmembers` must have shape (D, C) with the C = {C} bands of `real`, "
-            f"got {tuple(spectra.shape)}"
+            f"{function}: `generated` must have the C = {C} bands of `real`, got {spectra.shape[1]}"
         )
-    if not bool(torch.isfinite(spectra).all()):
-        raise ValueError(f"{function}: `generated.endmembers` must be finite, got NaN or infinity")
     return spectra
 
 

@@ -86,6 +86,15 @@ def test_a_scene_of_one_material(level, plan):
         same(reference[[765, 0, 3]] * np.float32(3), reference, plan)
 
 
+@every_level
+@pytest.mark.parametrize("plan", PLANS)
+def test_rows_of_one_band_tie_and_the_lowest_is_named(level, plan):
+    """Rows differ by float64 rounding only, which either search must allow for."""
+    query, reference = np.random.default_rng(0).random((2, 40, 1)).astype(np.float32)
+    with running(level):
+        same(query, reference, plan)
+
+
 @pytest.mark.parametrize("plan", ["scene", "bands"])
 @pytest.mark.parametrize("scale", [1e-35, 1e-6, 1e4, 1e35])
 def test_any_scale(plan, scale):
