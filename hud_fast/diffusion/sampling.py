@@ -33,7 +33,8 @@ from hud_fast.diffusion.presets import SAMPLERS, SIGMAS
 from hud_fast.diffusion.schedule import NoiseSchedule
 from hud_fast.diffusion.seeds import Stream, generator
 
-# Samples in one network call: 16 would be 15 % faster a sample, but one sample would cost 16.
+# Samples in one network call: 16 would be faster a sample (`hud-fast bench --groups notes` says by how much), but one
+# sample would cost 16.
 CPU_GROUP = 4
 
 

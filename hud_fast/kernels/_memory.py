@@ -1,5 +1,5 @@
 """Memory for results. A fresh large array costs more than the kernel that fills it: torch's lie on 4 KiB pages, each a
-fault of the kernel's (4.5 GB/s measured, where the stores alone reach 40); NumPy asks for huge pages (20 GB/s).
+fault of the operating system's, several times dearer than filling it; NumPy asks for huge pages.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ from hud_fast.kernels._arrays import (
 from hud_fast.kernels._backend import eager, ran, readable, resolve
 from hud_fast.kernels._fcls_reference import fcls_reference, reduce_problem
 from hud_fast.kernels._fcls_tables import fcls_tables
+from hud_fast.kernels._memory import empty
 from hud_fast.kernels._native import C
 
 _BACKWARD_CHUNK = 16384  # pixels whose (D + 1)^2 systems are held at once
@@ -62,7 +63,7 @@ def _native(
     problem = reduce_problem(endmembers.detach(), sum_to_one, shade)
     tables = fcls_tables(problem, sum_to_one)
     P, D = pixels.shape[0], endmembers.shape[0]
-    abundances = pixels.new_empty(P, D)
+    abundances = empty((P, D), pixels)
     extras: tuple[Tensor | None, ...] = (None, None, None)
     if status:
         residual = torch.empty(P, dtype=torch.float64)

@@ -25,8 +25,8 @@ LAYOUTS = THREE_AXES + TWO_AXES
 SAMPLES_AN_AXIS = 48  # enough for the rank test, cheap on any cube
 FEWEST_SAMPLES = 20  # shorter axes have a low rank by themselves
 RANK = 5
-# Energy beyond rank 5, unfolded along a spatial axis, over that along the bands: measured 6.2 (Indian Pines)
-# to 313 on the public scenes. Asked for is less, since the answer "which layout?" costs the user little.
+# Energy beyond rank 5, unfolded along a spatial axis, over that along the bands. Public scenes lie well
+# above; asked for is less, since the answer "which layout?" costs the user little.
 CLEARLY = 3.0
 
 

@@ -74,7 +74,9 @@ def test_a_few_samples_at_a_time_give_the_same_bits(monkeypatch: pytest.MonkeyPa
 
 def test_errors() -> None:
     abundances, endmembers, scene = parts()
-    with pytest.raises(ValueError, match=r"`generated` must have the C = .* bands of `real`, got 9"):
+    with pytest.raises(
+        ValueError, match=r"`generated` must have the C = .* bands of `real`, got 9"
+    ):
         block_diversity(Mixtures(abundances, endmembers[:, :9]), scene)
     with pytest.raises(ValueError, match="block_diversity: `memory_limit` must be at least 1"):
         block_diversity(abundances @ endmembers, scene, memory_limit=0)
