@@ -35,9 +35,7 @@ void project_chunk(const FclsJob& job, const FclsChunk& chunk, int64_t first, in
     multiply_tile(chunk.centred, job.bands, job.bands, job.basis, job.rank, z, job.rank,
                   more ? ahead : nullptr, kTilePixels * job.pixel_stride * int64_t{sizeof(T)});
     for (int p = 0; p < used; ++p) {
-      double inside = 0;
-#pragma omp simd reduction(+ : inside)
-      for (int64_t i = 0; i < job.rank; ++i) inside += z[p * job.rank + i] * z[p * job.rank + i];
+      const double inside = squared_length(z + p * job.rank, job.rank);
       const double outside = chunk.norm[at + p] - inside;
       chunk.noise[at + p] =
           outside > 0 ? kSignificant * __builtin_sqrt(outside * job.per_freedom) : 0.0;
@@ -48,7 +46,7 @@ void project_chunk(const FclsJob& job, const FclsChunk& chunk, int64_t first, in
 
 // First supports of the projected pixels, and what the rounds need of them.
 inline void guess_supports(const FclsJob& job, const FclsChunk& chunk, int count) {
-  const uint64_t all = job.endmembers >= 64 ? ~uint64_t{0} : (uint64_t{1} << job.endmembers) - 1;
+  const uint64_t all = every_endmember(job);
   constexpr int W = kWidth<double>;
   for (int at = 0; at < count; at += kTilePixels) {
     const int used = count - at < kTilePixels ? count - at : kTilePixels;

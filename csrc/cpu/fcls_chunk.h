@@ -17,8 +17,8 @@ constexpr float kEnter =
 constexpr int kBoldRounds =
     8;  // that long: single entries are slower, but were never seen to cycle
 constexpr float kOnlyLargest = 0.999999f;
-constexpr float kPadding = -3e38f;  // a gradient that never enters
-constexpr int kPasses = 1;          // of dropping what is negative in a round
+constexpr float kPadding = -__builtin_inff();  // a gradient that never enters
+constexpr int kPasses = 1;                     // of dropping what is negative in a round
 constexpr double kSignificant =
     0.5;  // standard deviations of its noise that a first guess must reach
 
@@ -29,6 +29,7 @@ struct DenseTile {
   double* reach;     // (1): |y - centre| + column_max
   float *tolerance, *noise;  // (1)
   float* w;                  // (D): the gradient in float32
+  float* keep;               // (D): 1 where the endmember is in the support that a lane ended with
   double *residual, *c;      // (rank), (D) of one half
 };
 
@@ -53,6 +54,10 @@ struct FclsChunk {
   DenseTile* dense;
   double* scratch;  // of the monotone active set
 };
+
+HUD_HD uint64_t every_endmember(const FclsJob& job) {
+  return job.endmembers >= 64 ? ~uint64_t{0} : (uint64_t{1} << job.endmembers) - 1;
+}
 
 HUD_HD int64_t whole_vectors(int64_t bytes) { return (bytes + 63) / 64 * 8; }  // in doubles
 
@@ -94,6 +99,7 @@ inline int64_t fcls_layout(const FclsJob& job, double* base, FclsChunk* chunk) {
     dense->reach = take(lanes * 8);
     dense->tolerance = reinterpret_cast<float*>(take(lanes * 4));
     dense->noise = reinterpret_cast<float*>(take(lanes * 4));
+    dense->keep = reinterpret_cast<float*>(take(D * lanes * 4));
     dense->w = reinterpret_cast<float*>(take(D * lanes * 4));
     dense->residual = take(job.rank * lanes * 8);
     dense->c = take(D * lanes * 8);

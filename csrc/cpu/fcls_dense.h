@@ -70,12 +70,15 @@ HUD_HD uint32_t mark_entering(const SupportTile<T>& tile, int K, const T* w, con
     }
     const V share = (top - level) * T(kEnter), least = load_values(tolerance + n * W);
     const V bound = level + (share > least ? share : least);
+    V marked = {};
     for (int i = 0; i < K; ++i) {
       T* to = tile.x + i * L + n * W;
       const V x = load_values(to), value = load_values(w + i * L + n * W);
-      store_values(to, (x == V{}) & (value > bound) ? V{} + T(1) : x);
+      const V next = (x == V{}) & (value > bound) ? V{} + T(1) : x;
+      marked += next - x;
+      store_values(to, next);
     }
-    lanes |= above(top - level - least, T(0)) << (n * W);
+    lanes |= above(marked, T(0)) << (n * W);
   }
   return lanes;
 }
@@ -114,6 +117,7 @@ HUD_HD void certify_lanes(const FclsJob& job, const SupportTile<double>& tile, c
     V found = excess <= V{} ? V{} : excess / (size * size);  // NaN stays NaN
     const V lost = V{} + __builtin_inf();
     found = (lowest < V{}) | (outside > level + tolerance) ? lost : found;
+    found = size <= V{} + 1.7976931348623157e308 ? found : lost;
     store_values(gap + n * W, found);
   }
 }
@@ -184,23 +188,37 @@ int dense_tile(const FclsJob& job, const FclsChunk& chunk, int64_t first, int at
     }
   }
   const SharedGram<float> gram32 = {job.gram32, job.padded, K, dense.h32};
+  // A lane that is done keeps the support it had then: what further rounds, run for its neighbours,
+  // make of it must not matter.
+  uint32_t closed = 0;
   for (int round = 0; round < kDenseRounds; ++round) {
-    solve_support<kTileVectors>(narrow, gram32, K, job.sum_to_one, true);
+    solve_support<kTileVectors>(narrow, gram32, K, job.sum_to_one, Take::kMarked);
     uint32_t open = negative_lanes<kTileVectors>(narrow, K);
     table_times<true, float>(dense.h32, job.gram32, job.padded, narrow.x, K, K, dense.w);
     open |= mark_entering(narrow, K, dense.w, dense.tolerance);
-    if (open == 0) break;
+    if (round == kDenseRounds - 1) open = 0;  // as far as it goes here
+    float newly[L];
+    for (int l = 0; l < L; ++l) newly[l] = ((open | closed) >> l & 1) != 0 ? 0.0f : 1.0f;
+    for (int i = 0; i < K; ++i) {
+      HUD_SIMD
+      for (int l = 0; l < L; ++l) {
+        const float in = narrow.x[i * L + l] > 0 ? 1.0f : 0.0f;
+        dense.keep[i * L + l] = newly[l] > 0 ? in : dense.keep[i * L + l];
+      }
+    }
+    closed |= ~open;
+    if (~closed << (32 - L) == 0) break;
   }
   for (int half = 0; half < halves && half * H < lanes; ++half) {
     for (int i = 0; i < K; ++i) {
       HUD_SIMD
       for (int l = 0; l < H; ++l) {
-        wide.x[i * H + l] = narrow.x[i * L + half * H + l] > 0 ? 1.0 : 0.0;
+        wide.x[i * H + l] = dense.keep[i * L + half * H + l];
       }
     }
     const double* right = dense.h + half * K * H;
     const SharedGram<double> gram = {job.gram, job.padded, K, right};
-    solve_support<kTileVectors>(wide, gram, K, job.sum_to_one, true);
+    solve_support<kTileVectors>(wide, gram, K, job.sum_to_one, Take::kMarked);
     lanes_descent(job, wide, dense, half);
     if (job.refine) {
       double* to = wide.lower + triangle(K) * H;
@@ -228,7 +246,7 @@ int dense_tile(const FclsJob& job, const FclsChunk& chunk, int64_t first, int at
       for (int64_t i = 0; i < job.padded; ++i) {
         h[i] = i < K ? right[i * H + l] : 0.0;
         h32[i] = i < K ? static_cast<float>(h[i]) : kPadding;
-        if (i < K && narrow.x[i * L + half * H + l] > 0) support |= uint64_t{1} << i;
+        if (i < K && dense.keep[i * L + half * H + l] > 0) support |= uint64_t{1} << i;
       }
       chunk.tolerance32[place] = dense.tolerance[half * H + l];
       chunk.support[place] = support != 0 || !job.sum_to_one ? support : 1;

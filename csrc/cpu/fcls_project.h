@@ -11,6 +11,25 @@ HUD_CORE_BEGIN
 
 constexpr int kTilePixels = 12;  // divisible by every register tile below
 
+// Sum of squares in an order of its own: the compiler's might follow where the row lies in memory.
+HUD_HD double squared_length(const double* row, int64_t count) {
+  using V = Lanes<double>;
+  constexpr int W = kWidth<double>;
+  V sum[2] = {};
+  int64_t c = 0;
+  for (; c + 2 * W <= count; c += 2 * W) {
+    for (int n = 0; n < 2; ++n) {
+      const V value = load_values(row + c + n * W);
+      sum[n] += value * value;
+    }
+  }
+  double lanes[W], total = 0;
+  store_values(lanes, sum[0] + sum[1]);
+  for (int l = 0; l < W; ++l) total += lanes[l];
+  for (; c < count; ++c) total += row[c] * row[c];
+  return total;
+}
+
 // Pixel `index`, scaled and minus the centre, into `to` (C); returns the squared length.
 template <typename T>
 HUD_HD double centre_pixel(const FclsJob& job, int64_t index, double* __restrict to) {
@@ -18,21 +37,14 @@ HUD_HD double centre_pixel(const FclsJob& job, int64_t index, double* __restrict
   const double* __restrict centre = job.centre;
   const double scale = job.scale;
   const int64_t bands = job.bands, step = job.band_stride;
-  double sum = 0;
   if (step == 1) {
-#pragma omp simd reduction(+ : sum)
-    for (int64_t c = 0; c < bands; ++c) {
-      const double value = static_cast<double>(pixel[c]) * scale - centre[c];
-      to[c] = value;
-      sum += value * value;
-    }
-    return sum;
+    HUD_SIMD
+    for (int64_t c = 0; c < bands; ++c) to[c] = static_cast<double>(pixel[c]) * scale - centre[c];
+  } else {
+    for (int64_t c = 0; c < bands; ++c)
+      to[c] = static_cast<double>(pixel[c * step]) * scale - centre[c];
   }
-  for (int64_t c = 0; c < bands; ++c)
-    to[c] = static_cast<double>(pixel[c * step]) * scale - centre[c];
-#pragma omp simd reduction(+ : sum)
-  for (int64_t c = 0; c < bands; ++c) sum += to[c] * to[c];
-  return sum;
+  return squared_length(to, bands);
 }
 
 // out[p] += in[p] (bands) times matrix (bands, columns), for P rows and N vectors of columns in

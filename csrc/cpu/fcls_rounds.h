@@ -60,6 +60,7 @@ HUD_HD void solve_places(const FclsJob& job, const FclsChunk& chunk, const Suppo
 // One round of float32 for the pixels in list[0, count): those that go on stay in the list (their
 // number is returned), those that are done or lost leave it.
 inline int narrow_round(const FclsJob& job, const FclsChunk& chunk, int count, float share) {
+  const uint64_t all = every_endmember(job);
   constexpr int L = kTileLanes<float>;
   const SupportTile<float> tile = support_tile(chunk.tile32, job.endmembers);
   sort_by_size(chunk, chunk.list, count);
@@ -73,11 +74,12 @@ inline int narrow_round(const FclsJob& job, const FclsChunk& chunk, int count, f
     for (int l = 0; l < lanes; ++l) {
       const int place = places[l];
       const uint64_t stay = spread_bits(lists.positive[l], chunk.support[place]);
-      const uint64_t entering =
+      uint64_t entering =
           entering_bits(chunk.h32 + place * job.padded, job.gram32, job.padded, lists.members[l],
                         tile.x + l, L, lists.sizes[l], tile.multiplier[l], chunk.tolerance32[place],
                         share, chunk.gradient32) &
-          ~stay;
+          all & ~stay;
+      if (stay == 0) entering = 0;  // broken down, or empty: the float64 rounds see to it
       const uint64_t next = stay | entering;
       const bool optimal = entering == 0 && (lists.negative >> l & 1) == 0;
       const bool done = next == 0 || next == chunk.support[place] || optimal;
@@ -133,8 +135,7 @@ HUD_HD LaneVerdict judge_lane(const FclsJob& job, const FclsChunk& chunk,
     entering |= static_cast<uint64_t>(above(load_values(chunk.descent + i), bound)) << i;
   LaneVerdict verdict;
   verdict.stay = spread_bits(lists.positive[lane], chunk.support[place]);
-  const uint64_t all = job.endmembers >= 64 ? ~uint64_t{0} : (uint64_t{1} << job.endmembers) - 1;
-  verdict.entering = entering & all & ~verdict.stay;
+  verdict.entering = entering & every_endmember(job) & ~verdict.stay;
   verdict.gap = __builtin_inf();
   if (verdict.entering != 0 || (lists.negative >> lane & 1) != 0) return verdict;
   double excess = largest - mean;

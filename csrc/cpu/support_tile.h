@@ -157,22 +157,30 @@ HUD_HD void eliminate(const SupportTile<T>& tile, const Gram& gram, int i, int j
   }
 }
 
-// 1 / pivot, or 0 where the pivot is lost to rounding or (with `again`) x is not positive.
+// Which endmembers of a tile take part: all; those that did and whose x did not come out negative
+// (for a lane without negatives that is the same factorisation, to the bit); those with x > 0.
+enum class Take { kAll, kNotNegative, kMarked };
+
+// 1 / pivot, or 0 where the pivot is lost to rounding or the endmember takes no part.
 template <typename T>
 HUD_HD Lanes<T> invert(const SupportTile<T>& tile, Lanes<T> pivot, Lanes<T> whole, int j, int n,
-                       bool again) {
+                       Take take) {
   using V = Lanes<T>;
   constexpr T smallest = sizeof(T) == 4 ? T(64 * 1.1920929e-7) : T(64 * 2.220446049250313e-16);
-  V inverse = pivot > whole * smallest ? T(1) / pivot : V{};
+  constexpr T tiny = sizeof(T) == 4 ? T(1e-30) : T(1e-290);  // its inverse stays finite
+  V inverse = (pivot > whole * smallest) & (pivot > tiny) ? T(1) / pivot : V{};
   const int64_t at = j * kTileLanes<T> + n * kWidth<T>;
-  if (again) inverse = load_values(tile.x + at) > V{} ? inverse : V{};
+  const V x = load_values(tile.x + at);
+  if (take == Take::kMarked) inverse = x > V{} ? inverse : V{};
+  if (take == Take::kNotNegative)
+    inverse = (x < V{}) | (load_values(tile.inverse + at) == V{}) ? V{} : inverse;
   store_values(tile.inverse + at, inverse);
   return inverse;
 }
 
 // Factors vector n of the tile, the right-hand sides with it.
 template <typename T, typename Gram>
-HUD_HD void factor_support(const SupportTile<T>& tile, const Gram& gram, int K, int n, bool again) {
+HUD_HD void factor_support(const SupportTile<T>& tile, const Gram& gram, int K, int n, Take take) {
   using V = Lanes<T>;
   constexpr int L = kTileLanes<T>;
   T* first = tile.row + n * kWidth<T>;
@@ -196,14 +204,14 @@ HUD_HD void factor_support(const SupportTile<T>& tile, const Gram& gram, int K, 
       cross -= v * f;
       last -= v * g;
     }
-    const V inverse = invert(tile, pivot, whole, j, n, again);
+    const V inverse = invert(tile, pivot, whole, j, n, take);
     if (!two) {
       eliminate<2, false>(tile, gram, K, j, K, n, V{});
       break;
     }
     const V link = cross * inverse;
     store_values(tile.lower + (triangle(j + 1) + j) * L + n * kWidth<T>, cross);
-    invert(tile, last - cross * link, beside, j + 1, n, again);
+    invert(tile, last - cross * link, beside, j + 1, n, take);
     int i = j + 2;
     for (; i + 4 <= K + 2; i += 4) eliminate<4, true>(tile, gram, i, j, K, n, link);
     const int rest = K + 2 - i;
@@ -262,12 +270,11 @@ HUD_HD void back_substitute(const SupportTile<T>& tile, int K, bool sum_to_one, 
   }
 }
 
-// Factors and solves N vectors of the tile. With `again`, endmembers whose x was not positive take
-// no part and get 0.
+// Factors and solves N vectors of the tile. Endmembers that take no part get 0.
 template <int N, typename T, typename Gram>
 void solve_support(const SupportTile<T>& tile, const Gram& gram, int K, bool sum_to_one,
-                   bool again) {
-  for (int n = 0; n < N; ++n) factor_support(tile, gram, K, n, again);
+                   Take take) {
+  for (int n = 0; n < N; ++n) factor_support(tile, gram, K, n, take);
   back_substitute<N>(tile, K, sum_to_one, T(1), tile.x);
 }
 
@@ -317,27 +324,32 @@ HUD_HD uint32_t negative_lanes(const SupportTile<T>& tile, int K) {
 template <int N, typename T>
 HUD_HD uint32_t solve_and_drop(const SupportTile<T>& tile, int K, bool sum_to_one, int passes) {
   const OwnGram<T> gram = {tile.gram};
-  solve_support<N>(tile, gram, K, sum_to_one, false);
+  solve_support<N>(tile, gram, K, sum_to_one, Take::kAll);
   uint32_t negative = negative_lanes<N>(tile, K);
   for (; passes > 0 && negative != 0; --passes) {
-    solve_support<N>(tile, gram, K, sum_to_one, true);
+    solve_support<N>(tile, gram, K, sum_to_one, Take::kNotNegative);
     negative = negative_lanes<N>(tile, K);
   }
   return negative;
 }
 
-// Bits of positive x for each lane, by position in the support.
+// Bits of positive x for each lane, by position in the support; none where a value is not finite:
+// what becomes of such a lane would otherwise depend on the tile's size.
 template <int N, typename T>
 HUD_HD void positive_bits(const SupportTile<T>& tile, int K, uint64_t* positive) {
   using V = Lanes<T>;
   using Bits = decltype(V{} > V{});
   constexpr int W = kWidth<T>, L = kTileLanes<T>;
-  for (int first = 0; first < K; first += 32) {
-    const int last = K - first < 32 ? K : first + 32;
-    for (int n = 0; n < N; ++n) {
+  for (int n = 0; n < N; ++n) {
+    V check = load_values(tile.multiplier + n * W) * T(0);
+    for (int a = 0; a < K; ++a) check += load_values(tile.x + a * L + n * W) * T(0);
+    const Bits finite = check == V{};
+    for (int first = 0; first == 0 || first < K; first += 32) {
+      const int last = K - first < 32 ? K : first + 32;
       Bits bits = {};
       for (int a = first; a < last; ++a)
         bits |= (load_values(tile.x + a * L + n * W) > V{}) & (1 << (a - first));
+      bits &= finite;
       // Through memory: taking a vector apart lane by lane costs more.
       decltype(bits[0] + 0) lanes[W];
       __builtin_memcpy(lanes, &bits, sizeof(bits));

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,6 +29,15 @@ class ReducedProblem(NamedTuple):
     column_max: float  # largest centred endmember norm
 
 
+def _qr(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Reduced QR; by NumPy on the CPU, whose bits do not follow torch's thread count."""
+    if matrix.device.type != "cpu":
+        basis, triangle = torch.linalg.qr(matrix)
+        return basis, triangle
+    q, r = np.linalg.qr(matrix.numpy())
+    return torch.from_numpy(q), torch.from_numpy(r)
+
+
 def reduce_problem(
     endmembers: Tensor,  # (D, C)
     sum_to_one: bool,
@@ -41,7 +51,7 @@ def reduce_problem(
         A = torch.cat([A, torch.zeros_like(A[:1])])
     centre = A.mean(0) if sum_to_one else torch.zeros_like(A[0])
     centred = (A - centre).contiguous()
-    basis, triangle = torch.linalg.qr(centred.T)
+    basis, triangle = _qr(centred.T)
     if sum_to_one and 1 < len(A) <= A.shape[1]:
         # The centred endmembers sum to zero: the last direction is rounding.
         basis, triangle = basis[:, :-1], triangle[:-1]

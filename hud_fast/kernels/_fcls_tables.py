@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hud_fast.kernels._fcls_reference import ReducedProblem
@@ -27,43 +29,52 @@ class FCLSTables(NamedTuple):
     refine: bool  # ill-conditioned: one more step on the residual
 
 
-def _pad(table: Tensor, columns: int) -> Tensor:
-    return torch.nn.functional.pad(table, (0, columns - table.shape[-1])).contiguous()
+def _pad(table: NDArray[np.float64], columns: int) -> NDArray[np.float64]:
+    return np.pad(table, [(0, 0)] * (table.ndim - 1) + [(0, columns - table.shape[-1])])
 
 
 def fcls_tables(problem: ReducedProblem, sum_to_one: bool) -> FCLSTables:
-    """Tables of a problem. `start` divides each abundance by its standard deviation at unit noise: t statistics."""
-    R = problem.columns
+    """Tables of a problem on the CPU, by NumPy, whose bits do not follow torch's thread count.
+
+    `start` divides each abundance by its standard deviation at unit noise: t statistics.
+    """
+    R = problem.columns.numpy()
     D, rank = R.shape
     wide = -(-rank // 4) * 4
-    basis, columns = _pad(problem.basis, wide), _pad(R, wide)
+    basis, columns = _pad(problem.basis.numpy(), wide), _pad(R, wide)
     freedom = 1 / max(1, len(problem.basis) - rank)
     if D > MOST:
-        none = R.new_empty(0)
-        return FCLSTables(basis, columns, none, none, none, none, freedom, False)
+        none = torch.empty(0, dtype=torch.float64)
+        return FCLSTables(
+            _tensor(basis), _tensor(columns), none, none, none, none, freedom, refine=False
+        )
     padded = -(-D // 16) * 16
     gram = columns @ columns.T
     if sum_to_one:
         gram = gram + (problem.column_max**2 or 1.0)
-    inverse = torch.linalg.pinv(R, rtol=_LOST)  # (rank, D): x = z @ inverse + offset
-    deviation = torch.linalg.vector_norm(inverse, dim=0)
-    deviation = torch.where(deviation > 0, deviation, 1.0)
+    inverse = np.linalg.pinv(R, rcond=_LOST)  # (rank, D): x = z @ inverse + offset
+    deviation = np.linalg.norm(inverse, axis=0)
+    deviation = np.where(deviation > 0, deviation, 1.0)
     offset = (1 / D if sum_to_one else 0.0) / deviation
     start = _pad((inverse / deviation).T, wide).T
     return FCLSTables(
-        basis,
-        columns,
-        _pad(columns.T, padded),
-        _pad(gram, padded),
-        _pad(start, padded),
-        _pad(offset, padded),
+        _tensor(basis),
+        _tensor(columns),
+        _tensor(_pad(columns.T, padded)),
+        _tensor(_pad(gram, padded)),
+        _tensor(_pad(start, padded)),
+        _tensor(_pad(offset, padded)),
         freedom,
         refine=_condition(R) > _ILL,
     )
 
 
-def _condition(R: Tensor) -> float:
+def _tensor(table: NDArray[np.float64]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(table))
+
+
+def _condition(R: NDArray[np.float64]) -> float:
     """Largest over smallest singular value of the columns, those lost to rounding left out."""
-    values = torch.linalg.svdvals(R)
+    values = np.linalg.svd(R, compute_uv=False)
     kept = values[values > _LOST * values[0]]
     return float(values[0] / kept[-1]) if len(kept) else 1.0

@@ -155,23 +155,55 @@ def test_the_ways_agree(level, D, options, monkeypatch):
 
 
 @every_level
-@pytest.mark.parametrize("D", [8, 20])
-def test_pixels_of_every_brightness_in_one_tile(level, D):
-    """A pixel beyond float32's range among ordinary ones: its neighbours in the lanes never notice."""
+@pytest.mark.parametrize("D", [8, 20, 33])
+@pytest.mark.parametrize("options", [{}, {"sum_to_one": False}], ids=str)
+def test_pixels_of_every_brightness_in_one_tile(level, D, options):
+    """Pixels at and beyond float32's range among ordinary ones: neither notices the other in its tile."""
     A = smooth_endmembers(D, 60)
     y = mixtures(A, 70, 0.02)
+    odd = {
+        3: 1e30,
+        4: 1e37,
+        5: -1e38,
+        6: 3.4e38,
+        7: -3.4e38,
+        40: 1e60,
+        41: -1e140,
+        42: 1e200,
+        69: 1e-300,
+    }
     with running(level):
-        plain = hud.fcls(y, A)
-        for row, factor in [(3, 1e30), (40, 1e60), (41, -1e140), (69, 1e-300)]:
+        plain = hud.fcls(y, A, **options)
+        for row, factor in odd.items():
             y[row] *= factor
         y[50] = np.nan
-        result = hud.fcls(y, A, return_status=True)
-    odd = np.isin(np.arange(70), [3, 40, 41, 50, 69])
-    np.testing.assert_array_equal(result.abundances[~odd], plain[~odd])
-    assert (result.status == np.where(np.arange(70) == 50, 2, 0)).all()
-    ordinary = result.abundances[np.arange(70) != 50]
-    assert (ordinary >= 0).all()
-    np.testing.assert_allclose(ordinary.sum(1), 1, rtol=0, atol=D * 2.3e-16)
+        y[51] = -3.4028235e38  # the usual mark of no data
+        result = hud.fcls(y, A, return_status=True, **options)
+        alone = [hud.fcls(pixel[None], A, return_status=True, **options) for pixel in y]
+    rest = ~np.isin(np.arange(70), [*odd, 50, 51])
+    np.testing.assert_array_equal(result.abundances[rest], plain[rest])
+    for i, field in enumerate(result):
+        np.testing.assert_array_equal(field, np.concatenate([one[i] for one in alone]))
+    # The square of 1e200 leaves float64.
+    assert (result.status == np.where(np.isin(np.arange(70), [42, 50]), 2, 0)).all()
+    finite = result.abundances[result.status == 0]
+    assert (finite >= 0).all()
+    if not options:
+        np.testing.assert_allclose(finite.sum(1), 1, rtol=0, atol=D * 2.3e-16)
+
+
+@every_level
+@pytest.mark.parametrize("sum_to_one", [True, False])
+def test_a_pixel_whose_square_overflows_is_told(level, sum_to_one):
+    with running(level):
+        result = hud.fcls(
+            np.array([[0.3, 0.7, 1e200]]),
+            np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]),
+            sum_to_one=sum_to_one,
+            return_status=True,
+        )
+    assert result.status.tolist() == [2]
+    assert np.isnan(result.abundances).all()
 
 
 ODD = {
@@ -312,25 +344,44 @@ def test_any_shape_layout_and_dtype(shape, C, D, dtype, layout, tensor, seed):
     certify(y.reshape(-1, C).astype(np.float64), A, x.reshape(-1, D))
 
 
+# D of every way: fixed lanes, gathered tiles of one and of two words, alone.
 @every_level
-def test_the_same_bits_for_any_order_split_and_thread_count(level):
-    A = smooth_endmembers(12, 90)
-    y = torch.from_numpy(mixtures(A, 3001, 0.02))
+@pytest.mark.parametrize("D", [12, 24, 64, 70])
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+@pytest.mark.parametrize("options", [{}, {"sum_to_one": False}, {"shade": True}], ids=str)
+@pytest.mark.parametrize("near", [False, True], ids=["distinct", "near-duplicates"])
+def test_the_same_bits_for_any_order_split_and_thread_count(level, D, noise, options, near):
+    """All four fields, an odd number of bands, float32 and float64; noise-free pixels put exact zeros into supports."""
+    C, P = 91, 301 if D <= 24 else 61
+    A = smooth_endmembers(D, C)
+    if near:
+        A[D // 2 : 2 * (D // 2)] = A[: D // 2] * (
+            1 + 1e-3 * np.random.default_rng(1).normal(size=C)
+        )
+    wide = torch.from_numpy(mixtures(A, P, noise))
+    order = torch.randperm(P, generator=torch.Generator().manual_seed(0))
     threads = torch.get_num_threads()
+
+    def solve(pixels):
+        return hud.fcls(pixels, A, return_status=True, **options)
+
     try:
         with running(level):
-            torch.set_num_threads(1)
-            whole = hud.fcls(y, A)
-            parts = torch.cat([hud.fcls(part, A) for part in y.split(13)])
-            order = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))
-            shuffled = hud.fcls(y[order], A)
-            torch.set_num_threads(2)
-            threaded = hud.fcls(y, A)
+            for y in (wide, wide.float()):
+                torch.set_num_threads(1)
+                whole = solve(y)
+                parts = [solve(part) for part in y.split(13)]
+                shuffled = solve(y[order])
+                banded = solve(y.T.contiguous().T)
+                torch.set_num_threads(2)
+                threaded = solve(torch.cat([y] * 3))
+                for i, field in enumerate(whole):
+                    assert torch.equal(field, torch.cat([part[i] for part in parts]))
+                    assert torch.equal(field[order], shuffled[i])
+                    assert torch.equal(field, banded[i])
+                    assert torch.equal(torch.cat([field] * 3), threaded[i])
     finally:
         torch.set_num_threads(threads)
-    assert torch.equal(whole, parts)
-    assert torch.equal(whole[order], shuffled)
-    assert torch.equal(whole, threaded)
 
 
 @every_level
