@@ -6,13 +6,13 @@ arguments, call the pipeline, and say what they made; the work itself is in ``hu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from hud_fast import _terminal as terminal
+from hud_fast._bench_command import bench
 from hud_fast._options import (
     GENERAL,
     GENERATE,
@@ -406,83 +406,7 @@ def metrics(
         terminal.say(f"All numbers: {json}")
 
 
-@app.command()
-def bench(
-    groups: Annotated[
-        str,
-        typer.Option(
-            metavar="NAMES",
-            help="Which groups, with commas between: fcls, cosine_max, window_search, simplex, "
-            "fused, levels, scaling, notes; all by default.",
-            show_default=False,
-        ),
-    ] = "",
-    only: Annotated[
-        str,
-        typer.Option(
-            metavar="TEXT", help="Only cases with this in their name.", show_default=False
-        ),
-    ] = "",
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Few cases on small inputs: a check, no record.")
-    ] = False,
-    threads: Annotated[
-        int, typer.Option(min=1, help="CPU threads of every provider.", rich_help_panel=GENERAL)
-    ] = 1,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Folder for results.json and the scaling plots.",
-            show_default=False,
-        ),
-    ] = None,
-) -> None:
-    """Time the kernels on this machine, beside what else there is, with each one's error.
-
-    The package, its plain torch version, peers (the extra bench: SPAMS, FAISS, oneDAL, quadprog) and the
-    memory's speed take turns on the same input. What is not installed is said to be so. Real scenes are
-    used where HUD_FAST_DATA has them. All groups take about 20 minutes.
-
-    The exit code is 1 where an answer of the package was wrong; no time is ever judged.
-
-    [bold]Examples[/]
-
-        hud-fast bench --quick
-
-        hud-fast bench --groups fcls,simplex --threads 2 --out bench
-    """
-    from hud_fast.bench import run as suite
-    from hud_fast.pipeline.rundir import check_writable
-
-    names = [name.strip() for name in groups.split(",") if name.strip()]
-    suite.choose_cases(names, quick, only)  # a mistake is told before anything is written
-    if out is not None:
-        check_writable(out)
-
-    def keep(results: Mapping[str, Any]) -> None:
-        if out is not None:
-            suite.write_results(results, out / "results.json")
-
-    with terminal.reporter().stage("Benchmarks") as progress:
-        results = suite.run_groups(
-            names,
-            only=only,
-            quick=quick,
-            thread_count=threads,
-            progress=progress,
-            each=keep,
-        )
-    terminal.say_tables(results)
-    if out is not None:
-        from hud_fast.bench.plots import save_plots
-
-        for path in (out / "results.json", *save_plots(results, out)):
-            terminal.say(str(path))
-    wrong = suite.faults(results)
-    if wrong:
-        raise RuntimeError("wrong or missing answers: " + "; ".join(wrong))
+app.command()(bench)
 
 
 @app.command()
