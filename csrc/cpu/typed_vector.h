@@ -1,5 +1,6 @@
 // Vectors of one level for any element type, through the compiler's own vector types, and the few
-// operations on them for which that language has no word.
+// operations on them for which that language has no word: what FCLS is written in. (vector.h serves
+// the searches, lanes.h the log-projection, the softmax and the fused passes.)
 #pragma once
 
 #include "core/platform.h"

@@ -14,7 +14,7 @@ from torch import Tensor
 from hud_fast.kernels import CosineIndex, cosine_max
 from hud_fast.kernels._backend import resolve
 from hud_fast.kernels._cosine_search import MixtureSearch, Search
-from hud_fast.metrics._search import Progress, _chunks
+from hud_fast.metrics._search import Progress, chunks
 from hud_fast.unmixing._pixels import BLOCK_VALUES
 
 _QUERIES = 4096  # parts are a multiple of so many pixels
@@ -75,7 +75,7 @@ def _formed(endmembers: Tensor, search: Callable[[Tensor], Found]) -> Callable[[
 
 def _in_parts(query: Tensor, ask: Callable[[Tensor], Found], progress: Progress | None) -> Found:
     found: list[Found] = []
-    for first, last in _chunks(len(query), _QUERIES, progress):
+    for first, last in chunks(len(query), _QUERIES, progress):
         found.append(ask(query[first:last]))
         if progress is not None:
             progress(last, len(query))

@@ -14,12 +14,11 @@ from torch import Tensor
 from hud_fast.kernels._native import C as native
 from hud_fast.kernels._window_scene import WindowScene
 from hud_fast.metrics._samples import Spectra
-from hud_fast.metrics._search import Norm, Progress
+from hud_fast.metrics._search import Norm, Progress, progress_step
 from hud_fast.metrics._span import GATE, span_basis
 from hud_fast.unmixing._pixels import BLOCK_VALUES
 
-_CALLS = 16  # kernel calls that a search with progress is split into, each of a multiple of ...
-_BLOCKS = 16  # ... so many blocks: the kernel's lanes are full
+_BLOCKS = 16  # a call takes a multiple of so many blocks: the kernel's lanes are full
 _SAMPLED = 8192  # pixels that a basis is first looked for in
 
 
@@ -88,7 +87,7 @@ def nearest_windows(
     Without `rescore` the values are the kernel's own: enough to compare, not to report.
     """
     n, _, _, C = blocks.shape
-    step = n if progress is None else -(-n // (_CALLS * _BLOCKS)) * _BLOCKS
+    step = n if progress is None else progress_step(n, _BLOCKS)
     if scene.basis is not None:  # the keys of a chunk are a copy in float64
         room = max(1, BLOCK_VALUES // (blocks[0].numel() // C * scene.basis.shape[1]))
         step = min(step, max(_BLOCKS, room // _BLOCKS * _BLOCKS))

@@ -32,12 +32,12 @@ from hud_fast.metrics._samples import (
     cut_blocks,
     read_spectra,
 )
-from hud_fast.metrics._search import Norm, Progress
+from hud_fast.metrics._search import Norm, Progress, progress_step
 from hud_fast.metrics._span import span_basis
 from hud_fast.metrics.mixtures import Mixtures
 from hud_fast.unmixing._pixels import BLOCK_VALUES, as_mask, as_numpy, as_tensor
 
-_CALLS, _BLOCKS = 16, 16  # steps of a search with progress, each of a multiple of so many blocks
+_BLOCKS = 16  # a step takes a multiple of so many blocks
 _SAMPLED = 8192  # pixels that a basis is looked for in
 _BASES = 3  # bases tried, the later ones with pixels that the earlier did not hold
 _RANK = 1e-13  # singular values of the endmembers below this share of the largest are rounding
@@ -193,7 +193,7 @@ def _steps(
     room = BLOCK_VALUES if memory_limit is None else min(BLOCK_VALUES, memory_limit // 64)
     step = max(1, room // (H * W * n))
     if progress is not None:
-        blocks = -(-B * samples.tiles // (_CALLS * _BLOCKS)) * _BLOCKS
+        blocks = progress_step(B * samples.tiles, _BLOCKS)
         step = min(step, max(1, blocks // samples.tiles))
     unit = max(1, _BLOCKS // samples.tiles)
     step = max(1, step // unit * unit)

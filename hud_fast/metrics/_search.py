@@ -22,6 +22,11 @@ def paired_cosine(a: Tensor, b: Tensor) -> Tensor:  # (..., C), (..., C) -> (...
     return cosine.clamp(-1, 1)
 
 
-def _chunks(n: int, unit: int, progress: Progress | None) -> list[tuple[int, int]]:
-    step = n if progress is None else -(-n // (_CALLS * unit)) * unit
+def progress_step(n: int, unit: int) -> int:
+    """How many of n things a search with progress takes at a time: a multiple of `unit`."""
+    return -(-n // (_CALLS * unit)) * unit
+
+
+def chunks(n: int, unit: int, progress: Progress | None) -> list[tuple[int, int]]:
+    step = n if progress is None else progress_step(n, unit)
     return [(i, min(i + step, n)) for i in range(0, n, step)]
