@@ -9,6 +9,7 @@
 #include "bindings/cosine_max.h"
 #include "bindings/diffusion.h"
 #include "bindings/fcls.h"
+#include "bindings/fcls_groups.h"
 #include "bindings/simplex.h"
 #include "bindings/window_search.h"
 #include "cpu/dispatch.h"
@@ -39,6 +40,7 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   hud::register_simplex(m);
   hud::register_diffusion(m);
   hud::register_fcls(m);
+  hud::register_fcls_groups(m);
   hud::register_cosine_max(m);
   hud::register_cosine_index(m);
   hud::register_window_search(m);
