@@ -76,6 +76,7 @@ HUD_HD uint64_t solve_and_drop(const Group& group, SupportMemory<T, Group::kLane
                                const T* gram, int64_t stride, uint64_t support, bool sum_to_one,
                                SupportSolution<Group, T>& s, bool* negative) {
   uint64_t stay = support;
+  HUD_ROLLED
   for (int pass = 0; pass < 2; ++pass) {
     solve_on_support(group, memory, gram, stride, stay, sum_to_one, s);
     stay = positive_members(group, memory, s, negative);
@@ -106,6 +107,7 @@ HUD_HD uint64_t guess_support(const Group& group, const FclsJob& job,
   uint64_t bits = members_above<Group, double, N>(group, ratio, noise);
   if (count_bits(bits) > K) {  // the most certain half of the lanes, about
     double low = noise, high = largest_value<Group, double, N>(group, ratio);
+    HUD_ROLLED
     for (int halving = 0; halving < 60 && count_bits(bits) > K; ++halving) {
       low += (high - low) / 4;
       bits = members_above<Group, double, N>(group, ratio, low);
@@ -124,6 +126,7 @@ HUD_HD uint64_t narrow_rounds(const Group& group, const FclsJob& job,
   const float tolerance =
       static_cast<float>(8 * 1.1920929e-7 * job.column_max * (norm + job.column_max));
   SupportSolution<Group, float> s;
+  HUD_ROLLED
   for (int round = 0; round < kNarrowRounds; ++round) {
     bool negative = false;
     const uint64_t stay = solve_and_drop(group, memory, job.gram32, job.padded, support,
@@ -137,6 +140,7 @@ HUD_HD uint64_t narrow_rounds(const Group& group, const FclsJob& job,
         float sum = -__builtin_inff();
         if (j < job.endmembers) {
           sum = memory.h[j];
+          HUD_ROLLED
           for (int a = 0; a < s.size; ++a)
             sum -= job.gram32[memory.members[a] * job.padded + j] * memory.packed[a];
         }
@@ -172,6 +176,7 @@ HUD_HD LaneValues<Group, double, N> descent_of(const Group& group, const FclsJob
       const int64_t t = lane + n * K;
       if (t < job.rank) {
         double sum = memory.z[t];
+        HUD_ROLLED
         for (int a = 0; a < s.size; ++a)
           sum -= job.columns[wide.members[a] * job.rank + t] * wide.packed[a];
         memory.residual[t] = sum;
@@ -248,12 +253,14 @@ HUD_HD bool wide_rounds(const Group& group, const FclsJob& job,
                         double* gap) {
   constexpr int K = Group::kLanes;
   SupportSolution<Group, double> s;
+  HUD_ROLLED
   for (int round = 0; round < kWideRounds; ++round) {
     const double share = round < kBoldRounds ? kEnter : kOnlyLargest;
     bool negative = false;
     solve_and_drop(group, memory.wide, job.gram, job.padded, support, job.sum_to_one, s, &negative);
     PixelVerdict verdict;
     // A second time, refined, where ill-conditioned: only what is optimal so far.
+    HUD_ROLLED
     for (int pass = 0; pass < 2; ++pass) {
       const LaneValues<Group, double, N> descent = descent_of(group, job, memory, s);
       verdict = judge<Group, N>(group, job, memory.wide, s, descent, norm, share);

@@ -14,9 +14,11 @@
 #include "core/group.h"
 
 #ifdef __CUDACC__
-#define HUD_EVERY _Pragma("unroll")
+#define HUD_EVERY _Pragma("unroll")     // registers are indexed: all steps, written out
+#define HUD_ROLLED _Pragma("unroll 1")  // the body is long: one copy, for the instruction cache
 #else
 #define HUD_EVERY
+#define HUD_ROLLED
 #endif
 
 HUD_CORE_BEGIN

@@ -55,7 +55,7 @@ __device__ const T* take_table(const T* from, int64_t count, char** to) {
 }
 
 template <typename T, int Lanes, int N>
-__global__ void __launch_bounds__(kSolveThreads)
+__global__ void __launch_bounds__(kSolveThreads, Lanes == 32 ? 3 : 4)
     solve(FclsJob job, int64_t first, int64_t count, core::ProjectedChunk chunk, LostPixels lost) {
   constexpr int kGroups = kSolveThreads / Lanes;
   __shared__ core::PixelMemory<Lanes, N> memory[kGroups];
@@ -81,7 +81,7 @@ __global__ void __launch_bounds__(kSolveThreads)
 
 // The pixels of the list, or all of `pixels` where there is none.
 template <typename T>
-__global__ void __launch_bounds__(kAloneThreads)
+__global__ void __launch_bounds__(kAloneThreads, 2)
     alone(FclsJob job, int64_t pixels, LostPixels lost, double* scratch, int64_t values) {
   constexpr int kWarps = kAloneThreads / kWarpThreads;
   const int64_t own = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / kWarpThreads;
