@@ -24,7 +24,9 @@ class GroupTables(NamedTuple):
     """A problem's tables on the device of its pixels."""
 
     memory: Tensor  # uint8: all of them, one after another
-    job: dict[str, Any]  # addresses in it, sizes and numbers, as csrc/bindings/fcls_groups.h reads them
+    job: dict[
+        str, Any
+    ]  # addresses in it, sizes and numbers, as csrc/bindings/fcls_groups.h reads them
     kept: int  # abundances of a pixel
     units: int  # multiprocessors
 

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from hud_fast.kernels import _fcls_cuda
 from hud_fast.kernels._arrays import (
     ArrayLike,
     ArrayT,
@@ -31,7 +32,6 @@ from hud_fast.kernels._arrays import (
     shape_text,
     widen,
 )
-from hud_fast.kernels import _fcls_cuda
 from hud_fast.kernels._backend import can_run, eager, ran, readable, resolve
 from hud_fast.kernels._fcls_reference import fcls_reference, reduce_problem
 from hud_fast.kernels._fcls_tables import fcls_tables
