@@ -42,13 +42,22 @@ def philox_reference(counter: list[Tensor], key: tuple[int, int]) -> list[Tensor
 
 
 def normal_noise_reference(
-    samples: int, count: int, *, seed: int, step: int, first: int = 0
+    samples: int,
+    count: int,
+    *,
+    seed: int,
+    step: int,
+    first: int = 0,
+    at: Tensor | None = None,  # (1,)
+    device: torch.device | str = "cpu",
 ) -> Tensor:  # (samples, count) float32
     """The definition in plain torch."""
     groups = -(-count // GROUP)
-    block = torch.arange(groups * BLOCKS).expand(samples, -1)
-    sample = torch.arange(first, first + samples).view(-1, 1).expand_as(block)
-    counter = [block, torch.full_like(block, step), sample & 0xFFFFFFFF, sample >> 32]
+    block = torch.arange(groups * BLOCKS, device=device).expand(samples, -1)
+    sample = torch.arange(first, first + samples, device=device).view(-1, 1).expand_as(block)
+    now = torch.full_like(block, step)
+    now = now if at is None else (now + at) & 0xFFFFFFFF
+    counter = [block, now, sample & 0xFFFFFFFF, sample >> 32]
     numbers = philox_reference(counter, (seed & 0xFFFFFFFF, seed >> 32))
     normals = []
     for a, b in (numbers[:2], numbers[2:]):
@@ -75,6 +84,21 @@ def check_address(op: str, seed: Any, step: Any, first: Any) -> tuple[int, int, 
     return int(seed), int(step), int(first)
 
 
+def split_step(op: str, step: int | Tensor, device: torch.device) -> tuple[int, Tensor | None]:
+    """A step's two parts: a number, and one that lies on the device, which a graph reads anew each time it replays."""
+    if not isinstance(step, Tensor):
+        return step, None
+    if step.dtype != torch.int64 or step.numel() != 1:
+        raise TypeError(
+            f"{op}: `step` must be an integer or a tensor of one int64, got {step.dtype} of shape {tuple(step.shape)}"
+        )
+    if step.device != device:
+        raise RuntimeError(
+            f"{op}: `step` must be on the tensors' device {device}, got {step.device}"
+        )
+    return 0, step.detach().reshape(1)
+
+
 def check_tensor(op: str, name: str, value: object) -> None:
     """TypeError that names the argument for anything but a tensor."""
     if not isinstance(value, Tensor):
@@ -90,9 +114,11 @@ def native_step(
     noise_out: Tensor | None = None,
     factors: tuple[Tensor, Tensor, Tensor],  # (B,) float64 each
     address: tuple[int, int, int] | None = None,
+    at: Tensor | None = None,  # (1,)
 ) -> None:
     """out = z_factor z + e_factor e + noise_factor n for each sample; n is `noise`, or drawn at (seed, step, first)."""
     seed, step, first = address or (0, 0, 0)
+    step = step if at is None else (step + int(at)) % 2**32
     draw = address is not None
     threads = torch.get_num_threads()
     C.diffusion_step(z, e, noise, draw, out, noise_out, *factors, seed, first, step, threads)
@@ -103,9 +129,10 @@ def normal_noise(
     shape: tuple[int, ...],  # (B, ...)
     *,
     seed: int,
-    step: int = 0,
+    step: int | Tensor = 0,
     first: int = 0,
     dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
     backend: str | None = None,
 ) -> Tensor:  # (B, ...)
     """Standard normal noise that is a function of its address: sample `first` + b of the seed at a step.
@@ -115,16 +142,18 @@ def normal_noise(
     shape : tuple of int
         (B, ...): B samples.
     seed, step, first : int
-        The address: seed and first from 0 to 2**63 - 1, step to 2**32 - 1.
+        The address: seed and first from 0 to 2**63 - 1, step to 2**32 - 1. `step` may be a tensor of one int64 on
+        `device`, counted modulo 2**32: a CUDA graph that replays then draws the noise of the step it finds there.
     dtype : torch.dtype
         float16, bfloat16, float32 or float64; the noise has float32's resolution at most.
-    backend : {None, "cpu", "torch"}
+    device : torch.device or str
+        Where the noise is made; the same to a few units in the last place on each.
+    backend : {None, "cpu", "triton", "torch"}
         Force an implementation; None takes the fastest.
 
     Returns
     -------
     Tensor, shape (B, ...)
-        On the CPU.
 
     Raises
     ------
@@ -145,18 +174,34 @@ def normal_noise(
     True
     """
     op = "normal_noise"
-    address = check_address(op, seed, step, first)
     sizes = tuple(shape)
     if not sizes or any(n < 0 for n in sizes):
         raise ValueError(f"{op}: `shape` must be (B, ...) of numbers >= 0, got {shape!r}")
     if not dtype.is_floating_point or dtype.itemsize < 2:
         raise TypeError(f"{op}: `dtype` must be of floats of 16 bits or more, got {dtype}")
-    out = empty(sizes, torch.empty(0, dtype=dtype))
-    if resolve(op, backend, out) == "torch":
+    like = torch.empty(0, dtype=dtype, device=device)
+    number, at = split_step(op, step, like.device)
+    address = check_address(op, seed, number, first)
+    chosen = resolve(op, backend, like, offered=("torch", "cpu", "triton"))
+    if chosen == "torch":
         ran("torch")
-        count = math.prod(sizes[1:])
-        noise = normal_noise_reference(sizes[0], count, seed=seed, step=step, first=first)
+        noise = normal_noise_reference(
+            sizes[0],
+            math.prod(sizes[1:]),
+            seed=address[0],
+            step=address[1],
+            first=address[2],
+            at=at,
+            device=like.device,
+        )
         return noise.to(dtype).view(sizes)
+    out = empty(sizes, like)
+    if chosen == "triton":
+        from hud_fast.kernels.triton import diffusion
+
+        diffusion.affine(out, factors=(0.0, 0.0, 1.0), address=address, at=at).run(op, out)
+        ran("triton")
+        return out
     one = torch.ones(sizes[0], dtype=torch.float64)
-    native_step(out, factors=(one, one, one), address=address)
+    native_step(out, factors=(one, one, one), address=address, at=at)
     return out

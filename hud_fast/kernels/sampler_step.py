@@ -8,7 +8,7 @@ passed in, or drawn in the kernel at the address (seed, step, sample), or left o
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,9 +21,19 @@ from hud_fast.kernels.normal_noise import (
     check_tensor,
     native_step,
     normal_noise_reference,
+    split_step,
 )
 
 Factors = tuple[float, float, float]
+
+
+class Drawn(NamedTuple):
+    """Where the noise comes from that is drawn: its address, and a step on the device that is added to it."""
+
+    seed: int
+    step: int
+    first: int
+    at: Tensor | None = None  # (1,)
 
 
 def sampler_step_reference(
@@ -31,46 +41,58 @@ def sampler_step_reference(
     eps: Tensor,  # (B, ...)
     noise: Tensor | None,  # (B, ...)
     factors: Factors,
-    address: tuple[int, int, int] | None,
+    drawn: Drawn | None,
 ) -> Tensor:  # (B, ...)
     """The formula in plain torch."""
     out = factors[0] * z + factors[1] * eps
-    if noise is None and address is not None:
-        seed, step, first = address
+    if noise is None and drawn is not None:
         count = z[0].numel() if len(z) else 0
-        drawn = normal_noise_reference(len(z), count, seed=seed, step=step, first=first)
-        noise = drawn.view(z.shape).to(z)
+        normal = normal_noise_reference(len(z), count, **drawn._asdict(), device=z.device)
+        noise = normal.view(z.shape).to(z)
     return out if noise is None else out + factors[2] * noise
 
 
-def _address(draw: bool, seed: int, step: int, first: int) -> tuple[int, int, int] | None:
-    return (seed, step, first) if draw else None
-
-
 def _native(
-    z: Tensor,
-    eps: Tensor,
-    noise: Tensor | None,
-    z_factor: float,
-    eps_factor: float,
-    noise_factor: float,
-    draw: bool,
-    seed: int,
-    step: int,
-    first: int,
+    z: Tensor, eps: Tensor, noise: Tensor | None, factors: Factors, drawn: Drawn | None
 ) -> Tensor:
     z, eps = z.detach().contiguous(), eps.detach().contiguous()
     given = None if noise is None else noise.detach().contiguous()
     out = empty(z.shape, z)
-    each = [
-        torch.full((len(z),), f, dtype=torch.float64) for f in (z_factor, eps_factor, noise_factor)
-    ]
-    address = _address(draw, seed, step, first)
-    native_step(out, z=z, e=eps, noise=given, factors=(each[0], each[1], each[2]), address=address)
+    a, b, c = (torch.full((len(z),), f, dtype=torch.float64) for f in factors)
+    address, at = (None, None) if drawn is None else (drawn[:3], drawn.at)
+    native_step(out, z=z, e=eps, noise=given, factors=(a, b, c), address=address, at=at)
+    return out
+
+
+def _triton(
+    z: Tensor, eps: Tensor, noise: Tensor | None, factors: Factors, drawn: Drawn | None
+) -> Tensor:
+    from hud_fast.kernels.triton import diffusion
+
+    z, eps = z.detach().contiguous(), eps.detach().contiguous()
+    given = None if noise is None else noise.detach().contiguous()
+    out = torch.empty_like(z)
+    address, at = (None, None) if drawn is None else (drawn[:3], drawn.at)
+    launch = diffusion.affine(
+        out, z=z, e=eps, noise=given, factors=factors, address=address, at=at
+    )
+    launch.run("sampler_step", z)
+    ran("triton")
     return out
 
 
 def _torch(
+    z: Tensor, eps: Tensor, noise: Tensor | None, factors: Factors, drawn: Drawn | None
+) -> Tensor:
+    ran("torch")
+    return sampler_step_reference(z, eps, noise, factors, drawn).contiguous()
+
+
+_PATHS = {"torch": _torch, "cpu": _native, "triton": _triton}
+_OFFERED = tuple(_PATHS)
+
+
+def _run(
     z: Tensor,
     eps: Tensor,
     noise: Tensor | None,
@@ -81,20 +103,21 @@ def _torch(
     seed: int,
     step: int,
     first: int,
+    at: Tensor | None = None,
+    backend: str = "",
 ) -> Tensor:
-    ran("torch")
-    factors = (z_factor, eps_factor, noise_factor)
-    address = _address(draw, seed, step, first)
-    return sampler_step_reference(z, eps, noise, factors, address).contiguous()
+    chosen = resolve("sampler_step", backend or None, z, offered=_OFFERED)
+    drawn = Drawn(seed, step, first, at) if draw else None
+    return _PATHS[chosen](z, eps, noise, (z_factor, eps_factor, noise_factor), drawn)
 
 
 _LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
 _LIBRARY.define(
     "sampler_step(Tensor z, Tensor eps, Tensor? noise, float z_factor, float eps_factor, float noise_factor, "
-    "bool draw, int seed, int step, int first) -> Tensor"
+    'bool draw, int seed, int step, int first, Tensor? at=None, str backend="") -> Tensor'
 )
-_LIBRARY.impl("sampler_step", _native, "CPU")
-_LIBRARY.impl("sampler_step", _torch, "CUDA")
+for _device in ("CPU", "CUDA"):
+    _LIBRARY.impl("sampler_step", _run, _device)
 
 
 def _fake(z: Tensor, eps: Tensor, noise: Tensor | None, *rest: Any) -> Tensor:
@@ -107,7 +130,7 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     a, b, c = ctx.factors
-    return a * grad, b * grad, c * grad if ctx.has_noise else None, *[None] * 7
+    return a * grad, b * grad, c * grad if ctx.has_noise else None, *[None] * 9
 
 
 torch.library.register_fake("hud_fast::sampler_step", _fake, lib=_LIBRARY)
@@ -125,7 +148,7 @@ def sampler_step(
     noise_factor: float = 0.0,
     noise: Tensor | None = None,  # (B, ...)
     seed: int | None = None,
-    step: int = 0,
+    step: int | Tensor = 0,
     first: int = 0,
     backend: str | None = None,
 ) -> Tensor:  # (B, ...)
@@ -140,8 +163,9 @@ def sampler_step(
     noise : Tensor, shape (B, ...), optional
         The fresh noise n; else it is drawn in the kernel.
     seed, step, first : int
-        The drawn noise's address (see `normal_noise`); `seed` is needed where noise is drawn.
-    backend : {None, "cpu", "torch"}
+        The drawn noise's address (see `normal_noise`); `seed` is needed where noise is drawn. `step` may be a tensor
+        of one int64 on z's device; `sampler_step_at` reads the factors there, too.
+    backend : {None, "cpu", "triton", "torch"}
         Force an implementation; None takes the fastest.
 
     Returns
@@ -192,11 +216,13 @@ def sampler_step(
         raise ValueError(
             f"{op}: `noise_factor` {noise_factor} needs `noise` or a `seed`, got neither"
         )
-    address = check_address(op, seed if draw else 0, step, first)
-    chosen = resolve(op, backend, z)
-    if chosen == "torch":
-        return _torch(z, eps, noise, *factors, draw, *address)
-    if eager(*tensors.values()):
-        return _native(z, eps, noise, *factors, draw, *address)
-    result: Tensor = torch.ops.hud_fast.sampler_step(z, eps, noise, *factors, draw, *address)
+    number, at = split_step(op, step, z.device)
+    address = check_address(op, seed if draw else 0, number, first)
+    chosen = resolve(op, backend, z, offered=_OFFERED)
+    if chosen == "torch" or eager(*tensors.values()):
+        drawn = Drawn(*address, at) if draw else None
+        return _PATHS[chosen](z, eps, noise, factors, drawn)
+    result: Tensor = torch.ops.hud_fast.sampler_step(
+        z, eps, noise, *factors, draw, *address, at, chosen
+    )
     return result

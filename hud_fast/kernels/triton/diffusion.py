@@ -1,0 +1,198 @@
+"""out = a z + b e + c n: the forward process, a sampler's step, or noise alone, with n read or drawn in the kernel.
+
+The noise is csrc/core/noise.h's, number for number: Philox 4x32-10 on the counter (block, step, sample), 16
+neighbouring blocks make 64 normals, of which number 16 k + l is output k of block l.
+"""
+
+from typing import Any
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from hud_fast.kernels.triton.arithmetic import log_positive, narrow, widen
+from hud_fast.kernels.triton.launch import Launch, tiles
+
+# A thread makes 4 blocks, hence 16 normals: its four accesses of 4 neighbouring values are 16 bytes each in float32,
+# and z, e and the result keep 12 of them in flight. The generator takes some 45 instructions a value, of the 90 that
+# fit beside float32's 12 bytes and the 45 beside a 16-bit type's 6: those are bound by arithmetic.
+BLOCKS, WARPS = 512, 4
+
+SCALARS, SIGNAL, TABLE = 0, 1, 2  # where the factors come from
+
+
+@triton.jit
+def philox(c0, c1, c2, c3, k0, k1):
+    """Four 32-bit numbers of each counter."""
+    for _ in tl.static_range(10):
+        high0 = tl.umulhi(c0, tl.full(c0.shape, 0xD2511F53, tl.uint32))
+        low0 = c0 * tl.full(c0.shape, 0xD2511F53, tl.uint32)
+        high1 = tl.umulhi(c2, tl.full(c2.shape, 0xCD9E8D57, tl.uint32))
+        low1 = c2 * tl.full(c2.shape, 0xCD9E8D57, tl.uint32)
+        c0 = high1 ^ c1 ^ k0
+        c1 = low1
+        c2 = high0 ^ c3 ^ k1
+        c3 = low0
+        k0 = k0 + tl.full(k0.shape, 0x9E3779B9, tl.uint32)
+        k1 = k1 + tl.full(k1.shape, 0xBB67AE85, tl.uint32)
+    return c0, c1, c2, c3
+
+
+@triton.jit
+def box_muller(a, b):
+    """Two normals from two uniform 32-bit numbers: radius from the first, quadrant and angle in it from the second."""
+    uniform = a.to(tl.float32) * 2.3283064365386963e-10 + 1.1641532182693481e-10
+    square = -2.0 * log_positive(uniform)
+    radius = tl.sqrt(tl.maximum(square, 0.0))
+    t = (b << 2).to(tl.int32, bitcast=True).to(tl.float32) * 3.6572952e-10  # pi / 4 * 2^-31
+    z = t * t
+    sine = 8.3333333e-3 + z * (-1.9841270e-4 + z * 2.7557319e-6)
+    sine = t + (t * z) * (-1.6666667e-1 + z * sine)
+    cosine = -1.3888889e-3 + z * (2.4801587e-5 + z * -2.7557319e-7)
+    cosine = (1.0 - 0.5 * z) + (z * z) * (4.1666667e-2 + z * cosine)
+    quadrant = b >> 30
+    even = (quadrant & 1) == 0
+    x = tl.where(even, cosine, sine) * radius
+    y = tl.where(even, sine, cosine) * radius
+    # (c, s), (-s, c), (-c, -s), (s, -c)
+    x = tl.where(((quadrant + 1) & 2) == 0, x, -x)
+    y = tl.where((quadrant & 2) == 0, y, -y)
+    return x, y
+
+
+@triton.jit
+def normals(block, step, sample, seed):
+    """The four normals of each block: output k of `block`. step, sample and seed are 64-bit numbers."""
+    zero = tl.zeros(block.shape, tl.uint32)
+    key = tl.zeros((1,), tl.uint32)
+    a, b, c, d = philox(
+        block,
+        zero + step.to(tl.uint32),
+        zero + sample.to(tl.uint32),
+        zero + (sample >> 32).to(tl.uint32),
+        key + seed.to(tl.uint32),
+        key + (seed >> 32).to(tl.uint32),
+    )
+    n0, n1 = box_muller(a, b)
+    n2, n3 = box_muller(c, d)
+    return n0, n1, n2, n3
+
+
+@triton.jit
+def _part(z, e, noise, out, noise_out, drawn, at, mask, a, b, c, dtype: tl.constexpr):
+    """One output of every block: a z + b e + c n; what is None is left out."""
+    wide: tl.constexpr = tl.float64 if dtype == tl.float64 else tl.float32
+    total = tl.zeros(at.shape, wide)
+    if z is not None:
+        total += a * widen(tl.load(z + at, mask=mask, other=0.0)).to(wide)
+    if e is not None:
+        total += b * widen(tl.load(e + at, mask=mask, other=0.0)).to(wide)
+    if noise is not None:
+        total += c * widen(tl.load(noise + at, mask=mask, other=0.0)).to(wide)
+    if drawn is not None:
+        normal = drawn.to(wide)
+        total += c * normal
+        if noise_out is not None:
+            tl.store(noise_out + at, narrow(normal, dtype), mask=mask)
+    tl.store(out + at, narrow(total, dtype), mask=mask)
+
+
+@triton.jit(do_not_specialize=["seed", "step", "first"])
+def _affine(
+    z, e, noise, out, noise_out, count, chunks,
+    z_factor: tl.float64, e_factor: tl.float64, noise_factor: tl.float64,
+    factors, place, seed: tl.int64, step: tl.int64, first: tl.int64, at_step,
+    FACTORS: tl.constexpr, DRAW: tl.constexpr, BLOCKS: tl.constexpr,
+):  # fmt: skip
+    """A run of BLOCKS blocks, four values each, of one sample.
+
+    FACTORS: 0 the three numbers; 1 the sample's abar in `factors`; 2 row place[0] of the table `factors` (rows, 3).
+    `at_step`: a step on the device that is added to `step`, for graphs that replay with another one.
+    """
+    dtype: tl.constexpr = out.dtype.element_ty
+    wide: tl.constexpr = tl.float64 if dtype == tl.float64 else tl.float32
+    sample = (tl.program_id(0) // chunks).to(tl.int64)
+    block = (tl.program_id(0) % chunks).to(tl.int64) * BLOCKS
+    a = tl.full((1,), z_factor, tl.float64)
+    b = tl.full((1,), e_factor, tl.float64)
+    c = tl.full((1,), noise_factor, tl.float64)
+    if FACTORS == 1:
+        signal = tl.load(factors + sample + tl.arange(0, 1))
+        a = tl.sqrt(signal)
+        c = tl.sqrt(1.0 - signal)
+    if FACTORS == 2:
+        row = factors + tl.load(place) * 3 + tl.arange(0, 1)
+        a = tl.load(row)
+        b = tl.load(row + 1)
+        c = tl.load(row + 2)
+    a, b, c = a.to(wide), b.to(wide), c.to(wide)
+    item = tl.arange(0, BLOCKS)
+    at = (item // 16) * 64 + item % 16
+    base = sample * count + block * 4
+    left = tl.minimum(count - block * 4, BLOCKS * 4).to(tl.int32)
+    n0, n1, n2, n3 = None, None, None, None
+    if DRAW:
+        now = tl.zeros((1,), tl.int64) + step
+        if at_step is not None:
+            now += tl.load(at_step)
+        if FACTORS == 2:
+            now += tl.load(place)
+        key = tl.zeros((1,), tl.int64)
+        n0, n1, n2, n3 = normals(
+            (block + item).to(tl.uint32), now, key + first + sample, key + seed
+        )
+    z = z if z is None else z + base
+    e = e if e is None else e + base
+    noise = noise if noise is None else noise + base
+    noise_out = noise_out if noise_out is None else noise_out + base
+    out = out + base
+    _part(z, e, noise, out, noise_out, n0, at, at < left, a, b, c, dtype)
+    _part(z, e, noise, out, noise_out, n1, at + 16, at + 16 < left, a, b, c, dtype)
+    _part(z, e, noise, out, noise_out, n2, at + 32, at + 32 < left, a, b, c, dtype)
+    _part(z, e, noise, out, noise_out, n3, at + 48, at + 48 < left, a, b, c, dtype)
+
+
+def affine(
+    out: Tensor,  # (B, ...)
+    *,
+    z: Tensor | None = None,
+    e: Tensor | None = None,
+    noise: Tensor | None = None,
+    noise_out: Tensor | None = None,
+    factors: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    signal: Tensor | None = None,  # (B,) float64
+    table: Tensor | None = None,  # (rows, 3) float64
+    row: Tensor | None = None,  # (1,) int64
+    address: tuple[int, int, int] | None = None,  # seed, step, first: draw
+    at: Tensor | None = None,  # (1,) int64
+) -> Launch:
+    """out = a z + b e + c n for each sample, contiguous tensors; n is `noise`, or drawn at `address`.
+
+    Factors: `factors`, or (sqrt(abar), 0, sqrt(1 - abar)) of `signal`, or row `row` of `table`. The noise's step is the
+    address's plus `at` plus `row`, which are read on the device.
+    """
+    seed, step, first = address or (0, 0, 0)
+    samples = out.shape[0]
+    count = out.numel() // samples if samples else 0
+    chunks = tiles(count, 4 * BLOCKS)
+    source = SIGNAL if signal is not None else TABLE if table is not None else SCALARS
+    arguments: dict[str, Any] = {
+        "z": z,
+        "e": e,
+        "noise": noise,
+        "out": out,
+        "noise_out": noise_out,
+        "count": count,
+        "chunks": chunks,
+        "z_factor": factors[0],
+        "e_factor": factors[1],
+        "noise_factor": factors[2],
+        "factors": signal if table is None else table,
+        "place": row,
+        "seed": seed,
+        "step": step,
+        "first": first,
+        "at_step": at,
+    }
+    constants = {"FACTORS": source, "DRAW": address is not None, "BLOCKS": BLOCKS}
+    return Launch(_affine, samples * chunks, arguments, constants, WARPS)
