@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import os
 import threading
@@ -47,6 +46,7 @@ ON_CUDA = {
     "standardized_softmax": "torch",
     "window_search": "torch",
 }
+_HAS_TRITON = importlib.util.find_spec("triton") is not None
 _state = threading.local()
 
 
@@ -123,18 +123,13 @@ def can_run(
     return not why
 
 
-@functools.cache
-def _has_triton() -> bool:
-    return importlib.util.find_spec("triton") is not None
-
-
 def interpreting() -> bool:
     """Whether Triton kernels run in Triton's interpreter, on the CPU. Triton reads the variable when it is imported."""
     return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes", "y")
 
 
 def _why_no_triton(kind: str, dtype: torch.dtype, op: str | None) -> str:
-    if not _has_triton():
+    if not _HAS_TRITON:
         return "Triton is not installed: `pip install triton`, or this package's extra `gpu`"
     if op is not None and op not in _IN_TRITON:
         return f"{op} has no Triton kernel"

@@ -6,7 +6,7 @@ import numpy as np
 import oracles
 import pytest
 import torch
-from isa import every_level, every_path, running
+from isa import SLOW, cpu_only, every_backend, every_level, every_path, running
 from scipy import stats
 from torch.library import opcheck
 
@@ -23,6 +23,7 @@ KNOWN = [
 ]
 
 
+@cpu_only
 @every_level
 @pytest.mark.parametrize(("counter", "key", "answer"), KNOWN)
 def test_philox_gives_the_known_answers(level, counter, key, answer):
@@ -51,7 +52,9 @@ def test_noise_is_what_its_address_says(path, seed, step, sample, count):
 @every_level
 def test_noise_is_normal(level):
     with running(level):
-        noise = hud.normal_noise((16, 65536), seed=11, step=3).double().numpy().ravel()
+        noise = (
+            hud.normal_noise((8 if SLOW else 16, 65536), seed=11, step=3).double().numpy().ravel()
+        )
     n = noise.size
     assert abs(noise.mean()) < 5 / n**0.5
     assert abs(noise.var() - 1) < 5 * (2 / n) ** 0.5
@@ -66,7 +69,7 @@ def test_noise_is_normal(level):
 
 def test_addresses_are_independent():
     """No two neighbours in seed, step, sample or place are correlated."""
-    n = 200_000
+    n = 30_000 if SLOW else 200_000
     base = hud.normal_noise((2, n), seed=5, step=9)
     others = {
         "sample": base[1],
@@ -159,17 +162,19 @@ def test_drawn_noise_is_the_noise_of_that_address():
     assert torch.equal(drawn, hud.sampler_step(z, eps, noise=n, **factors))
 
 
-@pytest.mark.parametrize("backend", ["cpu", "torch"])
+@every_backend
 def test_gradients(backend):
     z, eps, n = (torch.randn(3, 4, 5, dtype=torch.float64, requires_grad=True) for _ in range(3))
     factors = {"z_factor": 0.9, "eps_factor": 0.1, "noise_factor": 0.7, "backend": backend}
     torch.autograd.gradcheck(
-        lambda a, b, c: hud.sampler_step(a, b, noise=c, **factors), (z, eps, n)
+        lambda a, b, c: hud.sampler_step(a, b, noise=c, **factors), (z, eps, n), fast_mode=SLOW
     )
-    torch.autograd.gradcheck(lambda a, b: hud.sampler_step(a, b, seed=1, **factors), (z, eps))
+    torch.autograd.gradcheck(
+        lambda a, b: hud.sampler_step(a, b, seed=1, **factors), (z, eps), fast_mode=SLOW
+    )
     signal = [0.1, 0.5, 1.0]
     torch.autograd.gradcheck(
-        lambda a: hud.q_sample(a, signal, seed=1, step=2, backend=backend)[0], (z,)
+        lambda a: hud.q_sample(a, signal, seed=1, step=2, backend=backend)[0], (z,), fast_mode=SLOW
     )
 
 
