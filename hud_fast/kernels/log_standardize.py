@@ -117,8 +117,7 @@ def _run_backward(
 
 _LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
 _LIBRARY.define(
-    "log_standardize(Tensor abundances, Tensor mean, Tensor std, int dim, "
-    'str backend="") -> Tensor'
+    'log_standardize(Tensor abundances, Tensor mean, Tensor std, int dim, str backend="") -> Tensor'
 )
 _LIBRARY.define(
     "log_standardize_backward(Tensor grad, Tensor abundances, Tensor std, int dim, "

@@ -73,9 +73,7 @@ def _triton(
     given = None if noise is None else noise.detach().contiguous()
     out = torch.empty_like(z)
     address, at = (None, None) if drawn is None else (drawn[:3], drawn.at)
-    launch = diffusion.affine(
-        out, z=z, e=eps, noise=given, factors=factors, address=address, at=at
-    )
+    launch = diffusion.affine(out, z=z, e=eps, noise=given, factors=factors, address=address, at=at)
     launch.run("sampler_step", z)
     ran("triton")
     return out

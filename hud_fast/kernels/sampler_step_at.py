@@ -39,18 +39,33 @@ def sampler_step_at_reference(
     noise = normal_noise_reference(
         len(z), count, seed=seed, step=step, first=first, at=row, device=z.device
     )
-    return a * z + b * eps.to(z) + c * noise.view(z.shape).to(z)
+    out: Tensor = a * z + b * eps.to(z) + c * noise.view(z.shape).to(z)
+    return out
 
 
 def _torch(
-    z: Tensor, eps: Tensor, table: Tensor, row: Tensor, seed: int, step: int, first: int, out: Tensor
+    z: Tensor,
+    eps: Tensor,
+    table: Tensor,
+    row: Tensor,
+    seed: int,
+    step: int,
+    first: int,
+    out: Tensor,
 ) -> None:
     ran("torch")
     out.copy_(sampler_step_at_reference(z, eps, table, row, seed, step, first))
 
 
 def _native(
-    z: Tensor, eps: Tensor, table: Tensor, row: Tensor, seed: int, step: int, first: int, out: Tensor
+    z: Tensor,
+    eps: Tensor,
+    table: Tensor,
+    row: Tensor,
+    seed: int,
+    step: int,
+    first: int,
+    out: Tensor,
 ) -> None:
     a, b, c = (torch.full((len(z),), float(f), dtype=torch.float64) for f in table[int(row)])
     result = out if out.is_contiguous() else empty(z.shape, z)
@@ -67,7 +82,14 @@ def _native(
 
 
 def _triton(
-    z: Tensor, eps: Tensor, table: Tensor, row: Tensor, seed: int, step: int, first: int, out: Tensor
+    z: Tensor,
+    eps: Tensor,
+    table: Tensor,
+    row: Tensor,
+    seed: int,
+    step: int,
+    first: int,
+    out: Tensor,
 ) -> None:
     from hud_fast.kernels.triton import diffusion
 
@@ -192,15 +214,18 @@ def sampler_step_at(
         if torch.is_grad_enabled() and value.requires_grad:
             raise RuntimeError(f"{op}: `{name}` wants a gradient, and this step has none")
     z, eps = as_floating(z, op, "z"), as_floating(eps, op, "eps")
-    for name, value in (("eps", eps), ("out", out)):
-        if value is not None and (value.shape != z.shape or z.ndim == 0):
+    for name in given.keys() & {"eps", "out"}:
+        value = given[name]
+        if value.shape != z.shape or z.ndim == 0:
             raise ValueError(
                 f"{op}: `{name}` must have shape (B, ...) as `z` {shape_text(z)}, got {shape_text(value)}"
             )
     if out is not None and out.dtype != z.dtype:
         raise TypeError(f"{op}: `out` must be of z's dtype {z.dtype}, got {out.dtype}")
     if table.ndim != 2 or table.shape[1] != 3 or len(table) == 0:
-        raise ValueError(f"{op}: `table` must have shape (K, 3) with K >= 1, got {shape_text(table)}")
+        raise ValueError(
+            f"{op}: `table` must have shape (K, 3) with K >= 1, got {shape_text(table)}"
+        )
     if table.dtype != torch.float64:
         raise TypeError(f"{op}: `table` must be of float64, got {table.dtype}")
     if row.dtype != torch.int64 or row.numel() != 1:

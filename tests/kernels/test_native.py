@@ -83,7 +83,7 @@ def test_triton_says_what_it_needs(monkeypatch):
         hud.log_project(np.ones((1, 2)), backend="triton")
     with pytest.raises(RuntimeError, match="fcls has no Triton kernel"):
         can_run("triton", device="cuda", op="fcls", raise_error=True)
-    with pytest.raises(RuntimeError, match="float32 and float64, got torch.int32"):
+    with pytest.raises(RuntimeError, match=r"float32 and float64, got torch\.int32"):
         can_run("triton", device="cuda", dtype=torch.int32, raise_error=True)
     monkeypatch.setattr(_backend, "_HAS_TRITON", False)
     with pytest.raises(RuntimeError, match=r"not installed: `pip install triton`, .* extra `gpu`"):

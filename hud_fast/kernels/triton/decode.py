@@ -37,9 +37,7 @@ def _mixed(x, endmembers, d, band, bands, mixed, D: tl.constexpr, PRECISION: tl.
     mask = (d < D)[:, None] & (band < bands)[None, :]
     spectra = tl.load(endmembers + d[:, None] * bands + band[None, :], mask=mask, other=0.0)
     wide: tl.constexpr = x.dtype
-    return tl.dot(
-        tl.trans(x), spectra.to(wide), mixed, input_precision=PRECISION, out_dtype=wide
-    )
+    return tl.dot(tl.trans(x), spectra.to(wide), mixed, input_precision=PRECISION, out_dtype=wide)
 
 
 @triton.jit

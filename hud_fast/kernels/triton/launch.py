@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,9 +87,10 @@ class Launch:
 
 
 @contextlib.contextmanager
-def _interpreting() -> Any:
+def _interpreting() -> Iterator[None]:
     # NaN and overflow are results here, not accidents; NumPy would warn of them.
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
         yield
 
 
@@ -106,4 +109,5 @@ def power_of_two(n: int) -> int:
 
 
 def tiles(count: int, size: int) -> int:
-    return -(-count // size)
+    """Tiles of `size` that cover `count` items; none for none."""
+    return -(-count // size) if count else 0

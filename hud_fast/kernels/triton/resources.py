@@ -38,7 +38,7 @@ def launches(dtypes: tuple[torch.dtype, ...] = DTYPES) -> Iterator[tuple[str, La
         for grad, direction in ((None, "forward"), (x, "backward")):
             launch = simplex.log_project(x, x, 1e-4, grad)
             yield f"log_project {direction}, {_name(dtype)}", launch
-        # 9 and 103 are no multiples of an access, 35 and 37 neither: every load is then one value wide.
+        # 9 and 35 are no multiples of an access: loads are then one value wide.
         for layout, outer, D, inner in (
             ("maps", 64, 16, 1024),
             ("maps", 64, 9, 1024),
@@ -109,7 +109,12 @@ def resource(launch: Launch, capability: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "kernel.ptx"
         source.write_text(ptx)
-        ptxas = [get_ptxas(capability).path, "-v", f"--gpu-name={target and target[1]}", str(source)]
+        ptxas = [
+            get_ptxas(capability).path,
+            "-v",
+            f"--gpu-name={target and target[1]}",
+            str(source),
+        ]
         ptxas += ["-o", str(source.with_suffix(".cubin"))]
         done = subprocess.run(ptxas, check=True, capture_output=True, text=True)
 

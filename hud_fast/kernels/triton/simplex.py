@@ -167,11 +167,15 @@ def _softmax_long(
     if b is None:
         top = none + smallest
         for start in range(0, D, BLOCK):
-            z = _block_of_lines(a, mean, std, base, at, here, first + start, stride, smallest, D, STANDARD)
+            z = _block_of_lines(
+                a, mean, std, base, at, here, first + start, stride, smallest, D, STANDARD
+            )
             top = tl.maximum(top, tl.max(z, axis, keep_dims=True))
         total_weight = none
         for start in range(0, D, BLOCK):
-            z = _block_of_lines(a, mean, std, base, at, here, first + start, stride, smallest, D, STANDARD)
+            z = _block_of_lines(
+                a, mean, std, base, at, here, first + start, stride, smallest, D, STANDARD
+            )
             total_weight += tl.sum(exp_nonpositive(z - top), axis, keep_dims=True)
         inverse = reciprocal(total_weight)
         for start in range(0, D, BLOCK):
@@ -191,7 +195,7 @@ def _softmax_long(
             x = _block_of_lines(b, mean, std, base, at, here, d, stride, 0.0, D, False)
             gz = x * (g - dot)
             if STANDARD:
-                m, s = _standard(mean, std, d, d < D, wide)
+                _, s = _standard(mean, std, d, d < D, wide)
                 gz = gz * s
             tl.store(out + base + at + d * stride, narrow(gz, dtype), mask=here & (d < D))
 
@@ -205,12 +209,12 @@ def softmax_tile(D: int, inner: int, itemsize: int) -> tuple[bool, int, int, int
     """
     share = 16 if itemsize == 8 else 32
     rows = inner == 1
-    whole = D <= (LONGEST_ROW if rows else LONGEST_MAP) // (2 if itemsize == 8 and rows else 1)
-    block = power_of_two(D) if whole else (2048 if rows else 64)
-    if rows:
-        lines = max(1, share * 32 // block)
-    else:
-        lines = min(power_of_two(inner), max(128 // itemsize, share * 32 // block))
+    longest = (LONGEST_ROW if itemsize < 8 else LONGEST_ROW // 2) if rows else LONGEST_MAP
+    whole = longest >= D
+    block = power_of_two(D) if whole else 2048 if rows else 64
+    lines = max(1, share * 32 // block)
+    if not rows:
+        lines = min(power_of_two(inner), max(128 // itemsize, lines))
     warps = min(16, max(1, power_of_two(lines * block // (32 * share))))
     return whole, lines, block, warps
 

@@ -1,0 +1,98 @@
+"""The Triton kernels as the compiler sees them, without a GPU; the tiles that launches are planned with."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+
+from hud_fast.kernels._backend import interpreting
+
+pytest.importorskip("triton")
+os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
+
+from hud_fast.kernels.triton import resources, simplex, standardize
+
+compiled = pytest.mark.skipif(interpreting(), reason="the interpreter compiles nothing")
+EVERY = {name: launch for name, launch in resources.launches()}
+# On the other processors: what differs there is the compiler's part, not the kernel's.
+SOME = [
+    name
+    for name in EVERY
+    if name.endswith(", float32")
+    and ("D=16" in name or " D=" not in name)
+    and "odd" not in name
+    or "decode D=16" in name
+]
+HOT = 128  # registers a thread: 16 warps of one kernel on a multiprocessor
+
+
+def check(name: str, capability: int) -> None:
+    found = resources.resource(EVERY[name], capability)
+    assert found["cubin_bytes"] > 0
+    assert found["spill_bytes"] == 0, found
+    assert found["stack_bytes"] == 0, found
+    assert found["shared_bytes"] <= 48 << 10, found
+    # Long lines are rare, and their kernel may take more.
+    assert found["registers"] <= HOT or "long" in name or "D=300" in name or "64" in name, found
+
+
+@compiled
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EVERY)
+def test_every_kernel_compiles_for_hopper_without_spills(name):
+    check(name, 90)
+
+
+@compiled
+@pytest.mark.slow
+@pytest.mark.parametrize("capability", [80, 100])
+@pytest.mark.parametrize("name", SOME)
+def test_the_main_ones_compile_for_ampere_and_blackwell(name, capability):
+    check(name, capability)
+
+
+@compiled
+def test_doubles_stay_doubles():
+    """A constant that the compiler read as float32 would pass every test but the last digits on a GPU."""
+    launch = EVERY["log_project forward, float64"]
+    text = launch.compile(90).asm["ttir"]
+    assert "0.693147180369123" in text
+    assert "f32" not in text
+
+
+@pytest.mark.parametrize("itemsize", [2, 4, 8])
+@pytest.mark.parametrize("D", [1, 2, 3, 5, 7, 9, 16, 17, 37, 64, 100, 255, 257, 513, 5000])
+def test_rows_are_read_in_lines_that_waste_little(D, itemsize):
+    width = standardize.period(D, itemsize)
+    assert width % D == 0
+    padded = 1 << (width - 1).bit_length()
+    assert width == D or padded <= 512
+    assert width / padded > (0.8 if D <= 100 else 0.5)
+    assert D > 64 or width * itemsize % 16 == 0
+
+
+@pytest.mark.parametrize("itemsize", [2, 4, 8])
+@pytest.mark.parametrize("inner", [1, 2, 35, 1024, 10**7])
+@pytest.mark.parametrize("D", [1, 3, 16, 64, 256, 257, 4096, 8192, 10000])
+def test_a_tile_of_lines_fits_registers(D, inner, itemsize):
+    whole, lines, block, warps = simplex.softmax_tile(D, inner, itemsize)
+    for n in (lines, block, warps):
+        assert n & (n - 1) == 0
+    assert whole == (block >= D)
+    assert lines * block <= warps * 32 * (16 if itemsize == 8 else 32)
+    assert inner == 1 or lines < 2 * inner
+    assert inner < 128 or lines * itemsize >= 128
+
+
+def test_a_failed_launch_names_operation_and_shape(monkeypatch):
+    x = torch.ones(2, 3)
+    launch = simplex.log_project(x, x, 1e-4)
+    broken = type(launch)(None, 1, {}, {}, 4)
+    with pytest.raises(
+        RuntimeError, match=r"^q: Triton launch failed for shape \(2, 3\), torch.fl"
+    ):
+        broken.run("q", x)
+    with pytest.raises(RuntimeError, match=r"^q: too many tiles for one launch, shape \(2, 3\)"):
+        type(launch)(None, 2**31, {}, {}, 4).run("q", x)
