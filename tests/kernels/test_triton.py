@@ -15,32 +15,29 @@ os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
 from hud_fast.kernels.triton import resources, simplex, standardize
 
 compiled = pytest.mark.skipif(interpreting(), reason="the interpreter compiles nothing")
-EVERY = {name: launch for name, launch in resources.launches()}
-# On the other processors: what differs there is the compiler's part, not the kernel's.
-SOME = [
-    name
-    for name in EVERY
-    if name.endswith(", float32")
-    and ("D=16" in name or " D=" not in name)
-    and "odd" not in name
-    or "decode D=16" in name
-]
-HOT = 128  # registers a thread: 16 warps of one kernel on a multiprocessor
+EVERY = dict(resources.launches())
+# All in float32 for Hopper; of the other dtypes and for the other processors a part: what differs there is the
+# compiler's part, not the kernel's. `benchmarks/gpu_resources_triton.py` compiles everything for all.
+PART = [n for n in EVERY if ("D=16" in n or " D=" not in n) and "odd" not in n]
+HOPPER = [n for n in EVERY if n in PART or n.endswith(", float32")]
+OTHERS = [n for n in PART if n.endswith(", float32") and "backward" not in n]
 
 
 def check(name: str, capability: int) -> None:
     found = resources.resource(EVERY[name], capability)
     assert found["cubin_bytes"] > 0
     assert found["spill_bytes"] == 0, found
-    assert found["stack_bytes"] == 0, found
+    # a division of doubles is a call, with a frame of its own
+    assert found["stack_bytes"] <= 8 * ("float64" in name), found
     assert found["shared_bytes"] <= 48 << 10, found
-    # Long lines are rare, and their kernel may take more.
-    assert found["registers"] <= HOT or "long" in name or "D=300" in name or "64" in name, found
+    # 128 leave 16 warps on a multiprocessor; long lines are rare
+    limit = 224 if "long" in name or "D=300" in name else 192 if "decode" in name else 128
+    assert found["registers"] <= limit, found
 
 
 @compiled
 @pytest.mark.slow
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", HOPPER)
 def test_every_kernel_compiles_for_hopper_without_spills(name):
     check(name, 90)
 
@@ -48,7 +45,7 @@ def test_every_kernel_compiles_for_hopper_without_spills(name):
 @compiled
 @pytest.mark.slow
 @pytest.mark.parametrize("capability", [80, 100])
-@pytest.mark.parametrize("name", SOME)
+@pytest.mark.parametrize("name", OTHERS)
 def test_the_main_ones_compile_for_ampere_and_blackwell(name, capability):
     check(name, capability)
 
@@ -68,8 +65,8 @@ def test_rows_are_read_in_lines_that_waste_little(D, itemsize):
     width = standardize.period(D, itemsize)
     assert width % D == 0
     padded = 1 << (width - 1).bit_length()
-    assert width == D or padded <= 512
-    assert width / padded > (0.8 if D <= 100 else 0.5)
+    assert width == D or padded * itemsize <= 2048
+    assert width / padded > (0.75 if D <= 100 else 0.5)
     assert D > 64 or width * itemsize % 16 == 0
 
 
@@ -81,7 +78,7 @@ def test_a_tile_of_lines_fits_registers(D, inner, itemsize):
     for n in (lines, block, warps):
         assert n & (n - 1) == 0
     assert whole == (block >= D)
-    assert lines * block <= warps * 32 * (16 if itemsize == 8 else 32)
+    assert lines * block <= warps * 32 * (8 if itemsize == 8 else 32)
     assert inner == 1 or lines < 2 * inner
     assert inner < 128 or lines * itemsize >= 128
 

@@ -18,7 +18,7 @@ LONGEST = 256  # endmembers held at once
 
 
 @triton.jit
-def _scaled(z, mean, std, base, pixel, here, inner, d, D: tl.constexpr, FAR: tl.constexpr):
+def _scaled(z, mean, std, base, pixel, here, inner, d, D, FAR: tl.constexpr):
     """z std + mean of endmembers d at this program's pixels, (endmembers, pixels); -inf beyond."""
     step = d.to(tl.int64) if FAR else d
     at = step[:, None] * inner + pixel[None, :]
@@ -32,7 +32,7 @@ def _scaled(z, mean, std, base, pixel, here, inner, d, D: tl.constexpr, FAR: tl.
 
 
 @triton.jit
-def _mixed(x, endmembers, d, band, bands, mixed, D: tl.constexpr, PRECISION: tl.constexpr):
+def _mixed(x, endmembers, d, band, bands, mixed, D, PRECISION: tl.constexpr):
     """mixed + x' times some rows of the endmembers."""
     mask = (d < D)[:, None] & (band < bands)[None, :]
     spectra = tl.load(endmembers + d[:, None] * bands + band[None, :], mask=mask, other=0.0)
@@ -43,8 +43,8 @@ def _mixed(x, endmembers, d, band, bands, mixed, D: tl.constexpr, PRECISION: tl.
 @triton.jit
 def _softmax_decode(
     z, cube, endmembers, mean, std, inner, chunks, bands,
-    D: tl.constexpr, PIXELS: tl.constexpr, BLOCK: tl.constexpr, BANDS: tl.constexpr,
-    PRECISION: tl.constexpr, FAR: tl.constexpr,
+    D, PIXELS: tl.constexpr, BLOCK: tl.constexpr, BANDS: tl.constexpr,
+    PRECISION: tl.constexpr, WHOLE: tl.constexpr, FAR: tl.constexpr,
 ):  # fmt: skip
     dtype: tl.constexpr = cube.dtype.element_ty
     wide: tl.constexpr = tl.float64 if dtype == tl.float64 else tl.float32
@@ -56,7 +56,7 @@ def _softmax_decode(
     inside = tl.arange(0, BLOCK)
     to = cube + (outer * inner + first) * bands + pixel.to(tl.int64)[:, None] * bands
     # Pixels beyond the map are NaN in what follows, and stay in rows that are not written.
-    if D <= BLOCK:
+    if WHOLE:
         value = _scaled(z, mean, std, base, pixel, here, inner, inside, D, FAR)
         e = exp_nonpositive(value - tl.max(value, 0, keep_dims=True))
         x = e * reciprocal(tl.sum(e, 0, keep_dims=True))
@@ -121,13 +121,14 @@ def softmax_decode(
             "inner": inner,
             "chunks": chunks,
             "bands": bands,
+            "D": D,
         },
         {
-            "D": D,
             "PIXELS": pixels,
             "BLOCK": block,
             "BANDS": width,
             "PRECISION": "tf32x3" if z.itemsize == 2 else "ieee",
+            "WHOLE": block >= D,
             "FAR": power_of_two(D) * inner >= 2**31,
         },
         warps,

@@ -72,7 +72,9 @@ class Launch:
                 constants[(place,)] = self.constants.get(name)
                 continue
             value = self.arguments[name]
-            if isinstance(value, Tensor):
+            if parameter.is_constexpr:
+                signature[name], constants[(place,)] = "constexpr", value
+            elif isinstance(value, Tensor):
                 signature[name] = _POINTERS[value.dtype]
                 hints[(place,)] = [["tt.divisibility", 16]]
             elif parameter.annotation_type:

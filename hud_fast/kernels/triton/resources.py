@@ -85,7 +85,8 @@ def launches(dtypes: tuple[torch.dtype, ...] = DTYPES) -> Iterator[tuple[str, La
         yield f"q_sample, odd, {_name(dtype)}", launch
         for D, C in ((16, 200), (9, 103), (64, 224), (300, 200)):
             z, cube = like(8, D, 32, 32), like(8, 32, 32, C)
-            launch = decode.softmax_decode(z, cube, doubles(D, C), doubles(D), doubles(D))
+            spectra = doubles(D, C) if dtype == torch.float64 else doubles(D, C).float()
+            launch = decode.softmax_decode(z, cube, spectra, doubles(D), doubles(D))
             yield f"softmax_decode D={D} C={C}, {_name(dtype)}", launch
 
 

@@ -77,7 +77,7 @@ def _standard(mean, std, d, mask, dtype: tl.constexpr):
 
 
 @triton.jit
-def _lines(total, chunks, D: tl.constexpr, LINES: tl.constexpr, ROWS: tl.constexpr):
+def _lines(total, chunks, D, LINES: tl.constexpr, ROWS: tl.constexpr):
     """Where this program's lines begin, where each lies from there (one tile axis), and which there are.
 
     Rows (n, D): LINES neighbouring rows. Maps (outer, D, inner): LINES neighbouring places of one map; `total` is n or
@@ -140,7 +140,7 @@ def _softmax(
 @triton.jit
 def _block_of_lines(
     a, mean, std, base, at, here, d, stride, other: tl.constexpr,
-    D: tl.constexpr, STANDARD: tl.constexpr,
+    D, STANDARD: tl.constexpr,
 ):  # fmt: skip
     value = widen(tl.load(a + base + at + d * stride, mask=here & (d < D), other=other))
     if STANDARD:
@@ -152,10 +152,13 @@ def _block_of_lines(
 @triton.jit
 def _softmax_long(
     a, b, out, mean, std, total, chunks, stride,
-    D: tl.constexpr, LINES: tl.constexpr, BLOCK: tl.constexpr,
+    D, LINES: tl.constexpr, BLOCK: tl.constexpr,
     ROWS: tl.constexpr, STANDARD: tl.constexpr, FAR: tl.constexpr,
 ):  # fmt: skip
-    """Lines longer than registers: read once a pass; the second and third time they come from the caches."""
+    """Lines longer than registers: read once a pass; the second and third time they come from the caches.
+
+    D is a number of run time here: loops of known length would be unrolled, and spill.
+    """
     dtype: tl.constexpr = out.dtype.element_ty
     wide: tl.constexpr = tl.float64 if dtype == tl.float64 else tl.float32
     base, at, here = _lines(total, chunks, D, LINES, ROWS)
@@ -203,11 +206,11 @@ def _softmax_long(
 def softmax_tile(D: int, inner: int, itemsize: int) -> tuple[bool, int, int, int]:
     """(whole lines fit, lines, block along D, warps) of a tile.
 
-    32 values a thread (16 of float64), in one warp where that holds a tile: its reductions are shuffles, no barrier,
+    32 values a thread (8 of float64, whose exponential takes more registers), in one warp where that holds a tile: its reductions are shuffles, no barrier,
     and 32 such warps on a multiprocessor have 128 KiB in flight. Maps: at least 128 bytes of neighbouring places, one
     line of memory, for every endmember.
     """
-    share = 16 if itemsize == 8 else 32
+    share = 8 if itemsize == 8 else 32
     rows = inner == 1
     longest = (LONGEST_ROW if itemsize < 8 else LONGEST_ROW // 2) if rows else LONGEST_MAP
     whole = longest >= D
@@ -246,9 +249,9 @@ def softmax(
             "total": total,
             "chunks": chunks,
             "stride": inner,
+            "D": D,
         },
         {
-            "D": D,
             "LINES": lines,
             "BLOCK": block,
             "ROWS": rows,

@@ -45,7 +45,7 @@ def period(D: int, itemsize: int) -> int:
     Whole accesses of 16 bytes, too, where D allows it.
     """
     vector = 16 // itemsize
-    candidates = [m * D for m in range(1, 512 // D + 1)] or [D]
+    candidates = [m * D for m in range(1, 2048 // itemsize // D + 1)] or [D]
     aligned = [p for p in candidates if p % vector == 0] or candidates
     return max(aligned, key=lambda p: (p / power_of_two(p), -p))
 
