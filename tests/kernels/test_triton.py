@@ -12,7 +12,7 @@ from hud_fast.kernels._backend import interpreting
 pytest.importorskip("triton")
 os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
 
-from hud_fast.kernels.triton import resources, simplex, standardize
+from hud_fast.kernels.triton import decode, diffusion, resources, simplex, standardize
 
 compiled = pytest.mark.skipif(interpreting(), reason="the interpreter compiles nothing")
 EVERY = dict(resources.launches())
@@ -20,7 +20,7 @@ EVERY = dict(resources.launches())
 # compiler's part, not the kernel's. `benchmarks/gpu_resources_triton.py` compiles everything for all.
 PART = [n for n in EVERY if ("D=16" in n or " D=" not in n) and "odd" not in n]
 HOPPER = [n for n in EVERY if n in PART or n.endswith(", float32")]
-OTHERS = [n for n in PART if n.endswith(", float32") and "backward" not in n]
+OTHERS = [n for n in PART if n.endswith(", float32") and "backward" not in n and "rows" not in n]
 
 
 def check(name: str, capability: int) -> None:
@@ -48,6 +48,47 @@ def test_every_kernel_compiles_for_hopper_without_spills(name):
 @pytest.mark.parametrize("name", OTHERS)
 def test_the_main_ones_compile_for_ampere_and_blackwell(name, capability):
     check(name, capability)
+
+
+def meta(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.empty(shape, dtype=dtype, device="meta")
+
+
+def edges():
+    """Sizes of 1, which the compiler takes for constants, and sizes beyond 32 bits."""
+    for n in (1, 2**31 + 1):
+        x = meta(n)
+        yield f"log_project {n}", simplex.log_project(x, x, 1e-4, x)
+        signal = meta(1, dtype=torch.float64)
+        y = meta(1, n)
+        step = diffusion.affine(y, z=y, noise_out=y, signal=signal, address=(0, 1, 1))
+        yield f"q_sample {n}", step
+    for outer, D, inner in ((1, 1, 1), (1, 1, 35), (2**31, 3, 1), (2, 3, 2**30), (1, 300, 2**31)):
+        x, m = meta(outer, D, inner), meta(D, dtype=torch.float64)
+        sizes = (outer, D, inner)
+        for b in (None, x):
+            yield f"softmax {sizes}", simplex.softmax(x, x, sizes, x=b, mean=m, std=m)
+            if D < 300:
+                launch = standardize.log_standardize(x, x, sizes, 1e-4, m, m, b)
+                yield f"log_standardize {sizes}", launch
+    for D, H, C in ((1, 1, 1), (3, 2**30, 4), (20, 2**31, 5)):
+        z, cube, A = meta(1, D, H, 1), meta(1, H, 1, C), meta(D, C)
+        yield f"softmax_decode {D} {H} {C}", decode.softmax_decode(z, cube, A)
+
+
+@compiled
+@pytest.mark.slow
+@pytest.mark.parametrize("launch", [pytest.param(launch, id=name) for name, launch in edges()])
+def test_the_smallest_and_the_largest_sizes_compile(launch):
+    assert launch.compile(90).asm["cubin"]
+
+
+@compiled
+def test_subnormals_are_not_flushed():
+    """Softmax's smallest weights are subnormal; the square root of the noise and nothing else may flush."""
+    text = EVERY["simplex_softmax forward, maps D=16, float32"].compile(90).asm["ptx"]
+    assert ".ftz" not in text
+    assert ".approx" not in text
 
 
 @compiled

@@ -206,9 +206,9 @@ def _softmax_long(
 def softmax_tile(D: int, inner: int, itemsize: int) -> tuple[bool, int, int, int]:
     """(whole lines fit, lines, block along D, warps) of a tile.
 
-    32 values a thread (8 of float64, whose exponential takes more registers), in one warp where that holds a tile: its reductions are shuffles, no barrier,
-    and 32 such warps on a multiprocessor have 128 KiB in flight. Maps: at least 128 bytes of neighbouring places, one
-    line of memory, for every endmember.
+    32 values a thread (8 of float64, whose exponential takes more registers), in one warp where that holds a tile: its
+    reductions are shuffles, no barrier, and 32 such warps on a multiprocessor have 128 KiB in flight. Maps: at least
+    128 bytes of neighbouring places, one line of memory, for every endmember.
     """
     share = 8 if itemsize == 8 else 32
     rows = inner == 1
