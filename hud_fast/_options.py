@@ -31,6 +31,11 @@ class Sampler(StrEnum):
     ddim = "ddim"
 
 
+class Precision(StrEnum):
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
 class Device(StrEnum):
     auto = "auto"
     cpu = "cpu"
@@ -157,6 +162,14 @@ RawLatentOpt = Annotated[
         "--raw-latent",
         help="Learn the log-abundances as they are, to the paper's letter, instead of standardised.",
         rich_help_panel=MODEL,
+    ),
+]
+PrecisionOpt = Annotated[
+    Precision | None,
+    typer.Option(
+        help="Of the network's convolutions and products; bfloat16 is faster on a GPU. By default the preset's.",
+        rich_help_panel=MODEL,
+        show_default=False,
     ),
 ]
 CountOpt = Annotated[

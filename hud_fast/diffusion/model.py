@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from hud_fast.diffusion import preparation, sampling
-from hud_fast.diffusion.checks import available_device, whole, window_size
+from hud_fast.diffusion.checks import available_device, check_precision, whole, window_size
 from hud_fast.diffusion.crops import CropSampler
 from hud_fast.diffusion.latent import LatentSpace
 from hud_fast.diffusion.network import SMALLEST, Denoiser, build_network, place
@@ -117,6 +117,7 @@ class HUD:
         seed: int = 0,
         encoder: Literal["fcls", "linear"] = "fcls",
         raw_latent: bool = False,
+        precision: Literal["float32", "bfloat16"] | None = None,
         device: str | torch.device | None = None,
         checkpoint_dir: str | os.PathLike[str] | None = None,
         resume: bool = True,
@@ -140,6 +141,8 @@ class HUD:
             Abundances by exact fully constrained (eq. 2) or plain least squares (eq. 3).
         raw_latent : bool
             Learn z as it is (the paper's letter) instead of standardised channels.
+        precision : {"float32", "bfloat16"}, optional
+            Of the network's convolutions and products, in training and sampling, in place of the preset's.
         device : str or torch.device, optional
             Default: the GPU where there is one.
         checkpoint_dir : path, optional
@@ -160,7 +163,7 @@ class HUD:
         TypeError
             An argument of the wrong type.
         ValueError
-            No valid pixel; a scene smaller than the training window or without a window free of
+            An unknown precision; no valid pixel; a scene smaller than the training window or without a window free of
             masked pixels; `endmembers` out of range; an unknown preset or encoder; a checkpoint of
             another training.
         RuntimeError
@@ -173,6 +176,8 @@ class HUD:
         preset = resolve_preset(preset)
         if steps is not None:
             preset = replace(preset, steps=whole("HUD.fit", "steps", steps, least=1))
+        if precision is not None:
+            preset = replace(preset, precision=check_precision("HUD.fit", precision))
         where = available_device("HUD.fit", device)
 
         A = preparation.choose_endmembers(scene, endmembers, seed=seed)
@@ -257,6 +262,7 @@ class HUD:
             (self.D, h, w),
             seed=seed,
             batch_size=batch_size,
+            precision=preset.precision,
             progress=tick,
         )
         for z in latents:

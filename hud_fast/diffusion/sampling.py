@@ -13,10 +13,10 @@ the paper misses a bracket; eq. 14 is right.) DDIM: Song, Meng and Ermon 2021, a
 with eta = 0. Fewer steps than T take evenly spaced times that end each stretch ("trailing" in Lin
 et al. 2024, arXiv 2305.08891), so the first one is always T - 1, pure noise.
 
-Sample i reads noise at the address (seed, i, step) only. On a CPU the network sees groups of a
-fixed size, padded where needed, because convolutions of another batch size round differently: the
-samples are then the same bits whatever `n` and `batch_size`. On a GPU a group is a batch, and
-another `batch_size` agrees to rounding.
+Sample i reads noise at the address (seed, i, step) only, on any device. The network sees groups of a
+fixed size, padded with samples that nobody asked for, because convolutions of another batch size round
+differently. On a CPU that size is 4: the samples are the same bits whatever `n` and `batch_size`. On a GPU
+it is `batch_size`: the same bits whatever `n`, and another `batch_size` agrees to rounding.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hud_fast.diffusion.network import Denoiser, memory_format
+from hud_fast.diffusion.capture import Repeated, captures
+from hud_fast.diffusion.network import Denoiser, memory_format, predict
+from hud_fast.diffusion.noise import addressed_noise, noise_key
 from hud_fast.diffusion.presets import SAMPLERS, SIGMAS
 from hud_fast.diffusion.schedule import NoiseSchedule
-from hud_fast.diffusion.seeds import Stream, generator
+from hud_fast.diffusion.seeds import Stream
 
 # Samples in one network call: 16 would be faster a sample (`hud-fast bench --groups notes` says by how much), but one
 # sample would cost 16.
@@ -116,11 +118,79 @@ def plan(
     return result
 
 
-def _noise(seed: int, samples: range, step: int, shape: tuple[int, int, int]) -> Tensor:
-    """Standard normal noise of these samples, (B, D, H, W); step 0 is the start."""
-    return torch.stack(
-        [torch.randn(shape, generator=generator(seed, Stream.SAMPLING, i, step)) for i in samples]
-    )
+class Denoising:
+    """A group of samples on its way from noise to z_0: one call is one step of the sampler.
+
+    All that a step needs lies on the device: tables of times and coefficients, the number of the step, the samples'
+    first number. So a step can be captured as a CUDA graph, and replaying it is the whole loop.
+
+    Parameters
+    ----------
+    network : Denoiser
+        On its device.
+    steps : list of Step
+        From `plan`.
+    size : int
+        Samples of the group. The network never sees another number: other batch sizes round differently.
+    shape : (D, H, W)
+        Of a sample.
+    seed : int
+        Of the noise.
+    precision : {"float32", "bfloat16"}
+        Of the network's convolutions and products; z itself is float32.
+    capture : bool
+        Whether steps become a CUDA graph.
+    """
+
+    def __init__(
+        self,
+        network: Denoiser,
+        steps: list[Step],
+        size: int,
+        shape: tuple[int, int, int],
+        *,
+        seed: int,
+        precision: str = "float32",
+        capture: bool = False,
+    ) -> None:
+        device = next(network.parameters()).device
+        self.network, self.precision = network, precision
+        self.key = noise_key(seed, Stream.SAMPLING)
+        self.times = torch.tensor([step.t for step in steps], device=device)
+        self.factors = torch.tensor([step[1:] for step in steps], device=device)  # (S, 3) float32
+        self.noisy = any(step.noise_factor for step in steps)
+        self.first = torch.zeros((), dtype=torch.int64, device=device)
+        self.index = torch.zeros((), dtype=torch.int64, device=device)
+        self.z = torch.empty((size, *shape), device=device).contiguous(
+            memory_format=memory_format(device)
+        )
+        self._step = Repeated(self.step, device, capture=capture)
+
+    def start(self, first: int) -> None:
+        """Pure noise for samples `first` and on."""
+        self.first.fill_(first)
+        self.index.zero_()
+        self.z.copy_(self._noise())
+
+    def step(self) -> None:
+        """z_t to z_s, launch by launch. Waits for nothing on a GPU."""
+        # indexing with a tensor of one number would read it on the host
+        row = self.index.view(1)
+        t = self.times.index_select(0, row).expand(len(self.z))
+        z_factor, eps_factor, noise_factor = self.factors.index_select(0, row).view(3).unbind()
+        eps = predict(self.network, self.z, t, self.precision)
+        z = z_factor * self.z + eps_factor * eps
+        self.index += 1
+        if self.noisy:
+            z += noise_factor * self._noise()
+        self.z.copy_(z)
+
+    def __call__(self) -> None:
+        """`step`, from a graph where that is asked for."""
+        self._step()
+
+    def _noise(self) -> Tensor:
+        return addressed_noise(self.key, self.first, self.index, tuple(self.z.shape))
 
 
 @torch.no_grad()
@@ -132,6 +202,8 @@ def sample_latent(
     *,
     seed: int,
     batch_size: int,
+    precision: str = "float32",
+    capture: bool | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[Tensor]:  # each (b, D, H, W) float32, b <= batch_size
     """Yield the latents of `samples`, batch by batch in order.
@@ -139,29 +211,25 @@ def sample_latent(
     `progress` is called with the number of sample-steps done since its last call.
     """
     device = next(network.parameters()).device
-    group = CPU_GROUP if device.type == "cpu" else batch_size
-    for first in range(0, len(samples), batch_size):
-        batch = samples[first : first + batch_size]
-        z = _noise(seed, batch, 0, shape).to(device, memory_format=memory_format(device))
-        for k, step in enumerate(steps, start=1):
-            t = torch.full((group,), step.t, device=device)
-            eps = torch.cat([_predict(network, part, t) for part in torch.split(z, group)])
-            z = step.z_factor * z + step.eps_factor * eps
-            if step.noise_factor:
-                z += step.noise_factor * _noise(seed, batch, k, shape).to(device)
-            if progress is not None:
-                progress(len(batch))
-        yield z
-
-
-def _predict(
-    network: Denoiser,
-    z: Tensor,  # (b, D, H, W)
-    t: Tensor,  # (group,)
-) -> Tensor:  # (b, D, H, W)
-    """The network's noise for z, computed in a batch of exactly len(t)."""
-    missing = len(t) - len(z)
-    if missing:
-        z = torch.cat([z, z[:1].expand(missing, -1, -1, -1)])
-    noise: Tensor = network(z, t)
-    return noise[: len(t) - missing]
+    size = CPU_GROUP if device.type == "cpu" else batch_size
+    loop = Denoising(
+        network,
+        steps,
+        size,
+        shape,
+        seed=seed,
+        precision=precision,
+        capture=captures(device, capture),
+    )
+    for begin in range(0, len(samples), batch_size):
+        batch = samples[begin : begin + batch_size]
+        parts = []
+        for first in batch[::size]:
+            count = min(size, batch.stop - first)
+            loop.start(first)
+            for _ in steps:
+                loop()
+                if progress is not None:
+                    progress(count)
+            parts.append(loop.z[:count].clone())
+        yield torch.cat(parts)

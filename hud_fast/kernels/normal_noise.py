@@ -45,10 +45,21 @@ def normal_noise_reference(
     samples: int, count: int, *, seed: int, step: int, first: int = 0
 ) -> Tensor:  # (samples, count) float32
     """The definition in plain torch."""
+    return normal_noise_at(torch.arange(first, first + samples), step, count, seed=seed)
+
+
+def normal_noise_at(
+    samples: Tensor,  # (B,) int64, numbers of the samples
+    step: int | Tensor,  # () int64
+    count: int,
+    *,
+    seed: int,
+) -> Tensor:  # (B, count) float32, on the device of `samples`
+    """The definition at addresses that lie on a device: nothing waits for them."""
     groups = -(-count // GROUP)
-    block = torch.arange(groups * BLOCKS).expand(samples, -1)
-    sample = torch.arange(first, first + samples).view(-1, 1).expand_as(block)
-    counter = [block, torch.full_like(block, step), sample & 0xFFFFFFFF, sample >> 32]
+    block = torch.arange(groups * BLOCKS, device=samples.device).expand(len(samples), -1)
+    sample = samples.view(-1, 1).expand_as(block)
+    counter = [block, torch.zeros_like(block) + step, sample & 0xFFFFFFFF, sample >> 32]
     numbers = philox_reference(counter, (seed & 0xFFFFFFFF, seed >> 32))
     normals = []
     for a, b in (numbers[:2], numbers[2:]):
@@ -58,8 +69,8 @@ def normal_noise_reference(
             math.pi / 4 * 2**-31
         )
         normals += [radius * torch.cos(angle), radius * torch.sin(angle)]
-    shaped = torch.stack(normals, 1).view(samples, OUTPUTS, groups, BLOCKS).transpose(1, 2)
-    return shaped.reshape(samples, -1)[:, :count].float()
+    shaped = torch.stack(normals, 1).view(len(samples), OUTPUTS, groups, BLOCKS).transpose(1, 2)
+    return shaped.reshape(len(samples), -1)[:, :count].float()
 
 
 def check_address(op: str, seed: Any, step: Any, first: Any) -> tuple[int, int, int]:

@@ -60,6 +60,7 @@ def train(
             seed=options.seed,
             encoder=_encoder(options),
             raw_latent=options.raw_latent,
+            precision=_precision(options),
             device=options.device,
             checkpoint_dir=checkpoints,
             steps=options.steps,
@@ -101,3 +102,7 @@ def scene_of(model: HUD, cubes: NDArray[np.float32]) -> Scene:  # (B, h, w, C)
 
 def _encoder(options: ModelOptions) -> Any:
     return options.encoder  # checked by its users, who list what there is
+
+
+def _precision(options: ModelOptions) -> Any:
+    return options.precision  # likewise

@@ -305,3 +305,17 @@ def test_the_prior_travels_with_the_model(scene: Scene, micro: Preset, tmp_path:
     np.testing.assert_array_equal(
         again.sample(1, sampler="ddpm", steps=3), model.sample(1, sampler="ddpm", steps=3)
     )
+
+
+def test_precision_is_kept_with_the_model(scene: Scene, micro: Preset, tmp_path: Path) -> None:
+    model = HUD.fit(scene, endmembers=3, preset=micro, precision="bfloat16", device="cpu")
+    model.save(tmp_path / "model")
+    again = HUD.load(tmp_path / "model", device="cpu")
+    assert again.preset.precision == "bfloat16"
+    coarse = again.sample_abundances(2, seed=1)
+    np.testing.assert_array_equal(coarse, model.sample_abundances(2, seed=1))
+    np.testing.assert_allclose(coarse.sum(axis=-1), 1, atol=1e-6)
+    with pytest.raises(
+        ValueError, match="`precision` must be one of float32, bfloat16, got 'half'"
+    ):
+        HUD.fit(scene, preset=micro, precision="half", device="cpu")  # type: ignore[arg-type]
