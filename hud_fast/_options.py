@@ -29,6 +29,7 @@ class Encoder(StrEnum):
 class Sampler(StrEnum):
     ddpm = "ddpm"
     ddim = "ddim"
+    dpm = "dpm++"
 
 
 class Precision(StrEnum):
@@ -187,7 +188,7 @@ SizeOpt = Annotated[
 SamplerOpt = Annotated[
     Sampler | None,
     typer.Option(
-        help="ddpm: all steps, as in the paper. ddim: few steps. By default the preset's.",
+        help="ddpm: all steps, as in the paper. ddim, dpm++: few steps. By default the preset's.",
         rich_help_panel=GENERATE,
         show_default=False,
     ),

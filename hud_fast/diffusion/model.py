@@ -20,7 +20,7 @@ from hud_fast.diffusion.checks import available_device, check_precision, whole, 
 from hud_fast.diffusion.crops import CropSampler
 from hud_fast.diffusion.latent import LatentSpace
 from hud_fast.diffusion.network import SMALLEST, Denoiser, build_network, place
-from hud_fast.diffusion.presets import Preset, resolve_preset
+from hud_fast.diffusion.presets import Preset, Sampler, resolve_preset
 from hud_fast.diffusion.prior import Prior
 from hud_fast.diffusion.schedule import NoiseSchedule
 from hud_fast.diffusion.training import Trainer, train
@@ -239,7 +239,7 @@ class HUD:
             steps = preset.sampler_steps
         elif steps is not None:
             steps = whole("HUD.sample", "steps", steps, least=1)
-        elif sampler == "ddim":
+        elif sampler != "ddpm":
             steps = min(50, preset.T)
         plan = sampling.plan(
             NoiseSchedule(preset.T, preset.beta_start, preset.beta_end),
@@ -274,7 +274,7 @@ class HUD:
         *,
         seed: int = 0,
         size: int | tuple[int, int] | None = None,
-        sampler: Literal["ddpm", "ddim"] | None = None,
+        sampler: Sampler | None = None,
         steps: int | None = None,
         batch_size: int | None = None,
         first: int = 0,
@@ -306,7 +306,7 @@ class HUD:
         *,
         seed: int = ...,
         size: int | tuple[int, int] | None = ...,
-        sampler: Literal["ddpm", "ddim"] | None = ...,
+        sampler: Sampler | None = ...,
         steps: int | None = ...,
         batch_size: int | None = ...,
         first: int = ...,
@@ -320,7 +320,7 @@ class HUD:
         *,
         seed: int = ...,
         size: int | tuple[int, int] | None = ...,
-        sampler: Literal["ddpm", "ddim"] | None = ...,
+        sampler: Sampler | None = ...,
         steps: int | None = ...,
         batch_size: int | None = ...,
         first: int = ...,
@@ -333,7 +333,7 @@ class HUD:
         *,
         seed: int = 0,
         size: int | tuple[int, int] | None = None,
-        sampler: Literal["ddpm", "ddim"] | None = None,
+        sampler: Sampler | None = None,
         steps: int | None = None,
         batch_size: int | None = None,
         first: int = 0,
@@ -354,11 +354,11 @@ class HUD:
             Of the noise.
         size : int or (rows, columns), optional
             In pixels, at least 8; default the training window's.
-        sampler : {"ddpm", "ddim"}, optional
-            Ancestral (eq. 14) or DDIM; default the preset's.
+        sampler : {"ddpm", "ddim", "dpm++"}, optional
+            Ancestral (eq. 14), DDIM or DPM-Solver++(2M); default the preset's.
         steps : int, optional
-            Sampler steps, at most T; default the preset's, or T for "ddpm" and 50 for "ddim" where
-            the preset has the other.
+            Sampler steps, at most T; default the preset's, or T for "ddpm" and 50 for the others where
+            the preset has another sampler.
         batch_size : int, optional
             Samples held at a time; default 16 on a CPU, 64 on a GPU.
         first : int

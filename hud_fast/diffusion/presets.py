@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-Sampler = Literal["ddpm", "ddim"]
-SAMPLERS = ("ddpm", "ddim")
+Sampler = Literal["ddpm", "ddim", "dpm++"]
+SAMPLERS = ("ddpm", "ddim", "dpm++")
 SIGMAS = ("beta_tilde", "beta")
 PREDICTIONS = ("epsilon", "residual")
 DECAYS = ("cosine", "constant")

@@ -57,7 +57,7 @@ def network_of(micro: Preset, prediction: Any = "residual") -> Any:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("sampler", ["ddpm", "ddim"])
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++"])
 def test_a_sampling_step_waits_for_nothing(
     micro: Preset, monkeypatch: pytest.MonkeyPatch, sampler: str, precision: str
 ) -> None:

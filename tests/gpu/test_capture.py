@@ -44,7 +44,7 @@ def samples(
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("sampler", ["ddpm", "ddim"])
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++"])
 def test_a_graph_gives_the_samples_of_the_loop(
     gpu: torch.device, sampler: str, precision: str
 ) -> None:
@@ -53,7 +53,7 @@ def test_a_graph_gives_the_samples_of_the_loop(
     torch.testing.assert_close(graph, loop, rtol=0, atol=0 if precision == "float32" else 1e-2)
 
 
-@pytest.mark.parametrize("sampler", ["ddpm", "ddim"])
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++"])
 def test_a_gpu_gives_the_samples_of_a_cpu(gpu: torch.device, sampler: str) -> None:
     """The noise is the same on both; convolutions round differently (TF32 is off)."""
     before = torch.backends.cudnn.allow_tf32
