@@ -180,7 +180,7 @@ SizeOpt = Annotated[
     str | None,
     typer.Option(
         metavar="N|ROWSxCOLUMNS",
-        help="Size of the cubes in pixels, at least 8; by default the training window, 32.",
+        help="Size of the cubes in pixels, from 8 to a whole scene's; by default the training window, 32.",
         rich_help_panel=GENERATE,
         show_default=False,
     ),

@@ -224,6 +224,7 @@ class HUD:
         sampler: str | None,
         steps: int | None,
         batch_size: int | None,
+        tile: int | None,
         first: int,
         progress: Progress | None,
     ) -> Iterator[Array]:  # each (b, h, w, D)
@@ -235,6 +236,8 @@ class HUD:
         if batch_size is None:
             batch_size = 16 if self.device.type == "cpu" else 64
         batch_size = whole("HUD.sample", "batch_size", batch_size, least=1)
+        crop = preset.crop
+        tile = 2 * crop if tile is None else whole("HUD.sample", "tile", tile, least=crop)
         if steps is None and sampler in (None, preset.sampler):
             steps = preset.sampler_steps
         elif steps is not None:
@@ -262,6 +265,7 @@ class HUD:
             (self.D, h, w),
             seed=seed,
             batch_size=batch_size,
+            tile=tile,
             precision=preset.precision,
             progress=tick,
         )
@@ -277,6 +281,7 @@ class HUD:
         sampler: Sampler | None = None,
         steps: int | None = None,
         batch_size: int | None = None,
+        tile: int | None = None,
         first: int = 0,
         progress: Progress | None = None,
     ) -> Array:  # (n, h, w, D)
@@ -294,6 +299,7 @@ class HUD:
             sampler=sampler,
             steps=steps,
             batch_size=batch_size,
+            tile=tile,
             first=first,
             progress=progress,
         )
@@ -309,6 +315,7 @@ class HUD:
         sampler: Sampler | None = ...,
         steps: int | None = ...,
         batch_size: int | None = ...,
+        tile: int | None = ...,
         first: int = ...,
         return_abundances: Literal[False] = ...,
         progress: Progress | None = ...,
@@ -323,6 +330,7 @@ class HUD:
         sampler: Sampler | None = ...,
         steps: int | None = ...,
         batch_size: int | None = ...,
+        tile: int | None = ...,
         first: int = ...,
         return_abundances: Literal[True],
         progress: Progress | None = ...,
@@ -336,6 +344,7 @@ class HUD:
         sampler: Sampler | None = None,
         steps: int | None = None,
         batch_size: int | None = None,
+        tile: int | None = None,
         first: int = 0,
         return_abundances: bool = False,
         progress: Progress | None = None,
@@ -361,6 +370,9 @@ class HUD:
             the preset has another sampler.
         batch_size : int, optional
             Samples held at a time; default 16 on a CPU, 64 on a GPU.
+        tile : int, optional
+            Samples with a larger side than this are denoised in overlapping windows of this side, blended at
+            every step, so that any size fits; at least the training window's side, by default twice that.
         first : int
             Number of the first sample.
         return_abundances : bool
@@ -387,6 +399,7 @@ class HUD:
             sampler=sampler,
             steps=steps,
             batch_size=batch_size,
+            tile=tile,
             first=first,
             progress=progress,
         )

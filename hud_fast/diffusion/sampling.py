@@ -32,7 +32,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hud_fast.diffusion.capture import Repeated, captures
 from hud_fast.diffusion.network import Denoiser, memory_format, predict
@@ -40,6 +40,7 @@ from hud_fast.diffusion.noise import addressed_noise, noise_key
 from hud_fast.diffusion.presets import SAMPLERS, SIGMAS
 from hud_fast.diffusion.schedule import NoiseSchedule
 from hud_fast.diffusion.seeds import Stream
+from hud_fast.diffusion.tiles import Tiled
 
 # Samples in one network call: 16 would be faster a sample (`hud-fast bench --groups notes` says by how much), but one
 # sample would cost 16.
@@ -168,8 +169,8 @@ class Denoising:
 
     Parameters
     ----------
-    network : Denoiser
-        On its device.
+    network : Module
+        A `Denoiser`, or a `Tiled` one, on its device.
     steps : list of Step
         From `plan`.
     size : int
@@ -186,7 +187,7 @@ class Denoising:
 
     def __init__(
         self,
-        network: Denoiser,
+        network: nn.Module,
         steps: list[Step],
         size: int,
         shape: tuple[int, int, int],
@@ -254,17 +255,23 @@ def sample_latent(
     seed: int,
     batch_size: int,
     precision: str = "float32",
+    tile: int | None = None,
     capture: bool | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[Tensor]:  # each (b, D, H, W) float32, b <= batch_size
     """Yield the latents of `samples`, batch by batch in order.
 
-    `progress` is called with the number of sample-steps done since its last call.
+    Samples with a side beyond `tile` are made one at a time, in windows of that side that overlap by a quarter;
+    `batch_size` then counts windows. `progress` is called with the number of sample-steps done since its last call.
     """
     device = next(network.parameters()).device
     size = CPU_GROUP if device.type == "cpu" else batch_size
+    whole: nn.Module = network
+    if tile is not None and max(shape[1:]) > tile:
+        whole = Tiled(network, shape[1:], tile=tile, overlap=tile // 4, group=size)
+        size = batch_size = 1
     loop = Denoising(
-        network,
+        whole,
         steps,
         size,
         shape,
