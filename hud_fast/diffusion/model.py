@@ -272,6 +272,25 @@ class HUD:
         for z in latents:
             yield self.latent.decode(z).cpu().numpy()
 
+    def sample_batches(
+        self,
+        n: int,
+        **options: Any,
+    ) -> Iterator[tuple[Array, Array]]:  # each (b, h, w, C), (b, h, w, D)
+        """Generate cubes and abundance maps batch by batch, so that any number of them fits in memory.
+
+        The arguments are those of `sample`; put together, the batches are what `sample` returns.
+
+        Yields
+        ------
+        cubes, abundances : (b, h, w, C) and (b, h, w, D) float32, b <= batch_size
+        """
+        free: dict[str, Any] = dict.fromkeys(
+            ("size", "sampler", "steps", "batch_size", "tile", "progress")
+        )
+        for abundances in self._batches(n, **{"seed": 0, "first": 0, **free, **options}):
+            yield abundances @ self.endmembers, abundances
+
     def sample_abundances(
         self,
         n: int,
