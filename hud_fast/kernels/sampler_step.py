@@ -8,7 +8,7 @@ passed in, or drawn in the kernel at the address (seed, step, sample), or left o
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,23 +17,14 @@ from hud_fast.kernels._arrays import as_floating, shape_text
 from hud_fast.kernels._backend import eager, ran, resolve
 from hud_fast.kernels._memory import empty
 from hud_fast.kernels.normal_noise import (
-    check_address,
+    Address,
+    address_of,
     check_tensor,
     native_step,
     normal_noise_reference,
-    split_step,
 )
 
 Factors = tuple[float, float, float]
-
-
-class Drawn(NamedTuple):
-    """Where the noise comes from that is drawn: its address, and a step on the device that is added to it."""
-
-    seed: int
-    step: int
-    first: int
-    at: Tensor | None = None  # (1,)
 
 
 def sampler_step_reference(
@@ -41,49 +32,47 @@ def sampler_step_reference(
     eps: Tensor,  # (B, ...)
     noise: Tensor | None,  # (B, ...)
     factors: Factors,
-    drawn: Drawn | None,
+    address: Address | None,
 ) -> Tensor:  # (B, ...)
     """The formula in plain torch."""
     out = factors[0] * z + factors[1] * eps
-    if noise is None and drawn is not None:
+    if noise is None and address is not None:
         count = z[0].numel() if len(z) else 0
-        normal = normal_noise_reference(len(z), count, **drawn._asdict(), device=z.device)
+        normal = normal_noise_reference(len(z), count, address, z.device)
         noise = normal.view(z.shape).to(z)
     return out if noise is None else out + factors[2] * noise
 
 
 def _native(
-    z: Tensor, eps: Tensor, noise: Tensor | None, factors: Factors, drawn: Drawn | None
+    z: Tensor, eps: Tensor, noise: Tensor | None, factors: Factors, address: Address | None
 ) -> Tensor:
     z, eps = z.detach().contiguous(), eps.detach().contiguous()
     given = None if noise is None else noise.detach().contiguous()
     out = empty(z.shape, z)
     a, b, c = (torch.full((len(z),), f, dtype=torch.float64) for f in factors)
-    address, at = (None, None) if drawn is None else (drawn[:3], drawn.at)
-    native_step(out, z=z, e=eps, noise=given, factors=(a, b, c), address=address, at=at)
+    native_step(out, z=z, e=eps, noise=given, factors=(a, b, c), address=address)
     return out
 
 
 def _triton(
-    z: Tensor, eps: Tensor, noise: Tensor | None, factors: Factors, drawn: Drawn | None
+    z: Tensor, eps: Tensor, noise: Tensor | None, factors: Factors, address: Address | None
 ) -> Tensor:
     from hud_fast.kernels.triton import diffusion
 
     z, eps = z.detach().contiguous(), eps.detach().contiguous()
     given = None if noise is None else noise.detach().contiguous()
     out = torch.empty_like(z)
-    address, at = (None, None) if drawn is None else (drawn[:3], drawn.at)
-    launch = diffusion.affine(out, z=z, e=eps, noise=given, factors=factors, address=address, at=at)
+    launch = diffusion.affine(out, z=z, e=eps, noise=given, factors=factors, address=address)
     launch.run("sampler_step", z)
     ran("triton")
     return out
 
 
 def _torch(
-    z: Tensor, eps: Tensor, noise: Tensor | None, factors: Factors, drawn: Drawn | None
+    z: Tensor, eps: Tensor, noise: Tensor | None, factors: Factors, address: Address | None
 ) -> Tensor:
     ran("torch")
-    return sampler_step_reference(z, eps, noise, factors, drawn).contiguous()
+    return sampler_step_reference(z, eps, noise, factors, address).contiguous()
 
 
 _PATHS = {"torch": _torch, "cpu": _native, "triton": _triton}
@@ -102,17 +91,19 @@ def _run(
     step: int,
     first: int,
     at: Tensor | None = None,
+    start: Tensor | None = None,
     backend: str = "",
 ) -> Tensor:
     chosen = resolve("sampler_step", backend or None, z, offered=_OFFERED)
-    drawn = Drawn(seed, step, first, at) if draw else None
-    return _PATHS[chosen](z, eps, noise, (z_factor, eps_factor, noise_factor), drawn)
+    address = Address(seed, step, first, at, start) if draw else None
+    return _PATHS[chosen](z, eps, noise, (z_factor, eps_factor, noise_factor), address)
 
 
 _LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
 _LIBRARY.define(
     "sampler_step(Tensor z, Tensor eps, Tensor? noise, float z_factor, float eps_factor, float noise_factor, "
-    'bool draw, int seed, int step, int first, Tensor? at=None, str backend="") -> Tensor'
+    "bool draw, int seed, int step, int first, Tensor? at=None, Tensor? start=None, "
+    'str backend="") -> Tensor'
 )
 for _device in ("CPU", "CUDA"):
     _LIBRARY.impl("sampler_step", _run, _device)
@@ -128,7 +119,7 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     a, b, c = ctx.factors
-    return a * grad, b * grad, c * grad if ctx.has_noise else None, *[None] * 9
+    return a * grad, b * grad, c * grad if ctx.has_noise else None, *[None] * 10
 
 
 torch.library.register_fake("hud_fast::sampler_step", _fake, lib=_LIBRARY)
@@ -147,7 +138,7 @@ def sampler_step(
     noise: Tensor | None = None,  # (B, ...)
     seed: int | None = None,
     step: int | Tensor = 0,
-    first: int = 0,
+    first: int | Tensor = 0,
     backend: str | None = None,
 ) -> Tensor:  # (B, ...)
     """One sampler step, z_factor z + eps_factor eps + noise_factor n, in one pass over memory.
@@ -161,8 +152,8 @@ def sampler_step(
     noise : Tensor, shape (B, ...), optional
         The fresh noise n; else it is drawn in the kernel.
     seed, step, first : int
-        The drawn noise's address (see `normal_noise`); `seed` is needed where noise is drawn. `step` may be a tensor
-        of one int64 on z's device; `sampler_step_at` reads the factors there, too.
+        The drawn noise's address (see `normal_noise`); `seed` is needed where noise is drawn. `step` and
+        `first` may be tensors of one int64 on z's device; `sampler_step_at` reads the factors there, too.
     backend : {None, "cpu", "triton", "torch"}
         Force an implementation; None takes the fastest.
 
@@ -214,13 +205,11 @@ def sampler_step(
         raise ValueError(
             f"{op}: `noise_factor` {noise_factor} needs `noise` or a `seed`, got neither"
         )
-    number, at = split_step(op, step, z.device)
-    address = check_address(op, seed if draw else 0, number, first)
+    address = address_of(op, seed if draw and seed is not None else 0, step, first, z.device)
     chosen = resolve(op, backend, z, offered=_OFFERED)
     if chosen == "torch" or eager(*tensors.values()):
-        drawn = Drawn(*address, at) if draw else None
-        return _PATHS[chosen](z, eps, noise, factors, drawn)
+        return _PATHS[chosen](z, eps, noise, factors, address if draw else None)
     result: Tensor = torch.ops.hud_fast.sampler_step(
-        z, eps, noise, *factors, draw, *address, at, chosen
+        z, eps, noise, *factors, draw, *address, chosen
     )
     return result

@@ -180,6 +180,18 @@ def test_steps_read_on_the_device(backend):
         sampler_step_at(target, eps, table, row, step=7, **address, out=target, backend=backend)
         assert torch.equal(target, expected)
 
+    # a sampler that looks back: what it keeps, and what it kept
+    long = torch.cat([table.float(), table.float().flip(1)], 1)
+    past, row = draw(z.shape, "float32", 2), torch.tensor(0, device=DEVICE)
+    kept = past.clone()
+    found = sampler_step_at(
+        z, eps, long, row, seed=9, step=row + 7, first=row + 4, past=kept, backend=backend
+    )
+    drawn = hud.normal_noise(z.shape, seed=9, step=7, first=4, device=DEVICE, backend=backend)
+    expected = 1.1 * z - 0.2 * eps + 0.3 * drawn + 0.3 * past
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-6)
+    torch.testing.assert_close(kept, -0.2 * z + 1.1 * eps, rtol=0, atol=2e-6)
+
     at = torch.tensor([5], device=DEVICE)
     signal = torch.full((3,), 0.5, dtype=torch.float64, device=DEVICE)
     for op in (

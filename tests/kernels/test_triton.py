@@ -12,6 +12,7 @@ from hud_fast.kernels._backend import interpreting
 pytest.importorskip("triton")
 os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
 
+from hud_fast.kernels.normal_noise import Address
 from hud_fast.kernels.triton import decode, diffusion, resources, simplex, standardize
 
 compiled = pytest.mark.skipif(interpreting(), reason="the interpreter compiles nothing")
@@ -61,7 +62,7 @@ def edges():
         yield f"log_project {n}", simplex.log_project(x, x, 1e-4, x)
         signal = meta(1, dtype=torch.float64)
         y = meta(1, n)
-        step = diffusion.affine(y, z=y, noise_out=y, signal=signal, address=(0, 1, 1))
+        step = diffusion.affine(y, z=y, noise_out=y, signal=signal, address=Address(0, 1, 1))
         yield f"q_sample {n}", step
     for outer, D, inner in ((1, 1, 1), (1, 1, 35), (2**31, 3, 1), (2, 3, 2**30), (1, 300, 2**31)):
         x, m = meta(outer, D, inner), meta(D, dtype=torch.float64)

@@ -10,6 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from hud_fast.kernels.normal_noise import Address
 from hud_fast.kernels.triton.arithmetic import log_positive, narrow, widen
 from hud_fast.kernels.triton.launch import Launch, tiles
 
@@ -79,14 +80,21 @@ def normals(block, step, sample, seed):
 
 
 @triton.jit
-def _part(z, e, noise, out, noise_out, drawn, at, mask, a, b, c, dtype: tl.constexpr):
-    """One output of every block: a z + b e + c n; what is None is left out."""
+def _part(
+    z, e, past, noise, out, noise_out, drawn, at, mask, a, b, c, p, q, r, dtype: tl.constexpr
+):
+    """One output of every block: a z + b e + c n + p past, and past <- q z + r e; what is None is left out."""
     wide: tl.constexpr = tl.float64 if dtype == tl.float64 else tl.float32
     total = tl.zeros(at.shape, wide)
     if z is not None:
-        total += a * widen(tl.load(z + at, mask=mask, other=0.0)).to(wide)
+        value = widen(tl.load(z + at, mask=mask, other=0.0)).to(wide)
+        total += a * value
     if e is not None:
-        total += b * widen(tl.load(e + at, mask=mask, other=0.0)).to(wide)
+        predicted = widen(tl.load(e + at, mask=mask, other=0.0)).to(wide)
+        total += b * predicted
+    if past is not None:
+        total += p * widen(tl.load(past + at, mask=mask, other=0.0)).to(wide)
+        tl.store(past + at, narrow(q * value + r * predicted, dtype), mask=mask)
     if noise is not None:
         total += c * widen(tl.load(noise + at, mask=mask, other=0.0)).to(wide)
     if drawn is not None:
@@ -97,17 +105,25 @@ def _part(z, e, noise, out, noise_out, drawn, at, mask, a, b, c, dtype: tl.const
     tl.store(out + at, narrow(total, dtype), mask=mask)
 
 
+@triton.jit
+def _moved(pointer, base):
+    if pointer is None:
+        return None
+    else:
+        return pointer + base
+
+
 @triton.jit(do_not_specialize=["seed", "step", "first"])
 def _affine(
-    z, e, noise, out, noise_out, count, chunks,
+    z, e, past, noise, out, noise_out, count, chunks,
     z_factor: tl.float64, e_factor: tl.float64, noise_factor: tl.float64,
-    factors, place, seed: tl.int64, step: tl.int64, first: tl.int64, at_step,
-    FACTORS: tl.constexpr, DRAW: tl.constexpr, BLOCKS: tl.constexpr,
+    factors, place, seed: tl.int64, step: tl.int64, first: tl.int64, at_step, at_first,
+    FACTORS: tl.constexpr, COLUMNS: tl.constexpr, DRAW: tl.constexpr, BLOCKS: tl.constexpr,
 ):  # fmt: skip
     """A run of BLOCKS blocks, four values each, of one sample.
 
-    FACTORS: 0 the three numbers; 1 the sample's abar in `factors`; 2 row place[0] of the table `factors` (rows, 3).
-    `at_step`: a step on the device that is added to `step`, for graphs that replay with another one.
+    FACTORS: 0 the three numbers; 1 the sample's abar in `factors`; 2 row place[0] of the table `factors`, COLUMNS wide.
+    `at_step`, `at_first`: numbers on the device that are added to `step` and `first`, for graphs that replay.
     """
     dtype: tl.constexpr = out.dtype.element_ty
     wide: tl.constexpr = tl.float64 if dtype == tl.float64 else tl.float32
@@ -116,16 +132,22 @@ def _affine(
     a = tl.full((1,), z_factor, tl.float64)
     b = tl.full((1,), e_factor, tl.float64)
     c = tl.full((1,), noise_factor, tl.float64)
+    p, q, r = a, a, a
     if FACTORS == 1:
         signal = tl.load(factors + sample + tl.arange(0, 1))
         a = tl.sqrt(signal)
         c = tl.sqrt(1.0 - signal)
     if FACTORS == 2:
-        row = factors + tl.load(place) * 3 + tl.arange(0, 1)
+        row = factors + tl.load(place) * COLUMNS + tl.arange(0, 1)
         a = tl.load(row)
         b = tl.load(row + 1)
         c = tl.load(row + 2)
-    a, b, c = a.to(wide), b.to(wide), c.to(wide)
+        p, q, r = a, a, a
+        if past is not None:
+            p = tl.load(row + 3)
+            q = tl.load(row + 4)
+            r = tl.load(row + 5)
+    a, b, c, p, q, r = a.to(wide), b.to(wide), c.to(wide), p.to(wide), q.to(wide), r.to(wide)
     item = tl.arange(0, BLOCKS)
     at = (item // 16) * 64 + item % 16
     base = sample * count + block * 4
@@ -138,18 +160,16 @@ def _affine(
         if FACTORS == 2:
             now += tl.load(place)
         key = tl.zeros((1,), tl.int64)
-        n0, n1, n2, n3 = normals(
-            (block + item).to(tl.uint32), now, key + first + sample, key + seed
-        )
-    z = z if z is None else z + base
-    e = e if e is None else e + base
-    noise = noise if noise is None else noise + base
-    noise_out = noise_out if noise_out is None else noise_out + base
-    out = out + base
-    _part(z, e, noise, out, noise_out, n0, at, at < left, a, b, c, dtype)
-    _part(z, e, noise, out, noise_out, n1, at + 16, at + 16 < left, a, b, c, dtype)
-    _part(z, e, noise, out, noise_out, n2, at + 32, at + 32 < left, a, b, c, dtype)
-    _part(z, e, noise, out, noise_out, n3, at + 48, at + 48 < left, a, b, c, dtype)
+        number = key + first + sample
+        if at_first is not None:
+            number += tl.load(at_first)
+        n0, n1, n2, n3 = normals((block + item).to(tl.uint32), now, number, key + seed)
+    z, e, past, noise = _moved(z, base), _moved(e, base), _moved(past, base), _moved(noise, base)
+    out, noise_out = out + base, _moved(noise_out, base)
+    _part(z, e, past, noise, out, noise_out, n0, at, at < left, a, b, c, p, q, r, dtype)
+    _part(z, e, past, noise, out, noise_out, n1, at + 16, at + 16 < left, a, b, c, p, q, r, dtype)
+    _part(z, e, past, noise, out, noise_out, n2, at + 32, at + 32 < left, a, b, c, p, q, r, dtype)
+    _part(z, e, past, noise, out, noise_out, n3, at + 48, at + 48 < left, a, b, c, p, q, r, dtype)
 
 
 def affine(
@@ -157,21 +177,21 @@ def affine(
     *,
     z: Tensor | None = None,
     e: Tensor | None = None,
+    past: Tensor | None = None,
     noise: Tensor | None = None,
     noise_out: Tensor | None = None,
     factors: tuple[float, float, float] = (0.0, 0.0, 0.0),
     signal: Tensor | None = None,  # (B,) float64
-    table: Tensor | None = None,  # (rows, 3) float64
+    table: Tensor | None = None,  # (rows, 3), or (rows, 6) with `past`
     row: Tensor | None = None,  # (1,) int64
-    address: tuple[int, int, int] | None = None,  # seed, step, first: draw
-    at: Tensor | None = None,  # (1,) int64
+    address: Address | None = None,  # draw
 ) -> Launch:
-    """out = a z + b e + c n for each sample, contiguous tensors; n is `noise`, or drawn at `address`.
+    """out = a z + b e + c n + p past for each sample, contiguous tensors; n is `noise`, or drawn at `address`.
 
-    Factors: `factors`, or (sqrt(abar), 0, sqrt(1 - abar)) of `signal`, or row `row` of `table`. The noise's step is the
-    address's plus `at` plus `row`, which are read on the device.
+    Factors: `factors`, or (sqrt(abar), 0, sqrt(1 - abar)) of `signal`, or row `row` of `table`, whose last two make the
+    next `past`. The noise's step is the address's plus `row`, which is read on the device.
     """
-    seed, step, first = address or (0, 0, 0)
+    drawn = address or Address(0, 0, 0)
     samples = out.shape[0]
     count = out.numel() // samples if samples else 0
     chunks = tiles(count, 4 * BLOCKS)
@@ -179,6 +199,7 @@ def affine(
     arguments: dict[str, Any] = {
         "z": z,
         "e": e,
+        "past": past,
         "noise": noise,
         "out": out,
         "noise_out": noise_out,
@@ -189,10 +210,16 @@ def affine(
         "noise_factor": factors[2],
         "factors": signal if table is None else table,
         "place": row,
-        "seed": seed,
-        "step": step,
-        "first": first,
-        "at_step": at,
+        "seed": drawn.seed,
+        "step": drawn.step,
+        "first": drawn.first,
+        "at_step": drawn.at,
+        "at_first": drawn.start,
     }
-    constants = {"FACTORS": source, "DRAW": address is not None, "BLOCKS": BLOCKS}
+    constants = {
+        "FACTORS": source,
+        "COLUMNS": 0 if table is None else table.shape[1],
+        "DRAW": address is not None,
+        "BLOCKS": BLOCKS,
+    }
     return Launch(_affine, samples * chunks, arguments, constants, WARPS)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from triton.backends.nvidia.compiler import get_ptxas
 
+from hud_fast.kernels.normal_noise import Address
 from hud_fast.kernels.triton import decode, diffusion, simplex, standardize
 from hud_fast.kernels.triton.launch import Launch
 
@@ -67,16 +68,17 @@ def launches(dtypes: tuple[torch.dtype, ...] = DTYPES) -> Iterator[tuple[str, La
                         a, a, (outer, D, inner), 1e-4, **statistics, grad=x
                     )
                     yield f"log_standardize {what}", launch
-        z, address = like(64, 16, 32, 32), (1, 2, 3)
+        z, address = like(64, 16, 32, 32), Address(1, 2, 3)
         noisy = {"z": z, "noise_out": z, "signal": doubles(64), "address": address}
-        table = {"table": doubles(1000, 3), "row": place}
+        table = {"z": z, "e": z, "table": doubles(1000, 6), "row": place, "address": address}
         for what, arguments in {
             "q_sample": noisy,
-            "q_sample, step on the device": noisy | {"at": place},
+            "q_sample, step on the device": noisy | {"address": Address(1, 0, 0, place, place)},
             "sampler_step, noise drawn": {"z": z, "e": z, "address": address},
             "sampler_step, noise given": {"z": z, "e": z, "noise": z},
             "sampler_step, no noise": {"z": z, "e": z},
-            "sampler_step_at, noise drawn": {"z": z, "e": z, "address": address, **table},
+            "sampler_step_at": table,
+            "sampler_step_at, past": table | {"past": z},
             "normal_noise": {"address": address},
         }.items():
             yield f"{what}, {_name(dtype)}", diffusion.affine(z, **arguments)
