@@ -218,6 +218,8 @@ def softmax_tile(D: int, inner: int, itemsize: int) -> tuple[bool, int, int, int
     lines = max(1, share * 32 // block)
     if not rows:
         lines = min(power_of_two(inner), max(128 // itemsize, lines))
+    if not whole:
+        share //= 4  # three passes and their loops leave fewer registers; long lines want more threads
     warps = min(16, max(1, power_of_two(lines * block // (32 * share))))
     return whole, lines, block, warps
 
