@@ -10,10 +10,12 @@ from hud_fast.kernels.triton.arithmetic import (
     reciprocal,
     widen,
 )
-from hud_fast.kernels.triton.launch import Launch, power_of_two, tiles
+from hud_fast.kernels.triton.launch import Launch, in_vectors, power_of_two, tiles
 
 # The cube's bytes rule: 16 endmembers and 200 bands in float32 are 64 bytes in and 800 out a pixel, with 3.7
-# multiplications a byte, half of what the plain float32 units do in that time. No TF32: its products keep 11 bits.
+# multiplications a byte, half of what the plain float32 units do in that time. 16-bit types have half the bytes for the
+# same sums: the tensor cores then, each factor split into three TF32 numbers' worth of bits, which keeps 2^-21, far below
+# the result's own rounding. TF32 by itself would keep 2^-11, and is used nowhere.
 LONGEST = 256  # endmembers held at once
 
 
@@ -42,12 +44,13 @@ def _mixed(x, endmembers, d, band, bands, mixed, D, PRECISION: tl.constexpr):
 
 @triton.jit
 def _softmax_decode(
-    z, cube, endmembers, mean, std, inner, chunks, bands,
+    z, cube, endmembers, mean, std, inner, chunks, lines,
     D, PIXELS: tl.constexpr, BLOCK: tl.constexpr, BANDS: tl.constexpr,
-    PRECISION: tl.constexpr, WHOLE: tl.constexpr, FAR: tl.constexpr,
+    PRECISION: tl.constexpr, WHOLE: tl.constexpr, VECTOR: tl.constexpr, FAR: tl.constexpr,
 ):  # fmt: skip
     dtype: tl.constexpr = cube.dtype.element_ty
     wide: tl.constexpr = tl.float64 if dtype == tl.float64 else tl.float32
+    bands = lines * VECTOR
     outer = (tl.program_id(0) // chunks).to(tl.int64)
     first = (tl.program_id(0) % chunks).to(tl.int64) * PIXELS
     base = outer * D * inner + first
@@ -89,7 +92,8 @@ def _softmax_decode(
             tl.store(to + band[None, :], narrow(mixed, dtype), mask=mask)
 
 
-# (block along D, pixels, bands, warps) and precision of a tile.
+# (block along D, pixels, bands, warps) of a tile: 16 sums a thread (8 of float64), as many as leave room for the factors
+# that plain multiplication holds in registers, 64 of each.
 _TILES = {
     8: (16, 32, 32, 4),
     4: (16, 32, 64, 4),
@@ -108,7 +112,10 @@ def softmax_decode(
     B, D, H, W = z.shape
     inner, bands = H * W, endmembers.shape[1]
     block, pixels, width, warps = _TILES[z.itemsize]
+    if D > 64 and z.itemsize == 2:
+        width //= 2  # the loops over D leave fewer registers
     chunks = tiles(inner, pixels)
+    count, vector = in_vectors(bands, cube.itemsize)
     return Launch(
         _softmax_decode,
         B * chunks if bands else 0,
@@ -120,7 +127,7 @@ def softmax_decode(
             "std": std,
             "inner": inner,
             "chunks": chunks,
-            "bands": bands,
+            "lines": count,
             "D": D,
         },
         {
@@ -129,6 +136,7 @@ def softmax_decode(
             "BANDS": width,
             "PRECISION": "tf32x3" if z.itemsize == 2 else "ieee",
             "WHOLE": block >= D,
+            "VECTOR": vector,
             "FAR": power_of_two(D) * inner >= 2**31,
         },
         warps,

@@ -12,12 +12,14 @@ from torch import Tensor
 
 from hud_fast.kernels.normal_noise import Address
 from hud_fast.kernels.triton.arithmetic import log_positive, narrow, widen
-from hud_fast.kernels.triton.launch import Launch, tiles
+from hud_fast.kernels.triton.launch import Launch, in_vectors, tiles
 
-# A thread makes 4 blocks, hence 16 normals: its four accesses of 4 neighbouring values are 16 bytes each in float32,
-# and z, e and the result keep 12 of them in flight. The generator takes some 45 instructions a value, of the 90 that
-# fit beside float32's 12 bytes and the 45 beside a 16-bit type's 6: those are bound by arithmetic.
-BLOCKS, WARPS = 512, 4
+# One block a thread and part: four values 16 places apart, so that a warp's access covers two whole runs of 16 values.
+# Accesses of 4 bytes are enough here: 8 values a thread, of z, e and the result, are 64 bytes in flight, 100 KiB on a
+# multiprocessor; and more neighbours a thread would need the noise handed round through shared memory. The generator
+# takes some 45 instructions a value, of the 90 that fit beside float32's 12 bytes and the 45 beside a 16-bit type's 6:
+# those are bound by arithmetic.
+BLOCKS, PARTS, WARPS = 128, 2, 4
 
 SCALARS, SIGNAL, TABLE = 0, 1, 2  # where the factors come from
 
@@ -80,11 +82,12 @@ def normals(block, step, sample, seed):
 
 
 @triton.jit
-def _part(
-    z, e, past, noise, out, noise_out, drawn, at, mask, a, b, c, p, q, r, dtype: tl.constexpr
+def _output(
+    z, e, past, noise, out, noise_out, drawn, at, left, a, b, c, p, q, r, dtype: tl.constexpr
 ):
     """One output of every block: a z + b e + c n + p past, and past <- q z + r e; what is None is left out."""
     wide: tl.constexpr = tl.float64 if dtype == tl.float64 else tl.float32
+    mask = at < left
     total = tl.zeros(at.shape, wide)
     if z is not None:
         value = widen(tl.load(z + at, mask=mask, other=0.0)).to(wide)
@@ -106,6 +109,15 @@ def _part(
 
 
 @triton.jit
+def root(x):
+    """To nearest."""
+    if x.dtype == tl.float64:
+        return tl.sqrt(x)
+    else:
+        return tl.sqrt_rn(x)
+
+
+@triton.jit
 def _moved(pointer, base):
     if pointer is None:
         return None
@@ -119,57 +131,58 @@ def _affine(
     z_factor: tl.float64, e_factor: tl.float64, noise_factor: tl.float64,
     factors, place, seed: tl.int64, step: tl.int64, first: tl.int64, at_step, at_first,
     FACTORS: tl.constexpr, COLUMNS: tl.constexpr, DRAW: tl.constexpr, BLOCKS: tl.constexpr,
+    PARTS: tl.constexpr, VECTOR: tl.constexpr,
 ):  # fmt: skip
-    """A run of BLOCKS blocks, four values each, of one sample.
+    """PARTS runs of BLOCKS blocks, four values each, of one sample.
 
     FACTORS: 0 the three numbers; 1 the sample's abar in `factors`; 2 row place[0] of the table `factors`, COLUMNS wide.
     `at_step`, `at_first`: numbers on the device that are added to `step` and `first`, for graphs that replay.
     """
     dtype: tl.constexpr = out.dtype.element_ty
     wide: tl.constexpr = tl.float64 if dtype == tl.float64 else tl.float32
+    count = count * VECTOR
     sample = (tl.program_id(0) // chunks).to(tl.int64)
-    block = (tl.program_id(0) % chunks).to(tl.int64) * BLOCKS
-    a = tl.full((1,), z_factor, tl.float64)
-    b = tl.full((1,), e_factor, tl.float64)
-    c = tl.full((1,), noise_factor, tl.float64)
+    block = (tl.program_id(0) % chunks).to(tl.int64) * (BLOCKS * PARTS)
+    a = tl.full((1,), z_factor, tl.float64).to(wide)
+    b = tl.full((1,), e_factor, tl.float64).to(wide)
+    c = tl.full((1,), noise_factor, tl.float64).to(wide)
     p, q, r = a, a, a
     if FACTORS == 1:
         signal = tl.load(factors + sample + tl.arange(0, 1))
-        a = tl.sqrt(signal)
-        c = tl.sqrt(1.0 - signal)
+        a = root(signal.to(wide))
+        c = root((1.0 - signal).to(wide))
     if FACTORS == 2:
         row = factors + tl.load(place) * COLUMNS + tl.arange(0, 1)
-        a = tl.load(row)
-        b = tl.load(row + 1)
-        c = tl.load(row + 2)
-        p, q, r = a, a, a
+        a = tl.load(row).to(wide)
+        b = tl.load(row + 1).to(wide)
+        c = tl.load(row + 2).to(wide)
         if past is not None:
-            p = tl.load(row + 3)
-            q = tl.load(row + 4)
-            r = tl.load(row + 5)
-    a, b, c, p, q, r = a.to(wide), b.to(wide), c.to(wide), p.to(wide), q.to(wide), r.to(wide)
-    item = tl.arange(0, BLOCKS)
-    at = (item // 16) * 64 + item % 16
+            p = tl.load(row + 3).to(wide)
+            q = tl.load(row + 4).to(wide)
+            r = tl.load(row + 5).to(wide)
+    key = tl.zeros((1,), tl.int64)
+    now = key + step
+    number = key + first + sample
+    if at_step is not None:
+        now += tl.load(at_step)
+    if at_first is not None:
+        number += tl.load(at_first)
+    if FACTORS == 2:
+        now += tl.load(place)
     base = sample * count + block * 4
-    left = tl.minimum(count - block * 4, BLOCKS * 4).to(tl.int32)
-    n0, n1, n2, n3 = None, None, None, None
-    if DRAW:
-        now = tl.zeros((1,), tl.int64) + step
-        if at_step is not None:
-            now += tl.load(at_step)
-        if FACTORS == 2:
-            now += tl.load(place)
-        key = tl.zeros((1,), tl.int64)
-        number = key + first + sample
-        if at_first is not None:
-            number += tl.load(at_first)
-        n0, n1, n2, n3 = normals((block + item).to(tl.uint32), now, number, key + seed)
+    left = tl.minimum(count - block * 4, BLOCKS * PARTS * 4).to(tl.int32)
     z, e, past, noise = _moved(z, base), _moved(e, base), _moved(past, base), _moved(noise, base)
     out, noise_out = out + base, _moved(noise_out, base)
-    _part(z, e, past, noise, out, noise_out, n0, at, at < left, a, b, c, p, q, r, dtype)
-    _part(z, e, past, noise, out, noise_out, n1, at + 16, at + 16 < left, a, b, c, p, q, r, dtype)
-    _part(z, e, past, noise, out, noise_out, n2, at + 32, at + 32 < left, a, b, c, p, q, r, dtype)
-    _part(z, e, past, noise, out, noise_out, n3, at + 48, at + 48 < left, a, b, c, p, q, r, dtype)
+    for part in tl.static_range(PARTS):
+        item = tl.arange(0, BLOCKS) + part * BLOCKS
+        at = (item // 16) * 64 + item % 16
+        n0, n1, n2, n3 = None, None, None, None
+        if DRAW:
+            n0, n1, n2, n3 = normals((block + item).to(tl.uint32), now, number, key + seed)
+        _output(z, e, past, noise, out, noise_out, n0, at, left, a, b, c, p, q, r, dtype)
+        _output(z, e, past, noise, out, noise_out, n1, at + 16, left, a, b, c, p, q, r, dtype)
+        _output(z, e, past, noise, out, noise_out, n2, at + 32, left, a, b, c, p, q, r, dtype)
+        _output(z, e, past, noise, out, noise_out, n3, at + 48, left, a, b, c, p, q, r, dtype)
 
 
 def affine(
@@ -194,7 +207,8 @@ def affine(
     drawn = address or Address(0, 0, 0)
     samples = out.shape[0]
     count = out.numel() // samples if samples else 0
-    chunks = tiles(count, 4 * BLOCKS)
+    chunks = tiles(count, 4 * BLOCKS * PARTS)
+    length, vector = in_vectors(count, out.itemsize)
     source = SIGNAL if signal is not None else TABLE if table is not None else SCALARS
     arguments: dict[str, Any] = {
         "z": z,
@@ -203,7 +217,7 @@ def affine(
         "noise": noise,
         "out": out,
         "noise_out": noise_out,
-        "count": count,
+        "count": length,
         "chunks": chunks,
         "z_factor": factors[0],
         "e_factor": factors[1],
@@ -221,5 +235,7 @@ def affine(
         "COLUMNS": 0 if table is None else table.shape[1],
         "DRAW": address is not None,
         "BLOCKS": BLOCKS,
+        "PARTS": PARTS,
+        "VECTOR": vector,
     }
     return Launch(_affine, samples * chunks, arguments, constants, WARPS)

@@ -113,3 +113,14 @@ def power_of_two(n: int) -> int:
 def tiles(count: int, size: int) -> int:
     """Tiles of `size` that cover `count` items; none for none."""
     return -(-count // size) if count else 0
+
+
+def in_vectors(size: int, itemsize: int) -> tuple[int, int]:
+    """(count, vector) with count x vector = size: the widest access up to 16 bytes that lines of `size` allow.
+
+    A kernel that is given both sees what `size` is a multiple of; by itself Triton only looks for 16.
+    """
+    vector = 16 // itemsize
+    while size % vector:
+        vector //= 2
+    return size // vector, vector

@@ -15,7 +15,7 @@ from hud_fast.kernels.triton.arithmetic import (
     reciprocal,
     widen,
 )
-from hud_fast.kernels.triton.launch import Launch, power_of_two, tiles
+from hud_fast.kernels.triton.launch import Launch, in_vectors, power_of_two, tiles
 
 # 128 threads: 2048 values are four float32 accesses of 16 bytes a thread, all in flight before the first use (two of
 # 16-bit values). With 8 blocks on a multiprocessor that is 64 KiB in flight; Hopper's memory needs about 30.
@@ -39,21 +39,33 @@ def log_projected(x, delta):
 
 
 @triton.jit
-def _log_project(g, x, out, total, delta: tl.float64, BACKWARD: tl.constexpr, BLOCK: tl.constexpr):
-    first = tl.program_id(0).to(tl.int64) * BLOCK
-    at = tl.arange(0, BLOCK)
-    mask = at < tl.minimum(total - first, BLOCK).to(tl.int32)
-    dtype: tl.constexpr = out.dtype.element_ty
-    wide: tl.constexpr = tl.float64 if dtype == tl.float64 else tl.float32
-    floor = tl.full((1,), delta, tl.float64).to(wide)
-    value = tl.load(x + first + at, mask=mask, other=0.0)
+def _log_project_tile(g, x, out, at, mask, floor, BACKWARD: tl.constexpr):
+    value = tl.load(x + at, mask=mask)
     if BACKWARD:
-        slope = widen(tl.load(g + first + at, mask=mask, other=0.0))
+        slope = widen(tl.load(g + at, mask=mask))
         kept = widen(value)
         result = tl.where(kept < 0, 0.0, slope / (kept + floor))
     else:
         result = log_projected(value, floor)
-    tl.store(out + first + at, narrow(result, dtype), mask=mask)
+    tl.store(out + at, narrow(result, out.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def _log_project(g, x, out, total, delta: tl.float64, BACKWARD: tl.constexpr, BLOCK: tl.constexpr):
+    first = tl.program_id(0).to(tl.int64) * BLOCK
+    at = tl.arange(0, BLOCK)
+    dtype: tl.constexpr = out.dtype.element_ty
+    wide: tl.constexpr = tl.float64 if dtype == tl.float64 else tl.float32
+    floor = tl.full((1,), delta, tl.float64).to(wide)
+    x += first
+    out += first
+    if BACKWARD:
+        g += first
+    # Without a mask where nothing is masked: one of odd length would break up the 16-byte accesses.
+    if first + BLOCK <= total:
+        _log_project_tile(g, x, out, at, None, floor, BACKWARD)
+    else:
+        _log_project_tile(g, x, out, at, at < (total - first).to(tl.int32), floor, BACKWARD)
 
 
 def log_project(x: Tensor, out: Tensor, delta: float, grad: Tensor | None = None) -> Launch:
@@ -77,12 +89,13 @@ def _standard(mean, std, d, mask, dtype: tl.constexpr):
 
 
 @triton.jit
-def _lines(total, chunks, D, LINES: tl.constexpr, ROWS: tl.constexpr):
+def _lines(total, chunks, D, LINES: tl.constexpr, ROWS: tl.constexpr, VECTOR: tl.constexpr):
     """Where this program's lines begin, where each lies from there (one tile axis), and which there are.
 
     Rows (n, D): LINES neighbouring rows. Maps (outer, D, inner): LINES neighbouring places of one map; `total` is n or
-    inner.
+    inner, in vectors.
     """
+    total = total * VECTOR
     if ROWS:
         first = tl.program_id(0).to(tl.int64) * LINES
         base = first * D
@@ -108,15 +121,16 @@ def _far(index, FAR: tl.constexpr):
 
 @triton.jit
 def _softmax(
-    a, b, out, mean, std, total, chunks, stride,
+    a, b, out, mean, std, total, chunks,
     D: tl.constexpr, LINES: tl.constexpr, BLOCK: tl.constexpr,
-    ROWS: tl.constexpr, STANDARD: tl.constexpr, FAR: tl.constexpr,
+    ROWS: tl.constexpr, STANDARD: tl.constexpr, VECTOR: tl.constexpr, FAR: tl.constexpr,
 ):  # fmt: skip
     """Whole lines in registers: a is z, or with b (the softmax) the gradient of it."""
     dtype: tl.constexpr = out.dtype.element_ty
     wide: tl.constexpr = tl.float64 if dtype == tl.float64 else tl.float32
-    base, at, here = _lines(total, chunks, D, LINES, ROWS)
+    base, at, here = _lines(total, chunks, D, LINES, ROWS, VECTOR)
     axis: tl.constexpr = 1 if ROWS else 0
+    stride = 1 if ROWS else total * VECTOR
     d = tl.arange(0, BLOCK)[None, :] if ROWS else tl.arange(0, BLOCK)[:, None]
     at = at + _far(d, FAR) * stride
     mask = here & (d < D)
@@ -151,9 +165,9 @@ def _block_of_lines(
 
 @triton.jit
 def _softmax_long(
-    a, b, out, mean, std, total, chunks, stride,
+    a, b, out, mean, std, total, chunks,
     D, LINES: tl.constexpr, BLOCK: tl.constexpr,
-    ROWS: tl.constexpr, STANDARD: tl.constexpr, FAR: tl.constexpr,
+    ROWS: tl.constexpr, STANDARD: tl.constexpr, VECTOR: tl.constexpr, FAR: tl.constexpr,
 ):  # fmt: skip
     """Lines longer than registers: read once a pass; the second and third time they come from the caches.
 
@@ -161,8 +175,9 @@ def _softmax_long(
     """
     dtype: tl.constexpr = out.dtype.element_ty
     wide: tl.constexpr = tl.float64 if dtype == tl.float64 else tl.float32
-    base, at, here = _lines(total, chunks, D, LINES, ROWS)
+    base, at, here = _lines(total, chunks, D, LINES, ROWS, VECTOR)
     axis: tl.constexpr = 1 if ROWS else 0
+    stride = 1 if ROWS else total * VECTOR
     first = tl.arange(0, BLOCK)[None, :] if ROWS else tl.arange(0, BLOCK)[:, None]
     first = _far(first, FAR)
     smallest: tl.constexpr = -float("inf")
@@ -219,7 +234,9 @@ def softmax_tile(D: int, inner: int, itemsize: int) -> tuple[bool, int, int, int
     if not rows:
         lines = min(power_of_two(inner), max(128 // itemsize, lines))
     if not whole:
-        share //= 4  # three passes and their loops leave fewer registers; long lines want more threads
+        share //= (
+            4  # three passes and their loops leave fewer registers; long lines want more threads
+        )
     warps = min(16, max(1, power_of_two(lines * block // (32 * share))))
     return whole, lines, block, warps
 
@@ -239,6 +256,7 @@ def softmax(
     whole, lines, block, warps = softmax_tile(D, inner, a.itemsize)
     total = outer if rows else inner
     chunks = tiles(total, lines)
+    count, vector = (total, 1) if rows else in_vectors(total, a.itemsize)
     return Launch(
         _softmax if whole else _softmax_long,
         chunks if rows else outer * chunks,
@@ -248,9 +266,8 @@ def softmax(
             "out": out,
             "mean": mean,
             "std": std,
-            "total": total,
+            "total": count,
             "chunks": chunks,
-            "stride": inner,
             "D": D,
         },
         {
@@ -258,6 +275,7 @@ def softmax(
             "BLOCK": block,
             "ROWS": rows,
             "STANDARD": std is not None,
+            "VECTOR": vector,
             "FAR": power_of_two(D) * inner >= 2**31,
         },
         warps,

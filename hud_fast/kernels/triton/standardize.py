@@ -5,37 +5,53 @@ import triton.language as tl
 from torch import Tensor
 
 from hud_fast.kernels.triton.arithmetic import narrow, widen
-from hud_fast.kernels.triton.launch import Launch, power_of_two, tiles
+from hud_fast.kernels.triton.launch import Launch, in_vectors, power_of_two, tiles
 from hud_fast.kernels.triton.simplex import VALUES, WARPS, log_projected
 
 
 @triton.jit
-def _log_standardize(
-    g, x, out, mean, std, total, height, chunks, delta: tl.float64,
-    D: tl.constexpr, WIDTH, ROWS: tl.constexpr, COLUMNS: tl.constexpr, ALONG: tl.constexpr,
-    BACKWARD: tl.constexpr,
-):  # fmt: skip
-    """A matrix (height, WIDTH) of `total` values, tile by tile; ALONG: endmembers count along its rows, else one a row.
-
-    The parameters are read and inverted once a tile, for its columns or its rows.
-    """
-    dtype: tl.constexpr = out.dtype.element_ty
-    wide: tl.constexpr = tl.float64 if dtype == tl.float64 else tl.float32
-    row = (tl.program_id(0) // chunks).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    column = (tl.program_id(0) % chunks).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
-    at = row[:, None] * WIDTH + column[None, :]
-    mask = (row < height)[:, None] & (column < WIDTH)[None, :] & (at < total)
-    d = (column % D)[None, :] if ALONG else (row % D)[:, None]
-    inverse = 1.0 / tl.load(std + d).to(wide)
-    floor = tl.full((1, 1), delta, tl.float64).to(wide)
+def _tile(g, x, out, at, mask, mean, inverse, floor, BACKWARD: tl.constexpr):
     value = tl.load(x + at, mask=mask, other=0.0)
     if BACKWARD:
         slope = widen(tl.load(g + at, mask=mask, other=0.0)) * inverse
         kept = widen(value)
         result = tl.where(kept < 0, 0.0, slope / (kept + floor))
     else:
-        result = (log_projected(value, floor) - tl.load(mean + d).to(wide)) * inverse
-    tl.store(out + at, narrow(result, dtype), mask=mask)
+        result = (log_projected(value, floor) - mean) * inverse
+    tl.store(out + at, narrow(result, out.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def _log_standardize(
+    g, x, out, mean, std, total, height, width, chunks, delta: tl.float64,
+    D: tl.constexpr, VECTOR: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    ALONG: tl.constexpr, BACKWARD: tl.constexpr,
+):  # fmt: skip
+    """A matrix (height, width x VECTOR) of `total` values, tile by tile; ALONG: endmembers count along its rows, else
+    one a row.
+
+    The parameters are read and inverted once a tile, for its columns or its rows.
+    """
+    dtype: tl.constexpr = out.dtype.element_ty
+    wide: tl.constexpr = tl.float64 if dtype == tl.float64 else tl.float32
+    width = width * VECTOR
+    first = (tl.program_id(0) // chunks).to(tl.int64) * ROWS
+    row = first + tl.arange(0, ROWS)
+    column = (tl.program_id(0) % chunks).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
+    at = row[:, None] * width + column[None, :]
+    mask = (row < height)[:, None] & (column < width)[None, :]
+    d = (column % D)[None, :] if ALONG else (row % D)[:, None]
+    inverse = 1.0 / tl.load(std + d).to(wide)
+    m = 0.0 if BACKWARD else tl.load(mean + d).to(wide)
+    floor = tl.full((1, 1), delta, tl.float64).to(wide)
+    # The last row of rows put together may be a part; asking every value would break up the 16-byte accesses.
+    if ALONG:
+        if first + ROWS < height:
+            _tile(g, x, out, at, mask, m, inverse, floor, BACKWARD)
+        else:
+            _tile(g, x, out, at, mask & (at < total), m, inverse, floor, BACKWARD)
+    else:
+        _tile(g, x, out, at, mask, m, inverse, floor, BACKWARD)
 
 
 def period(D: int, itemsize: int) -> int:
@@ -68,6 +84,7 @@ def log_standardize(
     columns = min(power_of_two(width), VALUES[x.itemsize])
     rows = VALUES[x.itemsize] // columns
     chunks = tiles(width, columns)
+    count, vector = in_vectors(width, x.itemsize)
     return Launch(
         _log_standardize,
         tiles(height, rows) * chunks,
@@ -79,12 +96,13 @@ def log_standardize(
             "std": std,
             "total": total,
             "height": height,
+            "width": count,
             "chunks": chunks,
             "delta": delta,
         },
         {
             "D": D,
-            "WIDTH": width,
+            "VECTOR": vector,
             "ROWS": rows,
             "COLUMNS": columns,
             "ALONG": along,
