@@ -1,7 +1,8 @@
 // The float64 cosine that decides every search on a group of threads: sixteen lanes a row, lane l
 // sums the bands l, l + 16, ..., and the sums are added in the order of the lanes. That is what
-// cpu/cosine_exact.h does in vectors, with the same fused products as its AVX2 and AVX-512 levels,
-// so both give the same bits.
+// cpu/cosine_exact.h and cpu/unit_rows.h do in vectors. Products are fused where GCC fuses them for
+// AVX2 and AVX-512, so the bits are those of these levels; the baseline, which cannot fuse, may
+// differ in the last one.
 #pragma once
 
 #include "core/group.h"
@@ -16,6 +17,15 @@ HUD_HD double fused(double a, double b, double c) {
   return __fma_rn(a, b, c);
 #else
   return __builtin_fma(a, b, c);
+#endif
+}
+
+// a b + c, rounded twice on every machine.
+HUD_HD double unfused(double a, double b, double c) {
+#ifdef __CUDA_ARCH__
+  return __dadd_rn(__dmul_rn(a, b), c);
+#else
+  return a * b + c;
 #endif
 }
 
@@ -94,9 +104,11 @@ HUD_HD void inverse_norms(const Warp& warp, const Rows& rows, int64_t count, int
     if (r < count && largest[lane] > 1e-300) {
       const double scale = 1 / largest[lane];
       with_row(rows, r, bands, [&](const auto* row) {
+        // The last bands, which the CPU takes from a padded copy, are not fused there.
+        const int64_t whole = bands - bands % kRowLanes;
         for (int64_t c = lane & 15; c < bands; c += kRowLanes) {
           const double value = band(row, c) * scale;
-          sum = fused(value, value, sum);
+          sum = c < whole ? fused(value, value, sum) : unfused(value, value, sum);
         }
       });
     }
