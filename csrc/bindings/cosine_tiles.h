@@ -3,6 +3,10 @@
 #pragma once
 
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <string>
+#include <vector>
 
 #include "bindings/checks.h"
 #include "emulated/cosine_max.h"
@@ -77,6 +81,13 @@ py::tuple emulated_mma(const py::bytes& a, const py::bytes& b, const py::bytes& 
   return values;
 }
 
+// (lane, i, row, column) of each element of A, B and C that a lane holds.
+py::tuple mma_layout() {
+  std::vector<int> layout[3];
+  emulated_launch::mma_layout(layout[0], layout[1], layout[2]);
+  return py::make_tuple(layout[0], layout[1], layout[2]);
+}
+
 double emulated_pass_excess(const Tensor& queries, const Tensor& rows) {
   require(queries.is_float32() && queries.contiguous() && rows.is_float32() && rows.contiguous() &&
               queries.ndim == 2 && rows.ndim == 2 && queries.shape[0] == kTile &&
@@ -115,6 +126,7 @@ void register_cosine_tiles(py::module_& m) {
     emulated_launch::cosine_search(job, shared);
   });
   m.def("emulated_mma", &emulated_mma);
+  m.def("mma_layout", &mma_layout);
   m.def("emulated_pass_excess", &emulated_pass_excess);
 }
 

@@ -11,9 +11,10 @@ inline void register_cuda_cosine_max(pybind11::module_& m) {
   m.def("cuda_shared_limit", &cuda::shared_limit);
   m.def("cuda_row_inverse", [](uintptr_t rows, bool is_float32, int64_t count, int64_t bands,
                                uintptr_t inverse, int device, uintptr_t stream) {
-    check(cuda::row_inverse(pointer(rows), is_float32, count, bands,
-                            static_cast<double*>(pointer(inverse)), device, pointer(stream)),
-          ("row_inverse of (" + std::to_string(count) + ", " + std::to_string(bands) + ")").c_str());
+    check(
+        cuda::row_inverse(pointer(rows), is_float32, count, bands,
+                          static_cast<double*>(pointer(inverse)), device, pointer(stream)),
+        ("row_inverse of (" + std::to_string(count) + ", " + std::to_string(bands) + ")").c_str());
   });
   m.def("cuda_cosine_pack", [](const pybind11::dict& from, int device, uintptr_t stream) {
     const CosinePackJob job = pack_job(from);

@@ -7,7 +7,8 @@
 //
 //   w = fl16(S (a~_u - c)),   v = fl16(S (a~_q - c)),
 //
-// and L^ = |v - w| / S is the distance it speaks of. By the triangle inequality |L^ - L~| is at most
+// and L^ = |v - w| / S is the distance it speaks of. By the triangle inequality |L^ - L~| is at
+// most
 //   delta_u = |w / S - (a~_u - c)|: found in float64 while the tile is packed, its largest kept;
 //   delta_q = |v / S - (a~_q - c)| <= 2^-11 1.01 |v| / S + sqrt(K) 2^-24 / S:
 // float16 is off by 2^-11 of the rounded number, or 2^-25 where it is subnormal; the float32
@@ -35,7 +36,7 @@ HUD_CORE_BEGIN
 constexpr float kScale = 8192.0f;
 constexpr float kNoRow = -1e30f;  // bias of a lane without a row: below every score
 constexpr float kUp = 1.0f + 9.5367431640625e-07f;  // 1 + 2^-20
-constexpr float kFar = 3.0f;  // more than two unit rows can be apart
+constexpr float kFar = 3.0f;                        // more than two unit rows can be apart
 
 HUD_HD float root(float v) {
 #ifdef __CUDA_ARCH__

@@ -12,12 +12,12 @@
 
 namespace hud {
 
-constexpr int kTile = 128;         // queries and reference rows of a tile
+constexpr int kTile = 128;  // queries and reference rows of a tile
 constexpr int kSearchThreads = 256;
 constexpr int kSearchWarps = kSearchThreads / 32;
 constexpr int kWarpQueries = kTile / kSearchWarps;
-constexpr int kTested = 17;        // leading coordinates that boxes are tested in, at most
-constexpr int kDepthStep = 16;     // a key is padded to a multiple of this
+constexpr int kTested = 17;     // leading coordinates that boxes are tested in, at most
+constexpr int kDepthStep = 16;  // a key is padded to a multiple of this
 constexpr int64_t kMostDepth = 224;
 
 // A packed reference tile, in 4-byte words: float16 operands in the order that lanes read them,
@@ -63,8 +63,8 @@ struct CosineSearchJob {
 // Offsets of a block's shared memory, in bytes.
 struct CosinePlan {
   int32_t buffers;  // reference tiles held at once
-  int32_t value, best, inverse, query, keys, tiles, tests, box, reach, limit, rest,
-      warp_limit, row, list, list_distance, list_mask, seed, count, work, queue, bytes;
+  int32_t value, best, inverse, query, keys, tiles, tests, box, reach, limit, rest, warp_limit, row,
+      list, list_distance, list_mask, seed, count, work, queue, bytes;
 };
 
 constexpr int64_t kMostShared = 232448;  // 227 KiB: a block's share on sm_90 and sm_100

@@ -69,8 +69,7 @@ HUD_HD void pack_tile(const Group& group, const CosinePackJob& job, int64_t tile
   group.each([&](int lane) {
     double square = 0, off = 0;
     for (int64_t k = 0; k < job.dims && s.row[lane] >= 0; ++k) {
-      const double w =
-          static_cast<double>(low_half(pack_halves(centred(job, s, lane, k), 0.0f)));
+      const double w = static_cast<double>(low_half(pack_halves(centred(job, s, lane, k), 0.0f)));
       const double key = static_cast<double>(job.keys[s.row[lane] * job.dims + k]);
       const double apart = w / kScale - (key - static_cast<double>(s.centre[k]));
       square += w * w;

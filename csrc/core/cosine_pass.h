@@ -9,20 +9,20 @@
 HUD_CORE_BEGIN
 
 struct SearchShared {
-  double* value;     // (kSearchThreads) cosines of the queue's entries
-  double* best;      // (kTile) best float64 cosine so far
-  double* inverse;   // (kTile)
-  int64_t* query;    // (kTile): -1 where there is none
-  float* keys;       // (kTile, depth + 8): the rows lie in different banks
-  uint32_t* tiles;   // (buffers, tile_words)
-  float* tests;      // (tested, kTile)
-  float* box;        // (tested, 2)
-  float* reach;      // (kTile): rows further off cannot win; negative where there is no query
-  float* limit;      // (kTile): the same for squared distances of boxes
-  float* rest;       // (kTile): rho
-  float* warp_limit; // (kSearchWarps)
-  int32_t* row;      // (kTile) the best row
-  int32_t* list;     // (kSearchThreads) tiles to visit
+  double* value;      // (kSearchThreads) cosines of the queue's entries
+  double* best;       // (kTile) best float64 cosine so far
+  double* inverse;    // (kTile)
+  int64_t* query;     // (kTile): -1 where there is none
+  float* keys;        // (kTile, depth + 8): the rows lie in different banks
+  uint32_t* tiles;    // (buffers, tile_words)
+  float* tests;       // (tested, kTile)
+  float* box;         // (tested, 2)
+  float* reach;       // (kTile): rows further off cannot win; negative where there is no query
+  float* limit;       // (kTile): the same for squared distances of boxes
+  float* rest;        // (kTile): rho
+  float* warp_limit;  // (kSearchWarps)
+  int32_t* row;       // (kTile) the best row
+  int32_t* list;      // (kSearchThreads) tiles to visit
   float* list_distance;
   uint32_t* list_mask;  // the warps that want it
   int32_t* seed;        // (kSearchWarps)
@@ -135,19 +135,19 @@ HUD_HD void tile_product(const Warp& warp, const float* keys, const uint32_t* ti
   for (int first = 0; first < depth; first += kMmaDepth) {
     typename Warp::template PerLane<FragmentA> a;
     warp.apart([&](int lane) {
-HUD_UNROLL
+      HUD_UNROLL
       for (int reg = 0; reg < 4; ++reg) {
         const int k = first + a_depth(lane, 2 * reg);
         const float* key = keys + a_row(lane, 2 * reg) * (depth + 8) + k;
-        const uint32_t both = pack_halves((key[0] - centre[k]) * kScale,
-                                          (key[1] - centre[k + 1]) * kScale);
+        const uint32_t both =
+            pack_halves((key[0] - centre[k]) * kScale, (key[1] - centre[k + 1]) * kScale);
         const float x = low_half(both), y = high_half(both);
         a[lane].reg[reg] = both;
         (reg & 1 ? high[lane] : low[lane]) += x * x + y * y;
       }
     });
     const uint32_t* operands = tile + first / kMmaDepth * 1024;
-HUD_UNROLL
+    HUD_UNROLL
     for (int pair = 0; pair < kTile / kMmaColumns / 2; ++pair) {
       typename Warp::template PerLane<FragmentB> b, c;
       warp.apart([&](int lane) {
@@ -173,9 +173,9 @@ HUD_HD float added_float(float a, float b) { return a + b; }
 // Puts the scores of one row that reach `least` into the queue.
 HUD_HD void queue_row(const SearchShared& s, const TileScores& scores, int lane, int half, int row,
                       float least) {
-HUD_UNROLL
+  HUD_UNROLL
   for (int n = 0; n < kTile / kMmaColumns; ++n) {
-HUD_UNROLL
+    HUD_UNROLL
     for (int i = 0; i < 2; ++i) {
       if (!(scores.v[n][2 * half + i] >= least)) continue;
       const int column = n * kMmaColumns + c_column(lane, i);
@@ -197,20 +197,19 @@ HUD_HD void score_warp(const Warp& warp, int w, const CosineSearchJob& job, cons
   typename Warp::template PerLane<float> low, high;
   warp.apart([&](int lane) {
     low[lane] = high[lane] = 0.0f;
-HUD_UNROLL
-    for (int n = 0; n < kTile / kMmaColumns; ++n)
-HUD_UNROLL
-      for (int i = 0; i < 4; ++i)
-        scores[lane].v[n][i] = bias[n * kMmaColumns + c_column(lane, i & 1)];
+    HUD_UNROLL
+    for (int n = 0; n < kTile / kMmaColumns; ++n) HUD_UNROLL
+    for (int i = 0; i < 4; ++i)
+      scores[lane].v[n][i] = bias[n * kMmaColumns + c_column(lane, i & 1)];
   });
-  tile_product(warp, s.keys + w * kWarpQueries * (depth + 8), tile, centre, depth, scores,
-               low, high);
+  tile_product(warp, s.keys + w * kWarpQueries * (depth + 8), tile, centre, depth, scores, low,
+               high);
   low = over_quads(warp, low, added_float);
   high = over_quads(warp, high, added_float);
   typename Warp::template PerLane<float> low_best, high_best, low_most, high_most;
   warp.apart([&](int lane) {
     float l = kNoRow, h = kNoRow;
-HUD_UNROLL
+    HUD_UNROLL
     for (int n = 0; n < kTile / kMmaColumns; ++n) {
       l = larger_float(l, larger_float(scores[lane].v[n][0], scores[lane].v[n][1]));
       h = larger_float(h, larger_float(scores[lane].v[n][2], scores[lane].v[n][3]));
@@ -223,7 +222,7 @@ HUD_UNROLL
   // The four lanes of a row find the same bounds; one of them writes, when all have read.
   typename Warp::template PerLane<float> low_reach, high_reach, low_least, high_least;
   warp.each([&](int lane) {
-HUD_UNROLL
+    HUD_UNROLL
     for (int half = 0; half < 2; ++half) {
       const int row = w * kWarpQueries + c_row(lane, 2 * half);
       const float square = half ? high[lane] : low[lane];

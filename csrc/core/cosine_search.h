@@ -197,7 +197,7 @@ HUD_HD void decide_two(const Warp& warp, const CosineSearchJob& job, const Searc
 // Decides what the queue holds of one tile.
 template <typename Group>
 HUD_HD void decide(const Group& group, const CosineSearchJob& job, const SearchShared& s,
-                  int32_t tile, float eta) {
+                   int32_t tile, float eta) {
   const int queued = s.count[1];
   if (queued == 0) return;
   for (int first = 0; first < queued; first += kSearchThreads) {

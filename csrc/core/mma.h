@@ -139,8 +139,9 @@ inline HostGroup<32>::PerLane<float> over_quads(const HostGroup<32>&,
 
 #ifdef __CUDACC__
 template <typename F>
-__device__ __forceinline__ WarpGroup<32>::PerLane<float> over_quads(
-    const WarpGroup<32>&, WarpGroup<32>::PerLane<float> v, const F& f) {
+__device__ __forceinline__ WarpGroup<32>::PerLane<float> over_quads(const WarpGroup<32>&,
+                                                                    WarpGroup<32>::PerLane<float> v,
+                                                                    const F& f) {
 #pragma unroll
   for (int apart = 1; apart <= 2; apart *= 2)
     v.value = f(v.value, __shfl_xor_sync(0xffffffffu, v.value, apart));

@@ -18,8 +18,7 @@ void row_inverse(const void* rows, bool is_float32, int64_t count, int64_t bands
 
 void cosine_pack(const CosinePackJob& job) {
   PackShared shared;
-  for (int64_t tile = 0; tile < job.tiles; ++tile)
-    pack_tile(HostGroup<kTile>{}, job, tile, shared);
+  for (int64_t tile = 0; tile < job.tiles; ++tile) pack_tile(HostGroup<kTile>{}, job, tile, shared);
 }
 
 void cosine_search(const CosineSearchJob& job, int64_t shared) {
@@ -55,6 +54,17 @@ void mma_product(const uint16_t* a, const uint16_t* b, const float* c, float* ou
       out[c_row(lane, i) * kMmaColumns + c_column(lane, i)] = sum[lane].v[0][i];
 }
 
+void mma_layout(std::vector<int>& a, std::vector<int>& b, std::vector<int>& c) {
+  const auto add = [](std::vector<int>& to, int lane, int i, int row, int column) {
+    to.insert(to.end(), {lane, i, row, column});
+  };
+  for (int lane = 0; lane < 32; ++lane) {
+    for (int i = 0; i < 8; ++i) add(a, lane, i, a_row(lane, i), a_depth(lane, i));
+    for (int i = 0; i < 4; ++i) add(b, lane, i, b_depth(lane, i), b_column(lane));
+    for (int i = 0; i < 4; ++i) add(c, lane, i, c_row(lane, i), c_column(lane, i));
+  }
+}
+
 double pass_excess(const float* queries, const float* rows, int64_t dims) {
   const int64_t depth = (dims + kDepthStep - 1) / kDepthStep * kDepthStep;
   std::vector<uint32_t> packed(static_cast<size_t>(tile_words(depth)));
@@ -65,8 +75,8 @@ double pass_excess(const float* queries, const float* rows, int64_t dims) {
     row[i] = i;
     for (int64_t k = 0; k < dims; ++k) keys[i * (depth + 8) + k] = queries[i * dims + k];
   }
-  const CosinePackJob job = {rows, rows, inverse.data(), row.data(), 1, dims, depth, 0,
-                             packed.data(), boxes.data()};
+  const CosinePackJob job = {rows,  rows, inverse.data(), row.data(),  1, dims,
+                             depth, 0,    packed.data(),  boxes.data()};
   PackShared shared;
   pack_tile(HostGroup<kTile>{}, job, 0, shared);
   const float* centre = reinterpret_cast<const float*>(packed.data() + tile_operands(depth));
@@ -95,10 +105,9 @@ double pass_excess(const float* queries, const float* rows, int64_t dims) {
           const PassBounds b = pass_bounds(square, bounds, 0.0f, depth);
           double operands = 0, true_square = 0;
           for (int64_t k = 0; k < dims; ++k) {
-            const float v = low_half(
-                pack_halves((queries[q * dims + k] - centre[k]) * kScale, 0.0f));
-            const float x = low_half(
-                pack_halves((rows[u * dims + k] - centre[k]) * kScale, 0.0f));
+            const float v =
+                low_half(pack_halves((queries[q * dims + k] - centre[k]) * kScale, 0.0f));
+            const float x = low_half(pack_halves((rows[u * dims + k] - centre[k]) * kScale, 0.0f));
             const double apart = static_cast<double>(v) - x;
             const double whole = static_cast<double>(queries[q * dims + k]) - rows[u * dims + k];
             operands += apart * apart;

@@ -100,13 +100,9 @@ def mean_unit(rows: Tensor, inverse: Tensor, piece: int) -> Tensor:  # (C,) floa
     """Mean unit row of those that take part."""
     used = inverse > 0
     total = torch.zeros(rows.shape[1], dtype=torch.float64, device=rows.device)
-    for part, factor in zip(rows.split(piece), _factors(inverse).split(piece), strict=True):
+    for part, factor in zip(rows.split(piece), inverse.split(piece), strict=True):
         total += torch.where(factor[:, None] > 0, part.double() * factor[:, None], 0.0).sum(0)
     return total / used.sum().clamp(min=1)
-
-
-def _factors(inverse: Tensor) -> Tensor:
-    return torch.where(inverse > 0, inverse, 0.0)
 
 
 @dataclass(frozen=True)
@@ -120,40 +116,42 @@ class Keys:
     def dims(self) -> int:
         return self.basis.columns.shape[1] + 1
 
-    def of(self, rows: Tensor, inverse: Tensor, piece: int) -> Tensor:  # (n, dims) float32
-        """Coordinates from the mean, and the length of what the basis leaves out."""
+    def of(self, rows: Tensor, inverse: Tensor, piece: int) -> tuple[Tensor, Tensor]:
+        """Keys (n, dims) float32, and what boxes are tested in, (n, <= 17).
+
+        A key is the coordinates from the mean and the length of what the basis leaves out. Boxes are tested in all of
+        a short key, else in its leading numbers and the length of the others.
+        """
         columns, mean = self.basis.columns, self.mean
         shift = mean @ columns
         keys = torch.empty(len(rows), self.dims, device=rows.device)
-        parts = zip(rows.split(piece), _factors(inverse).split(piece), keys.split(piece), strict=True)
-        for part, factor, out in parts:
-            used = factor[:, None] > 0
-            unit = torch.where(used, part.double() * factor[:, None], 0.0)
+        short = self.dims <= _LEADING + 1
+        tests = keys if short else torch.empty(len(rows), _LEADING + 1, device=rows.device)
+        for first in range(0, len(rows), piece):
+            part = slice(first, first + piece)
+            factor = inverse[part, None]
+            used = factor > 0
+            unit = torch.where(used, rows[part].double() * factor, 0.0)
             away = torch.where(used, unit - mean, 0.0)
             z = away @ columns
             if self.basis.about_zero:
                 rest = unit.square().sum(1) - torch.where(used, z + shift, 0.0).square().sum(1)
             else:
                 rest = away.square().sum(1) - z.square().sum(1)
-            out[:, :-1], out[:, -1] = z, rest.clamp(min=0).sqrt()
-        return keys
-
-
-def tested(keys: Tensor) -> Tensor:  # (n, <= 17)
-    """What boxes are tested in: all of a short key, else its leading numbers and the length of the others."""
-    if keys.shape[1] <= _LEADING + 1:
-        return keys
-    rest = torch.linalg.vector_norm(keys[:, _LEADING:], dim=1, dtype=torch.float64)
-    return torch.cat([keys[:, :_LEADING], rest[:, None].float()], 1)
+            keys[part, :-1], keys[part, -1] = z, rest.clamp(min=0).sqrt()
+            if not short:
+                tests[part, :_LEADING] = keys[part, :_LEADING]
+                tests[part, -1] = keys[part, _LEADING:].double().square().sum(1).sqrt()
+        return keys, tests
 
 
 def without_copies(rows: Tensor, keys: Tensor, used: Tensor, piece: int) -> Tensor:  # (n,) bool
     """`used` without rows that repeat an earlier one band for band: flat and filled regions."""
     if len(rows) < 2:
         return used
-    bits = keys.view(torch.int32).long()
-    odd = torch.arange(keys.shape[1], device=keys.device) * 2 + 1
-    mixed = (bits * (odd * 0x1E3779B97F4A7C15)).sum(1)
+    odd = (torch.arange(keys.shape[1], device=keys.device) * 2 + 1) * 0x1E3779B97F4A7C15
+    bits = keys.view(torch.int32).split(piece)
+    mixed = torch.cat([(part.long() * odd).sum(1) for part in bits])
     mixed, order = mixed.sort(stable=True)  # equal rows by their place
     kept = used.clone()
     for first in range(0, len(rows) - 1, piece):
@@ -203,8 +201,7 @@ class TileIndex:
         self.piece, self.dims = piece, keys.dims
         self.depth = -(-self.dims // 16) * 16
         used = inverse > 0
-        known = keys.of(reference, inverse, piece)
-        tests = tested(known)
+        known, tests = keys.of(reference, inverse, piece)
         self.tested = tests.shape[1]
         taking = without_copies(reference, known, used, piece)
         self.rows = kd_tiles(tests[:, :_LEADING], taking)
@@ -254,8 +251,7 @@ class TileIndex:
         value, index = self.prepare(query)
         inverse = self._inverse(query, value, index)
         if len(query):
-            keys = self.keys.of(query, inverse, self.piece)
-            tests = tested(keys)
+            keys, tests = self.keys.of(query, inverse, self.piece)
             order = self.order(tests, inverse)
             self._launch(query, inverse, keys, tests, order, value, index, work)
         return value, index
@@ -356,15 +352,17 @@ def choose_keys(
     return Keys(mean, Basis(axes[:, :r].contiguous(), about_zero=False))
 
 
-def reference_bytes(rows: int, bands: int, depth: int) -> int:
-    """Upper bound of what building an index takes beside its reference: packed tiles, keys, the order."""
-    padded = 2 * rows + TILE
-    return padded * (2 * depth + 8) + rows * (4 * depth + 160 + 8) + 32 * bands * (4096 + bands)
+def least_bytes(rows: int, bands: int) -> int:
+    """Scratch that a search on a GPU takes at least: packed tiles, keys and order of the reference, a few queries."""
+    depth: int = min(bands + 1, C.cosine_most_depth) // 16 * 16 + 16
+    tiles = (2 * rows + TILE) * (2 * depth + 16)
+    building = rows * (4 * depth + 68 + 240)
+    return tiles + building + 40 * bands * TILE + 8 * bands * (3 * 4096 + 4 * bands) + (1 << 20)
 
 
 def query_bytes(depth: int) -> int:
-    """Bytes of a search for each query of a chunk: key, tested numbers, inverse norm, code, order, the sort."""
-    return 4 * depth + 68 + 8 + 8 + 40 + 32 + 48
+    """Bytes of a search for each query of a chunk: key, tested numbers, inverse norm, cells, order, the sort."""
+    return 4 * depth + 68 + 8 + 80 + 8 + 48
 
 
 class TileSearch:
@@ -382,17 +380,14 @@ class TileSearch:
     ) -> None:
         rows, bands = reference.shape
         self.reference = reference.contiguous()
-        piece = _PIECE
-        if limit is not None:
-            piece = max(TILE, min(_PIECE, limit // 4 // (40 * bands)))
+        spare = 1 << 62 if limit is None else max(0, limit - least_bytes(rows, bands))
+        piece = max(TILE, min(_PIECE, spare // 2 // (40 * bands)))
         inverse = inverse_norms(self.reference, launcher)
         mean = mean_unit(self.reference, inverse, piece)
         keys = choose_keys(query, self.reference, inverse, mean, launcher, plan, endmembers)
         self.index = TileIndex(self.reference, inverse, keys, launcher, piece)
-        self.chunk = _CHUNK
-        if limit is not None:
-            spare = limit // 2 - reference_bytes(rows, bands, self.index.depth)
-            self.chunk = max(TILE, min(_CHUNK, spare // query_bytes(self.index.depth)))
+        self.piece = piece  # rows whose bands are formed at once
+        self.chunk = max(TILE, min(_CHUNK, spare // 2 // query_bytes(self.index.depth)))
 
     def run(self, query: Tensor) -> tuple[Tensor, Tensor]:
         """Search some of the queries."""
