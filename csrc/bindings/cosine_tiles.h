@@ -104,9 +104,8 @@ void register_cosine_tiles(py::module_& m) {
   m.attr("cosine_most_depth") = kMostDepth;
   m.attr("cosine_most_shared") = kMostShared;
   m.def("cosine_tile_words", &tile_words);
-  m.def("cosine_plan_bytes", [](int64_t depth, int64_t tested, int64_t shared) {
-    return cosine_plan(depth, tested, shared).bytes;
-  });
+  m.def("cosine_plan_bytes",
+        [](int64_t depth, int64_t shared) { return cosine_plan(depth, shared).bytes; });
   m.def("emulated_row_inverse",
         [](uintptr_t rows, bool is_float32, int64_t count, int64_t bands, uintptr_t inverse) {
           py::gil_scoped_release free;
@@ -120,8 +119,7 @@ void register_cosine_tiles(py::module_& m) {
   });
   m.def("emulated_cosine_max", [](const py::dict& from, int64_t shared) {
     const CosineSearchJob job = search_job(from);
-    require(cosine_plan(job.depth, job.tested, shared).bytes <= shared,
-            "expected more shared memory");
+    require(cosine_plan(job.depth, shared).bytes <= shared, "expected more shared memory");
     py::gil_scoped_release free;
     emulated_launch::cosine_search(job, shared);
   });

@@ -60,23 +60,23 @@ struct CosineSearchJob {
   uint64_t* work;  // null, or 4 sums: tiles scored, warps scored, rows decided, boxes listed
 };
 
-// Offsets of a block's shared memory, in bytes.
+// Offsets of a block's shared memory, in bytes. All but that of `tiles` are the same for every
+// search, so that the kernel has them as constants.
 struct CosinePlan {
   int32_t buffers;  // reference tiles held at once
-  int32_t value, best, inverse, query, keys, tiles, tests, box, reach, limit, rest, warp_limit, row,
-      list, list_distance, list_mask, seed, count, work, queue, bytes;
+  int32_t value, best, inverse, query, work, reach, limit, rest, warp_limit, row, list,
+      list_distance, list_mask, seed, count, box, tests, queue, keys, tiles, bytes;
 };
 
 constexpr int64_t kMostShared = 232448;  // 227 KiB: a block's share on sm_90 and sm_100
-constexpr int64_t kShared80 = 166912;    // 163 KiB: sm_80
 
-constexpr int32_t take(int32_t& at, int64_t bytes) {
+HUD_SIZES int32_t take(int32_t& at, int64_t bytes) {
   const int32_t here = at;
   at += static_cast<int32_t>((bytes + 15) / 16 * 16);
   return here;
 }
 
-constexpr CosinePlan cosine_plan_with(int64_t depth, int64_t tested, int32_t buffers) {
+HUD_SIZES CosinePlan cosine_plan_with(int64_t depth, int32_t buffers) {
   CosinePlan p = {};
   int32_t at = 0;
   p.buffers = buffers;
@@ -84,10 +84,7 @@ constexpr CosinePlan cosine_plan_with(int64_t depth, int64_t tested, int32_t buf
   p.best = take(at, kTile * 8);
   p.inverse = take(at, kTile * 8);
   p.query = take(at, kTile * 8);
-  p.keys = take(at, kTile * (depth + 8) * 4);
-  p.tiles = take(at, buffers * tile_words(depth) * 4);
-  p.tests = take(at, tested * kTile * 4);
-  p.box = take(at, tested * 2 * 4);
+  p.work = take(at, 4 * 8);
   p.reach = take(at, kTile * 4);
   p.limit = take(at, kTile * 4);
   p.rest = take(at, kTile * 4);
@@ -98,19 +95,21 @@ constexpr CosinePlan cosine_plan_with(int64_t depth, int64_t tested, int32_t buf
   p.list_mask = take(at, kSearchThreads * 4);
   p.seed = take(at, kSearchWarps * 4);
   p.count = take(at, 2 * 4);
-  p.work = take(at, 4 * 8);
+  p.box = take(at, kTested * 2 * 4);
+  p.tests = take(at, kTested * kTile * 4);
   p.queue = take(at, kTile * kTile * 2);
+  p.keys = take(at, kTile * (depth + 8) * 4);
+  p.tiles = take(at, buffers * tile_words(depth) * 4);
   p.bytes = at;
   return p;
 }
 
 // Two reference tiles at once where they fit.
-constexpr CosinePlan cosine_plan(int64_t depth, int64_t tested, int64_t shared) {
-  const CosinePlan two = cosine_plan_with(depth, tested, 2);
-  return two.bytes <= shared ? two : cosine_plan_with(depth, tested, 1);
+constexpr CosinePlan cosine_plan(int64_t depth, int64_t shared) {
+  const CosinePlan two = cosine_plan_with(depth, 2);
+  return two.bytes <= shared ? two : cosine_plan_with(depth, 1);
 }
 
-static_assert(cosine_plan_with(kMostDepth, kTested, 1).bytes <= kMostShared,
-              "the longest keys fit a block");
+static_assert(cosine_plan_with(kMostDepth, 1).bytes <= kMostShared, "the longest keys fit a block");
 
 }  // namespace hud

@@ -31,14 +31,15 @@ struct SearchShared {
   uint16_t* queue;      // (kTile * kTile): query * kTile + column
 };
 
-HUD_HD SearchShared divide_shared(const CosinePlan& p, char* at) {
+HUD_HD SearchShared divide_shared(char* at, int depth) {
+  constexpr CosinePlan p = cosine_plan_with(0, 1);
   SearchShared s;
   s.value = reinterpret_cast<double*>(at + p.value);
   s.best = reinterpret_cast<double*>(at + p.best);
   s.inverse = reinterpret_cast<double*>(at + p.inverse);
   s.query = reinterpret_cast<int64_t*>(at + p.query);
   s.keys = reinterpret_cast<float*>(at + p.keys);
-  s.tiles = reinterpret_cast<uint32_t*>(at + p.tiles);
+  s.tiles = reinterpret_cast<uint32_t*>(at + p.keys + kTile * (depth + 8) * 4);
   s.tests = reinterpret_cast<float*>(at + p.tests);
   s.box = reinterpret_cast<float*>(at + p.box);
   s.reach = reinterpret_cast<float*>(at + p.reach);
@@ -170,16 +171,25 @@ HUD_HD float larger_float(float a, float b) {
 }
 HUD_HD float added_float(float a, float b) { return a + b; }
 
+// The same number, of which the compiler knows nothing: what is made of it here is not made ahead
+// of the loop over tiles and kept in registers that the scores need.
+HUD_HD int opaque(int value) {
+#ifdef __CUDA_ARCH__
+  asm volatile("" : "+r"(value));
+#endif
+  return value;
+}
+
 // Puts the scores of one row that reach `least` into the queue.
 HUD_HD void queue_row(const SearchShared& s, const TileScores& scores, int lane, int half, int row,
                       float least) {
+  const int code = opaque(row * kTile + c_column(lane, 0));
   HUD_UNROLL
   for (int n = 0; n < kTile / kMmaColumns; ++n) {
     HUD_UNROLL
     for (int i = 0; i < 2; ++i) {
       if (!(scores.v[n][2 * half + i] >= least)) continue;
-      const int column = n * kMmaColumns + c_column(lane, i);
-      s.queue[add_shared(s.count + 1, 1)] = static_cast<uint16_t>(row * kTile + column);
+      s.queue[add_shared(s.count + 1, 1)] = static_cast<uint16_t>(code + n * kMmaColumns + i);
     }
   }
 }

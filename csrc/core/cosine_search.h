@@ -276,11 +276,10 @@ HUD_HD void visit_listed(const Group& group, const CosineSearchJob& job, const S
 
 // The queries first to first + kTile - 1 of the job's order, by kSearchThreads lanes.
 template <typename Group>
-HUD_HD void search_tile(const Group& group, const CosineSearchJob& job, const CosinePlan& plan,
-                        int64_t first, char* shared) {
-  const SearchShared s = divide_shared(plan, shared);
+HUD_HD void search_tile(const Group& group, const CosineSearchJob& job, int buffers, int64_t first,
+                        char* shared) {
+  const SearchShared s = divide_shared(shared, static_cast<int>(job.depth));
   const float eta = key_error(job.bands);
-  const int buffers = static_cast<int>(plan.buffers);
   load_queries(group, job, first, s);
   if (!(s.box[0] <= s.box[1])) return;  // no query takes part
   find_limits(group, s, eta);

@@ -10,9 +10,9 @@ namespace {
 
 // Two blocks a multiprocessor: at most 128 registers a thread.
 __global__ void __launch_bounds__(kSearchThreads, 2)
-    search(const CosineSearchJob job, const CosinePlan plan) {
+    search(const CosineSearchJob job, int buffers) {
   extern __shared__ __align__(16) char shared[];
-  hud::device::search_tile(hud::device::BlockGroup<kSearchThreads>{}, job, plan,
+  hud::device::search_tile(hud::device::BlockGroup<kSearchThreads>{}, job, buffers,
                            static_cast<int64_t>(blockIdx.x) * kTile, shared);
 }
 
@@ -70,7 +70,7 @@ int cosine_search(const CosineSearchJob& job, int device, void* stream) {
   if (tiles > kMostBlocks) return cudaErrorInvalidConfiguration;
   const DeviceGuard guard(device);
   if (guard.status() != cudaSuccess) return guard.status();
-  const CosinePlan plan = cosine_plan(job.depth, job.tested, optin(device));
+  const CosinePlan plan = cosine_plan(job.depth, optin(device));
   // Refused here where even one tile does not fit.
   const cudaError_t raised = cudaFuncSetAttribute(
       search, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(plan.bytes));
@@ -79,7 +79,7 @@ int cosine_search(const CosineSearchJob& job, int device, void* stream) {
     return raised;
   }
   search<<<static_cast<unsigned>(tiles), kSearchThreads, static_cast<size_t>(plan.bytes),
-           static_cast<cudaStream_t>(stream)>>>(job, plan);
+           static_cast<cudaStream_t>(stream)>>>(job, plan.buffers);
   return cudaGetLastError();
 }
 

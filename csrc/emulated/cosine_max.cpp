@@ -22,12 +22,12 @@ void cosine_pack(const CosinePackJob& job) {
 }
 
 void cosine_search(const CosineSearchJob& job, int64_t shared) {
-  const CosinePlan plan = cosine_plan(job.depth, job.tested, shared);
+  const CosinePlan plan = cosine_plan(job.depth, shared);
   // Filled with ones: what a block reads before it wrote it is a NaN or a wild index.
   std::vector<double> memory(static_cast<size_t>(plan.bytes / 8));
   for (int64_t first = 0; first < job.queries; first += kTile) {
     __builtin_memset(memory.data(), 0xff, memory.size() * 8);
-    search_tile(HostGroup<kSearchThreads>{}, job, plan, first,
+    search_tile(HostGroup<kSearchThreads>{}, job, plan.buffers, first,
                 reinterpret_cast<char*>(memory.data()));
   }
 }

@@ -83,7 +83,7 @@ def on_cuda(device: torch.device) -> Launcher:
 def most_depth(shared: int) -> int:
     """Longest padded key that a block of so much shared memory can hold."""
     depth: int = C.cosine_most_depth
-    while depth > 16 and C.cosine_plan_bytes(depth, C.cosine_tested, shared) > shared:
+    while depth > 16 and C.cosine_plan_bytes(depth, shared) > shared:
         depth -= 16
     return depth
 
@@ -354,7 +354,8 @@ def choose_keys(
 
 def least_bytes(rows: int, bands: int) -> int:
     """Scratch that a search on a GPU takes at least: packed tiles, keys and order of the reference, a few queries."""
-    depth: int = min(bands + 1, C.cosine_most_depth) // 16 * 16 + 16
+    longest: int = C.cosine_most_depth
+    depth = min(bands // 16 * 16 + 16, longest)
     tiles = (2 * rows + TILE) * (2 * depth + 16)
     building = rows * (4 * depth + 68 + 240)
     return tiles + building + 40 * bands * TILE + 8 * bands * (3 * 4096 + 4 * bands) + (1 << 20)

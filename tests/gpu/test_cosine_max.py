@@ -102,7 +102,7 @@ def test_smaller_blocks_hold_shorter_keys_or_one_tile(shared):
     rng = np.random.default_rng(0)
     query, reference = rng.random((40, 150)).astype("f4"), rng.random((300, 150)).astype("f4")
     q, ready = prepare("emulated", query, reference, plan="bands", shared=shared)
-    assert C.cosine_plan_bytes(ready.index.depth, ready.index.tested, shared) <= shared
+    assert C.cosine_plan_bytes(ready.index.depth, shared) <= shared
     value, index = (t.numpy() for t in ready.run(q))
     check(query, reference, value, index)
     check_bits(query, reference, value, index)
