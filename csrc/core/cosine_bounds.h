@@ -38,9 +38,12 @@ constexpr float kNoRow = -1e30f;  // bias of a lane without a row: below every s
 constexpr float kUp = 1.0f + 9.5367431640625e-07f;  // 1 + 2^-20
 constexpr float kFar = 3.0f;                        // more than two unit rows can be apart
 
+// On the device within 2^-23 of the root (PTX ISA, sqrt.approx), which the factors 1 + 2^-20 cover.
 HUD_HD float root(float v) {
 #ifdef __CUDA_ARCH__
-  return __fsqrt_rn(v);
+  float r;
+  asm("sqrt.approx.f32 %0, %1;" : "=f"(r) : "f"(v));
+  return r;
 #else
   return __builtin_sqrtf(v);
 #endif
@@ -52,7 +55,7 @@ HUD_HD float cosine_rounding(int64_t bands) { return 4e-16f * static_cast<float>
 // eta: rounding of the keys, |a| <= 3 on both sides, of the rest's length beyond the tested
 // coordinates, and of rho, which is the root of a difference.
 HUD_HD float key_error(int64_t bands) {
-  return 2.02f * 5.9604645e-08f * 6.0f + 2.0f * root(cosine_rounding(bands));
+  return (2.02f * 5.9604645e-08f * 6.0f + 2.0f * root(cosine_rounding(bands))) * kUp;
 }
 
 // Rows within this distance may win or tie: `squared` bounds the smallest squared distance.

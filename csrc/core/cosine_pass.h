@@ -202,7 +202,6 @@ HUD_HD void score_warp(const Warp& warp, int w, const CosineSearchJob& job, cons
   const float* centre = reinterpret_cast<const float*>(tile + tile_operands(depth));
   const float* bias = centre + depth;
   const TileBounds bounds = {bias[kTile], bias[kTile + 1], bias[kTile + 2]};
-  const float rest_error = root(cosine_rounding(job.bands));
   typename Warp::template PerLane<TileScores> scores;
   typename Warp::template PerLane<float> low, high;
   warp.apart([&](int lane) {
@@ -241,12 +240,15 @@ HUD_HD void score_warp(const Warp& warp, int w, const CosineSearchJob& job, cons
       float least = __builtin_inff();
       if (reach >= 0) {
         const PassBounds b = pass_bounds(square, bounds, eta, depth);
-        const float gap = 4.0f * (s.rest[row] + rest_error) * (bounds.rest + rest_error);
-        if (best > 0.5f * kNoRow) {
+        least = score_at_least(square, reach, b);
+        if (best >=
+            least) {  // seldom, once the nearest tiles have been seen; never a lane without a row
+          const float rest_error = root(cosine_rounding(job.bands));
+          const float gap = 4.0f * (s.rest[row] + rest_error) * (bounds.rest + rest_error);
           const float closer = reach_of(distance_at_most(square, best, b, gap), job.bands);
           reach = closer < reach ? closer : reach;
+          least = score_at_least(square, reach, b);
         }
-        least = score_at_least(square, reach, b);
       }
       (half ? high_reach[lane] : low_reach[lane]) = reach;
       (half ? high_least[lane] : low_least[lane]) = least;

@@ -251,6 +251,7 @@ HUD_HD void visit_listed(const Group& group, const CosineSearchJob& job, const S
   const int count = s.count[0];
   const int words = static_cast<int>(tile_words(job.depth));
   int at = next_listed(s, 0, count), buffer = 0;
+  group.each([](int) {});  // all have read the count before anyone goes on to the next run
   if (at < count) stage(group, job, s.list[at], s.tiles);
   while (at < count) {
     const int next = next_listed(s, at + 1, count);

@@ -70,10 +70,12 @@ int cosine_search(const CosineSearchJob& job, int device, void* stream) {
   if (tiles > kMostBlocks) return cudaErrorInvalidConfiguration;
   const DeviceGuard guard(device);
   if (guard.status() != cudaSuccess) return guard.status();
-  const CosinePlan plan = cosine_plan(job.depth, optin(device));
-  // Refused here where even one tile does not fit.
+  const int64_t shared = optin(device);
+  const CosinePlan plan = cosine_plan(job.depth, shared);
+  if (plan.bytes > shared) return cudaErrorInvalidConfiguration;
+  // Always all of it, so that threads with searches of different sizes may raise it side by side.
   const cudaError_t raised = cudaFuncSetAttribute(
-      search, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(plan.bytes));
+      search, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
   if (raised != cudaSuccess) {
     cudaGetLastError();
     return raised;
