@@ -275,6 +275,9 @@ HUD_HD void multiply(const Group& group, const TileJob& job, const Complex* scen
       HUD_UNROLL
       for (int b = 0; b < N; ++b) HUD_UNROLL
       for (int j = 0; j < R; ++j) re[b][j] = im[b][j] = 0;
+#ifdef __CUDACC__
+#pragma unroll 1
+#endif
       for (int64_t k = 0; k < K; ++k) {
         HUD_UNROLL
         for (int j = 0; j < R; ++j) {

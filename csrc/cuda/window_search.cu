@@ -15,6 +15,8 @@ using Group = BlockGroup<kTileLanes>;
 
 constexpr unsigned kMostBlocks = 1u << 16;  // of a grid; the kernels stride over the rest
 
+constexpr int64_t kScans = 2048;
+
 unsigned grid_for(int64_t items) {
   return static_cast<unsigned>(items < kMostBlocks ? (items < 1 ? 1 : items) : kMostBlocks);
 }
@@ -81,9 +83,15 @@ __global__ void __launch_bounds__(kTileLanes) answer_kernel(const __grid_constan
     answer<In>(Group{}, job, b, rows, scratch);
 }
 
-// Dynamic shared memory of one grid, with leave for more than a kernel gets unasked.
+// Leave for more dynamic shared memory than a kernel gets unasked, and all of it for as many groups
+// as fit: what these kernels read of memory they read once.
 template <typename Kernel>
 cudaError_t allow(Kernel kernel, int64_t bytes) {
+  if (bytes == 0) return cudaSuccess;
+  const cudaError_t carved =
+      cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                           static_cast<int>(cudaSharedmemCarveoutMaxShared));
+  if (carved != cudaSuccess) return carved;
   return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                               static_cast<int>(bytes));
 }
@@ -148,9 +156,11 @@ int window_settle(const TileJob& job, int how, int device, void* stream) {
 }
 
 int window_answer(const TileJob& job, int device, void* stream) {
+  // Seldom is there anything to scan: a grid that ends soon.
+  const int64_t pieces = job.count * job.pieces < kScans ? job.count * job.pieces : kScans;
   const int scanned =
-      job.is_float32 ? launch(scan_kernel<float>, job.count * job.pieces, 0, device, stream, job)
-                     : launch(scan_kernel<double>, job.count * job.pieces, 0, device, stream, job);
+      job.is_float32 ? launch(scan_kernel<float>, pieces, 0, device, stream, job)
+                     : launch(scan_kernel<double>, pieces, 0, device, stream, job);
   if (scanned != cudaSuccess) return scanned;
   return job.is_float32 ? launch(answer_kernel<float>, job.count, 0, device, stream, job)
                         : launch(answer_kernel<double>, job.count, 0, device, stream, job);

@@ -240,7 +240,7 @@ def window_search(
     limit = _check_limit(memory_limit)
     valid = None if mask is None else _as_mask(mask, s)
     chosen = resolve("window_search", backend, widen(b[:0]), offered=("torch", "cpu", "cuda"))
-    if chosen == "cuda":
+    if chosen == "cuda" and readable(b, s):
         ready = DeviceWindowScene(
             s,
             (b.shape[1], b.shape[2]),
@@ -254,8 +254,7 @@ def window_search(
         _check_any(ready.window_scale)
         value, position = ready.search(b)
         return like_input(value, blocks), like_input(position, blocks)
-    native = chosen == "cpu"
-    if native and readable(b, s):
+    if chosen == "cpu" and readable(b, s):
         held = WindowScene(
             s,
             (b.shape[1], b.shape[2]),
@@ -276,7 +275,7 @@ def window_search(
         norm,
         valid,
         normalize=normalize,
-        run=torch.ops.hud_fast.window_search if native else _torch,
+        run=_torch if chosen == "torch" else torch.ops.hud_fast.window_search,
     )
     return like_input(value, blocks), like_input(position, blocks)
 
