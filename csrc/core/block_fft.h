@@ -30,6 +30,17 @@ struct Lines {
   int count, apart, step;
 };
 
+// Division of numbers below 2^20 by one up to 2^12, by a product: a GPU divides in some 25 steps.
+struct Divider {
+  unsigned by, times;
+
+  HUD_HD explicit Divider(unsigned divisor)
+      : by(divisor), times(divisor == 1 ? 0 : 0xffffffffu / divisor + 1) {}
+  HUD_HD unsigned quotient(unsigned n) const {
+    return by == 1 ? n : static_cast<unsigned>(static_cast<uint64_t>(n) * times >> 32);
+  }
+};
+
 struct Stage {
   int radix, m;  // m butterflies for each of the sub-transforms of radix * m points
   const float* twiddle;
@@ -69,11 +80,12 @@ HUD_HD void turn_and_add(const Stage& stage, int p, float* re, float* im) {
 
 template <int R, bool Inverse, typename Group>
 HUD_HD void run_stage(const Group& group, const Lines& lines, int length, const Stage& stage) {
+  const unsigned count = lines.count, total = count * static_cast<unsigned>(length / R);
+  const Divider by_count(count), by_m(stage.m);
   group.each([&](int lane) {
-    const unsigned count = lines.count, total = count * static_cast<unsigned>(length / R);
     for (unsigned t = lane; t < total; t += Group::kLanes) {
-      const int line = t % count, q = t / count;  // neighbours in the group: neighbouring lines
-      const int p = q % stage.m, first = (q - p) * R + p;
+      const int q = by_count.quotient(t), line = t - q * count;  // neighbours: neighbouring lines
+      const int p = q - by_m.quotient(q) * stage.m, first = (q - p) * R + p;
       Complex* at = lines.grid + line * lines.apart + first * lines.step;
       const int far = stage.m * lines.step;
       float re[R], im[R];

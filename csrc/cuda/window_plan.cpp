@@ -13,7 +13,7 @@ namespace {
 constexpr double kCache = 5000;      // bytes from the second cache
 constexpr double kShared = 20000;    // bytes of memory that a group shares
 constexpr double kFloat = 15000;     // float32 operations
-constexpr double kDouble = 3000;     // float64 operations of a scan
+constexpr double kDouble = 1500;     // float64 operations of a scan
 constexpr double kTurn = 4;          // nanoseconds of waiting for each other, a pair and block
 constexpr int64_t kPerGroup = 1024;  // bytes that the device keeps of a group's share
 constexpr int kMostGroups = 3;       // groups at once on a multiprocessor, by their registers
@@ -70,7 +70,7 @@ double cost_of(const WindowShape& s, const TilePlan& p, int stages_down, int sta
 }  // namespace
 
 int64_t tile_bytes(int64_t down, int64_t across, int64_t together) {
-  return together * down * (across + 1) * 8 + kTileLanes * 8;
+  return together * down * (across | 1) * 8 + kTileLanes * 8;
 }
 
 TilePlan choose_tiles(const WindowShape& s, int64_t shared_limit, int path, int64_t tile_down,

@@ -97,7 +97,7 @@ cudaError_t allow(Kernel kernel, int64_t bytes) {
 }
 
 int64_t grid_bytes(const TileJob& job, int64_t count) {
-  return count * job.down.length * (job.across.length + 1) * static_cast<int64_t>(sizeof(Complex));
+  return count * job.down.length * tile_pitch(job) * static_cast<int64_t>(sizeof(Complex));
 }
 
 template <typename Kernel, typename... Rest>
@@ -158,9 +158,8 @@ int window_settle(const TileJob& job, int how, int device, void* stream) {
 int window_answer(const TileJob& job, int device, void* stream) {
   // Seldom is there anything to scan: a grid that ends soon.
   const int64_t pieces = job.count * job.pieces < kScans ? job.count * job.pieces : kScans;
-  const int scanned =
-      job.is_float32 ? launch(scan_kernel<float>, pieces, 0, device, stream, job)
-                     : launch(scan_kernel<double>, pieces, 0, device, stream, job);
+  const int scanned = job.is_float32 ? launch(scan_kernel<float>, pieces, 0, device, stream, job)
+                                     : launch(scan_kernel<double>, pieces, 0, device, stream, job);
   if (scanned != cudaSuccess) return scanned;
   return job.is_float32 ? launch(answer_kernel<float>, job.count, 0, device, stream, job)
                         : launch(answer_kernel<double>, job.count, 0, device, stream, job);

@@ -19,8 +19,7 @@ std::vector<T> of_lanes() {
 }
 
 std::vector<Complex> grids(const TileJob& job, int64_t count) {
-  return std::vector<Complex>(
-      static_cast<size_t>(count * job.down.length * (job.across.length + 1)));
+  return std::vector<Complex>(static_cast<size_t>(count * job.down.length * tile_pitch(job)));
 }
 
 template <typename In>
