@@ -31,7 +31,7 @@ __global__ void __launch_bounds__(kTileLanes) tiles_kernel(const __grid_constant
 }
 
 template <typename In>
-__global__ void __launch_bounds__(kTileLanes) pack_kernel(const __grid_constant__ TileJob job) {
+__global__ void __launch_bounds__(kTileLanes, 4) pack_kernel(const __grid_constant__ TileJob job) {
   __shared__ double scratch[kTileLanes];
   for (int64_t b = blockIdx.x; b < job.count; b += gridDim.x)
     pack_block<In>(Group{}, job, b, scratch);
