@@ -43,16 +43,16 @@ struct Divider {
 
 struct Stage {
   int radix, m;  // m butterflies for each of the sub-transforms of radix * m points
-  const float* twiddle;
+  const Complex* twiddle;
 };
 
 HUD_HD Stage stage_of(const FftPlan& plan, int index) {
-  const float* twiddle = static_cast<const float*>(plan.twiddle);
+  const Complex* twiddle = static_cast<const Complex*>(plan.twiddle);  // cos, sin
   int left = static_cast<int>(plan.length);
   for (int i = 0; i < index; ++i) {
     const int radix = plan.radix[i];
     left /= radix;
-    twiddle += left * (radix - 1) * 2;
+    twiddle += left * (radix - 1);
   }
   const int radix = plan.radix[index];
   return {radix, left / radix, twiddle};
@@ -61,10 +61,11 @@ HUD_HD Stage stage_of(const FftPlan& plan, int index) {
 // Times exp(-2 pi i p j / n), or its conjugate, for j = 1 .. R - 1.
 template <int R, bool Inverse>
 HUD_HD void turn(const Stage& stage, int p, float* re, float* im) {
-  const float* w = stage.twiddle + p * (R - 1) * 2;
+  const Complex* w = stage.twiddle + p * (R - 1);
   HUD_UNROLL
   for (int j = 1; j < R; ++j) {
-    const float c = w[2 * j - 2], d = Inverse ? w[2 * j - 1] : -w[2 * j - 1];
+    const Complex own = w[j - 1];
+    const float c = own.re, d = Inverse ? own.im : -own.im;
     const float r = re[j] * c - im[j] * d, i = re[j] * d + im[j] * c;
     re[j] = r;
     im[j] = i;
