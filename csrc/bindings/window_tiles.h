@@ -62,7 +62,8 @@ TileJob tile_job(const py::dict& dict) {
   job.steps_across = in.number("steps_across");
   job.tiles_down = in.number("tiles_down");
   job.tiles_across = in.number("tiles_across");
-  job.together = in.number("together");
+  job.folds = in.number("folds");
+  in.pointer("fold", job.fold);
   in.pointer("tile_spectra", job.tile_spectra);
   job.first_pair = in.number("first_pair");
   job.pairs = in.number("pairs");
@@ -159,17 +160,21 @@ py::dict window_tile_plan(int64_t height, int64_t width, int64_t channels, int64
   out["steps_across"] = plan.steps_across;
   out["tiles_down"] = plan.tiles_down;
   out["tiles_across"] = plan.tiles_across;
-  out["together"] = plan.together;
   out["shared"] = plan.shared;
   out["cost"] = plan.cost;
-  for (const bool down : {true, false}) {
-    FftPlan fft;
+  FftPlan fft[2];
+  for (const int axis : {0, 1}) {
     std::vector<double> twiddle;
-    make_fft(down ? plan.down : plan.across, fft, twiddle);
+    make_fft(axis == 0 ? plan.down : plan.across, fft[axis], twiddle);
     py::list values;
     for (const double value : twiddle) values.append(value);
-    out[down ? "twiddle_down" : "twiddle_across"] = values;
+    out[axis == 0 ? "twiddle_down" : "twiddle_across"] = values;
   }
+  py::list folds;
+  if (plan.transforms)
+    for (const Fold& fold : fold_butterflies(fft[0], fft[1]))
+      folds.append(py::make_tuple(fold.own, fold.other, fold.low));
+  out["fold"] = folds;
   return out;
 }
 

@@ -24,6 +24,12 @@ struct BlockNumbers {
   double power;     // a power of two; 0 for a zero block
 };
 
+// Two butterflies of the columns' last stage whose frequencies mirror each other, or one that is
+// its own mirror. `low`: 1 where all digits of the frequency but the last stage's are zero.
+struct Fold {
+  int32_t own, other, low;
+};
+
 // One chunk of blocks against a scene. With m the mean pixel, n = m / |m| and a one number a block,
 //     sum <u, q> = sum <u - m, q - a n>  +  a sum <u - m, n>  +  h w a |m|
 // (see cpu/window_job.h).
@@ -42,7 +48,8 @@ struct TileJob {
   FftPlan down, across;
   int64_t steps_down, steps_across;
   int64_t tiles_down, tiles_across;
-  int64_t together;       // blocks multiplied with one read of the scene's spectra: 1, 2 or 4
+  int64_t folds;
+  const Fold* fold;       // (folds)
   Complex* tile_spectra;  // pairs [first_pair, first_pair + pairs): (pairs, K, points)
   int64_t first_pair, pairs;
   double* square;       // (all pairs, K): |s|^2 of a pair's channel

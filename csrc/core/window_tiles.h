@@ -15,46 +15,62 @@
 
 HUD_CORE_BEGIN
 
-// One pair's spectra times N blocks', summed over the channels, through the first stage of the
-// inverse transform of the columns.
-template <int R, int N, typename Group>
+// One pair's spectra times a block's, summed over the channels, through the first stage of the
+// inverse transform of the columns. A thread does a butterfly and the one of the mirrored
+// frequencies, where a real block has the conjugate: a block's spectrum is read for one of the two.
+template <int R, typename Group>
 HUD_HD void multiply(const Group& group, const TileJob& job, const Complex* scene,
-                     const Complex* const* blocks, Complex* grid, int64_t size) {
+                     const Complex* block, Complex* grid) {
   const int across = static_cast<int>(job.across.length), pitch = tile_pitch(job);
   const Divider by_across(across);
-  const unsigned total = static_cast<unsigned>(tile_points(job)) / R;
-  const int64_t K = job.channels, points = tile_points(job);
+  const int total = static_cast<int>(tile_points(job)) / R;
+  const int points = total * R, channels = static_cast<int>(job.channels);
+  const int folds = static_cast<int>(job.folds);
   group.each([&](int lane) {
-    for (unsigned t = lane; t < total; t += Group::kLanes) {
-      float re[N][R], im[N][R];
+    for (int i = lane; i < folds; i += Group::kLanes) {
+      const Fold fold = job.fold[i];
+      // Of output j's frequency the mirror is output R - 1 - j, or R - j where the other digits
+      // are zero.
+      const bool low = fold.low != 0;
+      const int first_shift = low ? (1 - R) * total : 0, shift = low ? total : 0;
+      float re[R], im[R], mirror_re[R], mirror_im[R];
       HUD_UNROLL
-      for (int b = 0; b < N; ++b) HUD_UNROLL
-      for (int j = 0; j < R; ++j) re[b][j] = im[b][j] = 0;
+      for (int j = 0; j < R; ++j) re[j] = im[j] = mirror_re[j] = mirror_im[j] = 0;
+      const Complex *s = scene + fold.own, *q = block + fold.own, *m = scene + fold.other;
 #ifdef __CUDACC__
 #pragma unroll 1
 #endif
-      for (int64_t k = 0; k < K; ++k) {
+      for (int k = 0; k < channels; ++k, s += points, q += points, m += points) {
         HUD_UNROLL
         for (int j = 0; j < R; ++j) {
-          const int64_t at = k * points + static_cast<int64_t>(j) * total + t;
-          const Complex s = scene[at];
-          HUD_UNROLL
-          for (int b = 0; b < N; ++b) {
-            const Complex q = blocks[b][at];
-            re[b][j] += s.re * q.re;
-            re[b][j] += s.im * q.im;
-            im[b][j] += s.im * q.re;
-            im[b][j] -= s.re * q.im;
-          }
+          const Complex a = s[j * total], b = q[j * total];
+          const Complex c = m[(R - 1 - j) * total + (j == 0 ? first_shift : shift)];
+          re[j] += a.re * b.re;
+          re[j] += a.im * b.im;
+          im[j] += a.im * b.re;
+          im[j] -= a.re * b.im;
+          mirror_re[j] += c.re * b.re;
+          mirror_re[j] -= c.im * b.im;
+          mirror_im[j] += c.im * b.re;
+          mirror_im[j] += c.re * b.im;
         }
       }
-      const int above = by_across.quotient(t), x = t - above * across, first = above * R;
+      Butterfly<R, true, float, Single>::run(re, im);
+      int above = by_across.quotient(fold.own);
+      Complex* to = grid + above * R * pitch + (fold.own - above * across);
       HUD_UNROLL
-      for (int b = 0; b < N; ++b) {
-        Butterfly<R, true, float, Single>::run(re[b], im[b]);
-        HUD_UNROLL
-        for (int j = 0; j < R; ++j) grid[b * size + (first + j) * pitch + x] = {re[b][j], im[b][j]};
+      for (int j = 0; j < R; ++j) to[j * pitch] = {re[j], im[j]};
+      if (fold.other == fold.own) continue;  // its own mirror
+      HUD_UNROLL
+      for (int j = 0; j < R; ++j) {
+        re[j] = low ? mirror_re[(R - j) % R] : mirror_re[R - 1 - j];
+        im[j] = low ? mirror_im[(R - j) % R] : mirror_im[R - 1 - j];
       }
+      Butterfly<R, true, float, Single>::run(re, im);
+      above = by_across.quotient(fold.other);
+      to = grid + above * R * pitch + (fold.other - above * across);
+      HUD_UNROLL
+      for (int j = 0; j < R; ++j) to[j * pitch] = {re[j], im[j]};
     }
   });
 }
@@ -165,48 +181,37 @@ HUD_HD void offer_windows(const Group& group, const TileJob& job, int64_t pair, 
   });
 }
 
-template <int N, typename Group>
+template <typename Group>
 HUD_HD void multiply_of(const Group& group, const TileJob& job, const Complex* scene,
-                        const Complex* const* blocks, Complex* grid, int64_t size) {
+                        const Complex* block, Complex* grid) {
   switch (job.down.radix[job.down.stages - 1]) {
     case 2:
-      return multiply<2, N>(group, job, scene, blocks, grid, size);
+      return multiply<2>(group, job, scene, block, grid);
     case 3:
-      return multiply<3, N>(group, job, scene, blocks, grid, size);
+      return multiply<3>(group, job, scene, block, grid);
     case 4:
-      return multiply<4, N>(group, job, scene, blocks, grid, size);
+      return multiply<4>(group, job, scene, block, grid);
     case 5:
-      return multiply<5, N>(group, job, scene, blocks, grid, size);
+      return multiply<5>(group, job, scene, block, grid);
     default:
-      return multiply<8, N>(group, job, scene, blocks, grid, size);
+      return multiply<8>(group, job, scene, block, grid);
   }
 }
 
-// One pair of tiles against `n` <= N blocks; `which` lists them, or null for `first` and those
-// after it. `grid` holds N tiles of `tile_pitch` times down.
-template <int N, typename Group>
-HUD_HD void correlate_pair(const Group& group, const TileJob& job, int64_t pair,
-                           const int32_t* which, int64_t first, int n, Complex* grid,
-                           TileBounds* scratch) {
+// One pair of tiles against one block. `grid` holds a tile of `tile_pitch` times down.
+template <typename Group>
+HUD_HD void correlate_pair(const Group& group, const TileJob& job, int64_t pair, int64_t block,
+                           Complex* grid, TileBounds* scratch) {
   const int across = static_cast<int>(job.across.length), pitch = tile_pitch(job);
-  const int64_t size = job.down.length * pitch, each = job.channels * tile_points(job);
-  const Complex* blocks[N];
-  HUD_UNROLL
-  for (int b = 0; b < N; ++b) {  // what is beyond the last is done twice and not looked at
-    const int64_t at = first + (b < n ? b : 0);
-    blocks[b] = job.block_spectra + (which == nullptr ? at : which[at]) * each;
-  }
-  multiply_of<N>(group, job, job.tile_spectra + (pair - job.first_pair) * each, blocks, grid, size);
+  const int64_t each = job.channels * tile_points(job);
+  multiply_of(group, job, job.tile_spectra + (pair - job.first_pair) * each,
+              job.block_spectra + block * each, grid);
   float levels = 0;
   for (int64_t points = 1; points < tile_points(job); points *= 2) ++levels;
   const int rows = static_cast<int>(job.steps_down), stride = static_cast<int>(job.stride);
-  for (int b = 0; b < n; ++b) {
-    Complex* own = grid + b * size;
-    restore_lines(group, Lines{own, across, 1, pitch}, job.down, job.down.stages - 1);
-    restore_lines(group, Lines{own, rows, stride * pitch, 1}, job.across, job.across.stages);
-    offer_windows(group, job, pair, which == nullptr ? first + b : which[first + b], own, levels,
-                  scratch);
-  }
+  restore_lines(group, Lines{grid, across, 1, pitch}, job.down, job.down.stages - 1);
+  restore_lines(group, Lines{grid, rows, stride * pitch, 1}, job.across, job.across.stages);
+  offer_windows(group, job, pair, block, grid, levels, scratch);
 }
 
 HUD_CORE_END

@@ -50,11 +50,35 @@ void cut(int64_t length, int64_t block, int64_t stride, int64_t positions, int64
   tiles = (positions + steps - 1) / steps;
 }
 
+// The frequency at each index that the first `stages` stages leave, digits last first.
+std::vector<int64_t> digits(const FftPlan& plan, int stages) {
+  std::vector<int64_t> found = {0};
+  int64_t weight = 1;
+  for (int stage = 0; stage < stages; ++stage) {
+    const int64_t radix = plan.radix[stage];
+    std::vector<int64_t> next;
+    for (const int64_t before : found)
+      for (int64_t digit = 0; digit < radix; ++digit) next.push_back(before + weight * digit);
+    found = next;
+    weight *= radix;
+  }
+  return found;
+}
+
+// The index that holds the negative frequency, for each.
+std::vector<int64_t> mirrors(const std::vector<int64_t>& frequency) {
+  const int64_t n = static_cast<int64_t>(frequency.size());
+  std::vector<int64_t> index(frequency.size()), found(frequency.size());
+  for (int64_t i = 0; i < n; ++i) index[frequency[i]] = i;
+  for (int64_t i = 0; i < n; ++i) found[i] = index[(n - frequency[i]) % n];
+  return found;
+}
+
 double cost_of(const WindowShape& s, const TilePlan& p, int stages_down, int stages_across,
                int64_t shared_limit) {
   const double points = static_cast<double>(p.down * p.across), K = static_cast<double>(s.channels);
   const double rows = static_cast<double>(p.steps_down * p.across);
-  const double spectra = points * K * 8 * (1 + 1 / static_cast<double>(p.together));
+  const double spectra = points * K * 8 * 1.5;  // the scene's, and half of a block's
   const double tile = 8 * (points * (2 * stages_down - 1) + rows * 2 * stages_across) +
                       24 * static_cast<double>(p.steps_down * p.steps_across);
   const double work = points * (8 * K + 5 * std::log2(static_cast<double>(p.down))) +
@@ -69,8 +93,25 @@ double cost_of(const WindowShape& s, const TilePlan& p, int stages_down, int sta
 
 }  // namespace
 
-int64_t tile_bytes(int64_t down, int64_t across, int64_t together) {
-  return together * down * (across | 1) * 8 + kTileLanes * 8;
+int64_t tile_bytes(int64_t down, int64_t across) {
+  return down * (across | 1) * 8 + kTileLanes * 8;
+}
+
+std::vector<Fold> fold_butterflies(const FftPlan& down, const FftPlan& across) {
+  // Frequencies in the order that decimation leaves them in: of a column's butterflies without the
+  // last digit, and of the columns.
+  const std::vector<int64_t> low = digits(down, down.stages - 1),
+                             columns = digits(across, across.stages);
+  const std::vector<int64_t> place = mirrors(low), other = mirrors(columns);
+  std::vector<Fold> found;
+  for (size_t above = 0; above < low.size(); ++above)
+    for (size_t x = 0; x < columns.size(); ++x) {
+      const int64_t own = static_cast<int64_t>(above * columns.size() + x);
+      const int64_t mirror = place[above] * across.length + other[x];
+      if (mirror < own) continue;
+      found.push_back({static_cast<int32_t>(own), static_cast<int32_t>(mirror), low[above] == 0});
+    }
+  return found;
 }
 
 TilePlan choose_tiles(const WindowShape& s, int64_t shared_limit, int path, int64_t tile_down,
@@ -87,19 +128,16 @@ TilePlan choose_tiles(const WindowShape& s, int64_t shared_limit, int path, int6
     const int stages_down = stages(down);
     for (const int64_t across : lengths(s.width, s.block_width, tile_across)) {
       const int stages_across = stages(across);
-      for (const int64_t together : {1, 2}) {
-        TilePlan p;
-        p.transforms = true;
-        p.down = down;
-        p.across = across;
-        p.together = together;
-        p.shared = tile_bytes(down, across, together);
-        if (p.shared > shared_limit) continue;
-        cut(down, s.block_height, s.stride, rows, p.steps_down, p.tiles_down);
-        cut(across, s.block_width, s.stride, columns, p.steps_across, p.tiles_across);
-        p.cost = cost_of(s, p, stages_down, stages_across, shared_limit);
-        if (p.cost < best.cost) best = p;
-      }
+      TilePlan p;
+      p.transforms = true;
+      p.down = down;
+      p.across = across;
+      p.shared = tile_bytes(down, across);
+      if (p.shared > shared_limit) continue;
+      cut(down, s.block_height, s.stride, rows, p.steps_down, p.tiles_down);
+      cut(across, s.block_width, s.stride, columns, p.steps_across, p.tiles_across);
+      p.cost = cost_of(s, p, stages_down, stages_across, shared_limit);
+      if (p.cost < best.cost) best = p;
     }
   }
   if (!(best.cost < std::numeric_limits<double>::infinity()))

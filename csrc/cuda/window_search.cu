@@ -46,17 +46,14 @@ __global__ void __launch_bounds__(kTileLanes) blocks_kernel(const __grid_constan
 
 // Neighbouring groups take the same pair of tiles and other blocks, so the second cache serves both
 // spectra.
-template <int N>
 __global__ void __launch_bounds__(kTileLanes, 3)
-    correlate_kernel(const __grid_constant__ TileJob job, const int32_t* which) {
+    correlate_kernel(const __grid_constant__ TileJob job, const int32_t* again) {
   extern __shared__ Complex grid[];
   __shared__ TileBounds scratch[kTileLanes];
-  const int64_t count = which == nullptr ? job.count : which[-1];
-  const int64_t batches = (count + N - 1) / N;
-  for (int64_t i = blockIdx.x; i < job.pairs * batches; i += gridDim.x) {
-    const int64_t first = i % batches * N;
-    correlate_pair<N>(Group{}, job, job.first_pair + i / batches, which, first,
-                      static_cast<int>(count - first < N ? count - first : N), grid, scratch);
+  const int64_t count = again == nullptr ? job.count : again[0];
+  for (int64_t i = blockIdx.x; i < job.pairs * count; i += gridDim.x) {
+    const int64_t block = again == nullptr ? i % count : again[1 + i % count];
+    correlate_pair(Group{}, job, job.first_pair + i / count, block, grid, scratch);
   }
 }
 
@@ -96,8 +93,8 @@ cudaError_t allow(Kernel kernel, int64_t bytes) {
                               static_cast<int>(bytes));
 }
 
-int64_t grid_bytes(const TileJob& job, int64_t count) {
-  return count * job.down.length * tile_pitch(job) * static_cast<int64_t>(sizeof(Complex));
+int64_t grid_bytes(const TileJob& job) {
+  return job.down.length * tile_pitch(job) * static_cast<int64_t>(sizeof(Complex));
 }
 
 template <typename Kernel, typename... Rest>
@@ -125,7 +122,7 @@ int64_t window_shared_limit(int device) {
 }
 
 int window_tiles(const TileJob& job, int device, void* stream) {
-  const int64_t items = job.pairs * job.channels, bytes = grid_bytes(job, 1);
+  const int64_t items = job.pairs * job.channels, bytes = grid_bytes(job);
   return job.is_float32 ? launch(tiles_kernel<float>, items, bytes, device, stream, job)
                         : launch(tiles_kernel<double>, items, bytes, device, stream, job);
 }
@@ -135,19 +132,16 @@ int window_blocks(const TileJob& job, bool spectra, int device, void* stream) {
                          ? launch(pack_kernel<float>, job.count, 0, device, stream, job)
                          : launch(pack_kernel<double>, job.count, 0, device, stream, job);
   if (packed != cudaSuccess || !spectra) return packed;
-  const int64_t items = job.count * job.channels, bytes = grid_bytes(job, 1);
+  const int64_t items = job.count * job.channels, bytes = grid_bytes(job);
   return job.is_float32 ? launch(blocks_kernel<float>, items, bytes, device, stream, job)
                         : launch(blocks_kernel<double>, items, bytes, device, stream, job);
 }
 
 int window_correlate(const TileJob& job, bool again, int device, void* stream) {
-  const int32_t* which = again ? job.again + 1 : nullptr;
   // The second time there are few blocks, if any: a grid that ends soon.
-  const int64_t batches = (job.count + job.together - 1) / job.together;
-  const int64_t items = again ? job.pairs : job.pairs * batches;
-  const int64_t bytes = grid_bytes(job, job.together);
-  return job.together == 1 ? launch(correlate_kernel<1>, items, bytes, device, stream, job, which)
-                           : launch(correlate_kernel<2>, items, bytes, device, stream, job, which);
+  const int64_t items = again ? job.pairs : job.pairs * job.count;
+  const int32_t* which = again ? job.again : nullptr;
+  return launch(correlate_kernel, items, grid_bytes(job), device, stream, job, which);
 }
 
 int window_settle(const TileJob& job, int how, int device, void* stream) {

@@ -18,13 +18,13 @@ std::vector<T> of_lanes() {
   return std::vector<T>(kTileLanes);
 }
 
-std::vector<Complex> grids(const TileJob& job, int64_t count) {
-  return std::vector<Complex>(static_cast<size_t>(count * job.down.length * tile_pitch(job)));
+std::vector<Complex> one_grid(const TileJob& job) {
+  return std::vector<Complex>(static_cast<size_t>(job.down.length * tile_pitch(job)));
 }
 
 template <typename In>
 void tiles(const TileJob& job) {
-  std::vector<Complex> grid = grids(job, 1);
+  std::vector<Complex> grid = one_grid(job);
   std::vector<double> scratch = of_lanes<double>();
   for (int64_t i = 0; i < job.pairs * job.channels; ++i)
     tile_spectrum<In>(Group{}, job, job.first_pair + i / job.channels, i % job.channels,
@@ -36,20 +36,9 @@ void blocks(const TileJob& job, bool spectra) {
   std::vector<double> scratch = of_lanes<double>();
   for (int64_t b = 0; b < job.count; ++b) pack_block<In>(Group{}, job, b, scratch.data());
   if (!spectra) return;
-  std::vector<Complex> grid = grids(job, 1);
+  std::vector<Complex> grid = one_grid(job);
   for (int64_t i = 0; i < job.count * job.channels; ++i)
     block_spectrum<In>(Group{}, job, i / job.channels, i % job.channels, grid.data());
-}
-
-template <int N>
-void correlate(const TileJob& job, const int32_t* which, int64_t count) {
-  std::vector<Complex> grid = grids(job, N);
-  std::vector<TileBounds> scratch = of_lanes<TileBounds>();
-  for (int64_t pair = job.first_pair; pair < job.first_pair + job.pairs; ++pair)
-    for (int64_t first = 0; first < count; first += N)
-      correlate_pair<N>(Group{}, job, pair, which, first,
-                        static_cast<int>(count - first < N ? count - first : N), grid.data(),
-                        scratch.data());
 }
 
 template <typename In>
@@ -74,9 +63,12 @@ int window_blocks(const TileJob& job, bool spectra, int, void*) {
 }
 
 int window_correlate(const TileJob& job, bool again, int, void*) {
-  const int32_t* which = again ? job.again + 1 : nullptr;
+  std::vector<Complex> grid = one_grid(job);
+  std::vector<TileBounds> scratch = of_lanes<TileBounds>();
   const int64_t count = again ? job.again[0] : job.count;
-  job.together == 1 ? correlate<1>(job, which, count) : correlate<2>(job, which, count);
+  for (int64_t pair = job.first_pair; pair < job.first_pair + job.pairs; ++pair)
+    for (int64_t i = 0; i < count; ++i)
+      correlate_pair(Group{}, job, pair, again ? job.again[1 + i] : i, grid.data(), scratch.data());
   return 0;
 }
 

@@ -119,7 +119,6 @@ class DeviceWindowScene:
             "path": plan["path"],
             "tile": (plan["down"], plan["across"]),
             "tiles": (plan["tiles_down"], plan["tiles_across"]),
-            "together": plan["together"],
             "blocks": self.chunk,
             "pairs": self.held,
             "tied": tuple(found),
@@ -164,6 +163,7 @@ class DeviceWindowScene:
             torch.tensor(plan[name], dtype=torch.float32, device=device)
             for name in ("twiddle_down", "twiddle_across")
         ]
+        self.fold = torch.tensor(plan["fold"], dtype=torch.int32, device=device)
         points = plan["down"] * plan["across"]
         self.spectra = torch.empty(self.held, K, points, 2, dtype=torch.float32, device=device)
         self.square = torch.empty(self.pairs, K, dtype=torch.float64, device=device)
@@ -193,6 +193,7 @@ class DeviceWindowScene:
             "first_pair": 0,
             "pairs": 0,
             "count": 0,
+            "folds": len(plan["fold"]),
         }
         numbers |= {name: plan[name] for name in _PLANNED}
         held = {"scene": self.scene, "factor": self.factor, "centre": self.centre}
@@ -201,6 +202,7 @@ class DeviceWindowScene:
                 "along": self.along,
                 "twiddle_down": self.twiddle[0],
                 "twiddle_across": self.twiddle[1],
+                "fold": self.fold,
                 "tile_spectra": self.spectra,
                 "square": self.square,
                 "size": self.size,
@@ -304,11 +306,11 @@ class DeviceWindowScene:
 
 
 _PLANNED = (
-    "down", "across", "steps_down", "steps_across", "tiles_down", "tiles_across", "together",
+    "down", "across", "steps_down", "steps_across", "tiles_down", "tiles_across",
 )  # fmt: skip
 _POINTERS = (
-    "scene", "factor", "centre", "twiddle_down", "twiddle_across", "tile_spectra", "square", "size", "along", "scale",
-    "exact", "blocks", "block_factor", "block_scale", "numbers", "block_spectra", "least", "offered", "most",
+    "scene", "factor", "centre", "twiddle_down", "twiddle_across", "fold", "tile_spectra", "square", "size", "along",
+    "scale", "exact", "blocks", "block_factor", "block_scale", "numbers", "block_spectra", "least", "offered", "most",
     "position", "again", "scan", "how", "piece", "value", "best_position",
 )  # fmt: skip
 

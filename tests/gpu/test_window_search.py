@@ -475,3 +475,42 @@ def test_without_a_gpu_the_name_is_refused():
     scene = np.ones((4, 4, 2))
     with pytest.raises(RuntimeError, match="window_search: backend 'cuda' cannot run"):
         hud.window_search(scene[None], scene, backend="cuda")
+
+
+@pytest.mark.parametrize("tile", [(2, 2), (5, 6), (9, 10), (16, 15), (64, 96)])
+def test_every_butterfly_meets_its_mirror_once(tile):
+    """The frequencies of a fold's two butterflies are each other's negatives, in the order that `low` says."""
+    down, across = tile
+    plan = C.window_tile_plan(down, across, 1, 1, 1, 1, 232448, "fft", down, across)
+    orders = [frequencies(radices_of(length)) for length in tile]
+    R = radices_of(down)[-1]
+    seen = []
+    for own, other, low in plan["fold"]:
+        assert own <= other
+        seen += [own] if own == other else [own, other]
+        (y, x), (Y, X) = divmod(own, across), divmod(other, across)
+        assert (orders[1][x] + orders[1][X]) % across == 0
+        for j in range(R):
+            mirrored = (R - j) % R if low else R - 1 - j
+            assert (orders[0][y * R + j] + orders[0][Y * R + mirrored]) % down == 0
+    assert sorted(seen) == list(range(down * across // R))
+
+
+def radices_of(length):
+    found = []
+    for radix in (3, 5):
+        while length % radix == 0:
+            found.append(radix)
+            length //= radix
+    while length > 1:
+        found.append(8 if length >= 8 and length != 16 else 4 if length >= 4 else 2)
+        length //= found[-1]
+    return found
+
+
+def frequencies(radices):
+    """The order that decimation in frequency leaves, radix by radix."""
+    order = np.zeros(1, int)
+    for radix in radices:
+        order = (order[:, None] + len(order) * np.arange(radix)).reshape(-1)
+    return order
