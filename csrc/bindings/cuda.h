@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 
+#include "bindings/cuda_window_search.h"
 #include "cuda/launch.h"
 
 namespace hud::cuda_bindings {
@@ -44,6 +45,7 @@ inline void register_all(pybind11::module_& m) {
   m.def("cuda_log_project", &log_project);
   m.def("cuda_log_project_backward", &log_project_backward);
   m.def("cuda_simplex_softmax", &simplex_softmax);
+  register_cuda_window_search(m);
 }
 
 }  // namespace hud::cuda_bindings

@@ -12,6 +12,7 @@
 #include "bindings/fcls.h"
 #include "bindings/simplex.h"
 #include "bindings/window_search.h"
+#include "bindings/window_tiles.h"
 #include "cpu/dispatch.h"
 #ifdef HUD_HAS_CUDA
 #include "bindings/cuda.h"
@@ -45,6 +46,7 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   hud::register_cosine_index(m);
   hud::register_cosine_tiles(m);
   hud::register_window_search(m);
+  hud::register_window_tiles(m);
   m.def("isa_levels", &hud::isa_levels,
         "Instruction-set levels this build and processor have, rising.");
   m.def("isa", [] { return std::string(hud::active_kernels().name); });
