@@ -11,13 +11,6 @@
 #include "core/fft_plan.h"
 #include "core/group.h"
 
-// Before a loop over a butterfly's points, so that they stay in registers.
-#ifdef __CUDACC__
-#define HUD_UNROLL _Pragma("unroll")
-#else
-#define HUD_UNROLL _Pragma("GCC unroll 8")
-#endif
-
 HUD_CORE_BEGIN
 
 struct Single {

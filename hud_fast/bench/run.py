@@ -31,6 +31,8 @@ GROUPS = (
 )
 GPU_GROUPS = (
     "gpu_memory",
+    "gpu_cosine_max",
+    "gpu_window_search",
     "gpu_diffusion",
 )
 SCHEMA = 1
