@@ -54,7 +54,7 @@ FclsJob read_fcls_job(const py::dict& from) {
 }
 
 FclsPlan fcls_plan_of(const FclsJob& job, int64_t pixels, int multiprocessors, int64_t chunk) {
-  return plan_fcls(pixels, job.bands, job.endmembers, job.rank, job.gram != nullptr,
+  return plan_fcls(pixels, job.bands, job.endmembers, job.rank, job.gram != nullptr, job.refine,
                    emulated::fcls_alone_values(job.endmembers, job.rank), multiprocessors, chunk);
 }
 
@@ -63,6 +63,7 @@ py::dict fcls_plan(const py::dict& from, int64_t pixels, int multiprocessors, in
   py::dict out;
   out["lanes"] = p.lanes;
   out["per_lane"] = p.per_lane;
+  out["unrolled"] = p.unrolled;
   out["tiles"] = p.tiles;
   out["bands"] = p.bands;
   out["chunk"] = p.chunk;

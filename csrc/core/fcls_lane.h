@@ -1,19 +1,22 @@
-// FCLS of one pixel in one thread's registers, for up to K endmembers.
+// FCLS of one pixel in one thread's registers, for up to K endmembers that are not ill-conditioned.
 //
 // As csrc/cpu/fcls_dense.h: all K endmembers stay in the elimination, those outside the support
 // with the inverse of their pivot at 0. A first support from the solution without x >= 0; rounds in
 // float32 that drop what is negative and let in what violates the optimality conditions most. The
-// last round's factors then serve a refinement in float64: gradients from the residual in float64,
-// corrections by the float32 factors, until they vanish. That costs no float64 elimination, and the
-// certificate is taken of the float64 x. A pixel whose corrections do not vanish (ill-conditioned
-// endmembers) or whose support does not settle is left to a team (fcls_team.h).
+// support's factors, in float32, then serve a refinement in float64: gradients from the residual in
+// float64, corrections by the factors, until they vanish. That costs no float64 elimination, and
+// the certificate is taken of the float64 x. A pixel whose corrections do not vanish or whose
+// support does not settle is left to another way.
 //
-// Loops over K are unrolled and every register array is indexed by constants; what is not in
-// registers comes through accessors: the tables and, on the device, x and h in shared memory.
+// Support and finish are two kernels: neither then waits for its neighbours' other half, and the
+// registers do. Loops over K are unrolled and every register array is indexed by constants; what is
+// not in registers comes through accessors: tables, and on the device x, h and the stored factor in
+// shared memory.
 #pragma once
 
 #include "core/elementary.h"
 #include "core/fcls_job.h"
+#include "core/fcls_pixel.h"
 #include "core/fcls_rules.h"
 
 HUD_CORE_BEGIN
@@ -40,13 +43,9 @@ HUD_HD void for_each_number(const F& f) {
   }
 }
 
-constexpr int kLaneBold = 8;  // rounds that let in more than one
 constexpr int kLaneRounds = 14;
 constexpr int kLaneSupports = 5;  // in float64
 constexpr int kLaneRefines = 12;
-constexpr float kLaneEnter = 0.5f;
-constexpr float kLaneOnly = 0.999999f;
-constexpr double kLaneSignificant = 0.5;
 // A correction this small, beside the largest x, is the last.
 constexpr double kLaneSettled = 2e-13;
 
@@ -143,7 +142,7 @@ HUD_HD float solve_lane(const Factor& f, const Right& right, float total, bool s
   float weight = 0, along = 0;
   for_each_number<0, K>([&](auto row) {
     constexpr int j = decltype(row)::value;
-    if constexpr (Factor::kStored) forget();
+    if constexpr (Factor::kStored || j % 4 == 0) forget();
     float a = right(j), b = 1.0f;
     HUD_UNROLL
     for (int s = 0; s < j; ++s) {
@@ -174,8 +173,8 @@ struct LanePixel {
   double norm;      // |y - centre|
   double noise;     // what a first guess must exceed
   Values x;         // x(i): double&
-  Floats factor;  // factor(i), stored_floats() of them
-  Floats h;       // h(i): float&; the right-hand side of the corrections once h has served
+  Floats factor;    // factor(i), stored_floats() of them
+  Floats h;         // h(i): float&; the right-hand side of the corrections once h has served
 };
 
 struct LaneResult {
@@ -310,14 +309,14 @@ HUD_HD LaneResult certify_lane(const LaneTables<K>& t, const FclsJob& job, const
     if (i < D && (positive >> i & 1u) == 0) top = c[i] > top ? c[i] : top;
   const double tolerance = 16 * 2.220446049250313e-16 * job.column_max * reach;
   if (top > level + tolerance) {
-    const double bound = level + (top - level) * 0.999999;
+    const double bound = level + (top - level) * static_cast<double>(kOnlyLargest);
     HUD_UNROLL
     for (int i = 0; i < K; ++i)
       if (i < D && (positive >> i & 1u) == 0 && c[i] >= bound) *next |= 1u << i;
     return {false, 0.0};
   }
   const double gap = excess <= 0 ? 0.0 : excess / (reach * reach);  // NaN stays NaN
-  return {gap <= 1e-12, gap};
+  return {gap <= kCertified, gap};
 }
 
 // h, and the first support: the endmembers that exceed their noise in the solution without x >= 0.
@@ -375,7 +374,7 @@ HUD_HD uint32_t support_lane(const LaneTables<K>& t, const FclsJob& job, const P
       w[i] = sum;
       if (i < D && ((positive | negative) >> i & 1u) == 0) top = sum > top ? sum : top;
     }
-    const float share = (top - level) * (round < kLaneBold ? kLaneEnter : kLaneOnly);
+    const float share = (top - level) * (round < kBoldRounds ? kEnter : kOnlyLargest);
     const float bound = level + (share > tolerance ? share : tolerance);
     uint32_t entering = 0;
     HUD_UNROLL
@@ -422,6 +421,44 @@ HUD_HD LaneResult finish_lane(const LaneTables<K>& t, const FclsJob& job,
       if ((marked >> i & 1u) == 0) pixel.x(i) = 0;
   }
   return {false, 0.0};
+}
+
+struct NoValues {};
+
+// The support of projected pixel `from`, by one thread. `h` is scratch.
+template <int K, typename Floats>
+HUD_HD uint32_t lane_support(const LaneTables<K>& t, const FclsJob& job, const ProjectedPixel& from,
+                             const Floats& h) {
+  if (!(from.norm <= kLargestDouble)) return 0;
+  const LanePixel<NoValues, Floats> pixel = {from.z, from.norm, from.noise, {}, h, h};
+  return support_lane<K>(t, job, pixel);
+}
+
+// One pixel's results on a support that lane_support() found; false where it is left.
+template <int K, typename T, typename Values, typename Floats>
+HUD_HD bool lane_solve(const LaneTables<K>& t, const FclsJob& job, int64_t place,
+                       const ProjectedPixel& from, uint32_t support, const Values& x,
+                       const Floats& h, const Floats& factor) {
+  if (!(from.norm <= kLargestDouble)) return false;
+  const LanePixel<Values, Floats> pixel = {from.z, from.norm, from.noise, x, factor, h};
+  const LaneResult result = finish_lane<K>(t, job, pixel, support);
+  if (!result.solved) return false;
+  T* out = static_cast<T*>(job.abundances) + place * job.kept;
+  HUD_UNROLL
+  for (int j = 0; j < K; ++j)
+    if (j < job.kept) out[j] = static_cast<T>(x(j) + 0.0);  // a -0 becomes 0
+  if (job.status == nullptr) return true;
+  const T* in = static_cast<const T*>(job.pixels) + place * job.pixel_stride;
+  double sum = 0;
+  for (int64_t c = 0; c < job.bands; ++c) {
+    double left = static_cast<double>(in[c * job.band_stride]) * job.scale - job.centre[c];
+    for (int j = 0; j < job.endmembers; ++j) left -= x(j) * job.centred[j * job.bands + c];
+    sum += left * left;
+  }
+  job.residual[place] = __builtin_sqrt(sum) / job.scale;
+  job.gap[place] = result.gap;
+  job.status[place] = kOptimal;
+  return true;
 }
 
 HUD_CORE_END

@@ -35,7 +35,7 @@ using LaneValues = typename Group::template PerLane<Row<T, N>>;
 template <typename Group, typename T, int N>
 HUD_HD uint64_t members_above(const Group& group, const LaneValues<Group, T, N>& values, T bound) {
   uint64_t bits = 0;
-  HUD_EVERY
+  HUD_UNROLL
   for (int n = 0; n < N; ++n) {
     typename Group::template PerLane<bool> above;
     group.each([&](int lane) { above[lane] = values[lane].v[n] > bound; });
@@ -49,7 +49,7 @@ HUD_HD T largest_value(const Group& group, const LaneValues<Group, T, N>& values
   typename Group::template PerLane<T> top;
   group.each([&](int lane) {
     top[lane] = values[lane].v[0];
-    HUD_EVERY
+    HUD_UNROLL
     for (int n = 1; n < N; ++n)
       top[lane] = values[lane].v[n] > top[lane] ? values[lane].v[n] : top[lane];
   });
@@ -92,7 +92,7 @@ HUD_HD uint64_t guess_support(const Group& group, const FclsJob& job,
   constexpr int K = Group::kLanes;
   LaneValues<Group, double, N> ratio;
   group.each([&](int lane) {
-    HUD_EVERY
+    HUD_UNROLL
     for (int n = 0; n < N; ++n) {
       const int64_t j = lane + n * K;
       double sum = -__builtin_inf();
@@ -134,7 +134,7 @@ HUD_HD uint64_t narrow_rounds(const Group& group, const FclsJob& job,
     if (stay == 0) return support;  // broken down, or empty: the float64 rounds see to it
     LaneValues<Group, float, N> gradient;
     group.each([&](int lane) {
-      HUD_EVERY
+      HUD_UNROLL
       for (int n = 0; n < N; ++n) {
         const int j = lane + n * K;
         float sum = -__builtin_inff();
@@ -171,7 +171,7 @@ HUD_HD LaneValues<Group, double, N> descent_of(const Group& group, const FclsJob
     tell_x(group, wide, s);
   }
   group.each([&](int lane) {
-    HUD_EVERY
+    HUD_UNROLL
     for (int n = 0; n < N; ++n) {
       const int64_t t = lane + n * K;
       if (t < job.rank) {
@@ -185,7 +185,7 @@ HUD_HD LaneValues<Group, double, N> descent_of(const Group& group, const FclsJob
   });
   LaneValues<Group, double, N> descent;
   group.each([&](int lane) {
-    HUD_EVERY
+    HUD_UNROLL
     for (int n = 0; n < N; ++n) {
       const int64_t j = lane + n * K;
       double sum = -__builtin_inf();
@@ -217,7 +217,7 @@ HUD_HD PixelVerdict judge(const Group& group, const FclsJob& job,
   typename Group::template PerLane<double> part, weight;
   group.each([&](int lane) {
     part[lane] = weight[lane] = 0;
-    HUD_EVERY
+    HUD_UNROLL
     for (int n = 0; n < N; ++n) {
       const int64_t j = lane + n * K;
       if (j < job.endmembers) {
@@ -267,7 +267,7 @@ HUD_HD bool wide_rounds(const Group& group, const FclsJob& job,
       if (pass == 1 || !job.refine || !(verdict.gap < __builtin_inf())) break;
       typename Group::template PerLane<double> right;
       group.each([&](int lane) {
-        HUD_EVERY
+        HUD_UNROLL
         for (int n = 0; n < N; ++n) memory.residual[lane + n * K] = descent[lane].v[n];
       });
       group.each(
@@ -323,7 +323,7 @@ HUD_HD bool solve_pixel(const Group& group, const FclsJob& job, int64_t pixel,
   double gap = __builtin_nan("");
   if (!(from.norm <= kLargestDouble)) {
     group.each([&](int lane) {
-      HUD_EVERY
+      HUD_UNROLL
       for (int n = 0; n < N; ++n) memory.residual[lane + n * K] = gap;
     });
     write_result<T>(group, job, pixel, memory.residual, gap, kNotFinite);
@@ -334,7 +334,7 @@ HUD_HD bool solve_pixel(const Group& group, const FclsJob& job, int64_t pixel,
   });
   LaneValues<Group, double, N> right;
   group.each([&](int lane) {
-    HUD_EVERY
+    HUD_UNROLL
     for (int n = 0; n < N; ++n) {
       const int64_t j = lane + n * K;
       double sum = 0;
@@ -348,7 +348,7 @@ HUD_HD bool solve_pixel(const Group& group, const FclsJob& job, int64_t pixel,
   const uint64_t guess = guess_support<Group, N>(group, job, memory, from.noise);
   const uint64_t support = narrow_rounds<Group, N>(group, job, memory.narrow, from.norm, guess);
   group.each([&](int lane) {
-    HUD_EVERY
+    HUD_UNROLL
     for (int n = 0; n < N; ++n) memory.wide.h[lane + n * K] = right[lane].v[n];
   });
   if (!wide_rounds<Group, N>(group, job, memory, from.norm, support, &gap)) return false;

@@ -97,11 +97,11 @@ HUD_HD void read_bands(const FclsJob& job, const T* pixel, int64_t band, bool wh
   const double* centre = job.centre + band;
   if (whole && band + 4 <= job.bands) {
     const FourBands<T> four = *reinterpret_cast<const FourBands<T>*>(pixel + band);
-    HUD_EVERY
+    HUD_UNROLL
     for (int i = 0; i < 4; ++i) to[i] = static_cast<double>(four.v[i]) * job.scale - centre[i];
     return;
   }
-  HUD_EVERY
+  HUD_UNROLL
   for (int i = 0; i < 4; ++i) {
     to[i] = 0;
     if (band + i < job.bands)
@@ -119,10 +119,10 @@ struct WarpSums {
 template <typename Group, int Tiles>
 HUD_HD void clear(const Group& group, WarpSums<Group, Tiles>& sums) {
   group.each([&](int lane) {
-    HUD_EVERY
+    HUD_UNROLL
     for (int m = 0; m < 2; ++m) {
       sums.square[m][lane] = 0;
-      HUD_EVERY
+      HUD_UNROLL
       for (int n = 0; n < Tiles; ++n) sums.z[m][n][lane] = {{0, 0}};
     }
   });
@@ -138,30 +138,30 @@ HUD_HD void add_bands(const Group& group, const FclsJob& job, int64_t pixel, int
   const int64_t steps = whole_tiles(bands, kTileBands);
   for (int64_t step = 0; step < steps; ++step) {
     group.each([&](int lane) {
-      HUD_EVERY
+      HUD_UNROLL
       for (int m = 0; m < 2; ++m) {
         const int64_t own = pixel + m * 8 + lane / 4;
         const T* from =
             static_cast<const T*>(job.pixels) + (own < count ? own : count - 1) * job.pixel_stride;
         double* to = values[m][lane].v;
         read_bands(job, from, first_band + step * kTileBands + lane % 4 * 4, whole, to);
-        HUD_EVERY
+        HUD_UNROLL
         for (int i = 0; i < 4; ++i) sums.square[m][lane] += to[i] * to[i];
       }
     });
-    HUD_EVERY
+    HUD_UNROLL
     for (int i = 0; i < 4; ++i) {
       typename Group::template PerLane<double> a[2], b[Tiles];
       group.each([&](int lane) {
-        HUD_EVERY
+        HUD_UNROLL
         for (int m = 0; m < 2; ++m) a[m][lane] = values[m][lane].v[i];
-        HUD_EVERY
+        HUD_UNROLL
         for (int n = 0; n < Tiles; ++n)
           b[n][lane] = basis[((step * 4 + i) * Tiles + n) * 32 + lane];
       });
-      HUD_EVERY
+      HUD_UNROLL
       for (int m = 0; m < 2; ++m) {
-        HUD_EVERY
+        HUD_UNROLL
         for (int n = 0; n < Tiles; ++n) multiply_add(group, sums.z[m][n], a[m], b[n]);
       }
     }
@@ -172,12 +172,12 @@ HUD_HD void add_bands(const Group& group, const FclsJob& job, int64_t pixel, int
 template <int Tiles, typename Group>
 HUD_HD void write_sums(const Group& group, const FclsJob& job, int64_t place, int64_t count,
                        const WarpSums<Group, Tiles>& sums, const ProjectedChunk& chunk) {
-  HUD_EVERY
+  HUD_UNROLL
   for (int m = 0; m < 2; ++m) {
     typename Group::template PerLane<double> part;
     group.each([&](int lane) {
       part[lane] = 0;
-      HUD_EVERY
+      HUD_UNROLL
       for (int n = 0; n < Tiles; ++n) {
         const TilePart& own = sums.z[m][n][lane];
         part[lane] += own.v[0] * own.v[0] + own.v[1] * own.v[1];
@@ -187,7 +187,7 @@ HUD_HD void write_sums(const Group& group, const FclsJob& job, int64_t place, in
     group.each([&](int lane) {
       const int64_t own = place + m * 8 + lane / 4;
       if (own >= count) return;
-      HUD_EVERY
+      HUD_UNROLL
       for (int n = 0; n < Tiles; ++n) {
         const int64_t column = n * kTileColumns + 2 * (lane % 4);
         if (column < job.rank) {  // the rank is even

@@ -14,10 +14,8 @@
 #include "core/group.h"
 
 #ifdef __CUDACC__
-#define HUD_EVERY _Pragma("unroll")     // registers are indexed: all steps, written out
 #define HUD_ROLLED _Pragma("unroll 1")  // the body is long: one copy, for the instruction cache
 #else
-#define HUD_EVERY
 #define HUD_ROLLED
 #endif
 
@@ -91,7 +89,7 @@ HUD_HD void gather(const Group& group, SupportMemory<T, Group::kLanes, N>& memor
   const int size = count_bits(support);
   s.size = size;
   group.each([&](int lane) {
-    HUD_EVERY
+    HUD_UNROLL
     for (int n = 0; n < N; ++n) {
       const int j = lane + n * K;
       const uint64_t bit = uint64_t{1} << j;
@@ -106,7 +104,7 @@ HUD_HD void gather(const Group& group, SupportMemory<T, Group::kLanes, N>& memor
     s.one[lane] = in ? T(1) : T(0);
     s.inverse[lane] = s.x[lane] = T(0);
     if (in) memory.whole[lane] = gram[mine * stride + mine];
-    HUD_EVERY
+    HUD_UNROLL
     for (int b = 0; b < K; ++b) {
       s.row[lane].v[b] = T(0);
       // Row b, own column: neighbours read neighbours, where own row, column b would share a bank.
@@ -120,7 +118,7 @@ HUD_HD void eliminate_columns(const Group& group, SupportMemory<T, Group::kLanes
                               SupportSolution<Group, T>& s) {
   constexpr int K = Group::kLanes;
   const int size = s.size;
-  HUD_EVERY
+  HUD_UNROLL
   for (int c = 0; c < K; ++c) {
     if (c < size) {
       group.each([&](int lane) {
@@ -136,10 +134,10 @@ HUD_HD void eliminate_columns(const Group& group, SupportMemory<T, Group::kLanes
         const T factor = lane > c ? s.row[lane].v[c] * inverse : T(0);
         s.right[lane] -= factor * memory.right[0];
         s.one[lane] -= factor * memory.right[1];
-        HUD_EVERY
+        HUD_UNROLL
         for (int first = (c + 1) / 4 * 4; first < K; first += 4) {
           if (first < size) {
-            HUD_EVERY
+            HUD_UNROLL
             for (int b = first; b < first + 4; ++b)
               if (b > c) s.row[lane].v[b] -= factor * memory.column[b];
           }
@@ -171,7 +169,7 @@ HUD_HD T substitute_back(const Group& group, const SupportSolution<Group, T>& s,
     value[lane] = left[lane] * s.inverse[lane];
     x[lane] = T(0);
   });
-  HUD_EVERY
+  HUD_UNROLL
   for (int c = K - 1; c >= 0; --c) {
     if (c < s.size) {
       const T known = group.from(value, c);
@@ -194,7 +192,7 @@ HUD_HD void tell_x(const Group& group, SupportMemory<T, Group::kLanes, N>& memor
   constexpr int K = Group::kLanes;
   group.each([&](int lane) {
     memory.packed[lane] = s.x[lane];
-    HUD_EVERY
+    HUD_UNROLL
     for (int n = 0; n < N; ++n) memory.x[lane + n * K] = T(0);
   });
   group.each([&](int lane) {
@@ -220,7 +218,7 @@ HUD_HD void refine_on_support(const Group& group, SupportMemory<T, Group::kLanes
   constexpr int K = Group::kLanes;
   typename Group::template PerLane<T> value, step;
   group.each([&](int lane) { value[lane] = right[lane] * s.inverse[lane]; });
-  HUD_EVERY
+  HUD_UNROLL
   for (int c = 0; c < K; ++c) {
     if (c < s.size) {
       const T known = group.from(value, c);
@@ -250,7 +248,7 @@ HUD_HD uint64_t positive_members(const Group& group, SupportMemory<T, Group::kLa
   *negative = group.ballot(below) != 0;
   if (group.ballot(lost) != 0) return 0;
   uint64_t bits = 0;
-  HUD_EVERY
+  HUD_UNROLL
   for (int n = 0; n < N; ++n) {
     group.each([&](int lane) { below[lane] = memory.x[lane + n * K] > T(0); });
     bits |= static_cast<uint64_t>(group.ballot(below)) << (n * K);

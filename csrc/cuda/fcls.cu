@@ -2,9 +2,12 @@
 // pixel), one for what they leave (a warp a pixel). The work is core/fcls_*.h's; here are the grids
 // and what lies in shared memory.
 #define HUD_ISA device
+#include <cstddef>
+
 #include "cuda/fcls.h"
 
 #include "core/fcls_alone.h"
+#include "core/fcls_lane.h"
 #include "core/fcls_project.h"
 #include "cuda/device.cuh"
 
@@ -79,6 +82,67 @@ __global__ void __launch_bounds__(kSolveThreads, Lanes == 32 ? 3 : 4)
   }
 }
 
+// One value a thread, neighbouring threads in neighbouring places: no bank conflicts.
+template <typename V>
+struct Interleaved {
+  V* at;
+  __device__ __forceinline__ V& operator()(int i) const { return at[i * kSolveThreads]; }
+};
+
+template <int K>
+struct LaneShared {
+  core::LaneTables<K> tables;
+  float h[K][kSolveThreads];
+  // Of the finish alone:
+  double x[K][kSolveThreads];
+  float factor[core::stored_floats(K) > 0 ? core::stored_floats(K) : 1][kSolveThreads];
+};
+template <int K>
+constexpr int kSupportBytes = offsetof(LaneShared<K>, x);
+
+template <int K>
+__device__ LaneShared<K>& lane_shared(const FclsJob& job) {
+  extern __shared__ double tables[];
+  auto& shared = *reinterpret_cast<LaneShared<K>*>(tables);
+  core::fill_tables<K>(job, shared.tables, threadIdx.x, kSolveThreads);
+  __syncthreads();
+  return shared;
+}
+
+__device__ core::ProjectedPixel projected(const FclsJob& job, const core::ProjectedChunk& chunk,
+                                          int64_t i) {
+  return {chunk.z + i * job.rank, chunk.norm[i], chunk.noise[i]};
+}
+
+// The triangle alone takes K (K - 1) / 2 registers: up to 255 a thread, two blocks of 128 threads.
+template <int K>
+__global__ void __launch_bounds__(kSolveThreads, K > 8 ? 2 : 3)
+    supports(FclsJob job, int64_t count, core::ProjectedChunk chunk, uint32_t* support) {
+  LaneShared<K>& shared = lane_shared<K>(job);
+  const int64_t step = static_cast<int64_t>(gridDim.x) * kSolveThreads;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kSolveThreads + threadIdx.x; i < count;
+       i += step)
+    support[i] = core::lane_support<K>(shared.tables, job, projected(job, chunk, i),
+                                       Interleaved<float>{&shared.h[0][threadIdx.x]});
+}
+
+template <int K, typename T>
+__global__ void __launch_bounds__(kSolveThreads, K > 4 ? 2 : 3)
+    finish(FclsJob job, int64_t first, int64_t count, core::ProjectedChunk chunk,
+           const uint32_t* support, LostPixels lost) {
+  LaneShared<K>& shared = lane_shared<K>(job);
+  const int64_t step = static_cast<int64_t>(gridDim.x) * kSolveThreads;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kSolveThreads + threadIdx.x; i < count;
+       i += step) {
+    const bool solved =
+        core::lane_solve<K, T>(shared.tables, job, first + i, projected(job, chunk, i), support[i],
+                               Interleaved<double>{&shared.x[0][threadIdx.x]},
+                               Interleaved<float>{&shared.h[0][threadIdx.x]},
+                               Interleaved<float>{&shared.factor[0][threadIdx.x]});
+    if (!solved) lost.list[atomicAdd(lost.count, 1ull)] = first + i;
+  }
+}
+
 // The pixels of the list, or all of `pixels` where there is none.
 template <typename T>
 __global__ void __launch_bounds__(kAloneThreads, 2)
@@ -126,16 +190,38 @@ cudaError_t launch_solve(const FclsJob& job, const FclsPlan& plan, int64_t first
   return cudaGetLastError();
 }
 
+template <typename T, int K>
+cudaError_t launch_lanes(const FclsJob& job, const FclsPlan& plan, int64_t first, int64_t count,
+                         const core::ProjectedChunk& chunk, uint32_t* support,
+                         const LostPixels& lost, cudaStream_t stream) {
+  constexpr int64_t bytes = sizeof(LaneShared<K>);
+  cudaError_t status = allow(finish<K, T>, bytes);
+  if (status != cudaSuccess) return status;
+  const auto blocks = static_cast<unsigned>(plan.solve_blocks);
+  supports<K><<<blocks, kSolveThreads, kSupportBytes<K>, stream>>>(job, count, chunk, support);
+  status = cudaGetLastError();
+  if (status != cudaSuccess) return status;
+  finish<K, T><<<blocks, kSolveThreads, bytes, stream>>>(job, first, count, chunk, support, lost);
+  return cudaGetLastError();
+}
+
 template <typename T>
 cudaError_t launch_chunk(const FclsJob& job, const FclsPlan& plan, int64_t first, int64_t count,
-                         const core::ProjectedChunk& chunk, const LostPixels& lost,
-                         cudaStream_t on) {
+                         const core::ProjectedChunk& chunk, uint32_t* support,
+                         const LostPixels& lost, cudaStream_t on) {
   const auto projecting = plan.tiles == 1   ? launch_project<T, 1>
                           : plan.tiles == 2 ? launch_project<T, 2>
                           : plan.tiles == 4 ? launch_project<T, 4>
                                             : launch_project<T, 8>;
   const cudaError_t status = projecting(job, plan, first, count, chunk, on);
   if (status != cudaSuccess) return status;
+  if (plan.lanes == 1) {
+    const auto solving = plan.unrolled == 4    ? launch_lanes<T, 4>
+                         : plan.unrolled == 8  ? launch_lanes<T, 8>
+                         : plan.unrolled == 12 ? launch_lanes<T, 12>
+                                               : launch_lanes<T, 16>;
+    return solving(job, plan, first, count, chunk, support, lost, on);
+  }
   const auto solving = plan.lanes == 8      ? launch_solve<T, 8, 1>
                        : plan.lanes == 16   ? launch_solve<T, 16, 1>
                        : plan.per_lane == 1 ? launch_solve<T, 32, 1>
@@ -155,8 +241,8 @@ cudaError_t launch_all(const FclsJob& job, int64_t pixels, const FclsPlan& plan,
                                         reinterpret_cast<double*>(scratch + plan.noise)};
     cudaError_t status = cudaMemsetAsync(lost.count, 0, sizeof(*lost.count), on);
     for (int64_t first = 0; status == cudaSuccess && first < pixels; first += plan.chunk)
-      status =
-          launch_chunk<T>(job, plan, first, std::min(plan.chunk, pixels - first), chunk, lost, on);
+      status = launch_chunk<T>(job, plan, first, std::min(plan.chunk, pixels - first), chunk,
+                               reinterpret_cast<uint32_t*>(scratch + plan.support), lost, on);
     if (status != cudaSuccess) return status;
   }
   alone<T><<<static_cast<unsigned>(plan.alone_blocks), kAloneThreads, 0, on>>>(

@@ -12,9 +12,11 @@ namespace hud {
 
 constexpr int kProjectThreads = 256, kSolveThreads = 128, kAloneThreads = 128;
 constexpr int kWarpThreads = 32;
+constexpr int64_t kThreadMost = 16;  // endmembers that one thread's registers hold
 
 struct FclsPlan {
   int lanes, per_lane;    // a group, and the endmembers of a lane; 0: every pixel goes alone
+  int unrolled;           // endmembers that a thread's registers are laid out for, where lanes is 1
   int tiles;              // of 8 columns of the basis
   int64_t bands;          // of the basis in shared memory at a time
   int64_t chunk;          // pixels
@@ -23,15 +25,16 @@ struct FclsPlan {
   int64_t project_blocks, solve_blocks, alone_blocks;  // at most
   int64_t alone_values;                                // doubles of one warp's scratch
   // Scratch, in bytes from its start.
-  int64_t z, norm, noise, count, list, alone, bytes;
+  int64_t z, norm, noise, support, count, list, alone, bytes;
 };
 
 inline int64_t up_to(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
 // `alone_values` is core/fcls_alone.h's alone_scratch(); `fast`: there are tables for the rounds;
-// `chunk`: pixels, or 0 for the best.
+// `refine`: ill-conditioned; `chunk`: pixels, or 0 for the best.
 inline FclsPlan plan_fcls(int64_t pixels, int64_t bands, int64_t endmembers, int64_t rank,
-                          bool fast, int64_t alone_values, int multiprocessors, int64_t chunk) {
+                          bool fast, bool refine, int64_t alone_values, int multiprocessors,
+                          int64_t chunk) {
   constexpr int64_t kCacheBytes = 24 << 20;  // half of a Hopper's second cache
   constexpr int64_t kBasisBytes = 72 << 10;  // three blocks a multiprocessor
   constexpr int64_t kAloneBytes = 256 << 20;
@@ -49,7 +52,11 @@ inline FclsPlan plan_fcls(int64_t pixels, int64_t bands, int64_t endmembers, int
   };
   p.count = take(8);
   if (fast) {
-    p.lanes = endmembers <= 8 ? 8 : endmembers <= 16 ? 16 : 32;
+    // A thread a pixel needs no shuffles and keeps its factor, in float32: not for ill-conditioned
+    // endmembers, whose corrections by it would not settle.
+    const bool threads = endmembers <= kThreadMost && rank <= kThreadMost && !refine;
+    p.lanes = threads ? 1 : endmembers <= 8 ? 8 : endmembers <= 16 ? 16 : 32;
+    p.unrolled = !threads ? 0 : static_cast<int>(up_to(std::max(endmembers, rank), 4));
     p.per_lane = endmembers <= 32 ? 1 : 2;
     p.tiles = rank <= 8 ? 1 : rank <= 16 ? 2 : rank <= 32 ? 4 : 8;
     const int64_t row = int64_t{8} * 8 * p.tiles;
@@ -69,6 +76,7 @@ inline FclsPlan plan_fcls(int64_t pixels, int64_t bands, int64_t endmembers, int
     p.z = take(p.chunk * rank * 8);
     p.norm = take(p.chunk * 8);
     p.noise = take(p.chunk * 8);
+    p.support = take(threads ? p.chunk * 4 : 0);
     p.list = take(pixels * 8);
   }
   p.alone = take(p.alone_blocks * (kAloneThreads / kWarpThreads) * alone_values * 8);

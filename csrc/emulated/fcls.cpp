@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/fcls_alone.h"
+#include "core/fcls_lane.h"
 #include "core/fcls_project.h"
 
 namespace hud::emulated {
@@ -53,9 +54,44 @@ void solve(const FclsJob& job, int64_t first, int64_t count, const ProjectedChun
   }
 }
 
+struct Doubles {
+  double* at;
+  double& operator()(int i) const { return at[i]; }
+};
+struct Singles {
+  float* at;
+  float& operator()(int i) const { return at[i]; }
+};
+
+template <int K, typename T>
+void solve_lanes(const FclsJob& job, int64_t first, int64_t count, const ProjectedChunk& chunk,
+                 uint32_t* support, int64_t* lost, int64_t* list) {
+  std::vector<LaneTables<K>> tables(1);
+  for (int lane = 0; lane < kSolveThreads; ++lane)
+    fill_tables<K>(job, tables[0], lane, kSolveThreads);
+  double x[K];
+  float h[K], factor[K * (K + 1) / 2];
+  const auto from = [&](int64_t i) {
+    return ProjectedPixel{chunk.z + i * job.rank, chunk.norm[i], chunk.noise[i]};
+  };
+  for (int64_t i = 0; i < count; ++i)
+    support[i] = lane_support<K>(tables[0], job, from(i), Singles{h});
+  for (int64_t i = 0; i < count; ++i)
+    if (!lane_solve<K, T>(tables[0], job, first + i, from(i), support[i], Doubles{x}, Singles{h},
+                          Singles{factor}))
+      list[(*lost)++] = first + i;
+}
+
 template <typename T>
 void solve(const FclsJob& job, const FclsPlan& plan, int64_t first, int64_t count,
-           const ProjectedChunk& chunk, int64_t* lost, int64_t* list) {
+           const ProjectedChunk& chunk, uint32_t* support, int64_t* lost, int64_t* list) {
+  if (plan.lanes == 1) {
+    const auto solving = plan.unrolled == 4    ? solve_lanes<4, T>
+                         : plan.unrolled == 8  ? solve_lanes<8, T>
+                         : plan.unrolled == 12 ? solve_lanes<12, T>
+                                               : solve_lanes<16, T>;
+    return solving(job, first, count, chunk, support, lost, list);
+  }
   if (plan.lanes == 8) return solve<T, 8, 1>(job, first, count, chunk, lost, list);
   if (plan.lanes == 16) return solve<T, 16, 1>(job, first, count, chunk, lost, list);
   if (plan.per_lane == 1) return solve<T, 32, 1>(job, first, count, chunk, lost, list);
@@ -75,11 +111,12 @@ FclsGroupWays run(const FclsJob& job, int64_t pixels, const FclsPlan& plan, char
   const ProjectedChunk chunk = {reinterpret_cast<double*>(scratch + plan.z),
                                 reinterpret_cast<double*>(scratch + plan.norm),
                                 reinterpret_cast<double*>(scratch + plan.noise)};
+  auto* support = reinterpret_cast<uint32_t*>(scratch + plan.support);
   *lost = 0;
   for (int64_t first = 0; first < pixels; first += plan.chunk) {
     const int64_t count = std::min(plan.chunk, pixels - first);
     project<T>(job, plan, first, count, chunk);
-    solve<T>(job, plan, first, count, chunk, lost, list);
+    solve<T>(job, plan, first, count, chunk, support, lost, list);
   }
   for (int64_t i = 0; i < *lost; ++i) solve_pixel_alone<T>(warp, job, list[i], alone);
   return {pixels - *lost, *lost};

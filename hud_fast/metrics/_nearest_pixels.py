@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from hud_fast.kernels import CosineIndex, cosine_max
-from hud_fast.kernels._backend import resolve
+from hud_fast.kernels._backend import ran, resolve
 from hud_fast.kernels._cosine_search import MixtureSearch, Search
+from hud_fast.kernels._cosine_tiles import TileSearch, on_cuda
+from hud_fast.kernels.cosine_max import OFFERED
 from hud_fast.metrics._search import Progress, chunks
 from hud_fast.unmixing._pixels import BLOCK_VALUES
 
@@ -28,13 +30,20 @@ def nearest_pixels(
     *,
     progress: Progress | None = None,
     memory_limit: int | None = None,
+    backend: str | None = None,
 ) -> Found:
     """Largest cosine of each query with any reference pixel, and which."""
     if isinstance(reference, CosineIndex):
         return _in_parts(query, reference.search, progress)
-    if resolve("cosine_max", None, query) != "cpu":
+    chosen = resolve("cosine_max", backend, query, offered=OFFERED)
+    if chosen == "cuda":
+        search = TileSearch(query, reference, on_cuda(query.device), limit=memory_limit)
+        found = _in_parts(query, search.run, progress)
+        ran("cuda")
+        return found
+    if chosen != "cpu":
         known = reference
-        return _in_parts(query, lambda part: cosine_max(part, known), progress)
+        return _in_parts(query, lambda part: cosine_max(part, known, backend=chosen), progress)
     query = query.contiguous()
     ready = Search(query, reference.contiguous(), limit=memory_limit)
     return _in_parts(query, ready.run, progress)
@@ -47,6 +56,7 @@ def nearest_to_mixtures(
     *,
     progress: Progress | None = None,
     memory_limit: int | None = None,
+    backend: str | None = None,
 ) -> Found:
     """The same for the pixels abundances @ endmembers, of which at most a block is formed."""
     ask: Callable[[Tensor], Found]
@@ -54,17 +64,27 @@ def nearest_to_mixtures(
         known = reference.endmembers
         same = known is not None and torch.equal(known, endmembers.cpu())
         ask = reference.search_mixtures if same else _formed(endmembers, reference.search)
-    elif resolve("cosine_max", None, abundances) == "cpu":
-        ask = MixtureSearch(endmembers, reference.contiguous(), limit=memory_limit).run
     else:
         rows = reference
-        ask = _formed(endmembers, lambda part: cosine_max(part, rows))
+        chosen = resolve("cosine_max", backend, abundances, offered=OFFERED)
+        if chosen == "cpu":
+            ask = MixtureSearch(endmembers, rows.contiguous(), limit=memory_limit).run
+        elif chosen == "cuda":
+            launcher = on_cuda(rows.device)
+            tiles = TileSearch(
+                abundances, rows, launcher, limit=memory_limit, endmembers=endmembers
+            )
+            ask = _formed(endmembers, tiles.run, tiles.piece)
+        else:
+            ask = _formed(endmembers, lambda part: cosine_max(part, rows, backend=chosen))
     return _in_parts(abundances.contiguous(), ask, progress)
 
 
-def _formed(endmembers: Tensor, search: Callable[[Tensor], Found]) -> Callable[[Tensor], Found]:
+def _formed(
+    endmembers: Tensor, search: Callable[[Tensor], Found], rows: int = 0
+) -> Callable[[Tensor], Found]:
     """A search of mixtures that forms a block of their spectra at a time."""
-    rows = max(1, BLOCK_VALUES // endmembers.shape[1])
+    rows = rows or max(1, BLOCK_VALUES // endmembers.shape[1])
 
     def ask(part: Tensor) -> Found:
         found = [search(block.double() @ endmembers) for block in part.split(rows)]
