@@ -113,10 +113,10 @@ HUD_HD void gather(const Group& group, SupportMemory<T, Group::kLanes, N>& memor
   });
 }
 
-template <typename Group, typename T, int N>
-HUD_HD void eliminate_columns(const Group& group, SupportMemory<T, Group::kLanes, N>& memory,
-                              SupportSolution<Group, T>& s) {
-  constexpr int K = Group::kLanes;
+// Eliminates a support of up to K members.
+template <int K, typename Group, typename T, int N>
+HUD_HD void eliminate_within(const Group& group, SupportMemory<T, Group::kLanes, N>& memory,
+                             SupportSolution<Group, T>& s) {
   const int size = s.size;
   HUD_UNROLL
   for (int c = 0; c < K; ++c) {
@@ -145,6 +145,18 @@ HUD_HD void eliminate_columns(const Group& group, SupportMemory<T, Group::kLanes
       });
     }
   }
+}
+
+template <typename Group, typename T, int N>
+HUD_HD void eliminate_columns(const Group& group, SupportMemory<T, Group::kLanes, N>& memory,
+                              SupportSolution<Group, T>& s) {
+  constexpr int K = Group::kLanes;
+  // What lies beyond the support is skipped by predicates, which take their time: most supports of
+  // many endmembers have a narrower code of their own.
+  if constexpr (K == 32) {
+    if (s.size <= 16) return eliminate_within<16>(group, memory, s);
+  }
+  eliminate_within<K>(group, memory, s);
 }
 
 // From `right` and `one`, both eliminated, to the x whose sum is `total`; returns mu.

@@ -17,7 +17,9 @@ namespace {
 namespace core = hud::device;
 
 template <typename T, int Tiles>
-__global__ void __launch_bounds__(kProjectThreads)
+__global__ void __launch_bounds__(kProjectThreads, Tiles == 8   ? 1
+                                                   : Tiles == 4 ? 2
+                                                                : 3)
     project(FclsJob job, int64_t tile_bands, int64_t first, int64_t count, bool whole,
             core::ProjectedChunk chunk) {
   extern __shared__ double basis[];

@@ -67,12 +67,15 @@ inline FclsPlan plan_fcls(int64_t pixels, int64_t bands, int64_t endmembers, int
       p.table_bytes = up_to((endmembers * padded + 2 * rank * padded + endmembers * rank) * 8 +
                                 endmembers * padded * 4,
                             16);
-    p.chunk = chunk > 0 ? chunk : up_to(kCacheBytes / (rank * 8 + 16), 1024);
+    // As many tiles for each of the projection's blocks, which are all at work at once.
+    const int64_t even = int64_t{128} * 3 * multiprocessors;
+    p.chunk = chunk > 0 ? chunk : std::max<int64_t>(kCacheBytes / (rank * 8 + 16) / even, 1) * even;
     p.chunk = std::min(p.chunk, std::max<int64_t>(pixels, 1));
     p.project_blocks = std::min<int64_t>(up_to(p.chunk, 128) / 128, 3 * multiprocessors);
     const int64_t together = kSolveThreads / p.lanes;
+    // Several waves: pixels differ in their rounds. Each block fetches its tables once.
     p.solve_blocks =
-        std::min<int64_t>(up_to(p.chunk, together) / together, int64_t{8} * multiprocessors);
+        std::min<int64_t>(up_to(p.chunk, together) / together, int64_t{16} * multiprocessors);
     p.z = take(p.chunk * rank * 8);
     p.norm = take(p.chunk * 8);
     p.noise = take(p.chunk * 8);
