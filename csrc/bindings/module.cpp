@@ -8,6 +8,7 @@
 #include "bindings/cosine_index.h"
 #include "bindings/cosine_max.h"
 #include "bindings/diffusion.h"
+#include "bindings/emulated_simplex.h"
 #include "bindings/fcls.h"
 #include "bindings/simplex.h"
 #include "bindings/window_search.h"
@@ -37,6 +38,7 @@ void set_isa(const std::string& name) {
 PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   m.doc() = "CPU kernels of hud_fast on borrowed tensors; private, call hud_fast.kernels instead.";
   hud::register_simplex(m);
+  hud::register_emulated_simplex(m);
   hud::register_diffusion(m);
   hud::register_fcls(m);
   hud::register_cosine_max(m);

@@ -1,5 +1,4 @@
-"""Group ``gpu_simplex``: log-projection and softmax on the GPU, forward and backward, against torch, eager and compiled,
-and a copy of the same bytes.
+"""Group ``gpu_simplex``: log-projection and softmax on the GPU, forward and backward, against torch and a copy.
 
 A scene is 1 GiB an array, many times any card's cache; a batch is 64 latent maps of 16 x 32 x 32. Backward calls are
 the gradient's formula alone, without autograd: torch's is its own fused kernel where it has one.
