@@ -19,7 +19,7 @@ PROVIDERS = ("triton", "cuda", "torch", "torch-compile", "copy")
 SIDE, BATCH = 32, 64
 BYTES, BYTES_SMALL = 1 << 30, 1 << 17
 LIMITS = {"float32": 1e-5, "bfloat16": 2e-2}
-JUDGED = 2048  # lines
+JUDGED = {2: 2048, 4: 2}  # rows; maps of 1024 lines each
 # size, layout, dtype, D
 WORK = (
     ("scene", "maps", "float32", 16),
@@ -149,11 +149,11 @@ def _forward(operation: str, x: Any, dtype: str, compile_it: bool) -> Bench:
     if operation == "log_project":
         ours: Any = hud_fast.log_project
         formula: Any = lambda x: torch.log(x.clamp_min(0) + delta)  # noqa: E731
-        true = truth.log_project(on_host(x[:JUDGED]), 1)
+        true = truth.log_project(on_host(x[: JUDGED[x.ndim]]), 1)
     else:
         ours = hud_fast.simplex_softmax
         formula = lambda x: torch.softmax(x, 1)  # noqa: E731
-        true = truth.softmax(on_host(x[:JUDGED]), 1)
+        true = truth.softmax(on_host(x[: JUDGED[x.ndim]]), 1)
     target = torch.empty_like(x)
     calls: dict[str, Any] = {
         **_named(lambda name: ours(x, 1, backend=name), dtype),
@@ -172,16 +172,16 @@ def _backward(operation: str, x: Any, dtype: str, compile_it: bool) -> Bench:
     D = x.shape[1]
     delta = float(np.exp(-8.0)) / D
     ops: Any = torch.ops.hud_fast
-    gw = on_host(g[:JUDGED])
+    gw = on_host(g[: JUDGED[x.ndim]])
     if operation == "log_project":
         saved, extra, op = x, delta, ops.log_project_backward
-        xw = on_host(x[:JUDGED])
+        xw = on_host(x[: JUDGED[x.ndim]])
         true = np.where(xw < 0, 0, gw / (xw + delta))
         eager: Any = lambda g, x: torch.where(x < 0, 0.0, g / (x + delta))  # noqa: E731
         formula = eager
     else:
         saved, extra, op = torch.softmax(x, 1), 1, ops.simplex_softmax_backward
-        yw = on_host(saved[:JUDGED])
+        yw = on_host(saved[: JUDGED[x.ndim]])
         true = yw * (gw - (gw * yw).sum(1, keepdims=True))
         eager = lambda g, y: torch._softmax_backward_data(g, y, 1, y.dtype)  # noqa: E731
         formula = lambda g, y: y * (g - (g * y).sum(1, keepdim=True))  # noqa: E731
@@ -196,4 +196,6 @@ def _backward(operation: str, x: Any, dtype: str, compile_it: bool) -> Bench:
 
 
 def _judge(true: Any) -> Callable[[Any], float]:
-    return lambda found: truth.relative(on_host(found[:JUDGED]), np.asarray(true, np.float64))
+    return lambda found: truth.relative(
+        on_host(found[: JUDGED[found.ndim]]), np.asarray(true, np.float64)
+    )
