@@ -27,7 +27,8 @@ def main() -> None:
     worst = max(entries, key=lambda entry: entry["spill_bytes"])
     print(f"{len(entries)} kernels; most bytes spilled: {worst['spill_bytes']} ({worst['name']})")
     if given.json:
-        given.json.write_text(json.dumps(entries, indent=1) + "\n")
+        lines = ",\n".join(json.dumps(entry) for entry in entries)
+        given.json.write_text(f"[\n{lines}\n]\n")
 
 
 if __name__ == "__main__":

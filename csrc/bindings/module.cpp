@@ -9,6 +9,7 @@
 #include "bindings/cosine_max.h"
 #include "bindings/cosine_tiles.h"
 #include "bindings/diffusion.h"
+#include "bindings/emulated_simplex.h"
 #include "bindings/fcls.h"
 #include "bindings/fcls_groups.h"
 #include "bindings/simplex.h"
@@ -41,6 +42,7 @@ void set_isa(const std::string& name) {
 PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   m.doc() = "CPU kernels of hud_fast on borrowed tensors; private, call hud_fast.kernels instead.";
   hud::register_simplex(m);
+  hud::register_emulated_simplex(m);
   hud::register_diffusion(m);
   hud::register_fcls(m);
   hud::register_fcls_groups(m);

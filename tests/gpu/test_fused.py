@@ -122,7 +122,7 @@ def test_softmax_decode(backend, dtype, B, D, H, W, C):
 
 @with_triton
 @every_dtype
-@pytest.mark.parametrize("count", [1, 63, 64, 65, 2047, 2048, 2049, 4500])
+@pytest.mark.parametrize("count", [1, 63, 65, 1024, 4097])
 @pytest.mark.sanitizer
 def test_noise_steps_and_forward_process(backend, dtype, count):
     """What is drawn is the address's, in each of the three operations; what is mixed is the formula."""

@@ -23,6 +23,10 @@ SHAPES = [
     ((2, 16, 8, 8), 1),
     ((2, 16, 5, 13), 1),
     ((1, 64, 33), 1),
+    ((3, 30, 7), 1),
+    ((2, 7, 300), 1),
+    ((300, 64), 1),
+    ((140, 65), 1),
     ((1, 255, 16), 1),
     ((1, 257, 35), 1),
     ((3, 1025), 1),
@@ -117,6 +121,28 @@ def test_strided_and_empty_input(backend):
         for shape in ((0, 3), (4, 3, 0)):
             empty = torch.zeros(shape, device=DEVICE)
             assert op(empty, 1, backend=backend).shape == shape
+
+
+@with_both
+@pytest.mark.parametrize("offset", [1, 2, 3])
+def test_tensors_that_begin_off_an_access(backend, offset):
+    """Contiguous, but not on 16 bytes: accesses are then narrower, and nothing beside is touched."""
+    whole = draw(4100, "float32").abs()
+    x, g = whole[offset:-3], draw(4100, "float32", 1)[offset:-3]
+    for D in (len(x), 1):
+        view = x.view(-1, D) if D > 1 else x[:, None]
+        assert view.is_contiguous()
+        expected = torch.log(view.double() + np.exp(-8.0) / D)
+        z = hud.log_project(view, backend=backend)
+        torch.testing.assert_close(z.double(), expected, rtol=0, atol=8e-6)
+        leaf = view.detach().requires_grad_()
+        (found,) = torch.autograd.grad(
+            hud.log_project(leaf, backend=backend), leaf, g.view_as(view)
+        )
+        expected = g.view_as(view).double() / (view.double() + np.exp(-8.0) / D)
+        torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-12)
+        x2 = hud.simplex_softmax(view, backend=backend)
+        torch.testing.assert_close(x2.double(), torch.softmax(view.double(), -1), rtol=5e-5, atol=0)
 
 
 @with_triton

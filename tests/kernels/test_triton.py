@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import textwrap
 
 import pytest
 import torch
@@ -135,3 +138,48 @@ def test_a_failed_launch_names_operation_and_shape(monkeypatch):
         broken.run("q", x)
     with pytest.raises(RuntimeError, match=r"^q: too many tiles for one launch, shape \(2, 3\)"):
         type(launch)(None, 2**31, {}, {}, 4).run("q", x)
+
+
+LIKE_A_LAUNCH = """
+    import torch
+    from triton.backends.compiler import GPUTarget
+    from triton.runtime import driver
+
+    class Driver:  # a GPU as far as a launch asks before it launches
+        get_current_target = lambda self: GPUTarget("cuda", 90, 32)
+        get_current_device = lambda self: 0
+        get_current_stream = lambda self, device: 0
+
+    driver.set_active(Driver())
+    from hud_fast.kernels.triton import resources
+
+    wanted = ("log_project backward", "log_standardize forward, rows D=9", "q_sample, step", "sampler_step_at, past",
+              "simplex_softmax forward, maps, odd", "sampler_step, no noise", "softmax_decode D=9")
+    for name, launch in resources.launches((torch.float32,)):
+        if not name.startswith(wanted):
+            continue
+        held = {k: torch.empty(64, dtype=v.dtype) if isinstance(v, torch.Tensor) else v
+                for k, v in launch.arguments.items()}
+        kernel = launch.kernel.warmup(**held, **launch.constants, **launch._options(), grid=(launch.programs,))
+        signature, constants, hints = launch._types()
+        places = lambda found: {k if isinstance(k, tuple) else (k,): v for k, v in found.items() if v != []}
+        assert kernel.src.signature == signature, name
+        assert places(kernel.src.constants) == places(constants), name
+        assert places(kernel.src.attrs) == hints, name
+        print(name)
+"""
+
+
+@pytest.mark.slow
+def test_a_launch_takes_its_arguments_as_they_are_compiled_here():
+    """All that a launch does before the GPU: Triton's own binding of the arguments, then its compiler."""
+    quiet = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", textwrap.dedent(LIKE_A_LAUNCH)],
+        env=quiet,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 7

@@ -13,10 +13,9 @@ from hud_fast.kernels.triton.arithmetic import (
 from hud_fast.kernels.triton.launch import Launch, in_vectors, power_of_two, tiles
 
 # The cube's bytes rule: 16 endmembers and 200 bands in float32 are 64 bytes in and 800 out a pixel, with 3.7
-# multiplications a byte, half of what the plain float32 units do in that time. 16-bit types have half the bytes for the
-# same sums: the tensor cores then, each factor split into three TF32 numbers' worth of bits, which keeps 2^-21, far below
-# the result's own rounding. TF32 by itself would keep 2^-11, and is used nowhere.
-LONGEST = 256  # endmembers held at once
+# multiplications a byte, half of what the plain float32 units do in that time. 16-bit types have half the bytes for
+# the same sums: the tensor cores then, each factor split into parts of TF32's 11 bits, which keeps 2^-21, far below the
+# result's own rounding. TF32 by itself would keep 2^-11, and is used nowhere.
 
 
 @triton.jit
@@ -92,8 +91,8 @@ def _softmax_decode(
             tl.store(to + band[None, :], narrow(mixed, dtype), mask=mask)
 
 
-# (block along D, pixels, bands, warps) of a tile: 16 sums a thread (8 of float64), as many as leave room for the factors
-# that plain multiplication holds in registers, 64 of each.
+# (block along D, pixels, bands, warps) of a tile: 16 sums a thread (8 of float64), as many as leave room for what plain
+# multiplication holds in registers, 64 of each factor.
 _TILES = {
     8: (16, 32, 32, 4),
     4: (16, 32, 64, 4),
@@ -112,7 +111,7 @@ def softmax_decode(
     B, D, H, W = z.shape
     inner, bands = H * W, endmembers.shape[1]
     block, pixels, width, warps = _TILES[z.itemsize]
-    if D > 64 and z.itemsize == 2:
+    if block < D and z.itemsize == 2:
         width //= 2  # the loops over D leave fewer registers
     chunks = tiles(inner, pixels)
     count, vector = in_vectors(bands, cube.itemsize)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hud_fast.kernels.normal_noise import Address
 from hud_fast.kernels.triton.arithmetic import log_positive, narrow, widen
-from hud_fast.kernels.triton.launch import Launch, in_vectors, tiles
+from hud_fast.kernels.triton.launch import INTERPRETED, Launch, in_vectors, tiles
 
 # One block a thread and part: four values 16 places apart, so that a warp's access covers two whole runs of 16 values.
 # Accesses of 4 bytes are enough here: 8 values a thread, of z, e and the result, are 64 bytes in flight, 100 KiB on a
@@ -20,6 +20,8 @@ from hud_fast.kernels.triton.launch import Launch, in_vectors, tiles
 # takes some 45 instructions a value, of the 90 that fit beside float32's 12 bytes and the 45 beside a 16-bit type's 6:
 # those are bound by arithmetic.
 BLOCKS, PARTS, WARPS = 128, 2, 4
+if INTERPRETED:  # where an operation costs the same for any number of values
+    BLOCKS = 512
 
 SCALARS, SIGNAL, TABLE = 0, 1, 2  # where the factors come from
 
@@ -117,14 +119,6 @@ def root(x):
         return tl.sqrt_rn(x)
 
 
-@triton.jit
-def _moved(pointer, base):
-    if pointer is None:
-        return None
-    else:
-        return pointer + base
-
-
 @triton.jit(do_not_specialize=["seed", "step", "first"])
 def _affine(
     z, e, past, noise, out, noise_out, count, chunks,
@@ -171,8 +165,18 @@ def _affine(
         now += tl.load(place)
     base = sample * count + block * 4
     left = tl.minimum(count - block * 4, BLOCKS * PARTS * 4).to(tl.int32)
-    z, e, past, noise = _moved(z, base), _moved(e, base), _moved(past, base), _moved(noise, base)
-    out, noise_out = out + base, _moved(noise_out, base)
+    out += base
+    # not through a function: Triton 3.6 has none that returns None
+    if z is not None:
+        z += base
+    if e is not None:
+        e += base
+    if past is not None:
+        past += base
+    if noise is not None:
+        noise += base
+    if noise_out is not None:
+        noise_out += base
     for part in tl.static_range(PARTS):
         item = tl.arange(0, BLOCKS) + part * BLOCKS
         at = (item // 16) * 64 + item % 16
