@@ -18,7 +18,7 @@ HUD_HD void add_work(uint64_t* at, uint64_t n) {
 #ifdef __CUDA_ARCH__
   atomicAdd(reinterpret_cast<unsigned long long*>(at), static_cast<unsigned long long>(n));
 #else
-  *at += n;
+  __atomic_fetch_add(at, n, __ATOMIC_RELAXED);
 #endif
 }
 
@@ -187,7 +187,7 @@ HUD_HD void decide_two(const Warp& warp, const CosineSearchJob& job, const Searc
                                {job.reference, job.reference_float32}, row,
                                job.reference_inverse[row], job.bands, lane & 15);
   });
-  const auto sum = over_halves(warp, share, 0.0, added);
+  const auto sum = over_halves(warp, share, 0.0, Added{});
   warp.apart([&](int lane) {
     const int at = entry + (lane >> 4);
     if ((lane & 15) == 0 && at < count) s.value[at] = clamped(sum[lane]);
