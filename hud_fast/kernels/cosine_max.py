@@ -27,8 +27,9 @@ from hud_fast.kernels._arrays import (
     widen,
 )
 from hud_fast.kernels._backend import ran, readable, resolve
+from hud_fast.kernels._cosine_launch import on_cuda
 from hud_fast.kernels._cosine_search import brute_least, check_room, room_for, search
-from hud_fast.kernels._cosine_tiles import TileSearch, least_bytes, on_cuda
+from hud_fast.kernels._cosine_tiles import TileSearch, least_bytes
 
 OFFERED = ("torch", "cpu", "cuda")
 _CHUNK = 1 << 22  # values of one similarity block of the reference

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hud_fast as hud
-from hud_fast.kernels._cosine_tiles import TileSearch, emulated, on_cuda
+from hud_fast.kernels._cosine_launch import emulated, on_cuda
+from hud_fast.kernels._cosine_tiles import TileSearch
 from hud_fast.kernels._native import C
 
 ATOL = 4e-15  # as tests/kernels/test_cosine_max.py
