@@ -216,7 +216,6 @@ class TileIndex:
                 "reference": self.reference.data_ptr(),
                 "reference_float32": self.reference.dtype == torch.float32,
                 "reference_inverse": self.inverse.data_ptr(),
-                "row": self.rows.data_ptr(),
                 "packed": self.packed.data_ptr(),
                 "boxes": self.boxes.data_ptr(),
                 "tiles": len(self.rows),
@@ -287,7 +286,7 @@ def least_bytes(rows: int, bands: int) -> int:
     """Scratch that a search on a GPU takes at least: packed tiles, keys and order of the reference, a few queries."""
     longest: int = C.cosine_most_depth
     depth = min(bands // 16 * 16 + 16, longest)
-    tiles = (2 * rows + TILE) * (2 * depth + 16)
+    tiles = (2 * rows + TILE) * (2 * depth + 24)
     building = rows * (4 * depth + 68 + 240)
     samples = 40 * bands * TILE + 8 * bands * (3 * 4096 + 4 * bands)
     return tiles + building + samples + (1 << 20)
