@@ -20,6 +20,7 @@ Job = dict[str, Any]
 class Launcher:
     """The kernels of one device."""
 
+    name: str  # what `last_backend` says
     row_inverse: Callable[[Tensor, Tensor], None]
     pack: Callable[[Job], None]
     search: Callable[[Job], None]
@@ -35,6 +36,7 @@ def emulated(shared: int = C.cosine_most_shared) -> Launcher:
         )
 
     return Launcher(
+        "emulated",
         row_inverse,
         C.emulated_cosine_pack,
         lambda job: C.emulated_cosine_max(job, shared),
@@ -56,6 +58,7 @@ def on_cuda(device: torch.device) -> Launcher:
         )
 
     return Launcher(
+        "cuda",
         row_inverse,
         lambda job: C.cuda_cosine_pack(job, *on_stream(on)),
         lambda job: C.cuda_cosine_max(job, *on_stream(on)),

@@ -16,6 +16,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from hud_fast.kernels._backend import ran
 from hud_fast.kernels._cosine_basis import Basis, endmember_basis, sample_rows, span_basis
 from hud_fast.kernels._cosine_launch import Launcher, inverse_norms, most_depth
 from hud_fast.kernels._native import C
@@ -324,6 +325,7 @@ class TileSearch:
     def run(self, query: Tensor) -> tuple[Tensor, Tensor]:
         """Search some of the queries."""
         query = query.contiguous()
+        ran(self.index.launcher.name)
         if len(query) <= self.chunk:
             return self.index.search(query)
         found = [self.index.search(part) for part in query.split(self.chunk)]
