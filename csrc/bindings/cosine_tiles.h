@@ -44,7 +44,6 @@ CosineSearchJob search_job(const py::dict& from) {
   job.reference = address<const void>(from, "reference");
   job.reference_float32 = from["reference_float32"].cast<bool>();
   job.reference_inverse = address<const double>(from, "reference_inverse");
-  job.row = address<const int32_t>(from, "row");
   job.packed = address<const uint32_t>(from, "packed");
   job.boxes = address<const float>(from, "boxes");
   job.tiles = number(from, "tiles");

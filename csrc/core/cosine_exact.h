@@ -71,8 +71,12 @@ __device__ __forceinline__ WarpGroup<32>::PerLane<double> over_halves(
 }
 #endif
 
-HUD_HD double added(double a, double b) { return a + b; }
-HUD_HD double larger_of(double a, double b) { return b > a ? b : a; }
+struct Added {
+  HUD_HD double operator()(double a, double b) const { return a + b; }
+};
+struct Larger {
+  HUD_HD double operator()(double a, double b) const { return b > a ? b : a; }
+};
 
 // 1 / |row| for the rows first and first + 1, one each half of the warp: 0 for a zero row, NaN
 // where a value is not finite. Scaled by the largest value, so no square overflows.
@@ -96,8 +100,8 @@ HUD_HD void inverse_norms(const Warp& warp, const Rows& rows, int64_t count, int
     most[lane] = largest;
     check[lane] = odd;
   });
-  const auto largest = over_halves(warp, most, 0.0, larger_of);
-  const auto odd = over_halves(warp, check, 0.0, added);
+  const auto largest = over_halves(warp, most, 0.0, Larger{});
+  const auto odd = over_halves(warp, check, 0.0, Added{});
   warp.apart([&](int lane) {
     const int64_t r = first + (lane >> 4);
     double sum = 0;
@@ -114,7 +118,7 @@ HUD_HD void inverse_norms(const Warp& warp, const Rows& rows, int64_t count, int
     }
     square[lane] = sum;
   });
-  const auto sum = over_halves(warp, square, 0.0, added);
+  const auto sum = over_halves(warp, square, 0.0, Added{});
   warp.apart([&](int lane) {
     const int64_t r = first + (lane >> 4);
     if ((lane & 15) != 0 || r >= count) return;

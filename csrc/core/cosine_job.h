@@ -21,9 +21,9 @@ constexpr int kDepthStep = 16;  // a key is padded to a multiple of this
 constexpr int64_t kMostDepth = 224;
 
 // A packed reference tile, in 4-byte words: float16 operands in the order that lanes read them,
-// centre (depth), bias (kTile), then what bounds need of it.
+// centre (depth), bias (kTile), what bounds need of it (4), and its rows (kTile).
 HUD_SIZES int64_t tile_operands(int64_t depth) { return depth * kTile / 2; }
-HUD_SIZES int64_t tile_words(int64_t depth) { return tile_operands(depth) + depth + kTile + 4; }
+HUD_SIZES int64_t tile_words(int64_t depth) { return tile_operands(depth) + depth + 2 * kTile + 4; }
 
 // Keys of both sides: (n, dims) float32, coordinates B'(y - m) and the rest's length; `tested`:
 // (n, tested) float32, what boxes are tested in (see hud_fast/kernels/_cosine_tiles.py).
@@ -41,7 +41,6 @@ struct CosineSearchJob {
   const void* reference;  // (P, bands)
   bool reference_float32;
   const double* reference_inverse;
-  const int32_t* row;
   const uint32_t* packed;
   const float* boxes;
   int64_t tiles;

@@ -78,6 +78,7 @@ HUD_HD void pack_tile(const Group& group, const CosinePackJob& job, int64_t tile
     s.delta[lane] = root(static_cast<float>(off)) * kUp;
     s.length[lane] = root(static_cast<float>(square)) * kUp;
     s.rest[lane] = s.row[lane] >= 0 ? job.keys[s.row[lane] * job.dims + job.dims - 1] : 0.0f;
+    reinterpret_cast<int32_t*>(bias + kTile + 4)[lane] = s.row[lane];
     bias[lane] = s.row[lane] >= 0 ? static_cast<float>(-0.5 * square) : kNoRow;
     for (int64_t at = lane; at < tile_operands(job.depth); at += kTile)
       packed[at] = operand_word(job, s, at);

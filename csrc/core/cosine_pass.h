@@ -61,9 +61,7 @@ HUD_HD int add_shared(int32_t* at, int n) {
 #ifdef __CUDA_ARCH__
   return atomicAdd(at, n);
 #else
-  const int before = *at;
-  *at += n;
-  return before;
+  return __atomic_fetch_add(at, n, __ATOMIC_RELAXED);
 #endif
 }
 
@@ -71,7 +69,7 @@ HUD_HD void or_shared(uint32_t* at, uint32_t bits) {
 #ifdef __CUDA_ARCH__
   atomicOr(at, bits);
 #else
-  *at |= bits;
+  __atomic_fetch_or(at, bits, __ATOMIC_RELAXED);
 #endif
 }
 
@@ -162,14 +160,18 @@ HUD_HD void tile_product(const Warp& warp, const float* keys, const uint32_t* ti
   }
 }
 
-HUD_HD float larger_float(float a, float b) {
+struct LargerFloat {
+  HUD_HD float operator()(float a, float b) const {
 #ifdef __CUDA_ARCH__
-  return fmaxf(a, b);
+    return fmaxf(a, b);
 #else
-  return b > a ? b : a;
+    return b > a ? b : a;
 #endif
-}
-HUD_HD float added_float(float a, float b) { return a + b; }
+  }
+};
+struct AddedFloat {
+  HUD_HD float operator()(float a, float b) const { return a + b; }
+};
 
 // The same number, of which the compiler knows nothing: what is made of it here is not made ahead
 // of the loop over tiles and kept in registers that the scores need.
@@ -213,21 +215,22 @@ HUD_HD void score_warp(const Warp& warp, int w, const CosineSearchJob& job, cons
   });
   tile_product(warp, s.keys + w * kWarpQueries * (depth + 8), tile, centre, depth, scores, low,
                high);
-  low = over_quads(warp, low, added_float);
-  high = over_quads(warp, high, added_float);
+  low = over_quads(warp, low, AddedFloat{});
+  high = over_quads(warp, high, AddedFloat{});
   typename Warp::template PerLane<float> low_best, high_best, low_most, high_most;
   warp.apart([&](int lane) {
+    const LargerFloat larger;
     float l = kNoRow, h = kNoRow;
     HUD_UNROLL
     for (int n = 0; n < kTile / kMmaColumns; ++n) {
-      l = larger_float(l, larger_float(scores[lane].v[n][0], scores[lane].v[n][1]));
-      h = larger_float(h, larger_float(scores[lane].v[n][2], scores[lane].v[n][3]));
+      l = larger(l, larger(scores[lane].v[n][0], scores[lane].v[n][1]));
+      h = larger(h, larger(scores[lane].v[n][2], scores[lane].v[n][3]));
     }
     low_best[lane] = l;
     high_best[lane] = h;
   });
-  low_most = over_quads(warp, low_best, larger_float);
-  high_most = over_quads(warp, high_best, larger_float);
+  low_most = over_quads(warp, low_best, LargerFloat{});
+  high_most = over_quads(warp, high_best, LargerFloat{});
   // The four lanes of a row find the same bounds; one of them writes, when all have read.
   typename Warp::template PerLane<float> low_reach, high_reach, low_least, high_least;
   warp.each([&](int lane) {

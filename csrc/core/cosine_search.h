@@ -18,7 +18,7 @@ HUD_HD void add_work(uint64_t* at, uint64_t n) {
 #ifdef __CUDA_ARCH__
   atomicAdd(reinterpret_cast<unsigned long long*>(at), static_cast<unsigned long long>(n));
 #else
-  *at += n;
+  __atomic_fetch_add(at, n, __ATOMIC_RELAXED);
 #endif
 }
 
@@ -174,7 +174,7 @@ HUD_HD void list_tiles(const Group& group, const CosineSearchJob& job, int64_t f
 // The cosines of two entries of the queue, one each half of a warp.
 template <typename Warp>
 HUD_HD void decide_two(const Warp& warp, const CosineSearchJob& job, const SearchShared& s,
-                       int32_t tile, int first, int entry, int count) {
+                       const int32_t* rows, int first, int entry, int count) {
   typename Warp::template PerLane<double> share;
   warp.apart([&](int lane) {
     const int at = entry + (lane >> 4);
@@ -182,29 +182,29 @@ HUD_HD void decide_two(const Warp& warp, const CosineSearchJob& job, const Searc
     if (at >= count) return;
     const int code = s.queue[first + at];
     const int i = code / kTile;
-    const int64_t row = job.row[static_cast<int64_t>(tile) * kTile + code % kTile];
+    const int64_t row = rows[code % kTile];
     share[lane] = cosine_share({job.query, job.query_float32}, s.query[i], s.inverse[i],
                                {job.reference, job.reference_float32}, row,
                                job.reference_inverse[row], job.bands, lane & 15);
   });
-  const auto sum = over_halves(warp, share, 0.0, added);
+  const auto sum = over_halves(warp, share, 0.0, Added{});
   warp.apart([&](int lane) {
     const int at = entry + (lane >> 4);
     if ((lane & 15) == 0 && at < count) s.value[at] = clamped(sum[lane]);
   });
 }
 
-// Decides what the queue holds of one tile.
+// Decides what the queue holds of one tile, whose rows are `rows`.
 template <typename Group>
 HUD_HD void decide(const Group& group, const CosineSearchJob& job, const SearchShared& s,
-                   int32_t tile, float eta) {
+                   const int32_t* rows, float eta) {
   const int queued = s.count[1];
   if (queued == 0) return;
   for (int first = 0; first < queued; first += kSearchThreads) {
     const int count = queued - first < kSearchThreads ? queued - first : kSearchThreads;
     group.each_warp([&](const auto& warp, int w) {
       for (int entry = 2 * w; entry < count; entry += 2 * kSearchWarps)
-        decide_two(warp, job, s, tile, first, entry, count);
+        decide_two(warp, job, s, rows, first, entry, count);
     });
     group.each([&](int lane) {
       if (lane == 0) s.count[1] = 0;
@@ -212,7 +212,7 @@ HUD_HD void decide(const Group& group, const CosineSearchJob& job, const SearchS
       for (int e = 0; e < count; ++e) {
         const int code = s.queue[first + e];
         if (code / kTile != lane) continue;
-        const int32_t row = job.row[static_cast<int64_t>(tile) * kTile + code % kTile];
+        const int32_t row = rows[code % kTile];
         const double value = s.value[e];
         if (value > s.best[lane] || (value == s.best[lane] && row < s.row[lane])) {
           s.best[lane] = value;
@@ -269,7 +269,8 @@ HUD_HD void visit_listed(const Group& group, const CosineSearchJob& job, const S
       if (mask >> w & 1u) score_warp(warp, w, job, s, tile, eta);
     });
     note_work(group, s, static_cast<int>(mask));
-    decide(group, job, s, s.list[at], eta);
+    const int64_t rows = tile_operands(job.depth) + job.depth + kTile + 4;
+    decide(group, job, s, reinterpret_cast<const int32_t*>(tile + rows), eta);
     if (buffers == 1 && next < count) stage(group, job, s.list[next], s.tiles);
     at = next;
   }

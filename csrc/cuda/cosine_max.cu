@@ -29,7 +29,7 @@ __global__ void __launch_bounds__(kThreads)
     hud::device::inverse_norms(hud::device::WarpGroup<32>{}, rows, count, bands, 2 * pair, inverse);
 }
 
-int optin(int device) {
+int shared_of(int device) {
   int bytes = 0;
   if (cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) !=
       cudaSuccess) {
@@ -43,7 +43,7 @@ constexpr int64_t kMostBlocks = 0x7fffffff;
 
 }  // namespace
 
-int64_t shared_limit(int device) { return optin(device); }
+int64_t shared_limit(int device) { return shared_of(device); }
 
 int row_inverse(const void* rows, bool is_float32, int64_t count, int64_t bands, double* inverse,
                 int device, void* stream) {
@@ -70,7 +70,7 @@ int cosine_search(const CosineSearchJob& job, int device, void* stream) {
   if (tiles > kMostBlocks) return cudaErrorInvalidConfiguration;
   const DeviceGuard guard(device);
   if (guard.status() != cudaSuccess) return guard.status();
-  const int64_t shared = optin(device);
+  const int64_t shared = shared_of(device);
   const CosinePlan plan = cosine_plan(job.depth, shared);
   if (plan.bytes > shared) return cudaErrorInvalidConfiguration;
   // Always all of it, so that threads with searches of different sizes may raise it side by side.

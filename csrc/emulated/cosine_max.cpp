@@ -94,8 +94,8 @@ double pass_excess(const float* queries, const float* rows, int64_t dims) {
     }
     tile_product(HostGroup<32>{}, keys.data() + w * kWarpQueries * (depth + 8), packed.data(),
                  centre, depth, scores, low, high);
-    low = over_quads(HostGroup<32>{}, low, added_float);
-    high = over_quads(HostGroup<32>{}, high, added_float);
+    low = over_quads(HostGroup<32>{}, low, AddedFloat{});
+    high = over_quads(HostGroup<32>{}, high, AddedFloat{});
     for (int lane = 0; lane < 32; ++lane) {
       for (int n = 0; n < kTile / kMmaColumns; ++n) {
         for (int i = 0; i < 4; ++i) {

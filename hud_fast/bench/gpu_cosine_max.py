@@ -55,7 +55,8 @@ def _bench(scene: inputs.Searched, query: Any) -> Bench:
     import torch
 
     from hud_fast.kernels import cosine_max
-    from hud_fast.kernels._cosine_tiles import TileSearch, emulated, on_cuda
+    from hud_fast.kernels._cosine_launch import emulated, on_cuda
+    from hud_fast.kernels._cosine_tiles import TileSearch
 
     q, u = torch.from_numpy(query).to(device()), torch.from_numpy(scene.pixels).to(device())
     # Spread over all queries would need all of them done: judged are the first ones.

@@ -10,90 +10,22 @@ of rows and queries give the same bits; they decide the speed only.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from hud_fast.kernels._backend import on_stream
+from hud_fast.kernels._backend import ran
 from hud_fast.kernels._cosine_basis import Basis, endmember_basis, sample_rows, span_basis
+from hud_fast.kernels._cosine_launch import Launcher, inverse_norms, most_depth
 from hud_fast.kernels._native import C
 
-TILE = C.cosine_tile
+TILE: int = C.cosine_tile
 _LEADING = 16  # coordinates that boxes are tested in beside the rest's length
 _CODE_DIMS, _CODE_BITS = 5, 12  # queries are ordered by so many coordinates of so many bits
 _PIECE = 1 << 16  # rows whose float64 unit rows are formed at once
 _CHUNK = 1 << 22  # queries searched at once
-_WORK = ("tiles", "warps", "rows", "listed")
-
-Job = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Launcher:
-    """The kernels of one device."""
-
-    row_inverse: Callable[[Tensor, Tensor], None]
-    pack: Callable[[Job], None]
-    search: Callable[[Job], None]
-    shared: int  # bytes of shared memory of a block
-
-
-def emulated(shared: int = C.cosine_most_shared) -> Launcher:
-    """The kernels' source on the CPU, their threads emulated: for tests."""
-
-    def row_inverse(rows: Tensor, inverse: Tensor) -> None:
-        C.emulated_row_inverse(
-            rows.data_ptr(), rows.dtype == torch.float32, *rows.shape, inverse.data_ptr()
-        )
-
-    return Launcher(
-        row_inverse,
-        C.emulated_cosine_pack,
-        lambda job: C.emulated_cosine_max(job, shared),
-        shared,
-    )
-
-
-def on_cuda(device: torch.device) -> Launcher:
-    """The kernels on a GPU and its current stream."""
-    on = torch.empty(0, device=device)
-
-    def row_inverse(rows: Tensor, inverse: Tensor) -> None:
-        C.cuda_row_inverse(
-            rows.data_ptr(),
-            rows.dtype == torch.float32,
-            *rows.shape,
-            inverse.data_ptr(),
-            *on_stream(rows),
-        )
-
-    return Launcher(
-        row_inverse,
-        lambda job: C.cuda_cosine_pack(job, *on_stream(on)),
-        lambda job: C.cuda_cosine_max(job, *on_stream(on)),
-        C.cuda_shared_limit(on.device.index),
-    )
-
-
-@lru_cache
-def most_depth(shared: int) -> int:
-    """Longest padded key that a block of so much shared memory can hold."""
-    depth: int = C.cosine_most_depth
-    while depth > 16 and C.cosine_plan_bytes(depth, shared) > shared:
-        depth -= 16
-    return depth
-
-
-def inverse_norms(rows: Tensor, launcher: Launcher) -> Tensor:  # (n,) float64
-    """1 / norm; 0 for a zero row, NaN for one that is not finite."""
-    inverse = torch.empty(len(rows), dtype=torch.float64, device=rows.device)
-    if len(rows):
-        launcher.row_inverse(rows, inverse)
-    return inverse
 
 
 def mean_unit(rows: Tensor, inverse: Tensor, piece: int) -> Tensor:  # (C,) float64
@@ -285,7 +217,6 @@ class TileIndex:
                 "reference": self.reference.data_ptr(),
                 "reference_float32": self.reference.dtype == torch.float32,
                 "reference_inverse": self.inverse.data_ptr(),
-                "row": self.rows.data_ptr(),
                 "packed": self.packed.data_ptr(),
                 "boxes": self.boxes.data_ptr(),
                 "tiles": len(self.rows),
@@ -356,9 +287,10 @@ def least_bytes(rows: int, bands: int) -> int:
     """Scratch that a search on a GPU takes at least: packed tiles, keys and order of the reference, a few queries."""
     longest: int = C.cosine_most_depth
     depth = min(bands // 16 * 16 + 16, longest)
-    tiles = (2 * rows + TILE) * (2 * depth + 16)
+    tiles = (2 * rows + TILE) * (2 * depth + 24)
     building = rows * (4 * depth + 68 + 240)
-    return tiles + building + 40 * bands * TILE + 8 * bands * (3 * 4096 + 4 * bands) + (1 << 20)
+    samples = 40 * bands * TILE + 8 * bands * (3 * 4096 + 4 * bands)
+    return tiles + building + samples + (1 << 20)
 
 
 def query_bytes(depth: int) -> int:
@@ -393,6 +325,7 @@ class TileSearch:
     def run(self, query: Tensor) -> tuple[Tensor, Tensor]:
         """Search some of the queries."""
         query = query.contiguous()
+        ran(self.index.launcher.name)
         if len(query) <= self.chunk:
             return self.index.search(query)
         found = [self.index.search(part) for part in query.split(self.chunk)]

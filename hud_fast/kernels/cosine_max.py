@@ -27,8 +27,9 @@ from hud_fast.kernels._arrays import (
     widen,
 )
 from hud_fast.kernels._backend import ran, readable, resolve
+from hud_fast.kernels._cosine_launch import on_cuda
 from hud_fast.kernels._cosine_search import brute_least, check_room, room_for, search
-from hud_fast.kernels._cosine_tiles import TileSearch, least_bytes, on_cuda
+from hud_fast.kernels._cosine_tiles import TileSearch, least_bytes
 
 OFFERED = ("torch", "cpu", "cuda")
 _CHUNK = 1 << 22  # values of one similarity block of the reference
@@ -87,9 +88,7 @@ def _tiles(
     query: Tensor, reference: Tensor, memory_limit: int | None = None
 ) -> tuple[Tensor, Tensor]:
     q, u = query.detach(), reference.detach()
-    value, index = TileSearch(q, u, on_cuda(q.device), limit=memory_limit).run(q)
-    ran("cuda")
-    return value, index
+    return TileSearch(q, u, on_cuda(q.device), limit=memory_limit).run(q)
 
 
 _LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")

@@ -12,14 +12,18 @@ import torch
 from torch import Tensor
 
 from hud_fast.kernels import CosineIndex, cosine_max
-from hud_fast.kernels._backend import ran, resolve
+from hud_fast.kernels._backend import resolve
+from hud_fast.kernels._cosine_launch import on_cuda
 from hud_fast.kernels._cosine_search import MixtureSearch, Search
-from hud_fast.kernels._cosine_tiles import TileSearch, on_cuda
+from hud_fast.kernels._cosine_tiles import TileSearch
 from hud_fast.kernels.cosine_max import OFFERED
 from hud_fast.metrics._search import Progress, chunks
 from hud_fast.unmixing._pixels import BLOCK_VALUES
 
 _QUERIES = 4096  # parts are a multiple of so many pixels
+_TOGETHER = (
+    1 << 19
+)  # mixtures formed at once on a GPU: the more, the closer the neighbours in a tile
 
 Found = tuple[Tensor, Tensor]  # (n,) float64, (n,) int64
 
@@ -38,9 +42,7 @@ def nearest_pixels(
     chosen = resolve("cosine_max", backend, query, offered=OFFERED)
     if chosen == "cuda":
         search = TileSearch(query, reference, on_cuda(query.device), limit=memory_limit)
-        found = _in_parts(query, search.run, progress)
-        ran("cuda")
-        return found
+        return _in_parts(query, search.run, progress)
     if chosen != "cpu":
         known = reference
         return _in_parts(query, lambda part: cosine_max(part, known, backend=chosen), progress)
@@ -74,7 +76,8 @@ def nearest_to_mixtures(
             tiles = TileSearch(
                 abundances, rows, launcher, limit=memory_limit, endmembers=endmembers
             )
-            ask = _formed(endmembers, tiles.run, tiles.piece)
+            together = _TOGETHER if memory_limit is None else tiles.piece
+            ask = _formed(endmembers, tiles.run, together)
         else:
             ask = _formed(endmembers, lambda part: cosine_max(part, rows, backend=chosen))
     return _in_parts(abundances.contiguous(), ask, progress)

@@ -3,6 +3,8 @@ a GPU. Ties, near-ties, hostile rows, real scenes, whole tiles that reach the bo
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import oracles
 import pytest
@@ -11,9 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hud_fast as hud
-from hud_fast.kernels._cosine_tiles import TileSearch, emulated, on_cuda
+from hud_fast.kernels._cosine_launch import emulated, on_cuda
+from hud_fast.kernels._cosine_tiles import TileSearch
 from hud_fast.kernels._native import C
+from hud_fast.metrics import _nearest_pixels
+from hud_fast.metrics.mixtures import Mixtures
 
+fidelity = importlib.import_module("hud_fast.metrics.fidelity")
 ATOL = 4e-15  # as tests/kernels/test_cosine_max.py
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 every_runner = pytest.mark.parametrize(
@@ -314,13 +320,34 @@ def test_public_call_takes_any_layout_and_says_what_is_wrong():
         hud.cosine_max(query, reference, backend="cuda", memory_limit=1000)
 
 
-@NEEDS_GPU
-def test_point_fidelity_of_cuda_cubes():
-    query, reference, _ = mixtures(400, 900)
+@every_runner
+@pytest.mark.parametrize("limit", [None, 64 << 20])
+def test_point_fidelity_of_cubes_and_mixtures(runner, limit, monkeypatch):
+    """The metric's own way to the tiles; emulated, by telling it that the CPU is a GPU."""
+    query, reference, ends = mixtures(400, 900)
+    shares = oracles.random_simplex(np.random.default_rng(5), 400, 4).reshape(20, 20, 4)
     expected = hud.point_fidelity(query.reshape(20, 20, -1), reference)
-    q, u = torch.from_numpy(query).cuda().reshape(20, 20, -1), torch.from_numpy(reference).cuda()
-    assert hud.point_fidelity(q, u, backend="cuda") == pytest.approx(expected, abs=1e-14)
-    assert hud.last_backend() == "cuda"
+    mixed = hud.point_fidelity(shares @ ends, reference)
+    device = "cuda"
+    if runner == "emulated":
+        device = "cpu"
+        for module in (_nearest_pixels, fidelity):
+            monkeypatch.setattr(module, "resolve", lambda *_, **__: "cuda")
+        monkeypatch.setattr(_nearest_pixels, "on_cuda", lambda _: emulated())
+    q, u = (torch.from_numpy(x).to(device) for x in (query.reshape(20, 20, -1), reference))
+    seen = []
+    found = hud.point_fidelity(
+        q, u, backend="cuda", memory_limit=limit, progress=lambda *done: seen.append(done)
+    )
+    assert found == pytest.approx(expected, abs=1e-14)
+    assert seen[-1] == (400, 400)
+    assert hud.last_backend() == runner
+    made = Mixtures(torch.from_numpy(shares).to(device), ends)
+    found = hud.point_fidelity(made, u, backend="cuda", memory_limit=limit)
+    assert found == pytest.approx(mixed, abs=1e-14)
+    assert hud.last_backend() == runner
+    with pytest.raises(ValueError, match=r"`memory_limit` must be at least .*, got 1000"):
+        hud.point_fidelity(q, u, backend="cuda", memory_limit=1000)
 
 
 @NEEDS_GPU

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hud_fast.kernels._cosine_tiles import TILE, kd_tiles, most_depth, without_copies
+from hud_fast.kernels._cosine_launch import most_depth
+from hud_fast.kernels._cosine_tiles import TILE, kd_tiles, without_copies
 from hud_fast.kernels._native import C
 
 
