@@ -28,6 +28,7 @@ _PIECES = 256  # groups that share a scan of all windows, at most
 _LANES = 256  # threads of a group
 _CHUNK = 16 << 20  # bytes of the spectra of blocks looked up together: a part of the second cache
 _GROUPS = 1024  # groups that a chunk should keep busy where its spectra are few
+_WIDEST = 1 << 30  # bytes of their spectra, then
 _LEAST, _MOST = 16, 1024  # blocks of a chunk, if there are so many
 _RESIDENT = 1 << 32  # bytes of spectra kept of a scene without a limit
 _EMULATED_SHARED = 227 << 10  # what a Hopper-class chip lets a group share
@@ -136,7 +137,7 @@ class DeviceWindowScene:
         spectrum = K * self._plan["down"] * self._plan["across"] * 8 if self.transforms else 0
         self.chunk = _MOST
         if self.transforms:
-            enough = max(_CHUNK // spectrum, _GROUPS // self.pairs)
+            enough = max(_CHUNK // spectrum, min(_GROUPS // self.pairs, _WIDEST // spectrum))
             self.chunk = min(max(_LEAST, enough), _MOST)
         self.held = min(self.pairs, max(1, _RESIDENT // max(1, spectrum)))
         if self.limit is None:
