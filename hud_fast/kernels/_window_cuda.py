@@ -20,8 +20,9 @@ from hud_fast.kernels._window_device import (
     centre_of,
     device_block_scales,
     device_factor,
+    device_scene_factor,
 )
-from hud_fast.kernels._window_scales import left_out, scene_factor, window_scales
+from hud_fast.kernels._window_scales import left_out, window_scales
 
 CAPACITY = 256  # windows a block keeps for rescoring
 _PIECES = 256  # groups that share a scan of all windows, at most
@@ -68,7 +69,7 @@ class DeviceWindowScene:
         self.run, self.limit = run, memory_limit
         self.capacity = FORCED_CAPACITY or CAPACITY
         self.scene = scene.to(self.dtype).contiguous()
-        factor = scene_factor(self.scene, lengths, norm, normalize)
+        factor = device_scene_factor(self.scene, lengths, norm, normalize)
         if mask is not None:  # what a masked pixel holds must not matter: it may be anything
             factor = factor.masked_fill(~mask, torch.nan)
         self.factor = factor.contiguous()
