@@ -14,8 +14,7 @@ using namespace hud::device;
 using Group = BlockGroup<kTileLanes>;
 
 constexpr unsigned kMostBlocks = 1u << 16;  // of a grid; the kernels stride over the rest
-
-constexpr int64_t kScans = 2048;
+constexpr int64_t kScans = 2048;            // groups that look whether there is anything to scan
 
 unsigned grid_for(int64_t items) {
   return static_cast<unsigned>(items < kMostBlocks ? (items < 1 ? 1 : items) : kMostBlocks);

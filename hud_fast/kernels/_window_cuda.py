@@ -20,14 +20,16 @@ from hud_fast.kernels._window_device import (
     centre_of,
     device_block_scales,
     device_factor,
+    device_scene_factor,
 )
-from hud_fast.kernels._window_scales import left_out, scene_factor, window_scales
+from hud_fast.kernels._window_scales import left_out, window_scales
 
 CAPACITY = 256  # windows a block keeps for rescoring
 _PIECES = 256  # groups that share a scan of all windows, at most
 _LANES = 256  # threads of a group
 _CHUNK = 16 << 20  # bytes of the spectra of blocks looked up together: a part of the second cache
 _GROUPS = 1024  # groups that a chunk should keep busy where its spectra are few
+_WIDEST = 1 << 30  # bytes of their spectra, then
 _LEAST, _MOST = 16, 1024  # blocks of a chunk, if there are so many
 _RESIDENT = 1 << 32  # bytes of spectra kept of a scene without a limit
 _EMULATED_SHARED = 227 << 10  # what a Hopper-class chip lets a group share
@@ -67,7 +69,7 @@ class DeviceWindowScene:
         self.run, self.limit = run, memory_limit
         self.capacity = FORCED_CAPACITY or CAPACITY
         self.scene = scene.to(self.dtype).contiguous()
-        factor = scene_factor(self.scene, lengths, norm, normalize)
+        factor = device_scene_factor(self.scene, lengths, norm, normalize)
         if mask is not None:  # what a masked pixel holds must not matter: it may be anything
             factor = factor.masked_fill(~mask, torch.nan)
         self.factor = factor.contiguous()
@@ -136,7 +138,7 @@ class DeviceWindowScene:
         spectrum = K * self._plan["down"] * self._plan["across"] * 8 if self.transforms else 0
         self.chunk = _MOST
         if self.transforms:
-            enough = max(_CHUNK // spectrum, _GROUPS // self.pairs)
+            enough = max(_CHUNK // spectrum, min(_GROUPS // self.pairs, _WIDEST // spectrum))
             self.chunk = min(max(_LEAST, enough), _MOST)
         self.held = min(self.pairs, max(1, _RESIDENT // max(1, spectrum)))
         if self.limit is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hud_fast.kernels._window_scales import energy, window_sum
+from hud_fast.kernels._window_scales import energy, scene_factor, window_sum
 
 _VALUES = 1 << 24  # numbers held in float64 at once while a scene is made ready
 
@@ -26,6 +26,24 @@ def device_factor(pixels: Tensor, norm: str, normalize: bool) -> Tensor:  # (...
     size = torch.where(finite[..., None], pixels.abs(), 0).double() * pixels.shape[-1] ** 0.5
     scale = _unit_scale(size)
     return torch.where(finite, scale, torch.nan)
+
+
+def device_scene_factor(
+    scene: Tensor,  # (H, W, C)
+    lengths: Tensor | None,  # (H, W), where the pixels' norms are not those of `scene`
+    norm: str,
+    normalize: bool,
+) -> Tensor:  # (H, W)
+    """As `scene_factor`, a part of the scene at a time."""
+    if norm == "block" or not normalize:
+        return scene_factor(scene, lengths, norm, normalize)
+    flat = scene.reshape(-1, scene.shape[-1])
+    step = max(1, _VALUES // flat.shape[1])
+    factor = torch.cat([device_factor(part, norm, normalize) for part in flat.split(step)])
+    factor = factor.reshape(scene.shape[:-1])
+    if lengths is None:
+        return factor
+    return torch.where(torch.isnan(factor), torch.nan, torch.where(lengths > 0, 1 / lengths, 0.0))
 
 
 def _unit_scale(size: Tensor) -> Tensor:  # -> () float64

@@ -6,6 +6,9 @@ float32 cannot hold, the same bits for any split, and the rounding bound itself.
 
 from __future__ import annotations
 
+import functools
+import importlib
+
 import numpy as np
 import oracles
 import pytest
@@ -418,6 +421,34 @@ def test_block_diversity_on_the_device(monkeypatch, mixed):
     np.testing.assert_array_equal(found.position, known.position)
 
 
+def test_the_public_function_hands_everything_on(monkeypatch):
+    """What `backend="cuda"` does, with the emulation in the kernels' place."""
+    module = importlib.import_module("hud_fast.kernels.window_search")
+    monkeypatch.setattr(module, "resolve", lambda *_, **__: "cuda")
+    emulated = functools.partial(DeviceWindowScene, run="emulated")
+    monkeypatch.setattr(module, "DeviceWindowScene", emulated)
+    rng = np.random.default_rng(0)
+    scene, blocks = rng.random((20, 23, 5)), rng.random((5, 6, 6, 4)).transpose(3, 1, 2, 0)
+    mask = rng.random((20, 23)) > 0.01
+    for options in ({"stride": 2, "norm": "block"}, {"mask": mask}, {"memory_limit": 10**6}):
+        value, position = hud.window_search(blocks, scene, **options)
+        assert hud.last_backend() == "emulated"
+        assert isinstance(value, np.ndarray)
+        options.pop("memory_limit", 0)
+        expected, at = oracles.window_search(blocks, scene, **options)
+        np.testing.assert_allclose(value, expected, rtol=0, atol=ATOL)
+        np.testing.assert_array_equal(position, at)
+    q, _ = np.linalg.qr(rng.random((5, 5)))
+    unit = [a / np.linalg.norm(a, axis=-1, keepdims=True) @ q for a in (blocks, scene)]
+    found = hud.window_search(*unit, normalize=False)[0]
+    np.testing.assert_allclose(found, oracles.window_search(blocks, scene)[0], rtol=0, atol=ATOL)
+    with pytest.raises(ValueError, match="without masked or non-finite pixels, got none"):
+        hud.window_search(blocks, scene * np.nan)
+    with pytest.raises(ValueError, match=r"window_search: `memory_limit` must be at least \d+"):
+        hud.window_search(blocks, scene, memory_limit=1)
+    assert hud.window_search(blocks[:0], scene)[1].shape == (0, 2)
+
+
 @NEEDS_GPU
 def test_the_public_function_takes_cuda_tensors_by_name():
     rng = np.random.default_rng(0)
@@ -514,3 +545,16 @@ def frequencies(radices):
     for radix in radices:
         order = (order[:, None] + len(order) * np.arange(radix)).reshape(-1)
     return order
+
+
+@pytest.mark.skipif(
+    not C.cuda_version or torch.cuda.is_available(), reason="needs the CUDA kernels and no GPU"
+)
+def test_a_launch_that_fails_names_step_and_shapes():
+    rng = np.random.default_rng(0)
+    _, made = ready("emulated", rng.random((1, 3, 4, 5)), rng.random((9, 8, 5)))
+    words = r"window_search: CUDA launch failed \(correlation\) for 0 blocks \(3, 4, 5\) and a scene \(9, 8, 5\): "
+    with pytest.raises(RuntimeError, match=words):
+        C.cuda_window_correlate(made._common(), False, 0, 0)
+    with pytest.raises(KeyError, match="the job lacks 'centre'"):
+        C.emulated_window_tiles({"scene": 0, "is_float32": 0, "one_scale": 0, "factor": 0}, 0, 0)
