@@ -369,7 +369,7 @@ def test_a_job_with_a_missing_entry_is_an_error():
 
 
 def test_pixels_on_the_cpu_are_not_for_the_gpu():
-    with pytest.raises(RuntimeError, match="fcls: backend 'cuda' cannot run: .*CUDA kernels"):
+    with pytest.raises(RuntimeError, match=r"fcls: backend 'cuda' cannot run: .*CUDA kernels"):
         hud.fcls(np.ones((2, 3)), np.ones((2, 3)), backend="cuda")
 
 
