@@ -394,6 +394,25 @@ def test_a_job_with_a_missing_entry_is_an_error():
         native.fcls_plan({}, 1, 1, 0)
 
 
+def test_pixels_on_the_cpu_are_not_for_the_gpu():
+    with pytest.raises(RuntimeError, match=r"fcls: backend 'cuda' cannot run: .*CUDA kernels"):
+        hud.fcls(np.ones((2, 3)), np.ones((2, 3)), backend="cuda")
+
+
+@pytest.mark.skipif(
+    not hasattr(native, "cuda_fcls") or torch.cuda.is_available(),
+    reason="a build with CUDA kernels on a machine without a GPU shows it",
+)
+def test_a_failed_launch_names_op_and_shape():
+    y = torch.rand(5, 9)
+    tables = _fcls_cuda.prepare(y[:3], True, False, y.device)
+    job = _fcls_cuda._job(y, tables, _fcls_cuda.results(y, tables, True))
+    with pytest.raises(
+        RuntimeError, match="fcls: CUDA launch failed for 5 pixels of 9 bands and 3 endmembers"
+    ):
+        native.cuda_fcls(job, 5, 1, 0, 0, 0, 0)
+
+
 @NEEDS_GPU
 @every_option
 def test_public_function_on_a_gpu(options):
