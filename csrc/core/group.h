@@ -44,7 +44,8 @@ struct HostGroup {
     for (int w = 0; w < Lanes / 32; ++w) f(HostGroup<32>{}, w);
   }
 
-  // f(a, b) over all lanes, as every lane gets it.
+  // f(a, b) over all lanes, as every lane gets it. f(a, b) == f(b, a): on the device lanes meet in
+  // different orders, and one that saw another result would take another way.
   template <typename T, typename F>
   T reduce(PerLane<T> v, const F& f) const {
     for (int apart = Lanes / 2; apart > 0; apart /= 2) {

@@ -6,13 +6,10 @@ captured CUDA graph, which replays the same launches again and again, draws othe
 
 from __future__ import annotations
 
-import math
-
-import torch
 from torch import Tensor
 
 from hud_fast.diffusion.seeds import Stream, number
-from hud_fast.kernels.normal_noise import normal_noise, normal_noise_at
+from hud_fast.kernels import normal_noise
 
 
 def noise_key(seed: int, stream: Stream) -> int:
@@ -37,7 +34,4 @@ def addressed_noise(
     >>> bool((addressed_noise(5, one, 7 * one, (1, 3, 4)) == both[1:]).all())
     True
     """
-    if first.device.type == "cpu":
-        return normal_noise(shape, seed=key, step=int(step), first=int(first))
-    samples = first + torch.arange(shape[0], device=first.device)
-    return normal_noise_at(samples, step, math.prod(shape[1:]), seed=key).view(shape)
+    return normal_noise(shape, seed=key, step=step, first=first, device=first.device)

@@ -41,6 +41,8 @@ from hud_fast.diffusion.presets import SAMPLERS, SIGMAS
 from hud_fast.diffusion.schedule import NoiseSchedule
 from hud_fast.diffusion.seeds import Stream
 from hud_fast.diffusion.tiles import Tiled
+from hud_fast.kernels import sampler_step_at
+from hud_fast.kernels._backend import resolve
 
 # Samples in one network call: 16 would be faster a sample (`hud-fast bench --groups notes` says by how much), but one
 # sample would cost 16.
@@ -205,9 +207,7 @@ class Denoising:
         self.remembers = any(step.past_factor for step in steps)
         self.first = torch.zeros((), dtype=torch.int64, device=device)
         self.index = torch.zeros((), dtype=torch.int64, device=device)
-        self.z = torch.empty((size, *shape), device=device).contiguous(
-            memory_format=memory_format(device)
-        )
+        self.z = torch.empty((size, *shape), device=device)
         self.past = torch.zeros_like(self.z) if self.remembers else None
         self._step = Repeated(self.step, device, capture=capture)
 
@@ -224,10 +224,25 @@ class Denoising:
         # indexing with a tensor of one number would read it on the host
         row = self.index.view(1)
         t = self.times.index_select(0, row).expand(len(self.z))
+        form = memory_format(self.z.device)
+        eps = predict(self.network, self.z.contiguous(memory_format=form), t, self.precision)
+        if resolve("sampler_step_at", None, self.z, offered=("torch", "cpu", "triton")) == "triton":
+            sampler_step_at(
+                self.z,
+                eps,
+                self.factors,
+                self.index,
+                seed=self.key,
+                step=1,
+                first=self.first,
+                past=self.past,
+                out=self.z,
+            )
+            self.index += 1
+            return
         z_factor, eps_factor, noise_factor, past_factor, clean_z, clean_eps = (
             self.factors.index_select(0, row).view(-1).unbind()
         )
-        eps = predict(self.network, self.z, t, self.precision)
         z = z_factor * self.z + eps_factor * eps
         self.index += 1
         if self.noisy:

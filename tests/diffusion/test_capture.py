@@ -23,6 +23,7 @@ from hud_fast.diffusion.noise import addressed_noise
 from hud_fast.diffusion.presets import Preset
 from hud_fast.diffusion.sampling import Denoising, plan
 from hud_fast.diffusion.schedule import NoiseSchedule
+from hud_fast.kernels import can_run, last_backend
 from hud_fast.kernels.normal_noise import normal_noise_at
 
 WAITS = ("_local_scalar_dense", "nonzero", "item", "equal", "masked_select", "unique", "is_nonzero")
@@ -158,3 +159,22 @@ def test_work_without_capture_is_just_done() -> None:
     for _ in range(capture.WARM + 3):
         work()
     assert len(done) == capture.WARM + 3
+
+
+@pytest.mark.skipif(
+    not can_run("triton", op="sampler_step_at"),
+    reason="Triton's interpreter is off in this process",
+)
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++"])
+def test_a_step_in_one_triton_kernel_gives_the_same_samples(
+    micro: Preset, monkeypatch: pytest.MonkeyPatch, sampler: str
+) -> None:
+    network, steps = network_of(micro), plan(NoiseSchedule(), sampler=sampler, steps=5)
+
+    def run(backend: str) -> Tensor:
+        monkeypatch.setenv("HUD_FAST_BACKEND", backend)
+        (z,) = sampling.sample_latent(network, steps, range(2, 5), (2, 9, 11), seed=4, batch_size=4)
+        assert last_backend() == backend
+        return z
+
+    torch.testing.assert_close(run("triton"), run("torch"), rtol=1e-4, atol=1e-4)
