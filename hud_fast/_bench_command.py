@@ -31,6 +31,14 @@ def bench(
     quick: Annotated[
         bool, typer.Option("--quick", help="Few cases on small inputs: a check, no record.")
     ] = False,
+    gpu: Annotated[
+        bool,
+        typer.Option(
+            "--gpu",
+            help="Time the GPU kernels; their groups are gpu_memory, gpu_diffusion. With --quick also without a GPU: "
+            "a rehearsal.",
+        ),
+    ] = False,
     threads: Annotated[
         int, typer.Option(min=1, help="CPU threads of every provider.", rich_help_panel=GENERAL)
     ] = 1,
@@ -62,7 +70,7 @@ def bench(
     from hud_fast.pipeline.rundir import check_writable
 
     names = [name.strip() for name in groups.split(",") if name.strip()]
-    suite.choose_cases(names, quick, only)  # a mistake is told before anything is written
+    suite.choose_cases(names, quick, only, gpu)  # a mistake is told before anything is written
     if out is not None:
         check_writable(out)
 
@@ -75,6 +83,7 @@ def bench(
             names,
             only=only,
             quick=quick,
+            gpu=gpu,
             thread_count=threads,
             progress=progress,
             each=keep,

@@ -29,6 +29,12 @@ class Encoder(StrEnum):
 class Sampler(StrEnum):
     ddpm = "ddpm"
     ddim = "ddim"
+    dpm = "dpm++"
+
+
+class Precision(StrEnum):
+    float32 = "float32"
+    bfloat16 = "bfloat16"
 
 
 class Device(StrEnum):
@@ -159,6 +165,14 @@ RawLatentOpt = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
+PrecisionOpt = Annotated[
+    Precision | None,
+    typer.Option(
+        help="Of the network's convolutions and products; bfloat16 is faster on a GPU. By default the preset's.",
+        rich_help_panel=MODEL,
+        show_default=False,
+    ),
+]
 CountOpt = Annotated[
     int, typer.Option("--samples", "-n", min=1, help="How many cubes.", rich_help_panel=GENERATE)
 ]
@@ -166,7 +180,7 @@ SizeOpt = Annotated[
     str | None,
     typer.Option(
         metavar="N|ROWSxCOLUMNS",
-        help="Size of the cubes in pixels, at least 8; by default the training window, 32.",
+        help="Size of the cubes in pixels, from 8 to a whole scene's; by default the training window, 32.",
         rich_help_panel=GENERATE,
         show_default=False,
     ),
@@ -174,7 +188,7 @@ SizeOpt = Annotated[
 SamplerOpt = Annotated[
     Sampler | None,
     typer.Option(
-        help="ddpm: all steps, as in the paper. ddim: few steps. By default the preset's.",
+        help="ddpm: all steps, as in the paper. ddim, dpm++: few steps. By default the preset's.",
         rich_help_panel=GENERATE,
         show_default=False,
     ),

@@ -29,6 +29,7 @@ from hud_fast._options import (
     MaskOpt,
     Norm,
     OverwriteOpt,
+    PrecisionOpt,
     Preset,
     PresetOpt,
     RawLatentOpt,
@@ -107,6 +108,7 @@ def run(
     encoder: EncoderOpt = Encoder.fcls,
     fine_tune: FineTuneOpt = False,
     raw_latent: RawLatentOpt = False,
+    precision: PrecisionOpt = None,
     format: FormatOpt = Format.auto,
     variable: VariableOpt = None,
     layout: LayoutOpt = None,
@@ -150,6 +152,7 @@ def run(
             encoder=encoder.value,
             fine_tune=fine_tune,
             raw_latent=raw_latent,
+            precision=None if precision is None else precision.value,
             steps=steps,
             seed=seed,
             device=where,
@@ -178,6 +181,7 @@ def fit(
     encoder: EncoderOpt = Encoder.fcls,
     fine_tune: FineTuneOpt = False,
     raw_latent: RawLatentOpt = False,
+    precision: PrecisionOpt = None,
     variable: VariableOpt = None,
     layout: LayoutOpt = None,
     shape: ShapeOpt = None,
@@ -210,6 +214,7 @@ def fit(
             encoder=encoder.value,
             fine_tune=fine_tune,
             raw_latent=raw_latent,
+            precision=None if precision is None else precision.value,
             steps=steps,
             seed=seed,
             device=where,
@@ -258,16 +263,19 @@ def sample(
     """Generate cubes from a trained model.
 
     Cube i depends on the model, the seed and i only: asking for more cubes does not change the first
-    ones.
+    ones. They are written as they are made, so any number of them fits in memory, and any size: above
+    64 pixels a cube is made in overlapping windows.
 
-    [bold]Example[/]
+    [bold]Examples[/]
+
+        hud-fast sample runs/indian-pines --count 1 --size 145x145 --out scene
 
         hud-fast sample runs/indian-pines --count 500 --seed 1 --size 64 --out cubes.npy
     """
     from hud_fast.pipeline import SampleOptions, sample_model
 
     where = terminal.prepare(device.value, threads)
-    cubes = sample_model(
+    B, h, w, C = sample_model(
         model,
         out,
         SampleOptions(
@@ -282,7 +290,6 @@ def sample(
         overwrite=overwrite,
         reporter=terminal.reporter(),
     )
-    B, h, w, C = cubes.shape
     terminal.say(f"{B} cubes of {h} x {w} pixels and {C} bands: {out}")
 
 

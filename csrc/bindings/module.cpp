@@ -9,9 +9,12 @@
 #include "bindings/cosine_max.h"
 #include "bindings/cosine_tiles.h"
 #include "bindings/diffusion.h"
+#include "bindings/emulated_simplex.h"
 #include "bindings/fcls.h"
+#include "bindings/fcls_groups.h"
 #include "bindings/simplex.h"
 #include "bindings/window_search.h"
+#include "bindings/window_tiles.h"
 #include "cpu/dispatch.h"
 #ifdef HUD_HAS_CUDA
 #include "bindings/cuda.h"
@@ -39,12 +42,15 @@ void set_isa(const std::string& name) {
 PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   m.doc() = "CPU kernels of hud_fast on borrowed tensors; private, call hud_fast.kernels instead.";
   hud::register_simplex(m);
+  hud::register_emulated_simplex(m);
   hud::register_diffusion(m);
   hud::register_fcls(m);
+  hud::register_fcls_groups(m);
   hud::register_cosine_max(m);
   hud::register_cosine_index(m);
   hud::register_cosine_tiles(m);
   hud::register_window_search(m);
+  hud::register_window_tiles(m);
   m.def("isa_levels", &hud::isa_levels,
         "Instruction-set levels this build and processor have, rising.");
   m.def("isa", [] { return std::string(hud::active_kernels().name); });

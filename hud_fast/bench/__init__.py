@@ -7,9 +7,18 @@ extra ``bench``), or a floor that no program can beat. No time is ever asserted;
 
 from hud_fast.bench.case import Bench, Case, Curve, Missing, Run
 from hud_fast.bench.measure import Settings, measure
-from hud_fast.bench.run import GROUPS, cases_of, faults, run_case, run_groups, write_results
+from hud_fast.bench.run import (
+    GPU_GROUPS,
+    GROUPS,
+    cases_of,
+    faults,
+    run_case,
+    run_groups,
+    write_results,
+)
 
 __all__ = [
+    "GPU_GROUPS",
     "GROUPS",
     "Bench",
     "Case",

@@ -6,7 +6,10 @@ that the tests use, the same checks of the answers. A rehearsal's times mean not
 
 from __future__ import annotations
 
+import subprocess
 import time
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import torch
 
@@ -26,3 +29,42 @@ def clock() -> float:
     if not rehearsing():
         torch.cuda.synchronize()
     return time.perf_counter()
+
+
+def card() -> dict[str, Any]:
+    """What the GPU is: multiprocessors, memory, cache, driver."""
+    if rehearsing():
+        return {}
+    found = torch.cuda.get_device_properties(0)
+    return {
+        "GPU": found.name,
+        "GPU capability": f"{found.major}.{found.minor}",
+        "GPU multiprocessors": found.multi_processor_count,
+        "GPU memory": f"{found.total_memory / 2**30:.1f} GiB",
+        "GPU cache": f"{getattr(found, 'L2_cache_size', 0) / 2**20:.0f} MiB",
+        "GPU driver": _driver(),
+    }
+
+
+def gpu_versions() -> dict[str, str]:
+    """Of what a GPU figure depends on beside torch."""
+    from hud_fast.kernels import build_config
+
+    try:
+        triton = version("triton")
+    except PackageNotFoundError:
+        triton = "not installed"
+    return {
+        "CUDA of torch": str(torch.version.cuda),
+        "CUDA of the kernels": str(build_config()["cuda"]),
+        "triton": triton,
+    }
+
+
+def _driver() -> str:
+    try:
+        command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+        return done.stdout.split()[0]
+    except (OSError, subprocess.SubprocessError, IndexError):
+        return "unknown"

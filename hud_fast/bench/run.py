@@ -15,6 +15,7 @@ from typing import Any
 
 from hud_fast._files import atomic_write
 from hud_fast.bench.case import Case
+from hud_fast.bench.gpu import card, clock, gpu_versions, rehearsing
 from hud_fast.bench.measure import Settings, measure
 from hud_fast.bench.peers import kept_memory, peer_versions, threads
 
@@ -28,12 +29,21 @@ GROUPS = (
     "scaling",
     "notes",
 )
+GPU_GROUPS = (
+    "gpu_memory",
+    "gpu_simplex",
+    "gpu_fused",
+    "gpu_fcls",
+    "gpu_cosine_max",
+    "gpu_window_search",
+    "gpu_diffusion",
+)
 SCHEMA = 1
 Progress = Callable[[int, int], None]
 
 
-def choose(groups: Iterable[str]) -> tuple[str, ...]:
-    """Return the groups by name, all where none is named.
+def choose(groups: Iterable[str], gpu: bool = False) -> tuple[str, ...]:
+    """Return the groups by name; where none is named, all of the CPU's or of the GPU's.
 
     Raises
     ------
@@ -48,13 +58,14 @@ def choose(groups: Iterable[str]) -> tuple[str, ...]:
     Traceback (most recent call last):
     ValueError: bench: `groups` must be among fcls, cosine_max, ..., got 'fcl'; did you mean fcls?
     """
-    names = tuple(dict.fromkeys(groups)) or GROUPS
+    known = GPU_GROUPS if gpu else GROUPS
+    names = tuple(dict.fromkeys(groups)) or known
     for name in names:
-        if name not in GROUPS:
-            near = difflib.get_close_matches(name, GROUPS, 1)
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ValueError(
-                f"bench: `groups` must be among {', '.join(GROUPS)}, got {name!r}{hint}"
+                f"bench: `groups` must be among {', '.join(known)}, got {name!r}{hint}"
             )
     return names
 
@@ -65,7 +76,9 @@ def cases_of(group: str, quick: bool = False) -> list[Case]:
     return [case for case in found if case.quick or not quick]
 
 
-def choose_cases(groups: Iterable[str], quick: bool = False, only: str = "") -> list[Case]:
+def choose_cases(
+    groups: Iterable[str], quick: bool = False, only: str = "", gpu: bool = False
+) -> list[Case]:
     """Return the cases of the groups whose name holds `only`.
 
     Raises
@@ -81,7 +94,7 @@ def choose_cases(groups: Iterable[str], quick: bool = False, only: str = "") -> 
     Traceback (most recent call last):
     ValueError: bench: `only` must be part of a case's name, such as 'C=103 D=9', got '107'
     """
-    every = [case for group in choose(groups) for case in cases_of(group, quick)]
+    every = [case for group in choose(groups, gpu) for case in cases_of(group, quick)]
     found = [case for case in every if only in case.name]
     if not found:
         such = f", such as {every[0].name!r}" if every else " (these groups have none here)"
@@ -93,7 +106,7 @@ def run_case(case: Case, settings: Settings) -> dict[str, Any]:
     """Build a case, time its providers in turns, and return what they gave, JSON-able."""
     begin = time.perf_counter()
     bench = case.build(settings.quick)
-    results = measure(bench, settings)
+    results = measure(bench, settings, *([clock] if case.group in GPU_GROUPS else []))
     row: dict[str, Any] = {
         "group": case.group,
         "case": case.name,
@@ -113,6 +126,7 @@ def run_groups(
     *,
     only: str = "",
     quick: bool = False,
+    gpu: bool = False,
     thread_count: int = 1,
     progress: Progress | None = None,
     each: Callable[[Mapping[str, Any]], None] | None = None,
@@ -127,6 +141,8 @@ def run_groups(
         Only cases with this in their name.
     quick : bool
         Few cases, small inputs: minutes less, and figures for a smell test only.
+    gpu : bool
+        The groups of `GPU_GROUPS` in place of `GROUPS`. Without a GPU they can only be rehearsed, with `quick`.
     thread_count : int
         Threads of every provider.
     progress : callable, optional
@@ -138,15 +154,20 @@ def run_groups(
     ------
     ValueError
         An unknown group, or no case left.
+    RuntimeError
+        `gpu` without a GPU and without `quick`.
     """
+    if gpu and rehearsing() and not quick:
+        raise RuntimeError("bench: `gpu` needs a GPU, got a machine without one; `quick` rehearses")
     settings = Settings(quick=quick)
-    chosen = choose_cases(groups, quick, only)
+    chosen = choose_cases(groups, quick, only, gpu)
     rows: list[dict[str, Any]] = []
     with threads(thread_count), kept_memory() as kept:
         results = {
-            **surroundings(thread_count),
+            **surroundings(thread_count, gpu=gpu),
             "freed memory": "kept" if kept else "given back",
             "quick": quick,
+            **({"rehearsal": rehearsing()} if gpu else {}),
             "complete": False,
             "cases": rows,
         }
@@ -162,7 +183,7 @@ def run_groups(
     return results
 
 
-def surroundings(thread_count: int) -> dict[str, Any]:
+def surroundings(thread_count: int, *, gpu: bool = False) -> dict[str, Any]:
     """Return what the figures depend on: machine, versions, commit, and the command."""
     from hud_fast.kernels import build_config
     from hud_fast.report.machine import machine, versions
@@ -179,8 +200,9 @@ def surroundings(thread_count: int) -> dict[str, Any]:
             "isa": build["isa"],
             "isa levels": build["isa_levels"],
             "compiler": build["compiler"],
+            **(card() if gpu else {}),
         },
-        "versions": {**versions(), **peer_versions()},
+        "versions": {**versions(), **(gpu_versions() if gpu else peer_versions())},
     }
 
 

@@ -24,6 +24,13 @@ def heading(results: Mapping[str, Any]) -> str:
     """Machine, level, threads and versions, and how to read the tables, in a few lines."""
     machine, versions = results["machine"], results["versions"]
     commit = results["commit"]
+    if results.get("rehearsal"):
+        return "A rehearsal on a machine without a GPU: answers are judged, times mean nothing."
+    if "GPU driver" in machine:
+        return (
+            f"{machine['GPU']}, driver {machine['GPU driver']}, torch {versions['torch']} with CUDA "
+            f"{versions['CUDA of torch']}, Triton {versions['triton']}"
+        )
     return (
         f"{machine['processor']}, {machine['isa']}, {machine['threads used']} thread(s), torch {versions['torch']}, "
         f"hud-fast {versions['hud-fast']}{f' at {commit[:10]}' if commit else ''}\n"

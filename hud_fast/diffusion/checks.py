@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+
+from hud_fast.diffusion.presets import PRECISIONS
 
 
 def whole(caller: str, argument: str, value: Any, *, least: int, most: int | None = None) -> int:
@@ -33,6 +35,15 @@ def available_device(caller: str, device: str | torch.device | None) -> torch.de
             f"{caller}: `device` must be available, got {device} but torch sees no GPU"
         )
     return device
+
+
+def check_precision(caller: str, value: Any) -> Literal["float32", "bfloat16"]:
+    """`value` if it names a precision of the network."""
+    if value not in PRECISIONS:
+        raise ValueError(
+            f"{caller}: `precision` must be one of {', '.join(PRECISIONS)}, got {value!r}"
+        )
+    return value  # type: ignore[no-any-return]
 
 
 def window_size(

@@ -77,17 +77,23 @@ class CropSampler:
         """Number of different windows, flips and turns apart."""
         return len(self._corners)
 
-    def draw(
+    def choose(
         self,
         batch: int,
         generator: torch.Generator,
+    ) -> Tensor:  # (2, batch) int64, on the CPU
+        """Which windows, and how each is turned. Reads two batches of integers from `generator`."""
+        which = torch.randint(self.count, (batch,), generator=generator)
+        turn = torch.randint(8, (batch,), generator=generator)
+        return torch.stack([which, turn if self.augment else torch.zeros_like(turn)])
+
+    def cut(
+        self,
+        chosen: Tensor,  # (2, batch) int64, on the scene's device
     ) -> Tensor:  # (batch, D, crop, crop)
-        """A batch of windows. Reads two batches of integers from `generator` (on the CPU)."""
+        """The windows that `choose` named."""
         device = self.device
-        which = torch.randint(self.count, (batch,), generator=generator).to(device)
-        turn = torch.randint(8, (batch, 1, 1), generator=generator).to(device)
-        if not self.augment:
-            turn = torch.zeros_like(turn)
+        which, turn = chosen[0], chosen[1].view(-1, 1, 1)
         i = torch.arange(self.crop, device=device).view(1, -1, 1)
         j = torch.arange(self.crop, device=device).view(1, 1, -1)
         row = torch.where(turn & 1 == 1, self.crop - 1 - i, i)  # (batch, crop, 1)
@@ -100,3 +106,11 @@ class CropSampler:
         )
         index = self._corners[which].view(-1, 1, 1) + window  # (batch, crop, crop)
         return self._pixels[:, index].movedim(0, 1).contiguous()
+
+    def draw(
+        self,
+        batch: int,
+        generator: torch.Generator,
+    ) -> Tensor:  # (batch, D, crop, crop)
+        """A batch of windows: `choose`, then `cut`."""
+        return self.cut(self.choose(batch, generator).to(self.device))

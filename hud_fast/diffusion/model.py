@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 
 from hud_fast.diffusion import preparation, sampling
-from hud_fast.diffusion.checks import available_device, whole, window_size
+from hud_fast.diffusion.checks import available_device, check_precision, whole, window_size
 from hud_fast.diffusion.crops import CropSampler
 from hud_fast.diffusion.latent import LatentSpace
 from hud_fast.diffusion.network import SMALLEST, Denoiser, build_network, place
-from hud_fast.diffusion.presets import Preset, resolve_preset
+from hud_fast.diffusion.presets import Preset, Sampler, resolve_preset
 from hud_fast.diffusion.prior import Prior
 from hud_fast.diffusion.schedule import NoiseSchedule
 from hud_fast.diffusion.training import Trainer, train
@@ -117,6 +117,7 @@ class HUD:
         seed: int = 0,
         encoder: Literal["fcls", "linear"] = "fcls",
         raw_latent: bool = False,
+        precision: Literal["float32", "bfloat16"] | None = None,
         device: str | torch.device | None = None,
         checkpoint_dir: str | os.PathLike[str] | None = None,
         resume: bool = True,
@@ -140,6 +141,8 @@ class HUD:
             Abundances by exact fully constrained (eq. 2) or plain least squares (eq. 3).
         raw_latent : bool
             Learn z as it is (the paper's letter) instead of standardised channels.
+        precision : {"float32", "bfloat16"}, optional
+            Of the network's convolutions and products, in training and sampling, in place of the preset's.
         device : str or torch.device, optional
             Default: the GPU where there is one.
         checkpoint_dir : path, optional
@@ -160,7 +163,7 @@ class HUD:
         TypeError
             An argument of the wrong type.
         ValueError
-            No valid pixel; a scene smaller than the training window or without a window free of
+            An unknown precision; no valid pixel; a scene smaller than the training window or without a window free of
             masked pixels; `endmembers` out of range; an unknown preset or encoder; a checkpoint of
             another training.
         RuntimeError
@@ -173,6 +176,8 @@ class HUD:
         preset = resolve_preset(preset)
         if steps is not None:
             preset = replace(preset, steps=whole("HUD.fit", "steps", steps, least=1))
+        if precision is not None:
+            preset = replace(preset, precision=check_precision("HUD.fit", precision))
         where = available_device("HUD.fit", device)
 
         A = preparation.choose_endmembers(scene, endmembers, seed=seed)
@@ -219,6 +224,7 @@ class HUD:
         sampler: str | None,
         steps: int | None,
         batch_size: int | None,
+        tile: int | None,
         first: int,
         progress: Progress | None,
     ) -> Iterator[Array]:  # each (b, h, w, D)
@@ -230,11 +236,13 @@ class HUD:
         if batch_size is None:
             batch_size = 16 if self.device.type == "cpu" else 64
         batch_size = whole("HUD.sample", "batch_size", batch_size, least=1)
+        crop = preset.crop
+        tile = 2 * crop if tile is None else whole("HUD.sample", "tile", tile, least=crop)
         if steps is None and sampler in (None, preset.sampler):
             steps = preset.sampler_steps
         elif steps is not None:
             steps = whole("HUD.sample", "steps", steps, least=1)
-        elif sampler == "ddim":
+        elif sampler != "ddpm":
             steps = min(50, preset.T)
         plan = sampling.plan(
             NoiseSchedule(preset.T, preset.beta_start, preset.beta_end),
@@ -257,10 +265,31 @@ class HUD:
             (self.D, h, w),
             seed=seed,
             batch_size=batch_size,
+            tile=tile,
+            precision=preset.precision,
             progress=tick,
         )
         for z in latents:
             yield self.latent.decode(z).cpu().numpy()
+
+    def sample_batches(
+        self,
+        n: int,
+        **options: Any,
+    ) -> Iterator[tuple[Array, Array]]:  # each (b, h, w, C), (b, h, w, D)
+        """Generate cubes and abundance maps batch by batch, so that any number of them fits in memory.
+
+        The arguments are those of `sample`; put together, the batches are what `sample` returns.
+
+        Yields
+        ------
+        cubes, abundances : (b, h, w, C) and (b, h, w, D) float32, b <= batch_size
+        """
+        free: dict[str, Any] = dict.fromkeys(
+            ("size", "sampler", "steps", "batch_size", "tile", "progress")
+        )
+        for abundances in self._batches(n, **{"seed": 0, "first": 0, **free, **options}):
+            yield abundances @ self.endmembers, abundances
 
     def sample_abundances(
         self,
@@ -268,9 +297,10 @@ class HUD:
         *,
         seed: int = 0,
         size: int | tuple[int, int] | None = None,
-        sampler: Literal["ddpm", "ddim"] | None = None,
+        sampler: Sampler | None = None,
         steps: int | None = None,
         batch_size: int | None = None,
+        tile: int | None = None,
         first: int = 0,
         progress: Progress | None = None,
     ) -> Array:  # (n, h, w, D)
@@ -288,6 +318,7 @@ class HUD:
             sampler=sampler,
             steps=steps,
             batch_size=batch_size,
+            tile=tile,
             first=first,
             progress=progress,
         )
@@ -300,9 +331,10 @@ class HUD:
         *,
         seed: int = ...,
         size: int | tuple[int, int] | None = ...,
-        sampler: Literal["ddpm", "ddim"] | None = ...,
+        sampler: Sampler | None = ...,
         steps: int | None = ...,
         batch_size: int | None = ...,
+        tile: int | None = ...,
         first: int = ...,
         return_abundances: Literal[False] = ...,
         progress: Progress | None = ...,
@@ -314,9 +346,10 @@ class HUD:
         *,
         seed: int = ...,
         size: int | tuple[int, int] | None = ...,
-        sampler: Literal["ddpm", "ddim"] | None = ...,
+        sampler: Sampler | None = ...,
         steps: int | None = ...,
         batch_size: int | None = ...,
+        tile: int | None = ...,
         first: int = ...,
         return_abundances: Literal[True],
         progress: Progress | None = ...,
@@ -327,9 +360,10 @@ class HUD:
         *,
         seed: int = 0,
         size: int | tuple[int, int] | None = None,
-        sampler: Literal["ddpm", "ddim"] | None = None,
+        sampler: Sampler | None = None,
         steps: int | None = None,
         batch_size: int | None = None,
+        tile: int | None = None,
         first: int = 0,
         return_abundances: bool = False,
         progress: Progress | None = None,
@@ -348,13 +382,16 @@ class HUD:
             Of the noise.
         size : int or (rows, columns), optional
             In pixels, at least 8; default the training window's.
-        sampler : {"ddpm", "ddim"}, optional
-            Ancestral (eq. 14) or DDIM; default the preset's.
+        sampler : {"ddpm", "ddim", "dpm++"}, optional
+            Ancestral (eq. 14), DDIM or DPM-Solver++(2M); default the preset's.
         steps : int, optional
-            Sampler steps, at most T; default the preset's, or T for "ddpm" and 50 for "ddim" where
-            the preset has the other.
+            Sampler steps, at most T; default the preset's, or T for "ddpm" and 50 for the others where
+            the preset has another sampler.
         batch_size : int, optional
             Samples held at a time; default 16 on a CPU, 64 on a GPU.
+        tile : int, optional
+            Samples with a larger side than this are denoised in overlapping windows of this side, blended at
+            every step, so that any size fits; at least the training window's side, by default twice that.
         first : int
             Number of the first sample.
         return_abundances : bool
@@ -381,6 +418,7 @@ class HUD:
             sampler=sampler,
             steps=steps,
             batch_size=batch_size,
+            tile=tile,
             first=first,
             progress=progress,
         )

@@ -104,6 +104,22 @@ def place(network: Denoiser, device: torch.device) -> None:
         parameter.data = parameter.data.to(memory_format=form)
 
 
+def predict(
+    network: nn.Module,
+    z: Tensor,  # (B, D, H, W)
+    t: Tensor,  # (B,) int64
+    precision: str,
+) -> Tensor:  # (B, D, H, W) float32
+    """The network's noise for z, its products and convolutions in `precision`."""
+    if precision == "float32":
+        exact: Tensor = network(z, t)
+        return exact
+    # no cache of converted weights: a captured graph would keep those of the moment it was made
+    with torch.autocast(z.device.type, dtype=torch.bfloat16, cache_enabled=False):
+        noise: Tensor = network(z, t)
+    return noise.float()
+
+
 def memory_format(device: torch.device) -> torch.memory_format:
     """Channels last on CUDA; channels first on the CPU.
 

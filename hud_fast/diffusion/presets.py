@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-Sampler = Literal["ddpm", "ddim"]
-SAMPLERS = ("ddpm", "ddim")
+Sampler = Literal["ddpm", "ddim", "dpm++"]
+SAMPLERS = ("ddpm", "ddim", "dpm++")
 SIGMAS = ("beta_tilde", "beta")
 PREDICTIONS = ("epsilon", "residual")
 DECAYS = ("cosine", "constant")
+PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Preset:
     # what the network says: the noise (the paper), or what `prior` does not know of it
     prediction: Literal["epsilon", "residual"] = "epsilon"
     groups: int = 8  # of the group normalisation; divides every width
+    # of the network's convolutions and products, in training and sampling
+    precision: Literal["float32", "bfloat16"] = "float32"
     crop: int = 32  # side of the training windows, in pixels
     T: int = 1000
     beta_start: float = 1e-4
@@ -112,6 +115,12 @@ class Preset:
             "prediction",
             f"be one of {', '.join(PREDICTIONS)}",
             self.prediction,
+        )
+        _check(
+            self.precision in PRECISIONS,
+            "precision",
+            f"be one of {', '.join(PRECISIONS)}",
+            self.precision,
         )
         _check(self.decay in DECAYS, "decay", f"be one of {', '.join(DECAYS)}", self.decay)
 

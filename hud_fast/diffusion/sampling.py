@@ -1,22 +1,28 @@
-r"""Sampling: from noise back to z_0, by the ancestral sampler (eq. 14) or by DDIM in few steps.
+r"""Sampling: from noise back to z_0, by the ancestral sampler (eq. 14), or by DDIM or DPM-Solver++ in few steps.
 
-Both are affine in (z_t, predicted noise, fresh noise), so a sampler is a list of `Step`
-coefficients, computed in float64, and the loop is one line. With a = abar_t / abar_s for a step
+All are affine in (z_t, predicted noise, fresh noise, what the step before predicted for z_0), so a sampler is a
+list of `Step` coefficients, computed in float64, and the loop is one line. With a = abar_t / abar_s for a step
 from t to an earlier time s (s = t - 1 is alpha_t):
 
     ancestral  z_s = (z_t - (1 - a) / sqrt(1 - abar_t) eps) / sqrt(a) + sigma n,
                sigma^2 = (1 - abar_s) / (1 - abar_t) (1 - a)  ("beta_tilde")  or  1 - a  ("beta")
     DDIM       z_s = sqrt(abar_s) (z_t - sqrt(1 - abar_t) eps) / sqrt(abar_t) + sqrt(1 - abar_s) eps
+    DPM++ 2M   z_s = sqrt((1 - abar_s) / (1 - abar_t)) z_t + sqrt(abar_s) (1 - exp(-h)) D,
+               D = x + (x - x') h / (2 h'),  x = (z_t - sqrt(1 - abar_t) eps) / sqrt(abar_t)
 
-No noise in the last step, and z is never clipped: it is not an image in [-1, 1]. (Algorithm 2 of
-the paper misses a bracket; eq. 14 is right.) DDIM: Song, Meng and Ermon 2021, arXiv 2010.02502,
-with eta = 0. Fewer steps than T take evenly spaced times that end each stretch ("trailing" in Lin
-et al. 2024, arXiv 2305.08891), so the first one is always T - 1, pure noise.
+where x' is the step before's x, and h = l_s - l_t, h' the one before, with l = ln sqrt(abar / (1 - abar)). Its
+first and last steps take D = x, which is DDIM.
 
-Sample i reads noise at the address (seed, i, step) only. On a CPU the network sees groups of a
-fixed size, padded where needed, because convolutions of another batch size round differently: the
-samples are then the same bits whatever `n` and `batch_size`. On a GPU a group is a batch, and
-another `batch_size` agrees to rounding.
+No noise in the last step, and z is never clipped: it is not an image in [-1, 1]. (Algorithm 2 of the paper
+misses a bracket; eq. 14 is right.) DDIM: Song, Meng and Ermon 2021, arXiv 2010.02502, with eta = 0.
+DPM-Solver++(2M): Lu et al. 2022, arXiv 2211.01095, algorithm 2. Fewer steps than T take evenly spaced times
+that end each stretch ("trailing" in Lin et al. 2024, arXiv 2305.08891), so the first one is always T - 1, pure
+noise.
+
+Sample i reads noise at the address (seed, i, step) only, on any device. The network sees groups of a
+fixed size, padded with samples that nobody asked for, because convolutions of another batch size round
+differently. On a CPU that size is 4: the samples are the same bits whatever `n` and `batch_size`. On a GPU
+it is `batch_size`: the same bits whatever `n`, and another `batch_size` agrees to rounding.
 """
 
 from __future__ import annotations
@@ -26,12 +32,15 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from hud_fast.diffusion.network import Denoiser, memory_format
+from hud_fast.diffusion.capture import Repeated, captures
+from hud_fast.diffusion.network import Denoiser, memory_format, predict
+from hud_fast.diffusion.noise import addressed_noise, noise_key
 from hud_fast.diffusion.presets import SAMPLERS, SIGMAS
 from hud_fast.diffusion.schedule import NoiseSchedule
-from hud_fast.diffusion.seeds import Stream, generator
+from hud_fast.diffusion.seeds import Stream
+from hud_fast.diffusion.tiles import Tiled
 
 # Samples in one network call: 16 would be faster a sample (`hud-fast bench --groups notes` says by how much), but one
 # sample would cost 16.
@@ -39,12 +48,18 @@ CPU_GROUP = 4
 
 
 class Step(NamedTuple):
-    """z <- z_factor z + eps_factor eps(z, t) + noise_factor n."""
+    """z <- z_factor z + eps_factor eps(z, t) + noise_factor n + past_factor x', then x' <- x.
+
+    x = clean_z z + clean_eps eps(z, t) is what this step takes z_0 to be.
+    """
 
     t: int
     z_factor: float
     eps_factor: float
     noise_factor: float
+    past_factor: float = 0.0
+    clean_z: float = 0.0
+    clean_eps: float = 0.0
 
 
 def spaced_times(T: int, steps: int) -> list[int]:
@@ -71,8 +86,8 @@ def plan(
     ----------
     schedule : NoiseSchedule
         Of the training.
-    sampler : {"ddpm", "ddim"}
-        Ancestral (eq. 14) or DDIM.
+    sampler : {"ddpm", "ddim", "dpm++"}
+        Ancestral (eq. 14), DDIM or DPM-Solver++(2M).
     steps : int, optional
         From 1 to T; default T.
     sigma : {"beta_tilde", "beta"}
@@ -99,6 +114,8 @@ def plan(
     if not 1 <= steps <= schedule.T:
         raise ValueError(f"HUD.sample: `steps` must be from 1 to T = {schedule.T}, got {steps}")
     times = spaced_times(schedule.T, steps)
+    if sampler == "dpm++":
+        return _dpm_solver(schedule, times)
     result = []
     for t, s in zip(times, [*times[1:], -1], strict=True):
         now, then = schedule.signal(t), schedule.signal(s)
@@ -116,11 +133,116 @@ def plan(
     return result
 
 
-def _noise(seed: int, samples: range, step: int, shape: tuple[int, int, int]) -> Tensor:
-    """Standard normal noise of these samples, (B, D, H, W); step 0 is the start."""
-    return torch.stack(
-        [torch.randn(shape, generator=generator(seed, Stream.SAMPLING, i, step)) for i in samples]
-    )
+def _dpm_solver(schedule: NoiseSchedule, times: list[int]) -> list[Step]:
+    """DPM-Solver++(2M): second order from the two newest predictions of z_0."""
+    result: list[Step] = []
+    before = math.nan  # h of the step before
+    for t, s in zip(times, [*times[1:], -1], strict=True):
+        now, then = schedule.signal(t), schedule.signal(s)
+        clean_z, clean_eps = 1 / math.sqrt(now), -math.sqrt((1 - now) / now)
+        if s < 0:  # onto clean data: h is infinite, and the formula's limit is x itself
+            result.append(Step(t, clean_z, clean_eps, 0.0))
+            break
+        h = 0.5 * (math.log(then / (1 - then)) - math.log(now / (1 - now)))
+        gain = -math.sqrt(then) * math.expm1(-h)
+        more = 0.0 if not result else h / (2 * before)
+        result.append(
+            Step(
+                t,
+                z_factor=math.sqrt((1 - then) / (1 - now)) + gain * (1 + more) * clean_z,
+                eps_factor=gain * (1 + more) * clean_eps,
+                noise_factor=0.0,
+                past_factor=-gain * more,
+                clean_z=clean_z,
+                clean_eps=clean_eps,
+            )
+        )
+        before = h
+    return result
+
+
+class Denoising:
+    """A group of samples on its way from noise to z_0: one call is one step of the sampler.
+
+    All that a step needs lies on the device: tables of times and coefficients, the number of the step, the samples'
+    first number. So a step can be captured as a CUDA graph, and replaying it is the whole loop.
+
+    Parameters
+    ----------
+    network : Module
+        A `Denoiser`, or a `Tiled` one, on its device.
+    steps : list of Step
+        From `plan`.
+    size : int
+        Samples of the group. The network never sees another number: other batch sizes round differently.
+    shape : (D, H, W)
+        Of a sample.
+    seed : int
+        Of the noise.
+    precision : {"float32", "bfloat16"}
+        Of the network's convolutions and products; z itself is float32.
+    capture : bool
+        Whether steps become a CUDA graph.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        steps: list[Step],
+        size: int,
+        shape: tuple[int, int, int],
+        *,
+        seed: int,
+        precision: str = "float32",
+        capture: bool = False,
+    ) -> None:
+        device = next(network.parameters()).device
+        self.network, self.precision = network, precision
+        self.key = noise_key(seed, Stream.SAMPLING)
+        self.times = torch.tensor([step.t for step in steps], device=device)
+        self.factors = torch.tensor([step[1:] for step in steps], device=device)  # (S, 6) float32
+        self.noisy = any(step.noise_factor for step in steps)
+        self.remembers = any(step.past_factor for step in steps)
+        self.first = torch.zeros((), dtype=torch.int64, device=device)
+        self.index = torch.zeros((), dtype=torch.int64, device=device)
+        self.z = torch.empty((size, *shape), device=device).contiguous(
+            memory_format=memory_format(device)
+        )
+        self.past = torch.zeros_like(self.z) if self.remembers else None
+        self._step = Repeated(self.step, device, capture=capture)
+
+    def start(self, first: int) -> None:
+        """Pure noise for samples `first` and on."""
+        self.first.fill_(first)
+        self.index.zero_()
+        self.z.copy_(self._noise())
+        if self.past is not None:
+            self.past.zero_()  # its first factor is 0, and 0 times what an old run left might be NaN
+
+    def step(self) -> None:
+        """z_t to z_s, launch by launch. Waits for nothing on a GPU."""
+        # indexing with a tensor of one number would read it on the host
+        row = self.index.view(1)
+        t = self.times.index_select(0, row).expand(len(self.z))
+        z_factor, eps_factor, noise_factor, past_factor, clean_z, clean_eps = (
+            self.factors.index_select(0, row).view(-1).unbind()
+        )
+        eps = predict(self.network, self.z, t, self.precision)
+        z = z_factor * self.z + eps_factor * eps
+        self.index += 1
+        if self.noisy:
+            z += noise_factor * self._noise()
+        if self.past is not None:
+            z += past_factor * self.past
+            self.past.copy_(clean_z * self.z + clean_eps * eps)
+        self.z.copy_(z)
+
+    def __call__(self) -> None:
+        """`step`, from a graph where that is asked for."""
+        self._step()
+
+    def _noise(self) -> Tensor:
+        return addressed_noise(self.key, self.first, self.index, tuple(self.z.shape))
 
 
 @torch.no_grad()
@@ -132,36 +254,40 @@ def sample_latent(
     *,
     seed: int,
     batch_size: int,
+    precision: str = "float32",
+    tile: int | None = None,
+    capture: bool | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[Tensor]:  # each (b, D, H, W) float32, b <= batch_size
     """Yield the latents of `samples`, batch by batch in order.
 
-    `progress` is called with the number of sample-steps done since its last call.
+    Samples with a side beyond `tile` are made one at a time, in windows of that side that overlap by a quarter;
+    `batch_size` then counts windows. `progress` is called with the number of sample-steps done since its last call.
     """
     device = next(network.parameters()).device
-    group = CPU_GROUP if device.type == "cpu" else batch_size
-    for first in range(0, len(samples), batch_size):
-        batch = samples[first : first + batch_size]
-        z = _noise(seed, batch, 0, shape).to(device, memory_format=memory_format(device))
-        for k, step in enumerate(steps, start=1):
-            t = torch.full((group,), step.t, device=device)
-            eps = torch.cat([_predict(network, part, t) for part in torch.split(z, group)])
-            z = step.z_factor * z + step.eps_factor * eps
-            if step.noise_factor:
-                z += step.noise_factor * _noise(seed, batch, k, shape).to(device)
-            if progress is not None:
-                progress(len(batch))
-        yield z
-
-
-def _predict(
-    network: Denoiser,
-    z: Tensor,  # (b, D, H, W)
-    t: Tensor,  # (group,)
-) -> Tensor:  # (b, D, H, W)
-    """The network's noise for z, computed in a batch of exactly len(t)."""
-    missing = len(t) - len(z)
-    if missing:
-        z = torch.cat([z, z[:1].expand(missing, -1, -1, -1)])
-    noise: Tensor = network(z, t)
-    return noise[: len(t) - missing]
+    size = CPU_GROUP if device.type == "cpu" else batch_size
+    whole: nn.Module = network
+    if tile is not None and max(shape[1:]) > tile:
+        whole = Tiled(network, shape[1:], tile=tile, overlap=tile // 4, group=size)
+        size = batch_size = 1
+    loop = Denoising(
+        whole,
+        steps,
+        size,
+        shape,
+        seed=seed,
+        precision=precision,
+        capture=captures(device, capture),
+    )
+    for begin in range(0, len(samples), batch_size):
+        batch = samples[begin : begin + batch_size]
+        parts = []
+        for first in batch[::size]:
+            count = min(size, batch.stop - first)
+            loop.start(first)
+            for _ in steps:
+                loop()
+                if progress is not None:
+                    progress(count)
+            parts.append(loop.z[:count].clone())
+        yield torch.cat(parts)

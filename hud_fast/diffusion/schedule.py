@@ -68,5 +68,14 @@ class NoiseSchedule:
         t: Tensor,  # (B,) int64, on the CPU as the tables are
     ) -> Tensor:  # (B, D, H, W)
         """z_t = sqrt(abar_t) z_0 + sqrt(1 - abar_t) noise (eq. 8), each item at its own time."""
-        signal = self.alphas_cumprod[t].view(-1, *[1] * (z.ndim - 1))
-        return signal.sqrt().to(z) * z + (1 - signal).sqrt().to(z) * noise
+        return add_noise(z, noise, self.alphas_cumprod[t])
+
+
+def add_noise(
+    z: Tensor,  # (B, D, H, W)
+    noise: Tensor,  # (B, D, H, W), standard normal
+    signal: Tensor,  # (B,), abar of each item
+) -> Tensor:  # (B, D, H, W)
+    """Eq. 8 where abar lies beside z, on any device."""
+    signal = signal.view(-1, *[1] * (z.ndim - 1))
+    return signal.sqrt().to(z) * z + (1 - signal).sqrt().to(z) * noise

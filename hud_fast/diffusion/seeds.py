@@ -4,7 +4,8 @@ A draw is addressed by the user's seed, a stream (what it is for) and keys (whic
 sample). Nothing is carried from draw to draw, so a training that resumes at step k draws what it
 would have drawn, and sample i gets the noise of sample i whichever process, batch or order it is
 made in. NumPy's SeedSequence mixes the address into 64 bits; torch's CPU generator (Mersenne
-twister) expands them.
+twister) expands them. The noise itself, the bulk of what is drawn, comes from a counter-based generator
+that every device has (`noise`).
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ class Stream(IntEnum):
     """What a draw is for. The values are part of the meaning of a seed: never renumber."""
 
     NETWORK = 0  # initial weights
-    TRAINING = 1  # crops, t and noise; key: step
-    SAMPLING = 2  # noise of a sample; keys: sample, sampler step
+    TRAINING = 1  # crops and t; key: step
+    SAMPLING = 2  # noise of a sample; its sample and step are Philox addresses
+    TRAINING_NOISE = 3  # noise of a training step; likewise
 
 
 def number(seed: int, stream: Stream, *keys: int) -> int:

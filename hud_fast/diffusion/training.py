@@ -7,9 +7,12 @@ with t uniform.
 AdamW, gradient clipping, linear warm-up and (by default) cosine decay of the learning rate, and an
 exponential moving average of the weights (diffusers' EMAModel), which is what samples.
 
-Each step draws its windows, times and noise from a generator of its own, addressed by (seed, step):
-a training that is killed and resumed at any checkpoint replays the same steps, and on a CPU with
-the same number of threads ends in the same bits.
+Each step draws its windows and times from a generator of its own, and its noise at an address, both
+functions of (seed, step): a training that is killed and resumed at any checkpoint replays the same
+steps, and on a CPU with the same number of threads ends in the same bits.
+
+What a step computes on the device waits for nothing from the host and reads only tensors that stay in
+place, so that a GPU may replay it as a CUDA graph.
 """
 
 from __future__ import annotations
@@ -23,11 +26,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hud_fast.diffusion.capture import Repeated, captures
 from hud_fast.diffusion.checkpoint import CheckpointFolder
 from hud_fast.diffusion.crops import CropSampler
-from hud_fast.diffusion.network import Denoiser, memory_format, place
+from hud_fast.diffusion.network import Denoiser, memory_format, place, predict
+from hud_fast.diffusion.noise import addressed_noise, noise_key
 from hud_fast.diffusion.presets import Preset
-from hud_fast.diffusion.schedule import NoiseSchedule
+from hud_fast.diffusion.schedule import NoiseSchedule, add_noise
 from hud_fast.diffusion.seeds import Stream, generator
 
 # Settings that do not change what step k computes: a training may go on with others.
@@ -51,6 +56,8 @@ class Trainer:
         Of the draws.
     data : mapping, optional
         JSON-able facts about the training data, which a checkpoint must agree with.
+    capture : bool, optional
+        Whether a GPU replays the steps as a CUDA graph.
     """
 
     def __init__(
@@ -61,6 +68,7 @@ class Trainer:
         *,
         seed: int,
         data: Mapping[str, Any] | None = None,
+        capture: bool | None = None,
     ) -> None:
         from diffusers.training_utils import EMAModel
 
@@ -71,8 +79,15 @@ class Trainer:
         self.schedule = NoiseSchedule(preset.T, preset.beta_start, preset.beta_end)
         self.names = [name for name, _ in network.named_parameters()]
         self.parameters = list(network.parameters())
+        # On a GPU the rate is a tensor: a captured step must not remember a number.
+        on_gpu = self.device.type == "cuda"
+        rate = preset.learning_rate
         self.optimiser = torch.optim.AdamW(
-            self.parameters, lr=preset.learning_rate, weight_decay=preset.weight_decay, fused=True
+            self.parameters,
+            lr=torch.tensor(rate, device=self.device) if on_gpu else rate,
+            weight_decay=preset.weight_decay,
+            fused=True,
+            capturable=on_gpu,
         )
         self.average = EMAModel(
             self.parameters,
@@ -87,6 +102,14 @@ class Trainer:
         self.seconds = 0.0
         # since the last entry of the history; a tensor, so that no step waits for a GPU
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        # what a step is told: windows, their turns and times; its number; the first sample of the batch
+        self._drawn = torch.zeros((3, preset.batch), dtype=torch.int64, device=self.device)
+        self._number = torch.zeros((), dtype=torch.int64, device=self.device)
+        self._first = torch.zeros((), dtype=torch.int64, device=self.device)
+        self._signal = self.schedule.alphas_cumprod.to(self.device)
+        self._key = noise_key(seed, Stream.TRAINING_NOISE)
+        self._capture = captures(self.device, capture)
+        self._repeated = Repeated(self.compute, self.device, capture=self._capture)
 
     def learning_rate(self, step: int) -> float:
         """Of step `step` (0-based): linear warm-up, then a half cosine down to 1 % or constant."""
@@ -100,22 +123,14 @@ class Trainer:
         """One step of AdamW on eq. 15."""
         started = time.perf_counter()
         draw = generator(self.seed, Stream.TRAINING, self.done)
-        z = self.crops.draw(self.preset.batch, draw)
-        t = stratified_times(self.preset.T, len(z), draw)
-        noise = torch.randn(z.shape, generator=draw).to(self.device)
-        noisy = self.schedule.add_noise(z, noise, t)
-        noisy = noisy.contiguous(memory_format=memory_format(self.device))
-
-        self.optimiser.zero_grad(set_to_none=True)
-        loss = (self.network(noisy, t.to(self.device)) - noise).square().mean()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters, self.preset.clip)
-        self.optimiser.param_groups[0]["lr"] = self.learning_rate(self.done)
-        self.optimiser.step()
+        chosen = self.crops.choose(self.preset.batch, draw)
+        times = stratified_times(self.preset.T, self.preset.batch, draw)
+        self._drawn.copy_(torch.cat([chosen, times[None]]))
+        self._number.fill_(self.done)
+        self._set_rate(self.learning_rate(self.done))
+        self._repeated()
         self.average.step(self.parameters)
-
         self.done += 1
-        self._loss_sum += loss.detach()
         logged = self.done % self.preset.log_every == 0
         mean = float(self._loss_sum) / self.preset.log_every if logged else 0.0  # waits for a GPU
         self.seconds += time.perf_counter() - started
@@ -126,6 +141,28 @@ class Trainer:
                 )
             self.history.append({"step": self.done, "loss": mean, "seconds": self.seconds})
             self._loss_sum.zero_()
+
+    def compute(self) -> None:
+        """The device's part of a step: cut, add noise, predict, go back, move the weights."""
+        t = self._drawn[2]
+        z = self.crops.cut(self._drawn[:2])
+        noise = addressed_noise(self._key, self._first, self._number, tuple(z.shape))
+        noisy = add_noise(z, noise, self._signal[t])
+        noisy = noisy.contiguous(memory_format=memory_format(self.device))
+        self.optimiser.zero_grad(set_to_none=True)
+        predicted = predict(self.network, noisy, t, self.preset.precision)
+        loss = (predicted - noise).square().mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, self.preset.clip)
+        self.optimiser.step()
+        self._loss_sum += loss.detach()
+
+    def _set_rate(self, rate: float) -> None:
+        group = self.optimiser.param_groups[0]
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
     def averaged_weights(self) -> dict[str, Tensor]:
         """The averaged weights by the network's names: the weights to sample with."""
@@ -180,6 +217,7 @@ class Trainer:
             self._loss_sum.copy_(tensors["loss_sum"])
         self.done = self.average.optimization_step = record["step"]
         self.seconds, self.history = record["seconds"], list(record["history"])
+        self._repeated = Repeated(self.compute, self.device, capture=self._capture)
 
 
 def stratified_times(T: int, batch: int, generator: torch.Generator) -> Tensor:  # (batch,) int64

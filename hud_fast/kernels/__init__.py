@@ -10,6 +10,7 @@ from hud_fast.kernels.log_standardize import log_standardize
 from hud_fast.kernels.normal_noise import normal_noise
 from hud_fast.kernels.q_sample import q_sample
 from hud_fast.kernels.sampler_step import sampler_step
+from hud_fast.kernels.sampler_step_at import sampler_step_at
 from hud_fast.kernels.simplex_softmax import simplex_softmax
 from hud_fast.kernels.softmax_decode import softmax_decode
 from hud_fast.kernels.standardized_softmax import standardized_softmax
@@ -30,6 +31,7 @@ __all__ = [
     "normal_noise",
     "q_sample",
     "sampler_step",
+    "sampler_step_at",
     "set_isa",
     "simplex_softmax",
     "softmax_decode",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import threading
 
@@ -21,11 +22,31 @@ _TAKE_HALVES = frozenset(
         "normal_noise",
         "q_sample",
         "sampler_step",
+        "sampler_step_at",
         "simplex_softmax",
         "softmax_decode",
         "standardized_softmax",
     )
 )
+# Operations with Triton kernels, for float16, bfloat16, float32 and float64.
+_IN_TRITON = _TAKE_HALVES
+# What a CUDA tensor gets where nobody names a backend: "torch" until an operation's tests (tests/gpu) have passed on a
+# GPU, then its kernels, "triton" or "cuda": one word here.
+ON_CUDA = {
+    "cosine_max": "torch",
+    "fcls": "torch",
+    "log_project": "torch",
+    "log_standardize": "torch",
+    "normal_noise": "torch",
+    "q_sample": "torch",
+    "sampler_step": "torch",
+    "sampler_step_at": "torch",
+    "simplex_softmax": "torch",
+    "softmax_decode": "torch",
+    "standardized_softmax": "torch",
+    "window_search": "torch",
+}
+_HAS_TRITON = importlib.util.find_spec("triton") is not None
 _state = threading.local()
 
 
@@ -44,8 +65,9 @@ def can_run(
     backend : {"torch", "cpu", "cuda", "triton"}
         ``"torch"`` is the plain reference and runs anywhere; ``"cpu"`` the compiled kernels (float32 and float64;
         with `op` one of the elementwise and softmax operations also float16 and bfloat16); ``"cuda"`` the CUDA kernels
-        where they were built (`log_project` and `simplex_softmax`; they compile but have not yet run on a GPU, so they
-        are chosen by name only). ``"triton"`` is not part of this release.
+        where they were built; ``"triton"`` the Triton kernels of the elementwise and softmax operations, on a GPU, or
+        on the CPU in Triton's interpreter (``TRITON_INTERPRET=1``, for tests). CUDA and Triton kernels compile but have
+        not yet run on a GPU, so they are chosen by name only.
     device : str or torch.device
         Where the tensors lie.
     dtype : torch.dtype
@@ -78,7 +100,7 @@ def can_run(
     kind = torch.device(device).type
     why = ""
     if backend == "triton":
-        why = "this release has no Triton kernels"
+        why = _why_no_triton(kind, dtype, op)
     elif backend == "cuda" and not C.cuda_version:
         why = "this build has no CUDA kernels (no CUDA compiler was found when it was installed)"
     elif backend == "cuda" and kind != "cuda":
@@ -99,6 +121,28 @@ def can_run(
     if why and raise_error:
         raise RuntimeError(f"backend {backend!r} cannot run: {why}")
     return not why
+
+
+def interpreting() -> bool:
+    """Whether Triton kernels run in Triton's interpreter, on the CPU. Triton reads the variable when it is imported."""
+    return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes", "y")
+
+
+def _why_no_triton(kind: str, dtype: torch.dtype, op: str | None) -> str:
+    if not _HAS_TRITON:
+        return "Triton is not installed: `pip install triton`, or this package's extra `gpu`"
+    if op is not None and op not in _IN_TRITON:
+        return f"{op} has no Triton kernel"
+    if dtype not in (*_NATIVE_DTYPES, *_HALVES):
+        return f"the Triton kernels take float16, bfloat16, float32 and float64, got {dtype}"
+    if kind == "cuda":
+        return "" if torch.cuda.is_available() else "no CUDA device or driver on this machine"
+    if kind == "cpu" and interpreting():
+        return ""
+    return (
+        f"the Triton kernels need tensors on a GPU, got device {kind!r} (with TRITON_INTERPRET=1 in the environment "
+        "before the start they run on the CPU, slowly)"
+    )
 
 
 def resolve(
@@ -125,8 +169,8 @@ def resolve(
         except RuntimeError as error:
             raise RuntimeError(f"{op}: {error}") from None
         return wanted
-    fits = can_run("cpu", device=tensor.device, dtype=tensor.dtype, op=op)
-    return "cpu" if fits else "torch"
+    first = ON_CUDA.get(op, "torch") if tensor.device.type == "cuda" else "cpu"
+    return first if can_run(first, device=tensor.device, dtype=tensor.dtype, op=op) else "torch"
 
 
 def ran(backend: str) -> None:

@@ -20,7 +20,10 @@ def sizes_around(tensor: Tensor, dim: int) -> tuple[int, int, int]:
 
 
 def statistic(op: str, name: str, value: object, D: int, *, positive: bool = False) -> Tensor:
-    """`value` as a (D,) float64 tensor; an error that names it where it is none, or not finite, or not positive."""
+    """`value` as a (D,) float64 tensor; an error that names it where it is none, or not finite, or not positive.
+
+    Values on a GPU are not looked at: that would stop the host until the GPU gets there, and no graph could hold it.
+    """
     if isinstance(value, (list, tuple)):
         value = np.asarray(value, dtype=np.float64)
     tensor = as_tensor(value, op, name).detach()
@@ -29,7 +32,7 @@ def statistic(op: str, name: str, value: object, D: int, *, positive: bool = Fal
             f"{op}: `{name}` must have shape (D,) with D = {D}, got {shape_text(tensor)}"
         )
     tensor = tensor.double().contiguous()
-    if readable(tensor):
+    if readable(tensor) and not tensor.is_cuda:
         if not bool(torch.isfinite(tensor).all()):
             raise ValueError(f"{op}: `{name}` must be finite, got {tensor.tolist()}")
         if positive and not bool((tensor > 0).all()):
@@ -42,6 +45,11 @@ def along(values: Tensor, like: Tensor, dim: int) -> Tensor:
     shape = [1] * like.ndim
     shape[dim] = -1
     return values.to(like).view(shape)
+
+
+def on_device(values: Tensor, like: Tensor) -> Tensor:
+    """As the Triton kernels read parameters: contiguous float64 beside `like`."""
+    return values.detach().to(like.device, torch.float64).contiguous()
 
 
 def on_cpu(values: Tensor) -> Any:

@@ -56,8 +56,6 @@ def _native_backward(grad: Tensor, abundances: Tensor, delta: float) -> Tensor:
 
 
 def _cuda(abundances: Tensor, delta: float) -> Tensor:
-    if not C.cuda_version:
-        return log_project_reference(abundances, delta).contiguous()
     x = abundances.detach().contiguous()
     z = torch.empty_like(x)
     C.cuda_log_project(
@@ -68,8 +66,6 @@ def _cuda(abundances: Tensor, delta: float) -> Tensor:
 
 
 def _cuda_backward(grad: Tensor, abundances: Tensor, delta: float) -> Tensor:
-    if not C.cuda_version:
-        return log_project_backward_reference(grad, abundances, delta).contiguous()
     g, x = grad.detach().contiguous(), abundances.detach().contiguous()
     gx = torch.empty_like(x)
     C.cuda_log_project_backward(
@@ -84,36 +80,80 @@ def _cuda_backward(grad: Tensor, abundances: Tensor, delta: float) -> Tensor:
     return gx
 
 
+def _triton(abundances: Tensor, delta: float) -> Tensor:
+    from hud_fast.kernels.triton import simplex
+
+    x = abundances.detach().contiguous()
+    z = torch.empty_like(x)
+    simplex.log_project(x, z, delta).run("log_project", x)
+    ran("triton")
+    return z
+
+
+def _triton_backward(grad: Tensor, abundances: Tensor, delta: float) -> Tensor:
+    from hud_fast.kernels.triton import simplex
+
+    g, x = grad.detach().contiguous(), abundances.detach().contiguous()
+    gx = torch.empty_like(x)
+    simplex.log_project(x, gx, delta, g).run("log_project", x)
+    return gx
+
+
 def _torch(abundances: Tensor, delta: float) -> Tensor:
     ran("torch")
     return log_project_reference(abundances, delta).contiguous()
 
 
+def _torch_backward(grad: Tensor, abundances: Tensor, delta: float) -> Tensor:
+    return log_project_backward_reference(grad, abundances, delta).contiguous()
+
+
+_FORWARD = {"torch": _torch, "cpu": _native, "cuda": _cuda, "triton": _triton}
+_BACKWARD = {
+    "torch": _torch_backward,
+    "cpu": _native_backward,
+    "cuda": _cuda_backward,
+    "triton": _triton_backward,
+}
+_OFFERED = tuple(_FORWARD)
+
+
+def _run(abundances: Tensor, delta: float, backend: str = "") -> Tensor:
+    chosen = resolve("log_project", backend or None, abundances, offered=_OFFERED)
+    return _FORWARD[chosen](abundances, delta)
+
+
+def _run_backward(grad: Tensor, abundances: Tensor, delta: float, backend: str = "") -> Tensor:
+    chosen = resolve("log_project", backend or None, abundances, offered=_OFFERED)
+    return _BACKWARD[chosen](grad, abundances, delta)
+
+
 _LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
-_LIBRARY.define("log_project(Tensor abundances, float delta) -> Tensor")
-_LIBRARY.define("log_project_backward(Tensor grad, Tensor abundances, float delta) -> Tensor")
-_LIBRARY.impl("log_project", _native, "CPU")
-_LIBRARY.impl("log_project", _cuda, "CUDA")
-_LIBRARY.impl("log_project_backward", _native_backward, "CPU")
-_LIBRARY.impl("log_project_backward", _cuda_backward, "CUDA")
+_LIBRARY.define('log_project(Tensor abundances, float delta, str backend="") -> Tensor')
+_LIBRARY.define(
+    'log_project_backward(Tensor grad, Tensor abundances, float delta, str backend="") -> Tensor'
+)
+for _device in ("CPU", "CUDA"):
+    _LIBRARY.impl("log_project", _run, _device)
+    _LIBRARY.impl("log_project_backward", _run_backward, _device)
 
 
-def _fake(abundances: Tensor, delta: float) -> Tensor:
+def _fake(abundances: Tensor, delta: float, backend: str = "") -> Tensor:
     return torch.empty_like(abundances, memory_format=torch.contiguous_format)
 
 
-def _fake_backward(grad: Tensor, abundances: Tensor, delta: float) -> Tensor:
+def _fake_backward(grad: Tensor, abundances: Tensor, delta: float, backend: str = "") -> Tensor:
     return torch.empty_like(abundances, memory_format=torch.contiguous_format)
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    ctx.save_for_backward(inputs[0])
-    ctx.delta = inputs[1]
+    abundances, ctx.delta, ctx.backend = inputs
+    ctx.save_for_backward(abundances)
 
 
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-    (abundances,) = ctx.saved_tensors
-    return torch.ops.hud_fast.log_project_backward(grad, abundances, ctx.delta), None
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    (x,) = ctx.saved_tensors
+    return torch.ops.hud_fast.log_project_backward(grad, x, ctx.delta, ctx.backend), None, None
 
 
 def _setup_backward(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -121,10 +161,10 @@ def _setup_backward(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     ctx.delta = inputs[2]
 
 
-def _double_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+def _double_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
     g, x = ctx.saved_tensors
     slope = torch.where(x < 0, 0.0, 1 / (x + ctx.delta))
-    return grad * slope, -grad * g * slope * slope, None
+    return grad * slope, -grad * g * slope * slope, None, None
 
 
 torch.library.register_fake("hud_fast::log_project", _fake, lib=_LIBRARY)
@@ -166,7 +206,7 @@ def log_project(
         Abundances (fractions), float16, bfloat16, float32 or float64; negative ones count as 0; NaN stays NaN.
     dim : int
         The axis of the D endmembers: -1 for band-last arrays, 1 for channel-first maps (B, D, H, W).
-    backend : {None, "cpu", "cuda", "torch"}
+    backend : {None, "cpu", "cuda", "triton", "torch"}
         Force an implementation; None takes the fastest.
 
     Returns
@@ -197,11 +237,9 @@ def log_project(
     x = as_floating(abundances, "log_project", "abundances")
     axis = check_dim("log_project", "abundances", x, dim)
     delta = delta_of(x.shape[axis])
-    chosen = resolve("log_project", backend, x, offered=("torch", "cpu", "cuda"))
-    if chosen == "torch":
-        z = _torch(x, delta)
-    elif chosen == "cpu" and eager(x):
-        z = _native(x, delta)
+    chosen = resolve("log_project", backend, x, offered=_OFFERED)
+    if chosen == "torch" or eager(x):
+        z = _FORWARD[chosen](x, delta)
     else:
-        z = torch.ops.hud_fast.log_project(x, delta)
+        z = torch.ops.hud_fast.log_project(x, delta, chosen)
     return like_input(z, abundances)  # type: ignore[no-any-return]

@@ -19,7 +19,7 @@ from hud_fast.kernels._arrays import ArrayLike, ArrayT, as_floating, like_input
 from hud_fast.kernels._backend import eager, ran, resolve
 from hud_fast.kernels._memory import empty
 from hud_fast.kernels._native import C
-from hud_fast.kernels._standard import along, on_cpu, sizes_around, statistic
+from hud_fast.kernels._standard import along, on_cpu, on_device, sizes_around, statistic
 from hud_fast.kernels.log_project import (
     check_dim,
     delta_of,
@@ -75,45 +75,90 @@ def _torch_backward(grad: Tensor, abundances: Tensor, std: Tensor, dim: int) -> 
     return log_standardize_backward_reference(grad, abundances, std, dim).contiguous()
 
 
+def _triton(abundances: Tensor, mean: Tensor, std: Tensor, dim: int) -> Tensor:
+    from hud_fast.kernels.triton import standardize
+
+    x = abundances.detach().contiguous()
+    z = torch.empty_like(x)
+    sizes, m, s = sizes_around(x, dim), on_device(mean, x), on_device(std, x)
+    launch = standardize.log_standardize(x, z, sizes, delta_of(sizes[1]), m, s)
+    launch.run("log_standardize", x)
+    ran("triton")
+    return z
+
+
+def _triton_backward(grad: Tensor, abundances: Tensor, std: Tensor, dim: int) -> Tensor:
+    from hud_fast.kernels.triton import standardize
+
+    g, x = grad.detach().contiguous(), abundances.detach().contiguous()
+    gx = torch.empty_like(x)
+    sizes, s = sizes_around(x, dim), on_device(std, x)
+    launch = standardize.log_standardize(x, gx, sizes, delta_of(sizes[1]), s, s, g)
+    launch.run("log_standardize", x)
+    return gx
+
+
+_FORWARD = {"torch": _torch, "cpu": _native, "triton": _triton}
+_BACKWARD = {"torch": _torch_backward, "cpu": _native_backward, "triton": _triton_backward}
+_OFFERED = tuple(_FORWARD)
+
+
+def _run(abundances: Tensor, mean: Tensor, std: Tensor, dim: int, backend: str = "") -> Tensor:
+    chosen = resolve("log_standardize", backend or None, abundances, offered=_OFFERED)
+    return _FORWARD[chosen](abundances, mean, std, dim)
+
+
+def _run_backward(
+    grad: Tensor, abundances: Tensor, std: Tensor, dim: int, backend: str = ""
+) -> Tensor:
+    chosen = resolve("log_standardize", backend or None, abundances, offered=_OFFERED)
+    return _BACKWARD[chosen](grad, abundances, std, dim)
+
+
 _LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
-_LIBRARY.define("log_standardize(Tensor abundances, Tensor mean, Tensor std, int dim) -> Tensor")
 _LIBRARY.define(
-    "log_standardize_backward(Tensor grad, Tensor abundances, Tensor std, int dim) -> Tensor"
+    'log_standardize(Tensor abundances, Tensor mean, Tensor std, int dim, str backend="") -> Tensor'
 )
-_LIBRARY.impl("log_standardize", _native, "CPU")
-_LIBRARY.impl("log_standardize", _torch, "CUDA")
-_LIBRARY.impl("log_standardize_backward", _native_backward, "CPU")
-_LIBRARY.impl("log_standardize_backward", _torch_backward, "CUDA")
+_LIBRARY.define(
+    "log_standardize_backward(Tensor grad, Tensor abundances, Tensor std, int dim, "
+    'str backend="") -> Tensor'
+)
+for _device in ("CPU", "CUDA"):
+    _LIBRARY.impl("log_standardize", _run, _device)
+    _LIBRARY.impl("log_standardize_backward", _run_backward, _device)
 
 
-def _fake(abundances: Tensor, mean: Tensor, std: Tensor, dim: int) -> Tensor:
+def _fake(abundances: Tensor, mean: Tensor, std: Tensor, dim: int, backend: str = "") -> Tensor:
     return torch.empty_like(abundances, memory_format=torch.contiguous_format)
 
 
-def _fake_backward(grad: Tensor, abundances: Tensor, std: Tensor, dim: int) -> Tensor:
+def _fake_backward(
+    grad: Tensor, abundances: Tensor, std: Tensor, dim: int, backend: str = ""
+) -> Tensor:
     return torch.empty_like(abundances, memory_format=torch.contiguous_format)
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    abundances, _, std, ctx.dim = inputs
+    abundances, _, std, ctx.dim, ctx.backend = inputs
     ctx.save_for_backward(abundances, std)
 
 
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     x, std = ctx.saved_tensors
-    return torch.ops.hud_fast.log_standardize_backward(grad, x, std, ctx.dim), None, None, None
+    gx = torch.ops.hud_fast.log_standardize_backward(grad, x, std, ctx.dim, ctx.backend)
+    return gx, None, None, None, None
 
 
 def _setup_backward(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    grad, abundances, std, ctx.dim = inputs
+    grad, abundances, std, ctx.dim, _ = inputs
     ctx.save_for_backward(grad, abundances, std)
 
 
-def _double_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+def _double_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     g, x, std = ctx.saved_tensors
     slope = torch.where(x < 0, 0.0, 1 / (x + delta_of(x.shape[ctx.dim])))
     scaled = grad * slope / along(std, x, ctx.dim)
-    return scaled, -scaled * g * slope, None, None
+    return scaled, -scaled * g * slope, None, None, None
 
 
 torch.library.register_fake("hud_fast::log_standardize", _fake, lib=_LIBRARY)
@@ -144,10 +189,10 @@ def log_standardize(
     abundances : ndarray or Tensor, shape (..., D, ...)
         Abundances (fractions), float16, bfloat16, float32 or float64; negative ones count as 0; NaN stays NaN.
     mean, std : ndarray, Tensor or sequence, shape (D,)
-        Finite, std > 0; constants: no gradient flows into them.
+        Finite, std > 0 (not looked at on a GPU); constants: no gradient flows into them.
     dim : int
         The axis of the D endmembers: -1 for band-last arrays, 1 for channel-first maps (B, D, H, W).
-    backend : {None, "cpu", "torch"}
+    backend : {None, "cpu", "triton", "torch"}
         Force an implementation; None takes the fastest.
 
     Returns
@@ -177,11 +222,9 @@ def log_standardize(
     D = x.shape[axis]
     centre = statistic("log_standardize", "mean", mean, D)
     spread = statistic("log_standardize", "std", std, D, positive=True)
-    chosen = resolve("log_standardize", backend, x)
-    if chosen == "torch":
-        z = _torch(x, centre, spread, axis)
-    elif eager(x):
-        z = _native(x, centre, spread, axis)
+    chosen = resolve("log_standardize", backend, x, offered=_OFFERED)
+    if chosen == "torch" or eager(x):
+        z = _FORWARD[chosen](x, centre, spread, axis)
     else:
-        z = torch.ops.hud_fast.log_standardize(x, centre, spread, axis)
+        z = torch.ops.hud_fast.log_standardize(x, centre, spread, axis, chosen)
     return like_input(z, abundances)  # type: ignore[no-any-return]

@@ -9,7 +9,7 @@ agrees to a few units in the last place (their logarithm and sine round differen
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -41,14 +41,42 @@ def philox_reference(counter: list[Tensor], key: tuple[int, int]) -> list[Tensor
     return [c0, c1, c2, c3]
 
 
+class Address(NamedTuple):
+    """Where drawn noise lies: numbers, and what is added to them where the noise is made.
+
+    A captured graph keeps the numbers for ever, and reads the tensors anew each time it replays.
+    """
+
+    seed: int
+    step: int
+    first: int
+    at: Tensor | None = None  # (1,) int64, added to `step` modulo 2**32
+    start: Tensor | None = None  # (1,) int64, added to `first`
+
+
 def normal_noise_reference(
-    samples: int, count: int, *, seed: int, step: int, first: int = 0
+    samples: int, count: int, address: Address, device: torch.device | str = "cpu"
 ) -> Tensor:  # (samples, count) float32
-    """The definition in plain torch."""
+    """The definition in plain torch; nothing waits for the device."""
+    seed, step, first, at, start = address
+    numbers = torch.arange(first, first + samples, device=device)
+    numbers = numbers if start is None else numbers + start
+    now = step if at is None else (at + step) & 0xFFFFFFFF
+    return normal_noise_at(numbers, now, count, seed=seed)
+
+
+def normal_noise_at(
+    samples: Tensor,  # (B,) int64, numbers of the samples
+    step: int | Tensor,  # () int64
+    count: int,
+    *,
+    seed: int,
+) -> Tensor:  # (B, count) float32, on the device of `samples`
+    """The definition at addresses that lie on a device: nothing waits for them."""
     groups = -(-count // GROUP)
-    block = torch.arange(groups * BLOCKS).expand(samples, -1)
-    sample = torch.arange(first, first + samples).view(-1, 1).expand_as(block)
-    counter = [block, torch.full_like(block, step), sample & 0xFFFFFFFF, sample >> 32]
+    block = torch.arange(groups * BLOCKS, device=samples.device).expand(len(samples), -1)
+    sample = samples.view(-1, 1).expand_as(block)
+    counter = [block, torch.zeros_like(block) + step, sample & 0xFFFFFFFF, sample >> 32]
     numbers = philox_reference(counter, (seed & 0xFFFFFFFF, seed >> 32))
     normals = []
     for a, b in (numbers[:2], numbers[2:]):
@@ -58,8 +86,8 @@ def normal_noise_reference(
             math.pi / 4 * 2**-31
         )
         normals += [radius * torch.cos(angle), radius * torch.sin(angle)]
-    shaped = torch.stack(normals, 1).view(samples, OUTPUTS, groups, BLOCKS).transpose(1, 2)
-    return shaped.reshape(samples, -1)[:, :count].float()
+    shaped = torch.stack(normals, 1).view(len(samples), OUTPUTS, groups, BLOCKS).transpose(1, 2)
+    return shaped.reshape(len(samples), -1)[:, :count].float()
 
 
 def check_address(op: str, seed: Any, step: Any, first: Any) -> tuple[int, int, int]:
@@ -73,6 +101,28 @@ def check_address(op: str, seed: Any, step: Any, first: Any) -> tuple[int, int, 
                 f"{op}: `{name}` must be from 0 to 2**{limit.bit_length() - 1} - 1, got {value}"
             )
     return int(seed), int(step), int(first)
+
+
+def address_of(
+    op: str, seed: int, step: int | Tensor, first: int | Tensor, device: torch.device
+) -> Address:
+    """The address, `step` and `first` as numbers or as tensors on `device`; an error that names what is wrong."""
+    numbers: dict[str, Any] = {"step": step, "first": first}
+    tensors: dict[str, Tensor] = {}
+    for name, value in (("step", step), ("first", first)):
+        if not isinstance(value, Tensor):
+            continue
+        if value.dtype != torch.int64 or value.numel() != 1:
+            raise TypeError(
+                f"{op}: `{name}` must be an integer or a tensor of one int64, got {value.dtype} of shape "
+                f"{tuple(value.shape)}"
+            )
+        if value.device != device:
+            raise RuntimeError(
+                f"{op}: `{name}` must be on the tensors' device {device}, got {value.device}"
+            )
+        numbers[name], tensors[name] = 0, value.detach().reshape(1)
+    return Address(*check_address(op, seed, **numbers), tensors.get("step"), tensors.get("first"))
 
 
 def check_tensor(op: str, name: str, value: object) -> None:
@@ -89,10 +139,12 @@ def native_step(
     noise: Tensor | None = None,
     noise_out: Tensor | None = None,
     factors: tuple[Tensor, Tensor, Tensor],  # (B,) float64 each
-    address: tuple[int, int, int] | None = None,
+    address: Address | None = None,
 ) -> None:
-    """out = z_factor z + e_factor e + noise_factor n for each sample; n is `noise`, or drawn at (seed, step, first)."""
-    seed, step, first = address or (0, 0, 0)
+    """out = z_factor z + e_factor e + noise_factor n for each sample; n is `noise`, or drawn at `address`."""
+    seed, step, first, at, start = address or Address(0, 0, 0)
+    step = step if at is None else (step + int(at)) % 2**32
+    first = first if start is None else first + int(start)
     draw = address is not None
     threads = torch.get_num_threads()
     C.diffusion_step(z, e, noise, draw, out, noise_out, *factors, seed, first, step, threads)
@@ -103,9 +155,10 @@ def normal_noise(
     shape: tuple[int, ...],  # (B, ...)
     *,
     seed: int,
-    step: int = 0,
-    first: int = 0,
+    step: int | Tensor = 0,
+    first: int | Tensor = 0,
     dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
     backend: str | None = None,
 ) -> Tensor:  # (B, ...)
     """Standard normal noise that is a function of its address: sample `first` + b of the seed at a step.
@@ -115,16 +168,18 @@ def normal_noise(
     shape : tuple of int
         (B, ...): B samples.
     seed, step, first : int
-        The address: seed and first from 0 to 2**63 - 1, step to 2**32 - 1.
+        The address: seed and first from 0 to 2**63 - 1, step to 2**32 - 1. `step` and `first` may be tensors of one
+        int64 on `device` (a step modulo 2**32): a CUDA graph that replays draws the noise of what it finds there.
     dtype : torch.dtype
         float16, bfloat16, float32 or float64; the noise has float32's resolution at most.
-    backend : {None, "cpu", "torch"}
+    device : torch.device or str
+        Where the noise is made; the same to a few units in the last place on each.
+    backend : {None, "cpu", "triton", "torch"}
         Force an implementation; None takes the fastest.
 
     Returns
     -------
     Tensor, shape (B, ...)
-        On the CPU.
 
     Raises
     ------
@@ -145,18 +200,25 @@ def normal_noise(
     True
     """
     op = "normal_noise"
-    address = check_address(op, seed, step, first)
     sizes = tuple(shape)
     if not sizes or any(n < 0 for n in sizes):
         raise ValueError(f"{op}: `shape` must be (B, ...) of numbers >= 0, got {shape!r}")
     if not dtype.is_floating_point or dtype.itemsize < 2:
         raise TypeError(f"{op}: `dtype` must be of floats of 16 bits or more, got {dtype}")
-    out = empty(sizes, torch.empty(0, dtype=dtype))
-    if resolve(op, backend, out) == "torch":
+    like = torch.empty(0, dtype=dtype, device=device)
+    address = address_of(op, seed, step, first, like.device)
+    chosen = resolve(op, backend, like, offered=("torch", "cpu", "triton"))
+    if chosen == "torch":
         ran("torch")
-        count = math.prod(sizes[1:])
-        noise = normal_noise_reference(sizes[0], count, seed=seed, step=step, first=first)
+        noise = normal_noise_reference(sizes[0], math.prod(sizes[1:]), address, like.device)
         return noise.to(dtype).view(sizes)
+    out = empty(sizes, like)
+    if chosen == "triton":
+        from hud_fast.kernels.triton import diffusion
+
+        diffusion.affine(out, factors=(0.0, 0.0, 1.0), address=address).run(op, out)
+        ran("triton")
+        return out
     one = torch.ones(sizes[0], dtype=torch.float64)
     native_step(out, factors=(one, one, one), address=address)
     return out

@@ -17,8 +17,10 @@ from torch import Tensor
 from hud_fast.kernels._arrays import ArrayLike, as_floating, as_tensor, shape_text
 from hud_fast.kernels._backend import eager, ran, readable, resolve
 from hud_fast.kernels._memory import empty
+from hud_fast.kernels._standard import on_device
 from hud_fast.kernels.normal_noise import (
-    check_address,
+    Address,
+    address_of,
     check_tensor,
     native_step,
     normal_noise_reference,
@@ -32,43 +34,72 @@ def _per_sample(values: Tensor, like: Tensor) -> Tensor:
 def q_sample_reference(
     z: Tensor,  # (B, ...)
     signal: Tensor,  # (B,)
-    seed: int,
-    step: int,
-    first: int,
+    address: Address,
 ) -> tuple[Tensor, Tensor]:  # (B, ...) each
     """Eq. 8 in plain torch."""
     count = z[0].numel() if len(z) else 0
-    drawn = normal_noise_reference(len(z), count, seed=seed, step=step, first=first)
+    drawn = normal_noise_reference(len(z), count, address, z.device)
     noise = drawn.view(z.shape).to(z)
     signal = signal.double()
     noisy = _per_sample(signal.sqrt(), z) * z + _per_sample((1 - signal).sqrt(), z) * noise
     return noisy, noise
 
 
-def _native(z: Tensor, signal: Tensor, seed: int, step: int, first: int) -> tuple[Tensor, Tensor]:
+def _native(z: Tensor, signal: Tensor, address: Address) -> tuple[Tensor, Tensor]:
     z = z.detach().contiguous()
     signal = signal.detach().to("cpu", torch.float64).contiguous()
     noisy, noise = empty(z.shape, z), empty(z.shape, z)
     factors = (signal.sqrt(), torch.zeros_like(signal), (1 - signal).sqrt())
-    native_step(noisy, z=z, noise_out=noise, factors=factors, address=(seed, step, first))
+    native_step(noisy, z=z, noise_out=noise, factors=factors, address=address)
     return noisy, noise
 
 
-def _torch(z: Tensor, signal: Tensor, seed: int, step: int, first: int) -> tuple[Tensor, Tensor]:
+def _triton(z: Tensor, signal: Tensor, address: Address) -> tuple[Tensor, Tensor]:
+    from hud_fast.kernels.triton import diffusion
+
+    z = z.detach().contiguous()
+    noisy, noise = torch.empty_like(z), torch.empty_like(z)
+    level = on_device(signal, z)
+    launch = diffusion.affine(noisy, z=z, noise_out=noise, signal=level, address=address)
+    launch.run("q_sample", z)
+    ran("triton")
+    return noisy, noise
+
+
+def _torch(z: Tensor, signal: Tensor, address: Address) -> tuple[Tensor, Tensor]:
     ran("torch")
-    noisy, noise = q_sample_reference(z, signal, seed, step, first)
+    noisy, noise = q_sample_reference(z, signal, address)
     return noisy.contiguous(), noise.contiguous()
+
+
+_PATHS = {"torch": _torch, "cpu": _native, "triton": _triton}
+_OFFERED = tuple(_PATHS)
+
+
+def _run(
+    z: Tensor,
+    signal: Tensor,
+    seed: int,
+    step: int,
+    first: int,
+    at: Tensor | None = None,
+    start: Tensor | None = None,
+    backend: str = "",
+) -> tuple[Tensor, Tensor]:
+    chosen = resolve("q_sample", backend or None, z, offered=_OFFERED)
+    return _PATHS[chosen](z, signal, Address(seed, step, first, at, start))
 
 
 _LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
 _LIBRARY.define(
-    "q_sample(Tensor z, Tensor signal, int seed, int step, int first) -> (Tensor, Tensor)"
+    "q_sample(Tensor z, Tensor signal, int seed, int step, int first, Tensor? at=None, "
+    'Tensor? start=None, str backend="") -> (Tensor, Tensor)'
 )
-_LIBRARY.impl("q_sample", _native, "CPU")
-_LIBRARY.impl("q_sample", _torch, "CUDA")
+for _device in ("CPU", "CUDA"):
+    _LIBRARY.impl("q_sample", _run, _device)
 
 
-def _fake(z: Tensor, signal: Tensor, seed: int, step: int, first: int) -> tuple[Tensor, Tensor]:
+def _fake(z: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
     like = torch.empty_like(z, memory_format=torch.contiguous_format)
     return like, torch.empty_like(like)
 
@@ -78,9 +109,9 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     ctx.mark_non_differentiable(output[1])
 
 
-def _backward(ctx: Any, grad: Tensor, _: Tensor | None) -> tuple[Tensor, None, None, None, None]:
+def _backward(ctx: Any, grad: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
     (signal,) = ctx.saved_tensors
-    return _per_sample(signal.sqrt(), grad) * grad, None, None, None, None
+    return _per_sample(signal.sqrt(), grad) * grad, *[None] * 7
 
 
 torch.library.register_fake("hud_fast::q_sample", _fake, lib=_LIBRARY)
@@ -92,8 +123,8 @@ def q_sample(
     signal: ArrayLike | Sequence[float],  # (B,)
     *,
     seed: int,
-    step: int,
-    first: int = 0,
+    step: int | Tensor,
+    first: int | Tensor = 0,
     backend: str | None = None,
 ) -> tuple[Tensor, Tensor]:  # (B, ...) each
     """Noisy latents and their noise: z_t = sqrt(abar_t) z_0 + sqrt(1 - abar_t) eps, each sample at its own time.
@@ -103,10 +134,11 @@ def q_sample(
     z : Tensor, shape (B, ...)
         Clean latents z_0; float16, bfloat16, float32 or float64.
     signal : Tensor, ndarray or sequence, shape (B,)
-        abar_t of each sample, from 0 to 1 (`NoiseSchedule.alphas_cumprod[t]`).
+        abar_t of each sample, from 0 to 1 (`NoiseSchedule.alphas_cumprod[t]`); not looked at on a GPU.
     seed, step, first : int
-        The noise's address: sample b of the batch reads that of sample `first` + b at `step`. See `normal_noise`.
-    backend : {None, "cpu", "torch"}
+        The noise's address: sample b of the batch reads that of sample `first` + b at `step`. `step` and `first`
+        may be tensors of one int64 on z's device. See `normal_noise`.
+    backend : {None, "cpu", "triton", "torch"}
         Force an implementation; None takes the fastest.
 
     Returns
@@ -145,13 +177,11 @@ def q_sample(
         raise ValueError(
             f"{op}: `signal` must have shape (B,) with B = {len(z)} as in `z`, got {shape_text(levels)}"
         )
-    if readable(levels) and not bool(((levels >= 0) & (levels <= 1)).all()):
+    if readable(levels) and not levels.is_cuda and not bool(((levels >= 0) & (levels <= 1)).all()):
         raise ValueError(f"{op}: `signal` must lie in [0, 1], got {levels.tolist()}")
-    address = check_address(op, seed, step, first)
-    chosen = resolve(op, backend, z)
-    if chosen == "torch":
-        return _torch(z, levels, *address)
-    if eager(z):
-        return _native(z, levels, *address)
-    noisy, noise = torch.ops.hud_fast.q_sample(z, levels, *address)
+    address = address_of(op, seed, step, first, z.device)
+    chosen = resolve(op, backend, z, offered=_OFFERED)
+    if chosen == "torch" or eager(z):
+        return _PATHS[chosen](z, levels, address)
+    noisy, noise = torch.ops.hud_fast.q_sample(z, levels, *address, chosen)
     return noisy, noise

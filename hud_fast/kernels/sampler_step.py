@@ -17,7 +17,8 @@ from hud_fast.kernels._arrays import as_floating, shape_text
 from hud_fast.kernels._backend import eager, ran, resolve
 from hud_fast.kernels._memory import empty
 from hud_fast.kernels.normal_noise import (
-    check_address,
+    Address,
+    address_of,
     check_tensor,
     native_step,
     normal_noise_reference,
@@ -31,46 +32,54 @@ def sampler_step_reference(
     eps: Tensor,  # (B, ...)
     noise: Tensor | None,  # (B, ...)
     factors: Factors,
-    address: tuple[int, int, int] | None,
+    address: Address | None,
 ) -> Tensor:  # (B, ...)
     """The formula in plain torch."""
     out = factors[0] * z + factors[1] * eps
     if noise is None and address is not None:
-        seed, step, first = address
         count = z[0].numel() if len(z) else 0
-        drawn = normal_noise_reference(len(z), count, seed=seed, step=step, first=first)
-        noise = drawn.view(z.shape).to(z)
+        normal = normal_noise_reference(len(z), count, address, z.device)
+        noise = normal.view(z.shape).to(z)
     return out if noise is None else out + factors[2] * noise
 
 
-def _address(draw: bool, seed: int, step: int, first: int) -> tuple[int, int, int] | None:
-    return (seed, step, first) if draw else None
-
-
 def _native(
-    z: Tensor,
-    eps: Tensor,
-    noise: Tensor | None,
-    z_factor: float,
-    eps_factor: float,
-    noise_factor: float,
-    draw: bool,
-    seed: int,
-    step: int,
-    first: int,
+    z: Tensor, eps: Tensor, noise: Tensor | None, factors: Factors, address: Address | None
 ) -> Tensor:
     z, eps = z.detach().contiguous(), eps.detach().contiguous()
     given = None if noise is None else noise.detach().contiguous()
     out = empty(z.shape, z)
-    each = [
-        torch.full((len(z),), f, dtype=torch.float64) for f in (z_factor, eps_factor, noise_factor)
-    ]
-    address = _address(draw, seed, step, first)
-    native_step(out, z=z, e=eps, noise=given, factors=(each[0], each[1], each[2]), address=address)
+    a, b, c = (torch.full((len(z),), f, dtype=torch.float64) for f in factors)
+    native_step(out, z=z, e=eps, noise=given, factors=(a, b, c), address=address)
+    return out
+
+
+def _triton(
+    z: Tensor, eps: Tensor, noise: Tensor | None, factors: Factors, address: Address | None
+) -> Tensor:
+    from hud_fast.kernels.triton import diffusion
+
+    z, eps = z.detach().contiguous(), eps.detach().contiguous()
+    given = None if noise is None else noise.detach().contiguous()
+    out = torch.empty_like(z)
+    launch = diffusion.affine(out, z=z, e=eps, noise=given, factors=factors, address=address)
+    launch.run("sampler_step", z)
+    ran("triton")
     return out
 
 
 def _torch(
+    z: Tensor, eps: Tensor, noise: Tensor | None, factors: Factors, address: Address | None
+) -> Tensor:
+    ran("torch")
+    return sampler_step_reference(z, eps, noise, factors, address).contiguous()
+
+
+_PATHS = {"torch": _torch, "cpu": _native, "triton": _triton}
+_OFFERED = tuple(_PATHS)
+
+
+def _run(
     z: Tensor,
     eps: Tensor,
     noise: Tensor | None,
@@ -81,20 +90,23 @@ def _torch(
     seed: int,
     step: int,
     first: int,
+    at: Tensor | None = None,
+    start: Tensor | None = None,
+    backend: str = "",
 ) -> Tensor:
-    ran("torch")
-    factors = (z_factor, eps_factor, noise_factor)
-    address = _address(draw, seed, step, first)
-    return sampler_step_reference(z, eps, noise, factors, address).contiguous()
+    chosen = resolve("sampler_step", backend or None, z, offered=_OFFERED)
+    address = Address(seed, step, first, at, start) if draw else None
+    return _PATHS[chosen](z, eps, noise, (z_factor, eps_factor, noise_factor), address)
 
 
 _LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
 _LIBRARY.define(
     "sampler_step(Tensor z, Tensor eps, Tensor? noise, float z_factor, float eps_factor, float noise_factor, "
-    "bool draw, int seed, int step, int first) -> Tensor"
+    "bool draw, int seed, int step, int first, Tensor? at=None, Tensor? start=None, "
+    'str backend="") -> Tensor'
 )
-_LIBRARY.impl("sampler_step", _native, "CPU")
-_LIBRARY.impl("sampler_step", _torch, "CUDA")
+for _device in ("CPU", "CUDA"):
+    _LIBRARY.impl("sampler_step", _run, _device)
 
 
 def _fake(z: Tensor, eps: Tensor, noise: Tensor | None, *rest: Any) -> Tensor:
@@ -107,7 +119,7 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     a, b, c = ctx.factors
-    return a * grad, b * grad, c * grad if ctx.has_noise else None, *[None] * 7
+    return a * grad, b * grad, c * grad if ctx.has_noise else None, *[None] * 10
 
 
 torch.library.register_fake("hud_fast::sampler_step", _fake, lib=_LIBRARY)
@@ -125,8 +137,8 @@ def sampler_step(
     noise_factor: float = 0.0,
     noise: Tensor | None = None,  # (B, ...)
     seed: int | None = None,
-    step: int = 0,
-    first: int = 0,
+    step: int | Tensor = 0,
+    first: int | Tensor = 0,
     backend: str | None = None,
 ) -> Tensor:  # (B, ...)
     """One sampler step, z_factor z + eps_factor eps + noise_factor n, in one pass over memory.
@@ -140,8 +152,9 @@ def sampler_step(
     noise : Tensor, shape (B, ...), optional
         The fresh noise n; else it is drawn in the kernel.
     seed, step, first : int
-        The drawn noise's address (see `normal_noise`); `seed` is needed where noise is drawn.
-    backend : {None, "cpu", "torch"}
+        The drawn noise's address (see `normal_noise`); `seed` is needed where noise is drawn. `step` and
+        `first` may be tensors of one int64 on z's device; `sampler_step_at` reads the factors there, too.
+    backend : {None, "cpu", "triton", "torch"}
         Force an implementation; None takes the fastest.
 
     Returns
@@ -192,11 +205,11 @@ def sampler_step(
         raise ValueError(
             f"{op}: `noise_factor` {noise_factor} needs `noise` or a `seed`, got neither"
         )
-    address = check_address(op, seed if draw else 0, step, first)
-    chosen = resolve(op, backend, z)
-    if chosen == "torch":
-        return _torch(z, eps, noise, *factors, draw, *address)
-    if eager(*tensors.values()):
-        return _native(z, eps, noise, *factors, draw, *address)
-    result: Tensor = torch.ops.hud_fast.sampler_step(z, eps, noise, *factors, draw, *address)
+    address = address_of(op, seed if draw and seed is not None else 0, step, first, z.device)
+    chosen = resolve(op, backend, z, offered=_OFFERED)
+    if chosen == "torch" or eager(*tensors.values()):
+        return _PATHS[chosen](z, eps, noise, factors, address if draw else None)
+    result: Tensor = torch.ops.hud_fast.sampler_step(
+        z, eps, noise, *factors, draw, *address, chosen
+    )
     return result

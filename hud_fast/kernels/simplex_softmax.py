@@ -50,8 +50,6 @@ def _native_backward(grad: Tensor, abundances: Tensor, dim: int) -> Tensor:
 
 
 def _cuda(z: Tensor, dim: int) -> Tensor:
-    if not C.cuda_version:
-        return simplex_softmax_reference(z, dim).contiguous()
     z = z.detach().contiguous()
     x = torch.empty_like(z)
     C.cuda_simplex_softmax(
@@ -67,8 +65,6 @@ def _cuda(z: Tensor, dim: int) -> Tensor:
 
 
 def _cuda_backward(grad: Tensor, abundances: Tensor, dim: int) -> Tensor:
-    if not C.cuda_version:
-        return simplex_softmax_backward_reference(grad, abundances, dim).contiguous()
     g, x = grad.detach().contiguous(), abundances.detach().contiguous()
     gz = torch.empty_like(x)
     C.cuda_simplex_softmax(
@@ -82,37 +78,80 @@ def _cuda_backward(grad: Tensor, abundances: Tensor, dim: int) -> Tensor:
     return gz
 
 
+def _triton(z: Tensor, dim: int) -> Tensor:
+    from hud_fast.kernels.triton import simplex
+
+    z = z.detach().contiguous()
+    x = torch.empty_like(z)
+    simplex.softmax(z, x, sizes_around(z, dim)).run("simplex_softmax", z)
+    ran("triton")
+    return x
+
+
+def _triton_backward(grad: Tensor, abundances: Tensor, dim: int) -> Tensor:
+    from hud_fast.kernels.triton import simplex
+
+    g, x = grad.detach().contiguous(), abundances.detach().contiguous()
+    gz = torch.empty_like(x)
+    simplex.softmax(g, gz, sizes_around(x, dim), x=x).run("simplex_softmax", x)
+    return gz
+
+
 def _torch(z: Tensor, dim: int) -> Tensor:
     ran("torch")
     return simplex_softmax_reference(z, dim).contiguous()
 
 
+def _torch_backward(grad: Tensor, abundances: Tensor, dim: int) -> Tensor:
+    return simplex_softmax_backward_reference(grad, abundances, dim).contiguous()
+
+
+_FORWARD = {"torch": _torch, "cpu": _native, "cuda": _cuda, "triton": _triton}
+_BACKWARD = {
+    "torch": _torch_backward,
+    "cpu": _native_backward,
+    "cuda": _cuda_backward,
+    "triton": _triton_backward,
+}
+_OFFERED = tuple(_FORWARD)
+
+
+def _run(z: Tensor, dim: int, backend: str = "") -> Tensor:
+    return _FORWARD[resolve("simplex_softmax", backend or None, z, offered=_OFFERED)](z, dim)
+
+
+def _run_backward(grad: Tensor, abundances: Tensor, dim: int, backend: str = "") -> Tensor:
+    chosen = resolve("simplex_softmax", backend or None, abundances, offered=_OFFERED)
+    return _BACKWARD[chosen](grad, abundances, dim)
+
+
 _LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
-_LIBRARY.define("simplex_softmax(Tensor z, int dim) -> Tensor")
-_LIBRARY.define("simplex_softmax_backward(Tensor grad, Tensor abundances, int dim) -> Tensor")
-_LIBRARY.impl("simplex_softmax", _native, "CPU")
-_LIBRARY.impl("simplex_softmax", _cuda, "CUDA")
-_LIBRARY.impl("simplex_softmax_backward", _native_backward, "CPU")
-_LIBRARY.impl("simplex_softmax_backward", _cuda_backward, "CUDA")
+_LIBRARY.define('simplex_softmax(Tensor z, int dim, str backend="") -> Tensor')
+_LIBRARY.define(
+    'simplex_softmax_backward(Tensor grad, Tensor abundances, int dim, str backend="") -> Tensor'
+)
+for _device in ("CPU", "CUDA"):
+    _LIBRARY.impl("simplex_softmax", _run, _device)
+    _LIBRARY.impl("simplex_softmax_backward", _run_backward, _device)
 
 
-def _fake(z: Tensor, dim: int) -> Tensor:
+def _fake(z: Tensor, dim: int, backend: str = "") -> Tensor:
     torch._check(0 <= dim < z.ndim, lambda: f"simplex_softmax: no axis {dim}")
     return torch.empty_like(z, memory_format=torch.contiguous_format)
 
 
-def _fake_backward(grad: Tensor, abundances: Tensor, dim: int) -> Tensor:
+def _fake_backward(grad: Tensor, abundances: Tensor, dim: int, backend: str = "") -> Tensor:
     return torch.empty_like(abundances, memory_format=torch.contiguous_format)
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     ctx.save_for_backward(output)
-    ctx.dim = inputs[1]
+    _, ctx.dim, ctx.backend = inputs
 
 
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-    (abundances,) = ctx.saved_tensors
-    return torch.ops.hud_fast.simplex_softmax_backward(grad, abundances, ctx.dim), None
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    (x,) = ctx.saved_tensors
+    return torch.ops.hud_fast.simplex_softmax_backward(grad, x, ctx.dim, ctx.backend), None, None
 
 
 def _setup_backward(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -120,12 +159,12 @@ def _setup_backward(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     ctx.dim = inputs[2]
 
 
-def _double_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+def _double_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
     g, x = ctx.saved_tensors
     along = (grad * x).sum(ctx.dim, keepdim=True)
     to_grad = x * (grad - along)
     to_abundances = grad * (g - (g * x).sum(ctx.dim, keepdim=True)) - g * along
-    return to_grad, to_abundances, None
+    return to_grad, to_abundances, None, None
 
 
 torch.library.register_fake("hud_fast::simplex_softmax", _fake, lib=_LIBRARY)
@@ -155,7 +194,7 @@ def simplex_softmax(
         Log-projected abundances; float16, bfloat16, float32 or float64.
     dim : int
         The axis of the D endmembers.
-    backend : {None, "cpu", "cuda", "torch"}
+    backend : {None, "cpu", "cuda", "triton", "torch"}
         Force an implementation; None takes the fastest.
 
     Returns
@@ -183,11 +222,9 @@ def simplex_softmax(
     """
     tensor = as_floating(z, "simplex_softmax", "z")
     axis = check_dim("simplex_softmax", "z", tensor, dim)
-    chosen = resolve("simplex_softmax", backend, tensor, offered=("torch", "cpu", "cuda"))
-    if chosen == "torch":
-        x = _torch(tensor, axis)
-    elif chosen == "cpu" and eager(tensor):
-        x = _native(tensor, axis)
+    chosen = resolve("simplex_softmax", backend, tensor, offered=_OFFERED)
+    if chosen == "torch" or eager(tensor):
+        x = _FORWARD[chosen](tensor, axis)
     else:
-        x = torch.ops.hud_fast.simplex_softmax(tensor, axis)
+        x = torch.ops.hud_fast.simplex_softmax(tensor, axis, chosen)
     return like_input(x, z)  # type: ignore[no-any-return]

@@ -3,7 +3,7 @@
     x = softmax over D of (std z + mean),   cube[b, i, j] = sum_d x[b, d, i, j] endmembers[d]
 
 z is channel-first, as networks have it; the cube is band-last, as scenes are. The abundances of a vector of pixels live
-in the L1 only: neither they nor their transposed copy are written to memory. D is at most 256.
+in the L1 only: neither they nor their transposed copy are written to memory. The CPU kernel takes D <= 256.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from hud_fast.kernels._arrays import (
 from hud_fast.kernels._backend import eager, ran, resolve
 from hud_fast.kernels._memory import empty
 from hud_fast.kernels._native import C
-from hud_fast.kernels._standard import on_cpu, statistic
+from hud_fast.kernels._standard import on_cpu, on_device, statistic
 from hud_fast.kernels.standardized_softmax import standardized_softmax_reference
 
 LONGEST = 256  # as kDecodeLongest in csrc/cpu/kernels.h
@@ -42,46 +42,98 @@ def softmax_decode_reference(
     return x.movedim(1, -1) @ endmembers.to(z)
 
 
-def _native(z: Tensor, endmembers: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def _statistics(z: Tensor, mean: Tensor | None, std: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Both given or neither: mean 0 and standard deviation 1 by default."""
+    if mean is None or std is None:
+        zeros = torch.zeros(z.shape[1], dtype=torch.float64, device=z.device)
+        return zeros, torch.ones_like(zeros)
+    return mean, std
+
+
+def _native(
+    z: Tensor, endmembers: Tensor, mean: Tensor | None, std: Tensor | None
+) -> Tensor:  # (B, H, W, C)
     z = z.detach().contiguous()
     B, D, H, W = z.shape
     cube = empty((B, H, W, endmembers.shape[1]), z)
-    C.softmax_decode(
-        z, cube, B, D, H * W, on_cpu(endmembers), on_cpu(mean), on_cpu(std), torch.get_num_threads()
-    )
+    m, s = map(on_cpu, _statistics(z, mean, std))
+    C.softmax_decode(z, cube, B, D, H * W, on_cpu(endmembers), m, s, torch.get_num_threads())
     ran("cpu")
     return cube
 
 
-def _torch(z: Tensor, endmembers: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def _triton(
+    z: Tensor, endmembers: Tensor, mean: Tensor | None, std: Tensor | None
+) -> Tensor:  # (B, H, W, C)
+    from hud_fast.kernels.triton import decode
+
+    z = z.detach().contiguous()
+    spectra = endmembers.detach().to(z.device).contiguous()
+    cube = z.new_empty((z.shape[0], *z.shape[2:], spectra.shape[1]))
+    m = None if mean is None else on_device(mean, z)
+    s = None if std is None else on_device(std, z)
+    decode.softmax_decode(z, cube, spectra, m, s).run("softmax_decode", z)
+    ran("triton")
+    return cube
+
+
+def _torch(
+    z: Tensor, endmembers: Tensor, mean: Tensor | None, std: Tensor | None
+) -> Tensor:  # (B, H, W, C)
     ran("torch")
-    return softmax_decode_reference(z, endmembers, mean, std).contiguous()
+    return softmax_decode_reference(z, endmembers, *_statistics(z, mean, std)).contiguous()
+
+
+_FORWARD = {"torch": _torch, "cpu": _native, "triton": _triton}
+_OFFERED = tuple(_FORWARD)
+
+
+def _run(
+    z: Tensor,
+    endmembers: Tensor,
+    mean: Tensor | None = None,
+    std: Tensor | None = None,
+    backend: str = "",
+) -> Tensor:
+    chosen = resolve("softmax_decode", backend or None, z, offered=_OFFERED)
+    return _FORWARD[chosen](z, endmembers, mean, std)
 
 
 _LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
-_LIBRARY.define("softmax_decode(Tensor z, Tensor endmembers, Tensor mean, Tensor std) -> Tensor")
-_LIBRARY.impl("softmax_decode", _native, "CPU")
-_LIBRARY.impl("softmax_decode", _torch, "CUDA")
+_LIBRARY.define(
+    "softmax_decode(Tensor z, Tensor endmembers, Tensor? mean=None, Tensor? std=None, "
+    'str backend="") -> Tensor'
+)
+for _device in ("CPU", "CUDA"):
+    _LIBRARY.impl("softmax_decode", _run, _device)
 
 
-def _fake(z: Tensor, endmembers: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def _fake(
+    z: Tensor,
+    endmembers: Tensor,
+    mean: Tensor | None = None,
+    std: Tensor | None = None,
+    backend: str = "",
+) -> Tensor:
     B, _, H, W = z.shape
     return z.new_empty((B, H, W, endmembers.shape[1]))
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    ctx.save_for_backward(*inputs)
+    z, endmembers, mean, std, ctx.backend = inputs
+    ctx.save_for_backward(z, endmembers, mean, std)
 
 
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
-    z, endmembers, mean, std = ctx.saved_tensors
-    x = torch.ops.hud_fast.standardized_softmax(z, mean, std, 1)
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    z, endmembers, *statistics = ctx.saved_tensors
+    mean, std = _statistics(z, *statistics)
+    x = torch.ops.hud_fast.standardized_softmax(z, mean, std, 1, ctx.backend)
     to_x = (grad @ endmembers.to(grad).T).movedim(-1, 1)
-    to_z = torch.ops.hud_fast.standardized_softmax_backward(to_x, x, std, 1)
+    to_z = torch.ops.hud_fast.standardized_softmax_backward(to_x, x, std, 1, ctx.backend)
     to_endmembers = None
     if ctx.needs_input_grad[1]:
         to_endmembers = torch.einsum("bdhw,bhwc->dc", x, grad).to(endmembers)
-    return to_z, to_endmembers, None, None
+    return to_z, to_endmembers, None, None, None
 
 
 torch.library.register_fake("hud_fast::softmax_decode", _fake, lib=_LIBRARY)
@@ -103,12 +155,12 @@ def softmax_decode(
     Parameters
     ----------
     z : ndarray or Tensor, shape (B, D, H, W)
-        Latent maps, D <= 256; float16, bfloat16, float32 or float64.
+        Latent maps; float16, bfloat16, float32 or float64.
     endmembers : ndarray or Tensor, shape (D, C)
         One spectrum a row; rounded to the type of the arithmetic (float64 for float64, else float32).
     mean, std : ndarray, Tensor or sequence, shape (D,), optional
         What `log_standardize` was given; 0 and 1 by default.
-    backend : {None, "cpu", "torch"}
+    backend : {None, "cpu", "triton", "torch"}
         Force an implementation; None takes the fastest.
 
     Returns
@@ -149,18 +201,19 @@ def softmax_decode(
         )
     if not spectra.is_floating_point():
         spectra = spectra.double()
-    zeros, ones = torch.zeros(D, dtype=torch.float64), torch.ones(D, dtype=torch.float64)
-    centre = zeros if mean is None else statistic(op, "mean", mean, D)
-    spread = ones if std is None else statistic(op, "std", std, D, positive=True)
-    chosen = resolve(op, backend, tensor)
+    centre = None if mean is None else statistic(op, "mean", mean, D)
+    spread = None if std is None else statistic(op, "std", std, D, positive=True)
+    if spread is None and centre is not None:
+        spread = torch.ones_like(centre)
+    if centre is None and spread is not None:
+        centre = torch.zeros_like(spread)
+    chosen = resolve(op, backend, tensor, offered=_OFFERED)
     if chosen == "cpu" and D > LONGEST:
         if backend == "cpu":
             raise ValueError(f"{op}: `z` must have D <= {LONGEST} for backend 'cpu', got D = {D}")
         chosen = "torch"
-    if chosen == "torch":
-        cube = _torch(tensor, spectra, centre, spread)
-    elif eager(tensor, spectra):
-        cube = _native(tensor, spectra, centre, spread)
+    if chosen == "torch" or eager(tensor, spectra):
+        cube = _FORWARD[chosen](tensor, spectra, centre, spread)
     else:
-        cube = torch.ops.hud_fast.softmax_decode(tensor, spectra, centre, spread)
+        cube = torch.ops.hud_fast.softmax_decode(tensor, spectra, centre, spread, chosen)
     return like_input(cube, z)  # type: ignore[no-any-return]

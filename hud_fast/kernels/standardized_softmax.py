@@ -18,7 +18,7 @@ from hud_fast.kernels._arrays import ArrayLike, ArrayT, as_floating, like_input
 from hud_fast.kernels._backend import eager, ran, resolve
 from hud_fast.kernels._memory import empty
 from hud_fast.kernels._native import C
-from hud_fast.kernels._standard import along, on_cpu, sizes_around, statistic
+from hud_fast.kernels._standard import along, on_cpu, on_device, sizes_around, statistic
 from hud_fast.kernels.log_project import check_dim
 from hud_fast.kernels.simplex_softmax import (
     simplex_softmax_backward_reference,
@@ -69,47 +69,90 @@ def _torch_backward(grad: Tensor, abundances: Tensor, std: Tensor, dim: int) -> 
     return standardized_softmax_backward_reference(grad, abundances, std, dim).contiguous()
 
 
+def _triton(z: Tensor, mean: Tensor, std: Tensor, dim: int) -> Tensor:
+    from hud_fast.kernels.triton import simplex
+
+    z = z.detach().contiguous()
+    x = torch.empty_like(z)
+    m, s = on_device(mean, z), on_device(std, z)
+    simplex.softmax(z, x, sizes_around(z, dim), mean=m, std=s).run("standardized_softmax", z)
+    ran("triton")
+    return x
+
+
+def _triton_backward(grad: Tensor, abundances: Tensor, std: Tensor, dim: int) -> Tensor:
+    from hud_fast.kernels.triton import simplex
+
+    g, x = grad.detach().contiguous(), abundances.detach().contiguous()
+    gz, s = torch.empty_like(x), on_device(std, x)
+    launch = simplex.softmax(g, gz, sizes_around(x, dim), x=x, mean=s, std=s)
+    launch.run("standardized_softmax", x)
+    return gz
+
+
+_FORWARD = {"torch": _torch, "cpu": _native, "triton": _triton}
+_BACKWARD = {"torch": _torch_backward, "cpu": _native_backward, "triton": _triton_backward}
+_OFFERED = tuple(_FORWARD)
+
+
+def _run(z: Tensor, mean: Tensor, std: Tensor, dim: int, backend: str = "") -> Tensor:
+    chosen = resolve("standardized_softmax", backend or None, z, offered=_OFFERED)
+    return _FORWARD[chosen](z, mean, std, dim)
+
+
+def _run_backward(
+    grad: Tensor, abundances: Tensor, std: Tensor, dim: int, backend: str = ""
+) -> Tensor:
+    chosen = resolve("standardized_softmax", backend or None, abundances, offered=_OFFERED)
+    return _BACKWARD[chosen](grad, abundances, std, dim)
+
+
 _LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
-_LIBRARY.define("standardized_softmax(Tensor z, Tensor mean, Tensor std, int dim) -> Tensor")
 _LIBRARY.define(
-    "standardized_softmax_backward(Tensor grad, Tensor abundances, Tensor std, int dim) -> Tensor"
+    'standardized_softmax(Tensor z, Tensor mean, Tensor std, int dim, str backend="") -> Tensor'
 )
-_LIBRARY.impl("standardized_softmax", _native, "CPU")
-_LIBRARY.impl("standardized_softmax", _torch, "CUDA")
-_LIBRARY.impl("standardized_softmax_backward", _native_backward, "CPU")
-_LIBRARY.impl("standardized_softmax_backward", _torch_backward, "CUDA")
+_LIBRARY.define(
+    "standardized_softmax_backward(Tensor grad, Tensor abundances, Tensor std, int dim, "
+    'str backend="") -> Tensor'
+)
+for _device in ("CPU", "CUDA"):
+    _LIBRARY.impl("standardized_softmax", _run, _device)
+    _LIBRARY.impl("standardized_softmax_backward", _run_backward, _device)
 
 
-def _fake(z: Tensor, mean: Tensor, std: Tensor, dim: int) -> Tensor:
+def _fake(z: Tensor, mean: Tensor, std: Tensor, dim: int, backend: str = "") -> Tensor:
     return torch.empty_like(z, memory_format=torch.contiguous_format)
 
 
-def _fake_backward(grad: Tensor, abundances: Tensor, std: Tensor, dim: int) -> Tensor:
+def _fake_backward(
+    grad: Tensor, abundances: Tensor, std: Tensor, dim: int, backend: str = ""
+) -> Tensor:
     return torch.empty_like(abundances, memory_format=torch.contiguous_format)
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    ctx.save_for_backward(output, inputs[2])
-    ctx.dim = inputs[3]
+    _, _, std, ctx.dim, ctx.backend = inputs
+    ctx.save_for_backward(output, std)
 
 
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     x, std = ctx.saved_tensors
-    return torch.ops.hud_fast.standardized_softmax_backward(grad, x, std, ctx.dim), None, None, None
+    gz = torch.ops.hud_fast.standardized_softmax_backward(grad, x, std, ctx.dim, ctx.backend)
+    return gz, None, None, None, None
 
 
 def _setup_backward(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    grad, abundances, std, ctx.dim = inputs
+    grad, abundances, std, ctx.dim, _ = inputs
     ctx.save_for_backward(grad, abundances, std)
 
 
-def _double_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+def _double_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     g, x, std = ctx.saved_tensors
     outer = grad * along(std, grad, ctx.dim)
     total = (outer * x).sum(ctx.dim, keepdim=True)
     to_grad = x * (outer - total)
     to_abundances = outer * (g - (g * x).sum(ctx.dim, keepdim=True)) - g * total
-    return to_grad, to_abundances, None, None
+    return to_grad, to_abundances, None, None, None
 
 
 torch.library.register_fake("hud_fast::standardized_softmax", _fake, lib=_LIBRARY)
@@ -143,7 +186,7 @@ def standardized_softmax(
         What `log_standardize` was given; constants: no gradient flows into them.
     dim : int
         The axis of the D endmembers.
-    backend : {None, "cpu", "torch"}
+    backend : {None, "cpu", "triton", "torch"}
         Force an implementation; None takes the fastest.
 
     Returns
@@ -174,11 +217,9 @@ def standardized_softmax(
     axis = check_dim("standardized_softmax", "z", tensor, dim)
     centre = statistic("standardized_softmax", "mean", mean, tensor.shape[axis])
     spread = statistic("standardized_softmax", "std", std, tensor.shape[axis], positive=True)
-    chosen = resolve("standardized_softmax", backend, tensor)
-    if chosen == "torch":
-        x = _torch(tensor, centre, spread, axis)
-    elif eager(tensor):
-        x = _native(tensor, centre, spread, axis)
+    chosen = resolve("standardized_softmax", backend, tensor, offered=_OFFERED)
+    if chosen == "torch" or eager(tensor):
+        x = _FORWARD[chosen](tensor, centre, spread, axis)
     else:
-        x = torch.ops.hud_fast.standardized_softmax(tensor, centre, spread, axis)
+        x = torch.ops.hud_fast.standardized_softmax(tensor, centre, spread, axis, chosen)
     return like_input(x, z)  # type: ignore[no-any-return]

@@ -7,19 +7,24 @@ reads the scene can read. A mosaic would put edges between cubes that no scene h
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hud_fast._files import atomic_dir, atomic_write
+from hud_fast._files import atomic_dir, atomic_path, atomic_write
 from hud_fast.pipeline.errors import InputError, user_input
 from hud_fast.pipeline.progress import Progress
 
 if TYPE_CHECKING:
     from hud_fast.scenes import Scene
+
+Array: TypeAlias = NDArray[np.float32]
+Write: TypeAlias = Callable[[Array, Array | None], None]
 
 ARRAY = "generated.npy"
 ABUNDANCES = "abundances.npy"
@@ -70,29 +75,85 @@ def write_cubes(
     progress : callable, optional
         Called as progress(done, total) with cubes.
     """
+    B, h, w, C = generated.shape
+    D = None if abundances is None else abundances.shape[-1]
+    with writing_cubes(folder, scene, (B, h, w, C), kind=kind, endmembers=D) as write:
+        for i in range(B):
+            write(generated[i : i + 1], None if abundances is None else abundances[i : i + 1])
+            if progress is not None:
+                progress(i + 1, B)
+
+
+@contextlib.contextmanager
+def writing_cubes(
+    folder: Path,
+    scene: Scene,
+    shape: tuple[int, int, int, int],
+    *,
+    kind: str,
+    endmembers: int | None = None,
+) -> Iterator[Write]:
+    """As `write_cubes`, for cubes that come batch by batch: yields a function that writes the next ones.
+
+    ``write(cubes, abundances)`` takes (b, h, w, C) and (b, h, w, D) arrays, the second None where `endmembers` is.
+    Only one batch is in memory. The folder appears when the block ends well and all of `shape` was written.
+    """
     from hud_fast.scenes import save_scene
 
     if folder.is_dir():
         foreign = [p.name for p in folder.iterdir() if not _ours(p.name)]
         if foreign:
             raise InputError(f"{folder} holds other files ({sorted(foreign)[0]}): choose another")
-    with atomic_dir(folder) as temporary:
-        np.save(temporary / ARRAY, generated * np.float32(scene.scale))
-        if abundances is not None:
-            np.save(temporary / ABUNDANCES, abundances)
-        suffix = SUFFIX[kind]
-        if suffix is None:
-            return
-        # A generated cube lies nowhere: the scene's map coordinates, mask and labels are not its own.
-        template = scene.replace(
-            geo=None, mask=None, labels=None, label_names=None, truth=None, dtype=np.float32
-        )
-        digits = max(3, len(str(len(generated) - 1)))
-        for i, cube in enumerate(generated):
-            one = template.replace(cube=cube, name=f"{scene.name}, generated cube {i}")
-            save_scene(one, temporary / f"cube-{i:0{digits}d}{suffix}")
-            if progress is not None:
-                progress(i + 1, len(generated))
+    suffix, scale, done = SUFFIX[kind], np.float32(scene.scale), 0
+    # A generated cube lies nowhere: the scene's map coordinates, mask and labels are not its own.
+    template = scene.replace(
+        geo=None, mask=None, labels=None, label_names=None, truth=None, dtype=np.float32
+    )
+    digits = max(3, len(str(shape[0] - 1)))
+    with contextlib.ExitStack() as stack:
+        temporary = stack.enter_context(atomic_dir(folder))
+        put = stack.enter_context(_growing(temporary / ARRAY, shape))
+        put_maps = None
+        if endmembers is not None:
+            maps_shape = (*shape[:-1], endmembers)
+            put_maps = stack.enter_context(_growing(temporary / ABUNDANCES, maps_shape))
+
+        def write(cubes: Array, abundances: Array | None) -> None:
+            nonlocal done
+            put(cubes * scale)
+            if put_maps is not None and abundances is not None:
+                put_maps(abundances)
+            for cube in cubes if suffix is not None else ():
+                one = template.replace(cube=cube, name=f"{scene.name}, generated cube {done}")
+                save_scene(one, temporary / f"cube-{done:0{digits}d}{suffix}")
+                done += 1
+
+        yield write
+
+
+@contextlib.contextmanager
+def writing_array(path: Path, shape: tuple[int, ...]) -> Iterator[Callable[[Array], None]]:
+    """One .npy file of float32 written batch by batch, whole or not at all."""
+    with atomic_path(path) as temporary, _growing(temporary, shape) as put:
+        yield put
+
+
+@contextlib.contextmanager
+def _growing(path: Path, shape: tuple[int, ...]) -> Iterator[Callable[[Array], None]]:
+    """A .npy file of float32 whose rows come in turn; RuntimeError where they end up too few or too many."""
+    count = 0
+    with path.open("wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+
+        def put(rows: Array) -> None:
+            nonlocal count
+            file.write(np.ascontiguousarray(rows, dtype="<f4").data)
+            count += len(rows)
+
+        yield put
+    if count != shape[0]:
+        raise RuntimeError(f"{path.name}: {count} of {shape[0]} cubes were written")
 
 
 def save_array(

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hud_fast.pipeline.cubes import choose_format, read_cubes, save_array, write_cubes
+from hud_fast.pipeline.cubes import choose_format, read_cubes, writing_array, writing_cubes
 from hud_fast.pipeline.errors import InputError, user_input
-from hud_fast.pipeline.model import find_endmembers, generate, scene_of, train
+from hud_fast.pipeline.model import find_endmembers, generate_batches, scene_of, train
 from hud_fast.pipeline.options import ModelOptions, SampleOptions, SceneOptions
 from hud_fast.pipeline.progress import Reporter
 from hud_fast.pipeline.rundir import check_writable, lock, write_json
@@ -68,8 +68,10 @@ def sample_model(
     device: str | None = None,
     overwrite: bool = False,
     reporter: Reporter | None = None,
-) -> NDArray[np.float32]:  # (B, h, w, C)
+) -> tuple[int, int, int, int]:
     """Generate cubes from a saved model (or a run's) into a set of cubes, or one .npy file.
+
+    They are written as they come: only one batch is in memory. Returns (B, h, w, C).
 
     Raises
     ------
@@ -92,15 +94,25 @@ def sample_model(
             source = source / "model"
         model = HUD.load(source, device=device)
     check_writable(target.parent)
-    cubes, maps = generate(model, options, seed, reporter)
-    scene = scene_of(model, cubes)
-    with reporter.stage("Writing the cubes") as progress:
+    scene = scene_of(model)
+    size = options.size or (model.preset.crop, model.preset.crop)
+    shape = (options.samples, *size, model.C)
+    with contextlib.ExitStack() as stack:
         if single:
-            save_array(target, cubes * np.float32(scene.scale))
+            put = stack.enter_context(writing_array(target, shape))
         else:
             kind = choose_format(options.format, scene)
-            write_cubes(target, cubes, scene, kind=kind, abundances=maps, progress=progress)
-    return cubes
+            write = stack.enter_context(
+                writing_cubes(target, scene, shape, kind=kind, endmembers=model.D)
+            )
+        name = f"Generating {options.samples} cubes"
+        progress = stack.enter_context(reporter.stage(name))
+        for cubes, maps in generate_batches(model, options, seed, progress):
+            if single:
+                put(cubes * np.float32(scene.scale))
+            else:
+                write(cubes, maps)
+    return shape
 
 
 def measure(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hud_fast.pipeline.options import FINE_TUNE_STEPS, ModelOptions, SampleOptions
-from hud_fast.pipeline.progress import Reporter
+from hud_fast.pipeline.progress import Progress, Reporter
 
 if TYPE_CHECKING:
     from hud_fast.diffusion import HUD
@@ -60,6 +61,7 @@ def train(
             seed=options.seed,
             encoder=_encoder(options),
             raw_latent=options.raw_latent,
+            precision=_precision(options),
             device=options.device,
             checkpoint_dir=checkpoints,
             steps=options.steps,
@@ -84,13 +86,24 @@ def generate(
         )
 
 
-def scene_of(model: HUD, cubes: NDArray[np.float32]) -> Scene:  # (B, h, w, C)
-    """Return what is known of generated cubes without the scene's file: a scene made of the first."""
+def generate_batches(
+    model: HUD,
+    options: SampleOptions,
+    seed: int,
+    progress: Progress,
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:  # (b, h, w, C), (b, h, w, D)
+    """As `generate`, batch by batch."""
+    arguments = options.arguments()
+    return model.sample_batches(options.samples, seed=seed, progress=progress, **arguments)
+
+
+def scene_of(model: HUD) -> Scene:
+    """Return what is known of generated cubes without the scene's file: a scene of one pixel."""
     from hud_fast.scenes import Scene
 
     facts = model.scene
     return Scene(
-        cubes[0],
+        model.endmembers[:1, None],
         name=facts.name,
         wavelengths=facts.wavelengths,
         rgb_bands=facts.rgb_bands,
@@ -101,3 +114,7 @@ def scene_of(model: HUD, cubes: NDArray[np.float32]) -> Scene:  # (B, h, w, C)
 
 def _encoder(options: ModelOptions) -> Any:
     return options.encoder  # checked by its users, who list what there is
+
+
+def _precision(options: ModelOptions) -> Any:
+    return options.precision  # likewise

@@ -46,6 +46,7 @@ class ModelOptions:
     encoder: str = "fcls"
     fine_tune: bool = False
     raw_latent: bool = False
+    precision: str | None = None
     steps: int | None = None
     seed: int = 0
     device: str | None = None

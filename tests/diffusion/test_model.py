@@ -305,3 +305,40 @@ def test_the_prior_travels_with_the_model(scene: Scene, micro: Preset, tmp_path:
     np.testing.assert_array_equal(
         again.sample(1, sampler="ddpm", steps=3), model.sample(1, sampler="ddpm", steps=3)
     )
+
+
+def test_precision_is_kept_with_the_model(scene: Scene, micro: Preset, tmp_path: Path) -> None:
+    model = HUD.fit(scene, endmembers=3, preset=micro, precision="bfloat16", device="cpu")
+    model.save(tmp_path / "model")
+    again = HUD.load(tmp_path / "model", device="cpu")
+    assert again.preset.precision == "bfloat16"
+    coarse = again.sample_abundances(2, seed=1)
+    np.testing.assert_array_equal(coarse, model.sample_abundances(2, seed=1))
+    np.testing.assert_allclose(coarse.sum(axis=-1), 1, atol=1e-6)
+    with pytest.raises(
+        ValueError, match="`precision` must be one of float32, bfloat16, got 'half'"
+    ):
+        HUD.fit(scene, preset=micro, precision="half", device="cpu")  # type: ignore[arg-type]
+
+
+def test_batches_are_what_sample_returns(model: HUD) -> None:
+    whole, maps = model.sample(5, seed=2, size=16, steps=2, return_abundances=True)
+    parts = list(model.sample_batches(5, seed=2, size=16, steps=2, batch_size=2))
+    assert [len(cubes) for cubes, _ in parts] == [2, 2, 1]
+    np.testing.assert_array_equal(np.concatenate([x for _, x in parts]), maps)
+    np.testing.assert_allclose(np.concatenate([c for c, _ in parts]), whole, rtol=1e-6)
+    with pytest.raises(TypeError, match="colour"):
+        next(model.sample_batches(1, colour="red"))
+
+
+def test_a_cube_beyond_the_tile_is_made_in_windows(model: HUD) -> None:
+    """Every pixel is a proper mixture, and asking for more windows at a time changes nothing."""
+    size = (3 * model.preset.crop, 2 * model.preset.crop + 3)
+    maps = model.sample_abundances(1, seed=1, size=size, steps=2)
+    assert maps.shape == (1, *size, model.D)
+    np.testing.assert_allclose(maps.sum(axis=-1), 1, atol=1e-6)
+    np.testing.assert_array_equal(
+        model.sample_abundances(1, seed=1, size=size, steps=2, batch_size=3), maps
+    )
+    with pytest.raises(ValueError, match="`tile` must be at least 8, got 7"):
+        model.sample(1, size=size, tile=7)

@@ -55,7 +55,7 @@ def test_resolving(micro: Preset) -> None:
         ({"warmup": -1}, "`warmup` must not be negative"),
         ({"weight_decay": -1.0}, "`weight_decay` must not be negative"),
         ({"ema_decay": 1.0}, r"`ema_decay` must lie in \[0, 1\)"),
-        ({"sampler": "euler"}, "`sampler` must be one of ddpm, ddim, got euler"),
+        ({"sampler": "euler"}, r"`sampler` must be one of ddpm, ddim, dpm\+\+, got euler"),
         ({"prediction": "x"}, "`prediction` must be one of epsilon, residual, got x"),
         ({"sigma": "x"}, "`sigma` must be one of beta_tilde, beta"),
         ({"decay": "linear"}, "`decay` must be one of cosine, constant"),

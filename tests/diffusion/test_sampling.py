@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler
+from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 from torch import Tensor, nn
 
 from hud_fast.diffusion.network import build_network
 from hud_fast.diffusion.presets import Preset
-from hud_fast.diffusion.sampling import plan, sample_latent, spaced_times
+from hud_fast.diffusion.sampling import Denoising, plan, sample_latent, spaced_times
 from hud_fast.diffusion.schedule import NoiseSchedule
 
 SCHEDULE = NoiseSchedule()
@@ -66,7 +66,43 @@ def test_ddim_against_diffusers(count: int) -> None:
     torch.testing.assert_close(z, expected, rtol=2e-3, atol=2e-3 * float(expected.abs().max()))
 
 
-@pytest.mark.parametrize("sampler", ["ddpm", "ddim"])
+@pytest.mark.filterwarnings(
+    "ignore:__array__ implementation:DeprecationWarning"
+)  # diffusers and NumPy 2
+@pytest.mark.parametrize("count", [2, 10, 20, 50, 100])
+def test_dpm_solver_against_diffusers(count: int) -> None:
+    """A whole trajectory with a made-up network, by the loop that samples with it."""
+    oracle = DPMSolverMultistepScheduler(
+        **BETAS,
+        algorithm_type="dpmsolver++",
+        solver_order=2,
+        timestep_spacing="trailing",
+        final_sigmas_type="zero",
+    )
+    oracle.set_timesteps(count)
+    steps = plan(SCHEDULE, sampler="dpm++", steps=count)
+    assert [step.t for step in steps] == oracle.timesteps.tolist()
+
+    class MadeUp(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.anchor = nn.Parameter(torch.zeros(()))
+
+        def forward(self, z: Tensor, _: Tensor) -> Tensor:
+            return 0.9 * torch.tanh(z)
+
+    (ours,) = sample_latent(MadeUp(), steps, range(4), (2, 8, 8), seed=0, batch_size=4)  # type: ignore[arg-type]
+    loop = Denoising(MadeUp(), steps, 4, (2, 8, 8), seed=0)  # type: ignore[arg-type]
+    loop.start(0)
+    expected = loop.z.double()
+    for step in steps:
+        expected = oracle.step(0.9 * torch.tanh(expected), step.t, expected).prev_sample
+    scale = float(expected.abs().max())
+    # their tables are float32 where abar is 4e-5: the first step alone is off by 1e-4 of its size
+    torch.testing.assert_close(ours.double(), expected, rtol=1e-4, atol=1e-4 * scale)
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++"])
 @pytest.mark.parametrize("count", [1, 7, 333, 1000])
 def test_last_step_has_no_noise_and_times_fall_from_T(sampler: str, count: int) -> None:
     steps = plan(SCHEDULE, sampler=sampler, steps=count)
@@ -99,6 +135,7 @@ class Gaussian(nn.Module):
         ("ddpm", 1000, "beta"),
         ("ddpm", 250, "beta_tilde"),
         ("ddim", 100, "beta_tilde"),
+        ("dpm++", 20, "beta_tilde"),
     ],
 )
 def test_ideal_denoiser_gives_back_the_data(sampler: str, count: int, sigma: str) -> None:
@@ -118,7 +155,7 @@ def test_ideal_denoiser_gives_back_the_data(sampler: str, count: int, sigma: str
     assert float(z.std()) == pytest.approx(0.5, abs=0.03)
 
 
-@pytest.mark.parametrize("sampler", ["ddpm", "ddim"])
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++"])
 def test_a_sample_depends_on_seed_and_number_only(micro: Preset, sampler: str) -> None:
     network = build_network(micro, 2).eval()
     nn.init.normal_(network.unet.conv_out.weight, std=0.1)
@@ -158,7 +195,7 @@ def test_progress_counts_every_sample_step(micro: Preset) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"sampler": "euler"}, "`sampler` must be one of ddpm, ddim, got 'euler'"),
+        ({"sampler": "euler"}, r"`sampler` must be one of ddpm, ddim, dpm\+\+, got 'euler'"),
         ({"sigma": "zero"}, "`sigma` must be one of beta_tilde, beta, got 'zero'"),
         ({"steps": 0}, "`steps` must be from 1 to T = 1000, got 0"),
         ({"steps": 1001}, "`steps` must be from 1 to T = 1000, got 1001"),

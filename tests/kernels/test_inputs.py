@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from isa import TESTED, cpu_only
 
 import hud_fast as hud
 
@@ -21,6 +22,8 @@ CALLS = {
     "window_search: `blocks`": (lambda v: hud.window_search(v, SCENE)[0], (2, 2, 2, 3)),
     "window_search: `scene`": (lambda v: hud.window_search(SCENE[None, :2, :2], v)[0], (4, 5, 3)),
 }
+if TESTED != "cpu":  # the operations that it has
+    CALLS = {k: call for k, call in CALLS.items() if hud.can_run(TESTED, op=k.split(":")[0])}
 every_argument = pytest.mark.parametrize("argument", CALLS)
 
 
@@ -117,6 +120,7 @@ X = np.ones((2, 3))
 BLOCK = SCENE[None, :2, :2]
 
 
+@cpu_only
 @pytest.mark.parametrize(
     ("call", "error", "match"),
     [
@@ -185,6 +189,7 @@ def test_errors_name_function_argument_and_value(call, error, match):
         call()
 
 
+@cpu_only
 def test_an_unknown_backend_in_the_environment_is_named(monkeypatch):
     monkeypatch.setenv("HUD_FAST_BACKEND", "gpu")
     with pytest.raises(ValueError, match=r"fcls: HUD_FAST_BACKEND must be None or one of .*'gpu'"):
@@ -193,6 +198,7 @@ def test_an_unknown_backend_in_the_environment_is_named(monkeypatch):
     assert hud.fcls(X, EYE).shape == (2, 3)
 
 
+@cpu_only
 def test_meta_tensors_give_shapes():
     pixels, endmembers = torch.ones(5, 4, device="meta"), torch.ones(3, 4, device="meta")
     assert hud.fcls(pixels, endmembers).shape == (5, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 import subprocess
@@ -14,9 +15,11 @@ import numpy as np
 import pytest
 import torch
 from isa import every_level, running
+from torch._subclasses import FakeTensorMode
 
 import hud_fast as hud
-from hud_fast.kernels import build_config, can_run, get_isa, isa_levels
+from hud_fast import kernels
+from hud_fast.kernels import _backend, build_config, can_run, get_isa, isa_levels
 from hud_fast.kernels._native import C
 
 
@@ -74,15 +77,43 @@ def test_can_run_says_why_not():
         can_run("tpu")
 
 
+def test_triton_says_what_it_needs(monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    with pytest.raises(RuntimeError, match=r"got device 'cpu' \(with TRITON_INTERPRET=1 in the"):
+        hud.log_project(np.ones((1, 2)), backend="triton")
+    with pytest.raises(RuntimeError, match="fcls has no Triton kernel"):
+        can_run("triton", device="cuda", op="fcls", raise_error=True)
+    with pytest.raises(RuntimeError, match=r"float32 and float64, got torch\.int32"):
+        can_run("triton", device="cuda", dtype=torch.int32, raise_error=True)
+    monkeypatch.setattr(_backend, "_HAS_TRITON", False)
+    with pytest.raises(RuntimeError, match=r"not installed: `pip install triton`, .* extra `gpu`"):
+        hud.log_project(np.ones((1, 2)), backend="triton")
+
+
+def test_triton_is_imported_where_it_runs_only():
+    done = run_python("import sys, hud_fast.kernels; print('triton' in sys.modules)")
+    assert done.stdout.strip() == "False", done.stderr
+
+
+def test_a_cuda_tensor_gets_what_the_table_says():
+    """Every operation has a word there, and until its tests have run on a GPU the word is torch."""
+    with FakeTensorMode():
+        like = torch.empty(2, 3, device="cuda")
+        assert {_backend.resolve(op, None, like) for op in _backend.ON_CUDA} == {"torch"}
+        assert hud.log_project(like).device.type == "cuda"
+    functions = {
+        name
+        for name in kernels.__all__
+        if "backend" in inspect.signature(getattr(kernels, name)).parameters
+    }
+    assert functions - {"CosineIndex", "can_run", "last_backend"} == set(_backend.ON_CUDA)
+
+
 def test_an_operation_without_a_backend_says_so():
     with pytest.raises(
-        RuntimeError, match="backend 'triton' cannot run: this operation has torch and cpu and cuda"
+        RuntimeError, match="backend 'cuda' cannot run: this operation has torch and cpu and triton"
     ):
-        hud.cosine_max(np.ones((1, 2)), np.ones((1, 2)), backend="triton")
-    with pytest.raises(
-        RuntimeError, match="backend 'triton' cannot run: this operation has torch and cpu and cuda"
-    ):
-        hud.log_project(np.ones((1, 2)), backend="triton")
+        hud.log_standardize(np.ones((1, 2)), [0, 0], [1, 1], backend="cuda")
 
 
 def test_no_symbol_of_a_level_can_replace_another_level_s():

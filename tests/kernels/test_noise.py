@@ -6,13 +6,14 @@ import numpy as np
 import oracles
 import pytest
 import torch
-from isa import every_level, every_path, running
+from isa import SLOW, cpu_only, every_backend, every_level, every_path, running
 from scipy import stats
 from torch.library import opcheck
 
 import hud_fast as hud
 from hud_fast.diffusion.sampling import plan
 from hud_fast.diffusion.schedule import NoiseSchedule
+from hud_fast.kernels import sampler_step_at
 from hud_fast.kernels._native import C
 from hud_fast.kernels.normal_noise import philox_reference
 
@@ -23,6 +24,7 @@ KNOWN = [
 ]
 
 
+@cpu_only
 @every_level
 @pytest.mark.parametrize(("counter", "key", "answer"), KNOWN)
 def test_philox_gives_the_known_answers(level, counter, key, answer):
@@ -51,7 +53,9 @@ def test_noise_is_what_its_address_says(path, seed, step, sample, count):
 @every_level
 def test_noise_is_normal(level):
     with running(level):
-        noise = hud.normal_noise((16, 65536), seed=11, step=3).double().numpy().ravel()
+        noise = (
+            hud.normal_noise((8 if SLOW else 16, 65536), seed=11, step=3).double().numpy().ravel()
+        )
     n = noise.size
     assert abs(noise.mean()) < 5 / n**0.5
     assert abs(noise.var() - 1) < 5 * (2 / n) ** 0.5
@@ -66,7 +70,7 @@ def test_noise_is_normal(level):
 
 def test_addresses_are_independent():
     """No two neighbours in seed, step, sample or place are correlated."""
-    n = 200_000
+    n = 30_000 if SLOW else 200_000
     base = hud.normal_noise((2, n), seed=5, step=9)
     others = {
         "sample": base[1],
@@ -138,14 +142,14 @@ def test_a_sampler_step_is_the_plan_s(path, dtype, sampler):
     generator = torch.Generator().manual_seed(2)
     z, eps, n = (torch.randn(3, 5, 7, 9, generator=generator).to(dtype) for _ in range(3))
     for step in plan(NoiseSchedule(), sampler=sampler, steps=3):
-        factors = dict(zip(("z_factor", "eps_factor", "noise_factor"), step[1:], strict=True))
+        factors = dict(zip(("z_factor", "eps_factor", "noise_factor"), step[1:4], strict=True))
         given = n if step.noise_factor else None
         with running(level):
             out = hud.sampler_step(z, eps, noise=given, **factors, backend=backend)
         assert hud.last_backend() == backend
         truth = step.z_factor * z.double() + step.eps_factor * eps.double()
         truth += step.noise_factor * n.double()
-        scale = max(map(abs, step[1:])) * 12
+        scale = max(map(abs, step[1:4])) * 12
         torch.testing.assert_close(
             out.double(), truth, rtol=0, atol=scale * float(torch.finfo(dtype).eps)
         )
@@ -159,17 +163,58 @@ def test_drawn_noise_is_the_noise_of_that_address():
     assert torch.equal(drawn, hud.sampler_step(z, eps, noise=n, **factors))
 
 
-@pytest.mark.parametrize("backend", ["cpu", "torch"])
+@every_path
+def test_what_a_graph_replays_is_read_where_it_lies(path):
+    """Step and sample as tensors, factors as a row of a table, in place: what numbers give."""
+    backend, level = path
+    z, eps, past = torch.randn(3, 4, 3, 50)
+    table = torch.rand(3, 6)
+    k, four = torch.tensor([2]), torch.tensor(4)
+    options = {"seed": 8, "backend": backend}
+    with running(level):
+        drawn = hud.normal_noise(z.shape, step=7, first=4, **options)
+        assert torch.equal(hud.normal_noise(z.shape, step=k + 5, first=four, **options), drawn)
+        signal = [0.5] * 4
+        noise = hud.q_sample(z, signal, step=k + 5, first=four, **options)[1]
+        assert torch.equal(noise, drawn)
+        named = {"z_factor": 1.0, "eps_factor": 0.0, "noise_factor": 1.0}
+        stepped = hud.sampler_step(z, eps, step=k + 5, first=four, **named, **options)
+        torch.testing.assert_close(stepped, z + drawn)
+        kept, out = past.clone(), z.clone()
+        found = sampler_step_at(
+            out, eps, table, k, step=5, first=four, past=kept, out=out, **options
+        )
+    assert hud.last_backend() == backend
+    assert found is out
+    a, b, c, p, q, r = table[2].tolist()
+    torch.testing.assert_close(out, a * z + b * eps + c * drawn + p * past)
+    torch.testing.assert_close(kept, q * z + r * eps)
+
+
+def test_strided_and_empty_steps_of_a_table():
+    z = torch.randn(2, 3, 4, 4).contiguous(memory_format=torch.channels_last)
+    table, row = torch.tensor([[1.0, 2.0, 0.0, 3.0, 4.0, 5.0]]), torch.tensor(0)
+    past, plain = torch.ones_like(z), z.clone()
+    sampler_step_at(z, plain, table, row, seed=0, past=past, out=z)
+    torch.testing.assert_close(z, 3 * plain + 3)
+    torch.testing.assert_close(past, 9 * plain)
+    empty = torch.zeros(0, 3)
+    assert sampler_step_at(empty, empty, table, row, seed=0, past=empty).shape == (0, 3)
+
+
+@every_backend
 def test_gradients(backend):
     z, eps, n = (torch.randn(3, 4, 5, dtype=torch.float64, requires_grad=True) for _ in range(3))
     factors = {"z_factor": 0.9, "eps_factor": 0.1, "noise_factor": 0.7, "backend": backend}
     torch.autograd.gradcheck(
-        lambda a, b, c: hud.sampler_step(a, b, noise=c, **factors), (z, eps, n)
+        lambda a, b, c: hud.sampler_step(a, b, noise=c, **factors), (z, eps, n), fast_mode=SLOW
     )
-    torch.autograd.gradcheck(lambda a, b: hud.sampler_step(a, b, seed=1, **factors), (z, eps))
+    torch.autograd.gradcheck(
+        lambda a, b: hud.sampler_step(a, b, seed=1, **factors), (z, eps), fast_mode=SLOW
+    )
     signal = [0.1, 0.5, 1.0]
     torch.autograd.gradcheck(
-        lambda a: hud.q_sample(a, signal, seed=1, step=2, backend=backend)[0], (z,)
+        lambda a: hud.q_sample(a, signal, seed=1, step=2, backend=backend)[0], (z,), fast_mode=SLOW
     )
 
 
@@ -182,6 +227,10 @@ def test_opcheck(grad):
     opcheck(ops.q_sample.default, (z, signal, 1, 2, 3))
     opcheck(ops.sampler_step.default, (z, eps, None, 0.9, 0.1, 0.2, True, 1, 2, 3))
     opcheck(ops.sampler_step.default, (z, eps, eps.clone(), 0.9, 0.1, 0.2, False, 0, 0, 0))
+    if not grad:
+        table, row = torch.rand(2, 6, dtype=torch.float64), torch.tensor([1])
+        opcheck(ops.sampler_step_at.default, (z, eps, table, row, None, 1, 2, 3))
+        opcheck(ops.sampler_step_at.default, (z, eps, table, row, eps.clone(), 1, 2, 3, row))
 
 
 def test_compiles_without_a_graph_break():
@@ -211,6 +260,7 @@ def test_strided_hostile_and_empty_input():
 
 
 Z = torch.zeros(2, 3)
+ROW = torch.tensor([1])
 
 
 @pytest.mark.parametrize(
@@ -270,6 +320,56 @@ Z = torch.zeros(2, 3)
             lambda: hud.sampler_step(Z, Z, z_factor=1, eps_factor=1, noise_factor=1),
             ValueError,
             "sampler_step: `noise_factor` 1 needs `noise` or a `seed`, got neither",
+        ),
+        (
+            lambda: hud.normal_noise((2,), seed=0, step=torch.tensor([1.0])),
+            TypeError,
+            r"normal_noise: `step` must be an integer or a tensor of one int64, got torch.float32",
+        ),
+        (
+            lambda: hud.q_sample(Z, [1, 1], seed=0, step=0, first=torch.zeros(1, device="meta")),
+            TypeError,
+            "q_sample: `first` must be an integer or a tensor of one int64, got torch.float32",
+        ),
+        (
+            lambda: hud.normal_noise((2,), seed=0, step=torch.ones(1, device="meta").long()),
+            RuntimeError,
+            "normal_noise: `step` must be on the tensors' device cpu, got meta",
+        ),
+        (
+            lambda: sampler_step_at(Z, Z, torch.ones(4, 2), ROW, seed=0),
+            ValueError,
+            r"sampler_step_at: `table` must have shape \(K, 3\) with K >= 1, got \(4, 2\)",
+        ),
+        (
+            lambda: sampler_step_at(Z, Z, torch.ones(4, 3), ROW, seed=0, past=Z),
+            ValueError,
+            r"sampler_step_at: `table` must have shape \(K, 6\) with K >= 1, got \(4, 3\)",
+        ),
+        (
+            lambda: sampler_step_at(Z, Z, torch.ones(4, 3).long(), ROW, seed=0),
+            TypeError,
+            "sampler_step_at: `table` must be of float32 or float64, got torch.int64",
+        ),
+        (
+            lambda: sampler_step_at(Z, Z, torch.ones(4, 3), ROW.int(), seed=0),
+            TypeError,
+            "sampler_step_at: `row` must be a tensor of one int64, got torch.int32",
+        ),
+        (
+            lambda: sampler_step_at(Z, Z[:1], torch.ones(4, 3), ROW, seed=0),
+            ValueError,
+            r"sampler_step_at: `eps` must have shape \(B, ...\) as `z` \(2, 3\), got \(1, 3\)",
+        ),
+        (
+            lambda: sampler_step_at(Z, Z, torch.ones(4, 3), ROW, seed=0, out=Z.double()),
+            TypeError,
+            "sampler_step_at: `out` must be of z's dtype torch.float32, got torch.float64",
+        ),
+        (
+            lambda: sampler_step_at(Z, Z.clone().requires_grad_(), torch.ones(4, 3), ROW, seed=0),
+            RuntimeError,
+            "sampler_step_at: `eps` wants a gradient, and this step has none",
         ),
         (
             lambda: hud.sampler_step(Z, None, z_factor=1, eps_factor=1),

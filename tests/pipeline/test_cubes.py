@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hud_fast.pipeline.cubes import choose_format, read_cubes, save_array, write_cubes
+from hud_fast.pipeline.cubes import (
+    choose_format,
+    read_cubes,
+    save_array,
+    write_cubes,
+    writing_array,
+    writing_cubes,
+)
 from hud_fast.pipeline.errors import InputError
 from hud_fast.scenes import Scene, load_scene
 
@@ -92,3 +99,40 @@ def test_errors(tmp_path: Path, cubes: NDArray[np.float32]) -> None:
     np.save(tmp_path / "two" / "b.npy", np.ones((4, 4, 2)))
     with pytest.raises(InputError, match=r"b.npy must have shape \(4, 4, 3\) as a.npy has"):
         read_cubes(tmp_path / "two")
+
+
+@pytest.mark.parametrize("kind", ["npy", "mat"])
+def test_batch_by_batch_gives_the_same_files(
+    tmp_path: Path, cubes: NDArray[np.float32], kind: str
+) -> None:
+    scene = scene_like(format=kind, scale=100.0, variable="field")
+    maps = cubes[..., :2].copy()
+    write_cubes(tmp_path / "whole", cubes, scene, kind=kind, abundances=maps)
+    with writing_cubes(tmp_path / "parts", scene, cubes.shape, kind=kind, endmembers=2) as write:
+        write(cubes[:2], maps[:2])
+        assert not (tmp_path / "parts").exists()
+        write(cubes[2:], maps[2:])
+    names = sorted(p.name for p in (tmp_path / "whole").iterdir())
+    assert sorted(p.name for p in (tmp_path / "parts").iterdir()) == names
+    for name in ("generated.npy", "abundances.npy"):
+        a, b = (np.load(tmp_path / folder / name) for folder in ("whole", "parts"))
+        assert np.array_equal(a, b)
+        assert np.array_equal(np.load(tmp_path / "whole" / name, mmap_mode="r"), a)
+    assert np.allclose(np.load(tmp_path / "parts" / "generated.npy"), cubes * 100)
+
+
+def test_a_set_that_is_cut_short_leaves_nothing(tmp_path: Path, cubes: NDArray[np.float32]) -> None:
+    with (
+        pytest.raises(RuntimeError, match=r"generated.npy: 1 of 3 cubes were written"),
+        writing_cubes(tmp_path / "set", scene_like(), cubes.shape, kind="npy") as write,
+    ):
+        write(cubes[:1], None)
+
+    def stopped() -> None:
+        with writing_array(tmp_path / "stack.npy", cubes.shape) as put:
+            put(cubes[:1])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    assert list(tmp_path.iterdir()) == []

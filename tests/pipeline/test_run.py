@@ -229,8 +229,12 @@ def test_model_then_cubes_then_numbers(tmp_path: Path, scene_file: str) -> None:
     with pytest.raises(InputError, match=r"model exists: .*--overwrite"):
         fit_model(scene_file, tmp_path / "model", model_options=MODEL)
     options = SampleOptions(samples=2, size=(16, 24), sampler_steps=2)
-    cubes = sample_model(tmp_path / "model", tmp_path / "cubes.npy", options, seed=3)
-    assert cubes.shape == (2, 16, 24, model.C)
+    shape = sample_model(tmp_path / "model", tmp_path / "cubes.npy", options, seed=3)
+    cubes = np.load(tmp_path / "cubes.npy")
+    assert shape == cubes.shape == (2, 16, 24, model.C)
+    np.testing.assert_allclose(
+        cubes / model.scene.scale, model.sample(2, seed=3, size=(16, 24), steps=2), rtol=1e-6
+    )
     with pytest.raises(InputError, match=r"cubes.npy exists"):
         sample_model(tmp_path / "model", tmp_path / "cubes.npy", options)
     with pytest.raises(InputError, match=r"--format mat needs a folder"):
