@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hud_fast as hud
+from hud_fast.kernels import can_run
 from hud_fast.kernels._cosine_launch import emulated, on_cuda
 from hud_fast.kernels._cosine_tiles import TileSearch
 from hud_fast.kernels._native import C
@@ -21,7 +22,9 @@ from hud_fast.metrics.mixtures import Mixtures
 
 fidelity = importlib.import_module("hud_fast.metrics.fidelity")
 ATOL = 4e-15  # as tests/kernels/test_cosine_max.py
-NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+NEEDS_GPU = pytest.mark.skipif(
+    not can_run("cuda", device="cuda"), reason="no GPU here, or a build without CUDA kernels"
+)
 every_runner = pytest.mark.parametrize(
     "runner", ["emulated", pytest.param("cuda", marks=NEEDS_GPU)]
 )
