@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <string>
 
+#include "bindings/cuda_fcls.h"
+#include "bindings/cuda_window_search.h"
 #include "cuda/launch.h"
 
 namespace hud::cuda_bindings {
@@ -44,6 +46,8 @@ inline void register_all(pybind11::module_& m) {
   m.def("cuda_log_project", &log_project);
   m.def("cuda_log_project_backward", &log_project_backward);
   m.def("cuda_simplex_softmax", &simplex_softmax);
+  register_cuda_fcls(m);
+  register_cuda_window_search(m);
 }
 
 }  // namespace hud::cuda_bindings

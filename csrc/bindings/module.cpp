@@ -7,14 +7,18 @@
 
 #include "bindings/cosine_index.h"
 #include "bindings/cosine_max.h"
+#include "bindings/cosine_tiles.h"
 #include "bindings/diffusion.h"
 #include "bindings/emulated_simplex.h"
 #include "bindings/fcls.h"
+#include "bindings/fcls_groups.h"
 #include "bindings/simplex.h"
 #include "bindings/window_search.h"
+#include "bindings/window_tiles.h"
 #include "cpu/dispatch.h"
 #ifdef HUD_HAS_CUDA
 #include "bindings/cuda.h"
+#include "bindings/cuda_cosine_max.h"
 #endif
 
 namespace hud {
@@ -41,15 +45,19 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   hud::register_emulated_simplex(m);
   hud::register_diffusion(m);
   hud::register_fcls(m);
+  hud::register_fcls_groups(m);
   hud::register_cosine_max(m);
   hud::register_cosine_index(m);
+  hud::register_cosine_tiles(m);
   hud::register_window_search(m);
+  hud::register_window_tiles(m);
   m.def("isa_levels", &hud::isa_levels,
         "Instruction-set levels this build and processor have, rising.");
   m.def("isa", [] { return std::string(hud::active_kernels().name); });
   m.def("set_isa", &hud::set_isa);
 #ifdef HUD_HAS_CUDA
   hud::cuda_bindings::register_all(m);
+  hud::cuda_bindings::register_cuda_cosine_max(m);
 #else
   m.def("cuda_device_count", [] { return 0; });
 #endif

@@ -8,6 +8,10 @@
 // near-duplicate endmembers then cost cond, not cond^2. With q the basis' last row, the step on the
 // support that keeps the sum is T^-1 (p - q (q.p) / (q.q)), p = Q'(z - R x).
 //
+// A team works on the pixel: one thread on the CPU (OneThread), the threads of a group on a GPU
+// (core/fcls_alone.h). All of a team compute the scalars and take the same turns; what is written
+// to memory goes through the team, which waits for everyone before and after.
+//
 // Every step starts from a feasible x and lowers the residual, so that no support comes back; the
 // caller still caps the steps. Cost of a pixel: about k supports of k * rank multiplications, k the
 // support's final size.
@@ -80,85 +84,120 @@ HUD_HD void add_scaled(double* a, double factor, const double* b, int64_t n) {
   for (int64_t i = 0; i < n; ++i) a[i] += factor * b[i];
 }
 
+// A team of one.
+struct OneThread {
+  // f(i) for i < n, independent of each other: short ones, and long ones.
+  template <typename F>
+  HUD_HD void spread(int64_t n, const F& f) const {
+    HUD_SIMD
+    for (int64_t i = 0; i < n; ++i) f(i);
+  }
+  template <typename F>
+  HUD_HD void share(int64_t n, const F& f) const {
+    for (int64_t i = 0; i < n; ++i) f(i);
+  }
+  // f() by one thread.
+  template <typename F>
+  HUD_HD void once(const F& f) const {
+    f();
+  }
+  HUD_HD double dot_of(const double* a, const double* b, int64_t n) const { return dot(a, b, n); }
+};
+
 // Appends column j as support member k. False (nothing changed) where it depends on the members to
 // rounding.
-HUD_HD bool append_column(const ActiveSetProblem& p, const ActiveSetScratch& s, int64_t k,
-                          int64_t j, bool force) {
+template <typename Team>
+HUD_HD bool append_column(const Team& team, const ActiveSetProblem& p, const ActiveSetScratch& s,
+                          int64_t k, int64_t j, bool force) {
   const int64_t capacity = active_set_capacity(p.endmembers, p.rank);
   if (k >= capacity) return false;
   const double* column = p.columns + j * p.rank;
   const double weight = p.sum_to_one ? (p.column_max > 0 ? p.column_max : 1.0) : 0.0;
   double* v = s.vector;
   double* t = s.triangle + k * capacity;
-  for (int64_t i = 0; i < p.rank; ++i) v[i] = column[i];
+  team.spread(p.rank, [&](int64_t i) { v[i] = column[i]; });
   double last = weight;
-  const double before = __builtin_sqrt(dot(v, v, p.rank) + last * last);
-  for (int64_t i = 0; i < k; ++i) t[i] = 0;
+  const double before = __builtin_sqrt(team.dot_of(v, v, p.rank) + last * last);
+  team.spread(k, [&](int64_t i) { t[i] = 0; });
   for (int pass = 0; pass < 2; ++pass) {  // twice is enough (Giraud et al. 2005)
     for (int64_t i = 0; i < k; ++i) {
       const double* q = s.basis + i * p.rank;
-      const double along = dot(q, v, p.rank) + s.last[i] * last;
-      add_scaled(v, -along, q, p.rank);
+      const double along = team.dot_of(q, v, p.rank) + s.last[i] * last;
+      team.spread(p.rank, [&](int64_t n) { v[n] += -along * q[n]; });
       last -= along * s.last[i];
-      t[i] += along;
+      team.once([&] { t[i] += along; });
     }
   }
-  const double after = __builtin_sqrt(dot(v, v, p.rank) + last * last);
+  const double after = __builtin_sqrt(team.dot_of(v, v, p.rank) + last * last);
   const double smallest = 32 * 2.220446049250313e-16 * before;
   if (!(after > smallest) && !force) return false;
   const double length = after > smallest ? after : (smallest > 0 ? smallest : 1.0);
-  t[k] = length;
   double* q = s.basis + k * p.rank;
-  for (int64_t i = 0; i < p.rank; ++i) q[i] = v[i] / length;
-  s.last[k] = last / length;
-  s.support[k] = j;
+  team.spread(p.rank, [&](int64_t i) { q[i] = v[i] / length; });
+  team.once([&] {
+    t[k] = length;
+    s.last[k] = last / length;
+    s.support[k] = j;
+  });
   return true;
 }
 
 // Drops support member `at`; the members after it are orthogonalised again.
-HUD_HD void remove_member(const ActiveSetProblem& p, const ActiveSetScratch& s, int64_t at,
-                          int64_t size) {
-  for (int64_t i = at; i + 1 < size; ++i) append_column(p, s, i, s.support[i + 1], true);
+template <typename Team>
+HUD_HD void remove_member(const Team& team, const ActiveSetProblem& p, const ActiveSetScratch& s,
+                          int64_t at, int64_t size) {
+  for (int64_t i = at; i + 1 < size; ++i) append_column(team, p, s, i, s.support[i + 1], true);
 }
 
 // residual = z - R x, descent_i = R_i . residual; returns sum_i x_i descent_i.
-HUD_HD double update_residual(const ActiveSetProblem& p, const ActiveSetScratch& s, const double* z,
-                              const double* x, int64_t size) {
-  for (int64_t i = 0; i < p.rank; ++i) s.residual[i] = z[i];
-  for (int64_t k = 0; k < size; ++k)
-    add_scaled(s.residual, -x[s.support[k]], p.columns + s.support[k] * p.rank, p.rank);
-  for (int64_t j = 0; j < p.endmembers; ++j)
-    s.descent[j] = dot(p.columns + j * p.rank, s.residual, p.rank);
+template <typename Team>
+HUD_HD double update_residual(const Team& team, const ActiveSetProblem& p,
+                              const ActiveSetScratch& s, const double* z, const double* x,
+                              int64_t size) {
+  team.spread(p.rank, [&](int64_t i) { s.residual[i] = z[i]; });
+  for (int64_t k = 0; k < size; ++k) {
+    const double factor = -x[s.support[k]];
+    const double* column = p.columns + s.support[k] * p.rank;
+    team.spread(p.rank, [&](int64_t i) { s.residual[i] += factor * column[i]; });
+  }
+  team.share(p.endmembers,
+             [&](int64_t j) { s.descent[j] = dot(p.columns + j * p.rank, s.residual, p.rank); });
   double mean = 0;
   for (int64_t k = 0; k < size; ++k) mean += x[s.support[k]] * s.descent[s.support[k]];
   return mean;
 }
 
 // The step from x to the minimum on the support, into s.step (by support position).
-HUD_HD void support_step(const ActiveSetProblem& p, const ActiveSetScratch& s, int64_t size) {
+template <typename Team>
+HUD_HD void support_step(const Team& team, const ActiveSetProblem& p, const ActiveSetScratch& s,
+                         int64_t size) {
   const int64_t capacity = active_set_capacity(p.endmembers, p.rank);
   double along = 0, norm = 0;
   for (int64_t k = 0; k < size; ++k) {
-    s.projected[k] = dot(s.basis + k * p.rank, s.residual, p.rank);
-    along += s.last[k] * s.projected[k];
+    const double projected = team.dot_of(s.basis + k * p.rank, s.residual, p.rank);
+    team.once([&] { s.projected[k] = projected; });
+    along += s.last[k] * projected;
     norm += s.last[k] * s.last[k];
   }
   const double multiplier = p.sum_to_one && norm > 0 ? along / norm : 0.0;
-  for (int64_t k = size - 1; k >= 0; --k) {
-    double value = s.projected[k] - multiplier * s.last[k];
-    for (int64_t i = k + 1; i < size; ++i) value -= s.triangle[i * capacity + k] * s.step[i];
-    s.step[k] = value / s.triangle[k * capacity + k];
-  }
+  team.once([&] {
+    for (int64_t k = size - 1; k >= 0; --k) {
+      double value = s.projected[k] - multiplier * s.last[k];
+      for (int64_t i = k + 1; i < size; ++i) value -= s.triangle[i * capacity + k] * s.step[i];
+      s.step[k] = value / s.triangle[k * capacity + k];
+    }
+  });
 }
 
 // Keeps the sum at one against the drift of rounding.
-HUD_HD void renormalise(const ActiveSetProblem& p, const ActiveSetScratch& s, double* x,
-                        int64_t size) {
+template <typename Team>
+HUD_HD void renormalise(const Team& team, const ActiveSetProblem& p, const ActiveSetScratch& s,
+                        double* x, int64_t size) {
   if (!p.sum_to_one) return;
   double sum = 0;
   for (int64_t k = 0; k < size; ++k) sum += x[s.support[k]];
   if (!(sum > 0)) return;
-  for (int64_t k = 0; k < size; ++k) x[s.support[k]] /= sum;
+  team.spread(size, [&](int64_t k) { x[s.support[k]] /= sum; });
 }
 
 // Largest |c_i - mean| on the support: 0 in exact arithmetic once its step was taken whole.
@@ -195,8 +234,10 @@ HUD_HD double certificate(const ActiveSetProblem& p, const ActiveSetScratch& s, 
 
 // Solves one pixel. x (D) is written whole; `gap` relative to (|z|_total + column_max)^2, where the
 // caller gives |z|_total = |y - centre|. Finite z only.
-HUD_HD int8_t solve_active_set(const ActiveSetProblem& p, const ActiveSetScratch& s,
-                               const double* z, double pixel_norm, double* x, double* gap) {
+template <typename Team>
+HUD_HD int8_t solve_active_set(const Team& team, const ActiveSetProblem& p,
+                               const ActiveSetScratch& s, const double* z, double pixel_norm,
+                               double* x, double* gap) {
   const int64_t count = p.endmembers;
   const double reach = pixel_norm + p.column_max;
   const double scale = reach * reach;
@@ -204,22 +245,25 @@ HUD_HD int8_t solve_active_set(const ActiveSetProblem& p, const ActiveSetScratch
   // optimal.
   const double tolerance = 16 * 2.220446049250313e-16 * p.column_max * reach;
   int64_t size = 0;
-  for (int64_t j = 0; j < count; ++j) x[j] = 0, s.state[j] = 0;
+  team.share(count, [&](int64_t j) { x[j] = 0, s.state[j] = 0; });
   if (p.sum_to_one) {  // start at the nearest endmember
     int64_t nearest = 0;
     double best = 0;
     for (int64_t j = 0; j < count; ++j) {
       const double* column = p.columns + j * p.rank;
-      const double distance = dot(column, column, p.rank) - 2 * dot(column, z, p.rank);
+      const double distance =
+          team.dot_of(column, column, p.rank) - 2 * team.dot_of(column, z, p.rank);
       if (j == 0 || distance < best) best = distance, nearest = j;
     }
-    append_column(p, s, 0, nearest, true);
-    s.state[nearest] = 1;
-    x[nearest] = 1;
+    append_column(team, p, s, 0, nearest, true);
+    team.once([&] {
+      s.state[nearest] = 1;
+      x[nearest] = 1;
+    });
     size = 1;
   }
-  double mean = update_residual(p, s, z, x, size);
-  double objective = dot(s.residual, s.residual, p.rank);
+  double mean = update_residual(team, p, s, z, x, size);
+  double objective = team.dot_of(s.residual, s.residual, p.rank);
   bool refined = false;
   int8_t status = kStepLimit;
   for (int64_t round = 0; round < 20 * count + 50; ++round) {
@@ -234,19 +278,18 @@ HUD_HD int8_t solve_active_set(const ActiveSetProblem& p, const ActiveSetScratch
       break;
     }
     if (entering >= 0) {
-      if (!append_column(p, s, size, entering, false)) {
-        s.state[entering] = 2;  // dependent on the support: no gain along it
-        continue;
-      }
-      s.state[entering] = 1;
+      const bool joins = append_column(team, p, s, size, entering, false);
+      // Blocked where it depends on the support: no gain along it.
+      team.once([&] { s.state[entering] = joins ? 1 : 2; });
+      if (!joins) continue;
       ++size;
     }
     refined = entering < 0;  // one more step on a finished support is the refinement
     for (int64_t inner = 0; inner <= count; ++inner) {
-      support_step(p, s, size);
+      support_step(team, p, s, size);
       if (inner == 0 && entering >= 0 && !(s.step[size - 1] > 0)) {
         --size;  // rounding decided: the column would leave at once
-        s.state[entering] = 2;
+        team.once([&] { s.state[entering] = 2; });
         break;
       }
       double length = 1;
@@ -257,28 +300,28 @@ HUD_HD int8_t solve_active_set(const ActiveSetProblem& p, const ActiveSetScratch
           if (room < length) length = room, limit = k;
         }
       }
-      for (int64_t k = 0; k < size; ++k) {
+      team.share(size, [&](int64_t k) {
         double& value = x[s.support[k]];
         value += length * s.step[k];
         if (k == limit || value < 0) value = 0;
-      }
+      });
       if (limit < 0) break;
       for (int64_t k = size - 1; k >= 0; --k) {
         if (x[s.support[k]] > 0) continue;
-        s.state[s.support[k]] = s.support[k] == entering ? 2 : 0;
-        remove_member(p, s, k, size);
+        team.once([&] { s.state[s.support[k]] = s.support[k] == entering ? 2 : 0; });
+        remove_member(team, p, s, k, size);
         --size;
       }
-      renormalise(p, s, x, size);
-      mean = update_residual(p, s, z, x, size);
+      renormalise(team, p, s, x, size);
+      mean = update_residual(team, p, s, z, x, size);
     }
-    renormalise(p, s, x, size);
-    mean = update_residual(p, s, z, x, size);
-    const double now = dot(s.residual, s.residual, p.rank);
+    renormalise(team, p, s, x, size);
+    mean = update_residual(team, p, s, z, x, size);
+    const double now = team.dot_of(s.residual, s.residual, p.rank);
     if (now <
         objective * (1 - 1e-14)) {  // progress beyond rounding: what was blocked may enter again
       objective = now;
-      for (int64_t j = 0; j < count; ++j) s.state[j] = s.state[j] == 2 ? int8_t(0) : s.state[j];
+      team.share(count, [&](int64_t j) { s.state[j] = s.state[j] == 2 ? int8_t(0) : s.state[j]; });
     }
   }
   *gap = scale > 0 ? certificate(p, s, x, mean, size, reach) / scale : 0.0;

@@ -30,6 +30,20 @@ struct HostGroup {
     for (int lane = 0; lane < Lanes; ++lane) f(lane);
   }
 
+  // The same without waiting for the others: what it writes is seen by its own lane only until the
+  // next step.
+  template <typename F>
+  void apart(const F& f) const {
+    each(f);
+  }
+
+  // f(warp, w) for the group's warps, all 32 lanes at once, and goes on when all have returned.
+  template <typename F>
+  void each_warp(const F& f) const {
+    static_assert(Lanes % 32 == 0, "whole warps");
+    for (int w = 0; w < Lanes / 32; ++w) f(HostGroup<32>{}, w);
+  }
+
   // f(a, b) over all lanes, as every lane gets it.
   template <typename T, typename F>
   T reduce(PerLane<T> v, const F& f) const {
@@ -84,6 +98,11 @@ struct WarpGroup {
     __syncwarp(mask());
   }
 
+  template <typename F>
+  __device__ __forceinline__ void apart(const F& f) const {
+    f(lane());
+  }
+
   template <typename T, typename F>
   __device__ __forceinline__ T reduce(PerLane<T> v, const F& f) const {
 #pragma unroll
@@ -118,6 +137,18 @@ struct BlockGroup {
   template <typename F>
   __device__ __forceinline__ void each(const F& f) const {
     f(static_cast<int>(threadIdx.x));
+    __syncthreads();
+  }
+
+  template <typename F>
+  __device__ __forceinline__ void apart(const F& f) const {
+    f(static_cast<int>(threadIdx.x));
+  }
+
+  template <typename F>
+  __device__ __forceinline__ void each_warp(const F& f) const {
+    static_assert(Lanes % 32 == 0, "whole warps");
+    f(WarpGroup<32>{}, static_cast<int>(threadIdx.x >> 5));
     __syncthreads();
   }
 };

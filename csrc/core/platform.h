@@ -42,3 +42,10 @@
 #else
 #define HUD_SIMD _Pragma("omp simd")
 #endif
+
+// Before a loop over a register array: only unrolled does it stay in registers on the device.
+#ifdef __CUDACC__
+#define HUD_UNROLL _Pragma("unroll")
+#else
+#define HUD_UNROLL
+#endif

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/active_set.h"
+#include "core/fcls_rules.h"
 #include "cpu/fcls_duals.h"
 #include "cpu/fcls_project.h"
 #include "cpu/support_tile.h"
@@ -10,17 +11,8 @@ HUD_CORE_BEGIN
 
 constexpr int kChunk =
     288;  // pixels worked on together: whole tiles of every kind, in the L2 cache
-constexpr int kNarrowRounds = 24;  // of float32
-constexpr int kWideRounds = 32;    // of float64
-constexpr float kEnter =
-    0.5f;  // share of the largest violation with which an endmember enters, too
-constexpr int kBoldRounds =
-    8;  // that long: single entries are slower, but were never seen to cycle
-constexpr float kOnlyLargest = 0.999999f;
 constexpr float kPadding = -__builtin_inff();  // a gradient that never enters
 constexpr int kPasses = 1;                     // of dropping what is negative in a round
-constexpr double kSignificant =
-    0.5;  // standard deviations of its noise that a first guess must reach
 
 // What fcls_dense.h keeps of one tile; a value is one for each of its lanes.
 struct DenseTile {
@@ -143,8 +135,8 @@ void solve_alone(const FclsJob& job, const FclsChunk& chunk, int64_t first, int 
     const ActiveSetProblem problem = {job.columns, job.endmembers, job.rank, job.column_max,
                                       job.sum_to_one};
     const ActiveSetScratch scratch = active_set_scratch(chunk.scratch, job.endmembers, job.rank);
-    status = solve_active_set(problem, scratch, chunk.z + place * job.rank, chunk.norm[place],
-                              chunk.x, &gap);
+    status = solve_active_set(OneThread{}, problem, scratch, chunk.z + place * job.rank,
+                              chunk.norm[place], chunk.x, &gap);
   } else {
     for (int64_t j = 0; j < job.endmembers; ++j) chunk.x[j] = __builtin_nan("");
   }

@@ -6,16 +6,9 @@
 
 #include <cstdint>
 
-namespace hud {
+#include "core/fft_plan.h"
 
-// A mixed-radix transform of `length` points. Twiddles lie stage by stage, for p < m and
-// 0 < j < radix: cos and sin of 2 pi p j / n, with n the length left and m = n / radix.
-struct FftPlan {
-  int64_t length;
-  int32_t stages;
-  int32_t radix[32];
-  const void* twiddle;
-};
+namespace hud {
 
 constexpr int kCandidates = 64;  // windows a block keeps for rescoring
 constexpr int kPairs = 4;        // tile pairs multiplied with one read of the blocks' spectra

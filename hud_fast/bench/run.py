@@ -31,6 +31,11 @@ GROUPS = (
 )
 GPU_GROUPS = (
     "gpu_memory",
+    "gpu_simplex",
+    "gpu_fused",
+    "gpu_fcls",
+    "gpu_cosine_max",
+    "gpu_window_search",
     "gpu_diffusion",
 )
 SCHEMA = 1

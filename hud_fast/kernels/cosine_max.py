@@ -27,8 +27,11 @@ from hud_fast.kernels._arrays import (
     widen,
 )
 from hud_fast.kernels._backend import ran, readable, resolve
+from hud_fast.kernels._cosine_launch import on_cuda
 from hud_fast.kernels._cosine_search import brute_least, check_room, room_for, search
+from hud_fast.kernels._cosine_tiles import TileSearch, least_bytes
 
+OFFERED = ("torch", "cpu", "cuda")
 _CHUNK = 1 << 22  # values of one similarity block of the reference
 
 
@@ -81,12 +84,23 @@ def _torch(
     return cosine_max_reference(query, reference)
 
 
+def _tiles(
+    query: Tensor, reference: Tensor, memory_limit: int | None = None
+) -> tuple[Tensor, Tensor]:
+    q, u = query.detach(), reference.detach()
+    return TileSearch(q, u, on_cuda(q.device), limit=memory_limit).run(q)
+
+
 _LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
 _LIBRARY.define(
     "cosine_max(Tensor query, Tensor reference, int? memory_limit=None) -> (Tensor value, Tensor index)"
 )
 _LIBRARY.impl("cosine_max", _native, "CPU")
 _LIBRARY.impl("cosine_max", _torch, "CUDA")
+_LIBRARY.define(
+    "cosine_max_cuda(Tensor query, Tensor reference, int? memory_limit=None) -> (Tensor value, Tensor index)"
+)
+_LIBRARY.impl("cosine_max_cuda", _tiles, "CUDA")
 
 
 def _fake(
@@ -100,6 +114,7 @@ def _fake(
 
 
 torch.library.register_fake("hud_fast::cosine_max", _fake, lib=_LIBRARY)
+torch.library.register_fake("hud_fast::cosine_max_cuda", _fake, lib=_LIBRARY)
 
 
 def cosine_max(
@@ -117,8 +132,9 @@ def cosine_max(
         Spectra to look up; any real dtype. A zero row gives 0, a row with a non-finite band NaN and index -1.
     reference : ndarray or Tensor, shape (P, C)
         Spectra to look among. Zero and non-finite rows take no part.
-    backend : {None, "cpu", "torch"}
-        Force an implementation; None takes the fastest.
+    backend : {None, "cpu", "torch", "cuda"}
+        Force an implementation; None takes the fastest. "cuda", for tensors on a GPU, is chosen by name only: it has
+        not yet run on one.
     memory_limit : int, optional
         Bytes of scratch beyond inputs and outputs, whatever Q is; the compiled kernels keep to it, the plain torch
         reference does not. None works on a million queries at a time.
@@ -163,8 +179,11 @@ def cosine_max(
             f"cosine_max: `reference` must be on {q.device} as `query` is, got {u.device}"
         )
     limit = check_limit("cosine_max", memory_limit)
-    backend = resolve("cosine_max", backend, q)
-    if limit is not None:
+    backend = resolve("cosine_max", backend, q, offered=OFFERED)
+    if limit is not None and backend == "cuda":
+        what = f"{len(u)} rows of {u.shape[1]} bands on a GPU"
+        check_room("cosine_max", limit, least_bytes(len(u), u.shape[1]), what)
+    elif limit is not None:
         threads = torch.get_num_threads()
         check_room("cosine_max", limit, brute_least(q.shape[1], threads), room_for(q, threads))
     if readable(u) and not _has_direction(u):
@@ -174,6 +193,8 @@ def cosine_max(
         )
     if backend == "cpu" or q.is_meta:
         value, index = torch.ops.hud_fast.cosine_max(q.detach(), u.detach(), limit)
+    elif backend == "cuda":
+        value, index = torch.ops.hud_fast.cosine_max_cuda(q.detach(), u.detach(), limit)
     else:
         value, index = _torch(q.detach(), u.detach())
     return like_input(value, query), like_input(index, query)

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from hud_fast.kernels import _fcls_cuda
 from hud_fast.kernels._arrays import (
     ArrayLike,
     ArrayT,
@@ -31,7 +32,7 @@ from hud_fast.kernels._arrays import (
     shape_text,
     widen,
 )
-from hud_fast.kernels._backend import eager, ran, readable, resolve
+from hud_fast.kernels._backend import can_run, eager, ran, readable, resolve
 from hud_fast.kernels._fcls_reference import fcls_reference, reduce_problem
 from hud_fast.kernels._fcls_tables import fcls_tables
 from hud_fast.kernels._memory import empty
@@ -83,6 +84,28 @@ def _native(
     )
     ran("cpu")
     return abundances, *(_filled(extra, i == 2) for i, extra in enumerate(extras))  # type: ignore[return-value]
+
+
+def _cuda(
+    pixels: Tensor,
+    endmembers: Tensor,
+    sum_to_one: bool,
+    shade: bool,
+    status: bool,
+    plain: bool = False,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    if plain or not can_run("cuda", device=pixels.device, dtype=pixels.dtype):
+        return _torch(pixels, endmembers, sum_to_one, shade, status)
+    pixels = pixels.detach()
+    tables = _fcls_cuda.prepare(endmembers, sum_to_one, shade, pixels.device)
+    to = _fcls_cuda.results(pixels, tables, status)
+    _fcls_cuda.solve(pixels, tables, to)
+    ran("cuda")
+    rest = (
+        pixels.new_empty(0, dtype=torch.int8 if i == 2 else torch.float64) if t is None else t
+        for i, t in enumerate(to[1:])
+    )
+    return to.abundances, *rest  # type: ignore[return-value]
 
 
 def _filled(extra: Tensor | None, flags: bool) -> Tensor:
@@ -158,7 +181,7 @@ _LIBRARY.define(
     " -> (Tensor abundances, Tensor residual, Tensor gap, Tensor status)"
 )
 _LIBRARY.impl("fcls", _native, "CPU")
-_LIBRARY.impl("fcls", _torch, "CUDA")
+_LIBRARY.impl("fcls", _cuda, "CUDA")
 
 
 def _fake(
@@ -251,8 +274,8 @@ def fcls(
         Return an `FCLSResult` with residual, relative duality gap and status beside the abundances; all three are of
         the float64 solution, before float32 abundances are rounded. Without the sum constraint the gap is the largest
         violation of the optimality conditions, max_i c_i or |x . c|, in the same unit, rounding of x . c included.
-    backend : {None, "cpu", "torch"}
-        Force an implementation; None takes the fastest.
+    backend : {None, "cpu", "cuda", "torch"}
+        Force an implementation; None takes the fastest, on a GPU the one that has been proven there.
 
     Returns
     -------
@@ -300,7 +323,7 @@ def fcls(
             f"fcls: `endmembers` must be on {y.device} as `pixels` is, got {A.device}"
         )
     flat = y.reshape(-1, y.shape[-1])
-    plain = resolve("fcls", backend, flat) == "torch"
+    plain = resolve("fcls", backend, flat, offered=("torch", "cpu", "cuda")) == "torch"
     if flat.device.type == "cpu" and eager(flat, A):
         parts = _native(flat, A, sum_to_one, shade, status, plain)
     else:

@@ -33,6 +33,7 @@ from hud_fast.kernels._arrays import (
 )
 from hud_fast.kernels._backend import ran, readable, resolve
 from hud_fast.kernels._native import C
+from hud_fast.kernels._window_cuda import DeviceWindowScene
 from hud_fast.kernels._window_scales import (
     block_scales,
     left_out,
@@ -197,10 +198,10 @@ def window_search(
         True = valid. Windows that touch an invalid or non-finite pixel are left out.
     normalize : bool
         False takes pixels as they are, unit spectra in a reduced basis say (only with ``norm="pixel"``).
-    backend : {None, "cpu", "torch"}
-        Force an implementation; None takes the fastest.
+    backend : {None, "cpu", "cuda", "torch"}
+        Force an implementation; None takes the fastest. "cuda" is chosen by name only until it has run on a GPU.
     memory_limit : int, optional
-        Bytes of scratch beyond inputs and results that the compiled kernel may use; time is traded for it, values are
+        Bytes of scratch beyond inputs and results that a compiled kernel may use; time is traded for it, values are
         the same. Without it the scratch grows with scene and block, but not with the number of blocks.
 
     Returns
@@ -238,9 +239,9 @@ def window_search(
         raise ValueError("window_search: `normalize` must be True with norm='block', got False")
     limit = _check_limit(memory_limit)
     valid = None if mask is None else _as_mask(mask, s)
-    native = resolve("window_search", backend, widen(b[:0])) == "cpu"
-    if native and readable(b, s):
-        ready = WindowScene(
+    chosen = resolve("window_search", backend, widen(b[:0]), offered=("torch", "cpu", "cuda"))
+    if chosen == "cuda" and readable(b, s):
+        ready = DeviceWindowScene(
             s,
             (b.shape[1], b.shape[2]),
             widen(b[:0]).dtype,
@@ -253,6 +254,20 @@ def window_search(
         _check_any(ready.window_scale)
         value, position = ready.search(b)
         return like_input(value, blocks), like_input(position, blocks)
+    if chosen == "cpu" and readable(b, s):
+        held = WindowScene(
+            s,
+            (b.shape[1], b.shape[2]),
+            widen(b[:0]).dtype,
+            stride=stride,
+            norm=norm,
+            mask=valid,
+            normalize=normalize,
+            memory_limit=limit,
+        )
+        _check_any(held.window_scale)
+        value, position = held.search(b)
+        return like_input(value, blocks), like_input(position, blocks)
     value, position = search_in_torch(
         widen(b),
         s,
@@ -260,7 +275,7 @@ def window_search(
         norm,
         valid,
         normalize=normalize,
-        run=torch.ops.hud_fast.window_search if native else _torch,
+        run=_torch if chosen == "torch" else torch.ops.hud_fast.window_search,
     )
     return like_input(value, blocks), like_input(position, blocks)
 

@@ -13,11 +13,17 @@ from torch import Tensor
 
 from hud_fast.kernels import CosineIndex, cosine_max
 from hud_fast.kernels._backend import resolve
+from hud_fast.kernels._cosine_launch import on_cuda
 from hud_fast.kernels._cosine_search import MixtureSearch, Search
+from hud_fast.kernels._cosine_tiles import TileSearch
+from hud_fast.kernels.cosine_max import OFFERED
 from hud_fast.metrics._search import Progress, chunks
 from hud_fast.unmixing._pixels import BLOCK_VALUES
 
 _QUERIES = 4096  # parts are a multiple of so many pixels
+_TOGETHER = (
+    1 << 19
+)  # mixtures formed at once on a GPU: the more, the closer the neighbours in a tile
 
 Found = tuple[Tensor, Tensor]  # (n,) float64, (n,) int64
 
@@ -28,13 +34,18 @@ def nearest_pixels(
     *,
     progress: Progress | None = None,
     memory_limit: int | None = None,
+    backend: str | None = None,
 ) -> Found:
     """Largest cosine of each query with any reference pixel, and which."""
     if isinstance(reference, CosineIndex):
         return _in_parts(query, reference.search, progress)
-    if resolve("cosine_max", None, query) != "cpu":
+    chosen = resolve("cosine_max", backend, query, offered=OFFERED)
+    if chosen == "cuda":
+        search = TileSearch(query, reference, on_cuda(query.device), limit=memory_limit)
+        return _in_parts(query, search.run, progress)
+    if chosen != "cpu":
         known = reference
-        return _in_parts(query, lambda part: cosine_max(part, known), progress)
+        return _in_parts(query, lambda part: cosine_max(part, known, backend=chosen), progress)
     query = query.contiguous()
     ready = Search(query, reference.contiguous(), limit=memory_limit)
     return _in_parts(query, ready.run, progress)
@@ -47,6 +58,7 @@ def nearest_to_mixtures(
     *,
     progress: Progress | None = None,
     memory_limit: int | None = None,
+    backend: str | None = None,
 ) -> Found:
     """The same for the pixels abundances @ endmembers, of which at most a block is formed."""
     ask: Callable[[Tensor], Found]
@@ -54,17 +66,28 @@ def nearest_to_mixtures(
         known = reference.endmembers
         same = known is not None and torch.equal(known, endmembers.cpu())
         ask = reference.search_mixtures if same else _formed(endmembers, reference.search)
-    elif resolve("cosine_max", None, abundances) == "cpu":
-        ask = MixtureSearch(endmembers, reference.contiguous(), limit=memory_limit).run
     else:
         rows = reference
-        ask = _formed(endmembers, lambda part: cosine_max(part, rows))
+        chosen = resolve("cosine_max", backend, abundances, offered=OFFERED)
+        if chosen == "cpu":
+            ask = MixtureSearch(endmembers, rows.contiguous(), limit=memory_limit).run
+        elif chosen == "cuda":
+            launcher = on_cuda(rows.device)
+            tiles = TileSearch(
+                abundances, rows, launcher, limit=memory_limit, endmembers=endmembers
+            )
+            together = _TOGETHER if memory_limit is None else tiles.piece
+            ask = _formed(endmembers, tiles.run, together)
+        else:
+            ask = _formed(endmembers, lambda part: cosine_max(part, rows, backend=chosen))
     return _in_parts(abundances.contiguous(), ask, progress)
 
 
-def _formed(endmembers: Tensor, search: Callable[[Tensor], Found]) -> Callable[[Tensor], Found]:
+def _formed(
+    endmembers: Tensor, search: Callable[[Tensor], Found], rows: int = 0
+) -> Callable[[Tensor], Found]:
     """A search of mixtures that forms a block of their spectra at a time."""
-    rows = max(1, BLOCK_VALUES // endmembers.shape[1])
+    rows = rows or max(1, BLOCK_VALUES // endmembers.shape[1])
 
     def ask(part: Tensor) -> Found:
         found = [search(block.double() @ endmembers) for block in part.split(rows)]

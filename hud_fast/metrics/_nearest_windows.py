@@ -7,11 +7,15 @@ span of few spectra) finds the place, and the value is computed again at that pl
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from hud_fast.kernels._backend import resolve
 from hud_fast.kernels._native import C as native
+from hud_fast.kernels._window_cuda import DeviceWindowScene
+from hud_fast.kernels._window_device import similarities_on_device
 from hud_fast.kernels._window_scene import WindowScene
 from hud_fast.metrics._samples import Spectra
 from hud_fast.metrics._search import Norm, Progress, progress_step
@@ -31,14 +35,20 @@ class SearchScene:
     basis: Tensor | None  # (C, r), None to search in all bands
     lengths: Tensor | None  # (H, W) the pixels' norms, where the keys have others
     memory_limit: int | None = None
-    _ready: dict[tuple[object, ...], WindowScene] = field(default_factory=dict, repr=False)
+    _ready: dict[tuple[object, ...], WindowScene | DeviceWindowScene] = field(
+        default_factory=dict, repr=False
+    )
 
-    def ready(self, h: int, w: int, dtype: torch.dtype, stride: int, norm: Norm) -> WindowScene:
-        """The kernel's own preparation for blocks of h x w pixels, made once."""
-        key = (h, w, dtype, stride, norm)
+    def ready(
+        self, h: int, w: int, dtype: torch.dtype, stride: int, norm: Norm, run: str
+    ) -> WindowScene | DeviceWindowScene:
+        """The kernel's own preparation for blocks of h x w pixels, made once; `run` as in `runner`."""
+        key = (h, w, dtype, stride, norm, run)
         if key not in self._ready:
             self._ready.clear()  # one at a time: spectra are large
-            self._ready[key] = WindowScene(
+            options: dict[str, Any] = {} if run == "cpu" else {"run": run}
+            made = WindowScene if run == "cpu" else DeviceWindowScene
+            self._ready[key] = made(
                 self.keys,
                 (h, w),
                 dtype,
@@ -47,8 +57,16 @@ class SearchScene:
                 mask=None if bool(self.real.valid.all()) else self.real.valid,
                 lengths=self.lengths,
                 memory_limit=self.memory_limit,
+                **options,
             )
         return self._ready[key]
+
+
+def runner(keys: Tensor) -> str:
+    """Who looks blocks up: "cpu" or "cuda" kernels, or "torch"; tests put "emulated" here."""
+    if keys.device.type == "cpu":
+        return "cpu"
+    return resolve("window_search", None, keys[:0], offered=("torch", "cuda"))
 
 
 def search_scene(
@@ -118,8 +136,9 @@ def nearest_keys(
 ) -> Windows:
     """Best window for blocks given by their own keys, in one call; the values are the kernel's."""
     _, h, w, _ = keys.shape
-    if keys.device.type == "cpu":
-        ready = scene.ready(h, w, keys.dtype, stride, norm)
+    run = runner(keys)
+    if run != "torch":
+        ready = scene.ready(h, w, keys.dtype, stride, norm, run)
         return Windows(*ready.search(keys, left_out))
     from hud_fast.kernels.window_search import search_in_torch
 
@@ -188,6 +207,8 @@ def similarities(
     norm: Norm,
 ) -> Tensor:  # (n,) float64
     """Each block's similarity with the window at its position, from the raw bands in float64."""
+    if runner(blocks) not in ("cpu", "torch"):
+        return similarities_on_device(blocks.detach(), position, real.values, norm)
     dtype = torch.promote_types(blocks.dtype, real.values.dtype)
     value = torch.empty(len(blocks), dtype=torch.float64)
     native.window_similarity(

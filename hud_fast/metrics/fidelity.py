@@ -21,8 +21,11 @@ from torch import Tensor
 
 from hud_fast.kernels import CosineIndex
 from hud_fast.kernels._arrays import check_limit
+from hud_fast.kernels._backend import resolve
 from hud_fast.kernels._cosine_search import brute_least, check_room, tree_least
+from hud_fast.kernels._cosine_tiles import least_bytes
 from hud_fast.kernels.cosine_index import read_endmembers
+from hud_fast.kernels.cosine_max import OFFERED
 from hud_fast.metrics._json import distribution
 from hud_fast.metrics._nearest_pixels import nearest_pixels, nearest_to_mixtures
 from hud_fast.metrics._samples import Counts, Spectra, read_pair, read_spectra
@@ -59,6 +62,7 @@ def point_fidelity(
     return_details: Literal[False] = ...,
     progress: Progress | None = ...,
     memory_limit: int | None = ...,
+    backend: str | None = ...,
 ) -> float: ...
 @overload
 def point_fidelity(
@@ -70,6 +74,7 @@ def point_fidelity(
     return_details: Literal[True],
     progress: Progress | None = ...,
     memory_limit: int | None = ...,
+    backend: str | None = ...,
 ) -> PointFidelity: ...
 def point_fidelity(
     generated: Any,  # (..., C), or Mixtures
@@ -80,6 +85,7 @@ def point_fidelity(
     return_details: bool = False,
     progress: Progress | None = None,
     memory_limit: int | None = None,
+    backend: str | None = None,
 ) -> float | PointFidelity:
     """Mean over generated pixels of the largest cosine with any real pixel.
 
@@ -101,6 +107,8 @@ def point_fidelity(
         Called as progress(done, total) in pixels.
     memory_limit : int, optional
         Bytes of scratch of the search, however many pixels there are; of an index its own counts.
+    backend : {None, "cpu", "torch", "cuda"}
+        As of `kernels.cosine_max`; an index has its own.
 
     Returns
     -------
@@ -131,12 +139,19 @@ def point_fidelity(
     sides = _read(name, generated, real, generated_mask, mask)
     rows = sides.left.rows()
     if isinstance(sides.reference, Tensor):
-        _check_room(name, sides, limit)
+        _check_room(name, sides, limit, backend)
     if sides.endmembers is None:
-        found = nearest_pixels(rows, sides.reference, progress=progress, memory_limit=limit)
+        found = nearest_pixels(
+            rows, sides.reference, progress=progress, memory_limit=limit, backend=backend
+        )
     else:
         found = nearest_to_mixtures(
-            rows, sides.endmembers, sides.reference, progress=progress, memory_limit=limit
+            rows,
+            sides.endmembers,
+            sides.reference,
+            progress=progress,
+            memory_limit=limit,
+            backend=backend,
         )
     value, row = found
     if sides.place is not None:
@@ -209,11 +224,13 @@ def _reference(name: str, right: Spectra) -> tuple[Tensor, Tensor | None, Counts
     return right.rows(), place, right.counts
 
 
-def _check_room(name: str, sides: _Sides, limit: int | None) -> None:
+def _check_room(name: str, sides: _Sides, limit: int | None, backend: str | None) -> None:
     """Refuse a limit that the search could not keep to."""
     assert isinstance(sides.reference, Tensor)
     rows, bands = sides.reference.shape
-    if sides.endmembers is None:
+    if resolve("cosine_max", backend, sides.left.values, offered=OFFERED) == "cuda":
+        least = least_bytes(rows, bands)
+    elif sides.endmembers is None:
         least = brute_least(bands, torch.get_num_threads())
     else:
         least = tree_least(rows, bands, len(sides.endmembers) + 1)

@@ -1,0 +1,121 @@
+"""Group ``gpu_fcls``: abundances of a whole scene on a GPU.
+
+`ours` and `ours-float64` are the whole call with the endmembers' factors, `ours-ready` launches on tables and results
+made before, as a CUDA graph would. `reference` is the batched active set in torch on the same device, a few pixels of
+it; the projection onto D directions in float64 is a part that no solver can leave out, and the floor reads the pixels
+once. Pixels are made in float32 on the host, a block of them repeated over the scene.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hud_fast.bench import inputs, truth
+from hud_fast.bench.case import Bench, Case, Missing, Run
+from hud_fast.bench.gpu import device, rehearsing
+
+SIZES = ((103, 9), (188, 12), (200, 16), (220, 16), (200, 32))
+HARD = ((200, 16), (200, 32))
+PROVIDERS = ("ours", "ours-ready", "ours-float64", "reference", "projection", "read")
+P, P_SMALL = 10_000_000, 500
+_BLOCK = 500_000  # pixels that differ
+_STEP = 4096  # pixels of the reference
+_JUDGED = 2_000
+# Rounding the abundances to float32 alone moves the gap to about 1e-8 where endmembers are alike.
+LIMIT, LIMIT_FLOAT32 = 1e-12, 1e-5
+
+
+def cases() -> list[Case]:
+    """Return the cases of the group."""
+    plain = [
+        Case(
+            "gpu_fcls",
+            f"C={C} D={D}",
+            PROVIDERS,
+            _make(C, D, False),
+            quick=(C, D) in ((103, 9), (200, 32)),
+            headline=(C, D) == (200, 16),
+        )
+        for C, D in SIZES
+    ]
+    hard = [
+        Case("gpu_fcls", f"C={C} D={D}, 1 % duplicates", PROVIDERS, _make(C, D, True))
+        for C, D in HARD
+    ]
+    return plain + hard
+
+
+def _make(C: int, D: int, hard: bool) -> Callable[[bool], Bench]:
+    def make(quick: bool) -> Bench:
+        count = P_SMALL if quick else P
+        block = inputs.mixed_pixels(min(count, _BLOCK), C, D, hard=hard)
+        return _bench(block.pixels.astype(np.float32), block.endmembers, count)
+
+    return make
+
+
+def _bench(block: NDArray[np.float32], A: NDArray[np.float64], count: int) -> Bench:
+    import torch
+
+    from hud_fast.kernels import _fcls_cuda, fcls
+
+    on = device()
+    narrow = torch.from_numpy(block).to(on).repeat(-(-count // len(block)), 1)[:count]
+    small = narrow[: max(1, count // 4)].double()  # float64 pixels of a quarter of the scene
+    E = torch.from_numpy(A).to(on)
+    basis = torch.linalg.qr((E - E.mean(0)).T)[0]
+    ready = _fcls_cuda.prepare(E, True, False, on)
+    to = _fcls_cuda.results(narrow, ready, False)
+
+    def error(found: Any) -> float:
+        x = found[: len(block)]
+        step = max(1, len(x) // _JUDGED)
+        y = block[: len(x)].astype(np.float64)
+        return truth.fcls_error(y[::step], A, x[::step].cpu().numpy())
+
+    def ours(pixels: Any) -> Any:
+        if not rehearsing():
+            return fcls(pixels, E, backend="cuda")
+        tables = _fcls_cuda.prepare(E, True, False, on)
+        found = _fcls_cuda.results(pixels, tables, False)
+        _fcls_cuda.solve(pixels, tables, found)
+        return found.abundances
+
+    def launch(_: int) -> Any:
+        _fcls_cuda.solve(narrow, ready, to)
+        return to.abundances
+
+    runs: dict[str, Run | Missing] = {
+        "ours": Run(lambda _: ours(narrow), count, "ours", error, LIMIT_FLOAT32),
+        "ours-ready": Run(launch, count, "ours", error, LIMIT_FLOAT32, note="tables made before"),
+        "ours-float64": Run(lambda _: ours(small), len(small), "ours", error, LIMIT),
+        "reference": Run(
+            lambda n: fcls(narrow[:n], E, backend="torch"),
+            count,
+            "reference",
+            error,
+            LIMIT_FLOAT32,
+            step=min(_STEP, count),
+        ),
+        "projection": Run(
+            lambda _: small @ basis, len(small), "part", note="torch.mm of float64 pixels"
+        ),
+        "read": Run(lambda _: narrow.amax(), count, "floor", note="float32 pixels, once"),
+    }
+    plan = _fcls_cuda.plan(narrow, ready)
+    facts = {"P": count, "C": block.shape[1], "D": len(A), "plan": plan, **_ways(narrow, ready)}
+    return Bench("pixel", runs, facts)
+
+
+def _ways(pixels: Any, ready: Any) -> dict[str, Any]:
+    """How many pixels the emulation's rounds leave to the active set, of a few: the device does not tell."""
+    if not rehearsing():
+        return {}
+    from hud_fast.kernels import _fcls_cuda
+
+    rounds, alone = _fcls_cuda.solve(pixels, ready, _fcls_cuda.results(pixels, ready, False))
+    return {"rounds": rounds, "alone": alone}
