@@ -13,7 +13,6 @@ import torch
 from hud_fast.kernels._backend import interpreting
 
 pytest.importorskip("triton")
-os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
 
 from hud_fast.kernels.normal_noise import Address
 from hud_fast.kernels.triton import decode, diffusion, resources, simplex, standardize
