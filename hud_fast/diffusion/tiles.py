@@ -23,7 +23,7 @@ def starts(length: int, tile: int, step: int) -> list[int]:
     Examples
     --------
     >>> starts(100, 64, 48), starts(64, 64, 48), starts(161, 64, 48)
-    ([0, 36], [0], [0, 48, 97])
+    ([0, 36], [0], [0, 32, 64, 97])
     """
     count = 1 + -(-(length - tile) // step)
     if count == 1:
