@@ -29,6 +29,7 @@ def addressed_noise(
 
     Examples
     --------
+    >>> import torch
     >>> one = torch.tensor(1)
     >>> both = addressed_noise(5, 0 * one, 7 * one, (2, 3, 4))
     >>> bool((addressed_noise(5, one, 7 * one, (1, 3, 4)) == both[1:]).all())
