@@ -105,7 +105,11 @@ fi
 # -P: the package that is installed, not the source tree in this folder
 suite=("$python" -P -m pytest -q --import-mode=importlib -p no:cacheprovider)
 
-wanted tests && step tests 120 "${suite[@]}" tests/gpu
+# Triton compiles a kernel at its first call: several processes, where pytest-xdist is there, do so at once.
+parallel=()
+"$python" -P -c 'import xdist' 2>/dev/null && [ -n "$have_gpu" ] && parallel=(-n 6)
+
+wanted tests && step tests 180 "${suite[@]}" "${parallel[@]}" tests/gpu
 
 if wanted sanitizer; then
   if command -v compute-sanitizer >/dev/null && [ -n "$have_gpu" ]; then
@@ -125,7 +129,7 @@ fi
 if wanted bench; then
   quick=()
   [ -n "$have_gpu" ] && [ -z "$dry" ] || quick=(--quick)
-  step bench 130 "$python" -P -m hud_fast bench --gpu "${quick[@]}" --out "$work/bench"
+  step bench 130 env HUD_FAST_GPU_KERNELS=1 "$python" -P -m hud_fast bench --gpu "${quick[@]}" --out "$work/bench"
   [ -f "$work/bench/results.json" ] && cp "$work/bench/results.json" "$out/bench.json"
 fi
 

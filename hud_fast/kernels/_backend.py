@@ -46,6 +46,11 @@ ON_CUDA = {
     "standardized_softmax": "torch",
     "window_search": "torch",
 }
+# What HUD_FAST_GPU_KERNELS=1 chooses in its place.
+_KERNELS_ON_CUDA = {
+    op: "cuda" if op in ("cosine_max", "fcls", "window_search") else "triton" for op in ON_CUDA
+}
+GPU_KERNELS = "HUD_FAST_GPU_KERNELS"
 _HAS_TRITON = importlib.util.find_spec("triton") is not None
 _state = threading.local()
 
@@ -67,7 +72,8 @@ def can_run(
         with `op` one of the elementwise and softmax operations also float16 and bfloat16); ``"cuda"`` the CUDA kernels
         where they were built; ``"triton"`` the Triton kernels of the elementwise and softmax operations, on a GPU, or
         on the CPU in Triton's interpreter (``TRITON_INTERPRET=1``, for tests). CUDA and Triton kernels compile but have
-        not yet run on a GPU, so they are chosen by name only.
+        not yet run on a GPU, so they are chosen by name only, or all at once by ``HUD_FAST_GPU_KERNELS=1`` in the
+        environment, which leaves what lies on the CPU to the CPU.
     device : str or torch.device
         Where the tensors lie.
     dtype : torch.dtype
@@ -169,8 +175,16 @@ def resolve(
         except RuntimeError as error:
             raise RuntimeError(f"{op}: {error}") from None
         return wanted
-    first = ON_CUDA.get(op, "torch") if tensor.device.type == "cuda" else "cpu"
+    first = on_cuda(op) if tensor.device.type == "cuda" else "cpu"
     return first if can_run(first, device=tensor.device, dtype=tensor.dtype, op=op) else "torch"
+
+
+def on_cuda(op: str) -> str:
+    """The backend of a CUDA tensor where nobody names one: `ON_CUDA`, or the kernels with HUD_FAST_GPU_KERNELS=1."""
+    text = os.environ.get(GPU_KERNELS) or "0"
+    if text not in ("0", "1"):
+        raise ValueError(f"{op}: {GPU_KERNELS} must be 0 or 1, got {text!r}")
+    return (ON_CUDA if text == "0" else _KERNELS_ON_CUDA).get(op, "torch")
 
 
 def ran(backend: str) -> None:

@@ -109,3 +109,30 @@ def test_the_scripts_errors(arguments, text):
     done = run_script(*arguments)
     assert done.returncode == 2
     assert text in done.stderr
+
+
+# What runs for every pixel, query or block; the others may spill a little.
+HOT = ("project", "supports", "finish", "solve", "search", "correlate", "forward", "backward")
+RESOURCES = ROOT / "benchmarks/results/gpu-resources.json"
+
+
+def test_the_hot_cuda_kernels_do_not_spill():
+    """As `python benchmarks/gpu_resources.py` counted; one kernel of sm_90 spills two registers once."""
+    rows = json.loads(RESOURCES.read_text())["kernels"]
+    hot = [row for row in rows if row["kernel"].startswith(HOT)]
+    assert len({row["kernel"] for row in hot}) > 20
+    for row in hot:
+        spilled = row["spill stores"] + row["spill loads"]
+        most = 512 if row["sm"] == "100" and row["kernel"].startswith("finish<16") else 16
+        assert spilled <= most, row
+
+
+def test_the_resources_are_of_the_kernels_that_there_are():
+    rows = json.loads(RESOURCES.read_text())["kernels"]
+    kept = {row["kernel"].partition("<")[0] for row in rows}
+    sources = "".join(path.read_text() for path in (ROOT / "csrc/cuda").glob("*.cu"))
+    declared = re.findall(
+        r"__global__\s+void(?:\s+__launch_bounds__\((?:[^()]|\([^()]*\))*\))?\s+(\w+)\(", sources
+    )
+    assert len(declared) > 10
+    assert kept == set(declared)

@@ -45,10 +45,16 @@ def samples(
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++"])
+@pytest.mark.parametrize("kernels", ["0", "1"], ids=["torch", "kernels"])
 def test_a_graph_gives_the_samples_of_the_loop(
-    gpu: torch.device, sampler: str, precision: str
+    gpu: torch.device,
+    monkeypatch: pytest.MonkeyPatch,
+    sampler: str,
+    precision: str,
+    kernels: str,
 ) -> None:
     """Two batches, the second padded; the graph is captured in the middle of the first."""
+    monkeypatch.setenv("HUD_FAST_GPU_KERNELS", kernels)
     loop, graph = (samples(gpu, sampler, precision, capture) for capture in (False, True))
     torch.testing.assert_close(graph, loop, rtol=0, atol=0 if precision == "float32" else 1e-2)
 

@@ -116,6 +116,20 @@ def test_an_operation_without_a_backend_says_so():
         hud.log_standardize(np.ones((1, 2)), [0, 0], [1, 1], backend="cuda")
 
 
+def test_the_environment_may_choose_the_gpu_kernels(monkeypatch):
+    monkeypatch.delenv(_backend.GPU_KERNELS, raising=False)
+    assert {_backend.on_cuda(op) for op in _backend.ON_CUDA} == {"torch"}
+    monkeypatch.setenv(_backend.GPU_KERNELS, "1")
+    assert _backend.on_cuda("fcls") == _backend.on_cuda("window_search") == "cuda"
+    assert _backend.on_cuda("cosine_max") == "cuda"
+    assert _backend.on_cuda("log_project") == _backend.on_cuda("sampler_step_at") == "triton"
+    y = np.array([[0.25, 0.75]])
+    np.testing.assert_allclose(hud.fcls(y, np.eye(2)), y)  # what lies on the CPU stays there
+    monkeypatch.setenv(_backend.GPU_KERNELS, "yes")
+    with pytest.raises(ValueError, match="fcls: HUD_FAST_GPU_KERNELS must be 0 or 1, got 'yes'"):
+        _backend.on_cuda("fcls")
+
+
 def test_no_symbol_of_a_level_can_replace_another_level_s():
     """A weak symbol compiled for AVX-512 could be linked into the baseline path and stop an older processor."""
     objects = list(Path(__file__).parents[2].glob("build/**/hud_*.dir/**/kernels.cpp.o"))
