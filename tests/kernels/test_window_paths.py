@@ -57,7 +57,7 @@ def test_agrees_with_every_window(
     H, W = block[0] + extra[0], block[1] + extra[1]
     scene = (1 + spread * rng.random((H, W, C))).astype(dtype)
     blocks = (1 + spread * rng.random((B, *block, C))).astype(dtype)
-    if C == 1 and norm == "pixel":
+    if C == 1 and (norm == "pixel" or block == (1, 1)):
         return  # every cosine is 1: ties, tested below
     mask = rng.random((H, W)) > 0.01 if holes else None
     if mask is not None and not np.isfinite(
