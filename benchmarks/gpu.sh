@@ -93,12 +93,12 @@ if [ -z "$installed" ]; then
   python="$work/env/bin/python"
   export PATH="$work/env/bin:$PATH"
   if [ -n "$wheels" ]; then
-    step wheels 60 "$python" -m pip install -q --no-index --no-deps "$wheels"/*.whl
+    step wheels 30 "$python" -m pip install -q --no-index --no-deps "$wheels"/*.whl
   fi
   # This machine's card only: three architectures would take three times as long. Ninja and all cores.
   target=90-real
   [ -n "$have_gpu" ] && target=native
-  step build 150 "$python" -m pip install -q --no-deps --no-build-isolation . -C cmake.define.HUD_CUDA=ON \
+  step build 120 "$python" -m pip install -q --no-deps --no-build-isolation . -C cmake.define.HUD_CUDA=ON \
     -C cmake.define.HUD_WERROR=ON -C cmake.define.CMAKE_CUDA_ARCHITECTURES="$target" -C build-dir="$work/build"
 fi
 
@@ -109,14 +109,14 @@ suite=("$python" -P -m pytest -q --import-mode=importlib -p no:cacheprovider)
 parallel=()
 "$python" -P -c 'import xdist' 2>/dev/null && [ -n "$have_gpu" ] && parallel=(-n 6)
 
-wanted tests && step tests 180 "${suite[@]}" "${parallel[@]}" tests/gpu
+wanted tests && step tests 150 "${suite[@]}" "${parallel[@]}" tests/gpu
 
 if wanted sanitizer; then
   if command -v compute-sanitizer >/dev/null && [ -n "$have_gpu" ]; then
     # torch's own pools of memory would hide a kernel that runs over the end of its array
     export PYTORCH_NO_CUDA_MEMORY_CACHING=1
     for tool in memcheck racecheck; do
-      step $tool 60 compute-sanitizer --tool $tool --error-exitcode 9 --target-processes all \
+      step $tool 45 compute-sanitizer --tool $tool --error-exitcode 9 --target-processes all \
         "${suite[@]}" -m sanitizer tests/gpu
     done
     unset PYTORCH_NO_CUDA_MEMORY_CACHING
@@ -129,13 +129,13 @@ fi
 if wanted bench; then
   quick=()
   [ -n "$have_gpu" ] && [ -z "$dry" ] || quick=(--quick)
-  step bench 130 env HUD_FAST_GPU_KERNELS=1 "$python" -P -m hud_fast bench --gpu "${quick[@]}" --out "$work/bench"
+  step bench 105 env HUD_FAST_GPU_KERNELS=1 "$python" -P -m hud_fast bench --gpu "${quick[@]}" --out "$work/bench"
   [ -f "$work/bench/results.json" ] && cp "$work/bench/results.json" "$out/bench.json"
 fi
 
 if wanted profile; then
   if command -v ncu >/dev/null && [ -n "$have_gpu" ]; then
-    step profile 40 ncu --clock-control none --target-processes all --launch-count 40 \
+    step profile 30 ncu --clock-control none --target-processes all --launch-count 40 \
       --section SpeedOfLight --section Occupancy --section MemoryWorkloadAnalysis \
       "$python" -P -m hud_fast bench --gpu --quick --groups gpu_fcls,gpu_cosine_max,gpu_window_search
   else

@@ -35,8 +35,8 @@ def bench(
         bool,
         typer.Option(
             "--gpu",
-            help="Time the GPU kernels; their groups are gpu_memory, gpu_diffusion. With --quick also without a GPU: "
-            "a rehearsal.",
+            help="Time the GPU kernels; their groups are gpu_memory, gpu_simplex, gpu_fused, gpu_fcls, gpu_cosine_max, "
+            "gpu_window_search, gpu_diffusion. With --quick also without a GPU: a rehearsal.",
         ),
     ] = False,
     threads: Annotated[

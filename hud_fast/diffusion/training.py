@@ -191,7 +191,8 @@ class Trainer:
         settings = {k: v for k, v in self.preset.to_dict().items() if k not in FREE}
         if self.preset.decay == "constant":
             settings.pop("steps")  # a longer training starts with the same steps
-        return {**settings, "seed": self.seed, **self.data}
+        # the draws themselves: a checkpoint of the time of another generator is of another training
+        return {**settings, "seed": self.seed, "noise": "philox", **self.data}
 
     def restore(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
         """Continue from a state; ValueError naming the first setting that differs."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from hud_fast.kernels import _window_cuda
+
 
 @pytest.fixture
 def gpu() -> torch.device:
@@ -12,3 +14,15 @@ def gpu() -> torch.device:
     if not torch.cuda.is_available():
         pytest.skip("no GPU here")
     return torch.device("cuda")
+
+
+@pytest.fixture
+def force(monkeypatch):
+    """Force the block search's way, tile and length of a list; None leaves them to the plan."""
+
+    def choose(way=None, tile=None, capacity=None):
+        monkeypatch.setattr(_window_cuda, "FORCED_PATH", way)
+        monkeypatch.setattr(_window_cuda, "FORCED_TILE", tile)
+        monkeypatch.setattr(_window_cuda, "FORCED_CAPACITY", capacity)
+
+    return choose
