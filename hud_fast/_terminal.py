@@ -214,6 +214,8 @@ def explain(error: BaseException, arguments: list[str]) -> tuple[int, str]:
             return _usage(error)
         case InputError() | ValueError() | TypeError():
             return 2, f"Error: {one_line(error)}"
+        case MemoryError() if str(error).startswith("HUD: "):  # it names the setting to lower
+            return 1, f"Error: {one_line(error)}"
         case MemoryError():
             return 1, "Error: not enough memory: try a smaller scene, fewer --samples or --size"
         case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):

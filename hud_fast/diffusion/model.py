@@ -245,10 +245,11 @@ class HUD:
         elif sampler != "ddpm":
             steps = min(50, preset.T)
         plan = sampling.plan(
-            NoiseSchedule(preset.T, preset.beta_start, preset.beta_end),
+            NoiseSchedule.of(preset),
             sampler=sampler or preset.sampler,
             steps=steps,
             sigma=preset.sigma,
+            says=self.network.says,
         )
         done, total = 0, n * len(plan)
 

@@ -3,17 +3,19 @@
 A U-Net with L levels halves its input L - 1 times. Sizes that do not divide are reflected outwards
 to the next multiple, and the result is cut back, so H and W are free at sampling time.
 
-With ``prediction="epsilon"`` the U-Net's output is the noise, as in the paper. With "residual" it is
+With ``prediction="epsilon"`` the U-Net's output is the noise, as in the paper, with "v" the velocity
+(`schedule.velocity`). With "residual" it is
 
     eps(z_t, t) = g(z_t) + sqrt(abar_t) U-Net(z_t, g and its parts; t)
 
-with g the guess of a simple model of the scene (`prior`); both are trained on the noise by eq. 15. The
+with g the guess of a simple model of the scene (`prior`), trained on the noise by eq. 15. The
 factor is that of a network that predicts v (Salimans and Ho 2022, arXiv 2202.00512): an error of the
 U-Net is then as large in z_0 at any time.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -29,7 +31,7 @@ SMALLEST = 8  # rows and columns: less has no room for the reflection of a four-
 
 
 class Denoiser(nn.Module):
-    """Predicts the noise in z_t."""
+    """Predicts the noise in z_t, or v: see `says`."""
 
     prior: Tensor  # (5, D), the rows of a Prior
     signal: Tensor  # (T,) float64, abar
@@ -41,6 +43,7 @@ class Denoiser(nn.Module):
         levels = preset.attention
         self.factor = preset.factor
         self.residual = preset.prediction == "residual"
+        self.says = "v" if preset.prediction == "v" else "epsilon"
         self.unet: Any = UNet2DModel(  # type: ignore[no-untyped-call]
             in_channels=4 * D if self.residual else D,
             out_channels=D,
@@ -54,8 +57,8 @@ class Denoiser(nn.Module):
         )
         if self.residual:
             self.register_buffer("prior", torch.stack(prior))
-            schedule = NoiseSchedule(preset.T, preset.beta_start, preset.beta_end)
-            self.register_buffer("signal", schedule.alphas_cumprod, persistent=False)
+            signal = NoiseSchedule.of(preset).alphas_cumprod
+            self.register_buffer("signal", signal, persistent=False)
 
     def forward(
         self,
@@ -105,19 +108,18 @@ def place(network: Denoiser, device: torch.device) -> None:
 
 
 def predict(
-    network: nn.Module,
+    network: Callable[[Tensor, Tensor], Tensor],
     z: Tensor,  # (B, D, H, W)
     t: Tensor,  # (B,) int64
     precision: str,
 ) -> Tensor:  # (B, D, H, W) float32
-    """The network's noise for z, its products and convolutions in `precision`."""
+    """What the network says of z, its products and convolutions in `precision`."""
     if precision == "float32":
-        exact: Tensor = network(z, t)
-        return exact
+        return network(z, t)
     # no cache of converted weights: a captured graph would keep those of the moment it was made
     with torch.autocast(z.device.type, dtype=torch.bfloat16, cache_enabled=False):
-        noise: Tensor = network(z, t)
-    return noise.float()
+        said = network(z, t)
+    return said.float()
 
 
 def memory_format(device: torch.device) -> torch.memory_format:

@@ -11,10 +11,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+from hud_fast.diffusion.schedule import SCHEDULES
+
 Sampler = Literal["ddpm", "ddim", "dpm++"]
 SAMPLERS = ("ddpm", "ddim", "dpm++")
 SIGMAS = ("beta_tilde", "beta")
-PREDICTIONS = ("epsilon", "residual")
+PREDICTIONS = ("epsilon", "v", "residual")
+LOSS_WEIGHTS = ("uniform", "min_snr")
 DECAYS = ("cosine", "constant")
 PRECISIONS = ("float32", "bfloat16")
 
@@ -53,17 +56,28 @@ class Preset:
     sampler_steps: int
 
     # fields from here on have a value that suits all three presets
-    # what the network says: the noise (the paper), or what `prior` does not know of it
-    prediction: Literal["epsilon", "residual"] = "epsilon"
+    # what the network says: the noise (the paper), v (`schedule.velocity`), or what `prior` does not know of the noise
+    prediction: Literal["epsilon", "v", "residual"] = "epsilon"
     groups: int = 8  # of the group normalisation; divides every width
     # of the network's convolutions and products, in training and sampling
     precision: Literal["float32", "bfloat16"] = "float32"
     crop: int = 32  # side of the training windows, in pixels
     T: int = 1000
-    beta_start: float = 1e-4
+    schedule: Literal["linear", "cosine"] = "linear"
+    beta_start: float = 1e-4  # of the linear schedule
     beta_end: float = 0.02
+    zero_terminal_snr: bool = False  # pure noise at t = T - 1; with "v" only
     sigma: Literal["beta_tilde", "beta"] = "beta_tilde"  # variance of eq. 14's noise
     augment: bool = True  # flips and quarter turns of the windows
+    loss_weight: Literal["uniform", "min_snr"] = (
+        "uniform"  # of the times: eq. 15, or min(SNR, gamma)
+    )
+    min_snr_gamma: float = 5.0
+    accumulate: int = (
+        1  # parts that a batch goes through the network in: less memory, the same step
+    )
+    ema_warmup: bool = True  # of the averaged weights
+    compile: bool = False  # torch.compile of the network in training
     warmup: int = 100  # steps of linear growth of the learning rate
     decay: Literal["cosine", "constant"] = "cosine"  # of the learning rate after the warm-up
     weight_decay: float = 0.0
@@ -75,7 +89,7 @@ class Preset:
     def __post_init__(self) -> None:
         for field in ("layers", "steps", "batch", "sampler_steps", "groups", "crop", "T"):
             _check(getattr(self, field) >= 1, field, "be at least 1", getattr(self, field))
-        for field in ("log_every", "checkpoint_every", "keep"):
+        for field in ("log_every", "checkpoint_every", "keep", "accumulate"):
             _check(getattr(self, field) >= 1, field, "be at least 1", getattr(self, field))
         _check(
             bool(self.widths) and all(w >= 1 and w % self.groups == 0 for w in self.widths),
@@ -123,6 +137,31 @@ class Preset:
             self.precision,
         )
         _check(self.decay in DECAYS, "decay", f"be one of {', '.join(DECAYS)}", self.decay)
+        _check(
+            self.schedule in SCHEDULES,
+            "schedule",
+            f"be one of {', '.join(SCHEDULES)}",
+            self.schedule,
+        )
+        _check(
+            self.loss_weight in LOSS_WEIGHTS,
+            "loss_weight",
+            f"be one of {', '.join(LOSS_WEIGHTS)}",
+            self.loss_weight,
+        )
+        _check(self.min_snr_gamma > 0, "min_snr_gamma", "be positive", self.min_snr_gamma)
+        _check(
+            self.batch % self.accumulate == 0,
+            "accumulate",
+            f"divide batch = {self.batch}",
+            self.accumulate,
+        )
+        _check(
+            not self.zero_terminal_snr or self.prediction == "v",
+            "zero_terminal_snr",
+            "go with prediction = v: pure noise tells nothing of epsilon",
+            f"prediction = {self.prediction}",
+        )
 
     @property
     def factor(self) -> int:

@@ -1,7 +1,7 @@
 r"""Sampling: from noise back to z_0, by the ancestral sampler (eq. 14), or by DDIM or DPM-Solver++ in few steps.
 
-All are affine in (z_t, predicted noise, fresh noise, what the step before predicted for z_0), so a sampler is a
-list of `Step` coefficients, computed in float64, and the loop is one line. With a = abar_t / abar_s for a step
+All are affine in (z_t, what the network says, fresh noise, what the step before predicted for z_0), so a sampler is
+a list of `Step` coefficients, computed in float64, and the loop is one line. With a = abar_t / abar_s for a step
 from t to an earlier time s (s = t - 1 is alpha_t):
 
     ancestral  z_s = (z_t - (1 - a) / sqrt(1 - abar_t) eps) / sqrt(a) + sigma n,
@@ -10,7 +10,11 @@ from t to an earlier time s (s = t - 1 is alpha_t):
     DPM++ 2M   z_s = sqrt((1 - abar_s) / (1 - abar_t)) z_t + sqrt(abar_s) (1 - exp(-h)) D,
                D = x + (x - x') h / (2 h'),  x = (z_t - sqrt(1 - abar_t) eps) / sqrt(abar_t)
 
-where x' is the step before's x, and h = l_s - l_t, h' the one before, with l = ln sqrt(abar / (1 - abar)). Its
+A network that predicts v says the same in other words: x = sqrt(abar_t) z_t - sqrt(1 - abar_t) v and eps =
+sqrt(1 - abar_t) z_t + sqrt(abar_t) v, which hold where abar_t = 0 as well; its coefficients are those of the same
+formulas in x and eps.
+
+Above, x' is the step before's x, and h = l_s - l_t, h' the one before, with l = ln sqrt(abar / (1 - abar)). Its
 first and last steps take D = x, which is DDIM.
 
 No noise in the last step, and z is never clipped: it is not an image in [-1, 1]. (Algorithm 2 of the paper
@@ -35,6 +39,7 @@ import torch
 from torch import Tensor, nn
 
 from hud_fast.diffusion.capture import Repeated, captures
+from hud_fast.diffusion.memory import enough_memory
 from hud_fast.diffusion.network import Denoiser, memory_format, predict
 from hud_fast.diffusion.noise import addressed_noise, noise_key
 from hud_fast.diffusion.presets import SAMPLERS, SIGMAS
@@ -47,12 +52,14 @@ from hud_fast.kernels._backend import resolve
 # Samples in one network call: 16 would be faster a sample (`hud-fast bench --groups notes` says by how much), but one
 # sample would cost 16.
 CPU_GROUP = 4
+SAYS = ("epsilon", "v")
 
 
 class Step(NamedTuple):
     """z <- z_factor z + eps_factor eps(z, t) + noise_factor n + past_factor x', then x' <- x.
 
-    x = clean_z z + clean_eps eps(z, t) is what this step takes z_0 to be.
+    x = clean_z z + clean_eps eps(z, t) is what this step takes z_0 to be; eps(z, t) is what the network says, the noise
+    or v.
     """
 
     t: int
@@ -81,6 +88,7 @@ def plan(
     sampler: str = "ddpm",
     steps: int | None = None,
     sigma: str = "beta_tilde",
+    says: str = "epsilon",
 ) -> list[Step]:
     """The coefficients of a sampler, first step first.
 
@@ -94,6 +102,8 @@ def plan(
         From 1 to T; default T.
     sigma : {"beta_tilde", "beta"}
         Variance of the ancestral noise.
+    says : {"epsilon", "v"}
+        What the network predicts; a schedule whose last time has no signal needs "v".
 
     Raises
     ------
@@ -115,37 +125,64 @@ def plan(
     steps = schedule.T if steps is None else steps
     if not 1 <= steps <= schedule.T:
         raise ValueError(f"HUD.sample: `steps` must be from 1 to T = {schedule.T}, got {steps}")
+    if says not in SAYS:
+        raise ValueError(f"HUD.sample: `says` must be one of {', '.join(SAYS)}, got {says!r}")
+    if says == "epsilon" and schedule.signal(schedule.T - 1) == 0:
+        raise ValueError(
+            "HUD.sample: `says` must be v where the last time has no signal, got epsilon"
+        )
     times = spaced_times(schedule.T, steps)
     if sampler == "dpm++":
-        return _dpm_solver(schedule, times)
+        return _dpm_solver(schedule, times, says)
     result = []
     for t, s in zip(times, [*times[1:], -1], strict=True):
         now, then = schedule.signal(t), schedule.signal(s)
-        if sampler == "ddim":
-            z_factor = math.sqrt(then / now)
-            eps_factor = math.sqrt(1 - then) - math.sqrt((1 - now) * then / now)
-            noise_factor = 0.0
-        else:
-            beta = 1 - now / then
-            z_factor = 1 / math.sqrt(1 - beta)
-            eps_factor = -beta / math.sqrt(1 - now) * z_factor
+        beta = 1 - now / then
+        noise_factor = 0.0
+        if sampler == "ddpm":
             variance = beta if sigma == "beta" else beta * (1 - then) / (1 - now)
             noise_factor = 0.0 if s < 0 else math.sqrt(variance)
+        if says == "v":
+            if sampler == "ddim":
+                by_clean, by_noise, by_z = math.sqrt(then), math.sqrt(1 - then), 0.0
+            else:
+                by_clean, by_noise = math.sqrt(then) * beta / (1 - now), 0.0
+                by_z = math.sqrt(1 - beta) * (1 - then) / (1 - now)
+            z_factor = by_z + by_clean * math.sqrt(now) + by_noise * math.sqrt(1 - now)
+            eps_factor = by_noise * math.sqrt(now) - by_clean * math.sqrt(1 - now)
+        elif sampler == "ddim":
+            z_factor = math.sqrt(then / now)
+            eps_factor = math.sqrt(1 - then) - math.sqrt((1 - now) * then / now)
+        else:
+            z_factor = 1 / math.sqrt(1 - beta)
+            eps_factor = -beta / math.sqrt(1 - now) * z_factor
         result.append(Step(t, z_factor, eps_factor, noise_factor))
     return result
 
 
-def _dpm_solver(schedule: NoiseSchedule, times: list[int]) -> list[Step]:
+def _clean(now: float, says: str) -> tuple[float, float]:
+    """x = clean_z z + clean_eps (what the network says)."""
+    if says == "v":
+        return math.sqrt(now), -math.sqrt(1 - now)
+    return 1 / math.sqrt(now), -math.sqrt((1 - now) / now)
+
+
+def _half_log_snr(signal: float) -> float:
+    return -math.inf if signal == 0 else 0.5 * (math.log(signal / (1 - signal)))
+
+
+def _dpm_solver(schedule: NoiseSchedule, times: list[int], says: str) -> list[Step]:
     """DPM-Solver++(2M): second order from the two newest predictions of z_0."""
     result: list[Step] = []
     before = math.nan  # h of the step before
     for t, s in zip(times, [*times[1:], -1], strict=True):
         now, then = schedule.signal(t), schedule.signal(s)
-        clean_z, clean_eps = 1 / math.sqrt(now), -math.sqrt((1 - now) / now)
+        clean_z, clean_eps = _clean(now, says)
         if s < 0:  # onto clean data: h is infinite, and the formula's limit is x itself
             result.append(Step(t, clean_z, clean_eps, 0.0))
             break
-        h = 0.5 * (math.log(then / (1 - then)) - math.log(now / (1 - now)))
+        # infinite from a time without signal: that step and the next are then of first order
+        h = _half_log_snr(then) - _half_log_snr(now)
         gain = -math.sqrt(then) * math.expm1(-h)
         more = 0.0 if not result else h / (2 * before)
         result.append(
@@ -301,7 +338,10 @@ def sample_latent(
             count = min(size, batch.stop - first)
             loop.start(first)
             for _ in steps:
-                loop()
+                with enough_memory(
+                    f"lower `batch_size` = {batch_size}, or `tile` (by default twice the training window's side)"
+                ):
+                    loop()
                 if progress is not None:
                     progress(count)
             parts.append(loop.z[:count].clone())

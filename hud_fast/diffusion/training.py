@@ -1,15 +1,14 @@
-r"""Training: the L2 loss of eq. 15, averaged weights, and a state that resumes exactly.
+"""Training: steps on the loss (`loss`), averaged weights, and a state that resumes exactly.
 
-    loss = E || eps - eps_theta(sqrt(abar_t) z_0 + sqrt(1 - abar_t) eps, t) ||^2   (eq. 15)
-
-with t uniform.
-
-AdamW, gradient clipping, linear warm-up and (by default) cosine decay of the learning rate, and an
+Times are uniform. AdamW, gradient clipping, linear warm-up and (by default) cosine decay of the learning rate, and an
 exponential moving average of the weights (diffusers' EMAModel), which is what samples.
 
 Each step draws its windows and times from a generator of its own, and its noise at an address, both
 functions of (seed, step): a training that is killed and resumed at any checkpoint replays the same
 steps, and on a CPU with the same number of threads ends in the same bits.
+
+A batch may go through the network in parts (`accumulate`): every part is a slice of the same draws, so the step is
+the same to rounding, with less memory.
 
 What a step computes on the device waits for nothing from the host and reads only tensors that stay in
 place, so that a GPU may replay it as a CUDA graph.
@@ -18,6 +17,8 @@ place, so that a GPU may replay it as a CUDA graph.
 from __future__ import annotations
 
 import math
+import os
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -29,10 +30,12 @@ from torch import Tensor
 from hud_fast.diffusion.capture import Repeated, captures
 from hud_fast.diffusion.checkpoint import CheckpointFolder
 from hud_fast.diffusion.crops import CropSampler
+from hud_fast.diffusion.loss import loss_weights, squared_error
+from hud_fast.diffusion.memory import enough_memory
 from hud_fast.diffusion.network import Denoiser, memory_format, place, predict
 from hud_fast.diffusion.noise import addressed_noise, noise_key
 from hud_fast.diffusion.presets import Preset
-from hud_fast.diffusion.schedule import NoiseSchedule, add_noise
+from hud_fast.diffusion.schedule import NoiseSchedule, add_noise, velocity
 from hud_fast.diffusion.seeds import Stream, generator
 
 # Settings that do not change what step k computes: a training may go on with others.
@@ -76,7 +79,7 @@ class Trainer:
         place(network, self.device)
         self.network = network.train()
         self.crops, self.preset, self.seed, self.data = crops, preset, seed, dict(data or {})
-        self.schedule = NoiseSchedule(preset.T, preset.beta_start, preset.beta_end)
+        self.schedule = NoiseSchedule.of(preset)
         self.names = [name for name, _ in network.named_parameters()]
         self.parameters = list(network.parameters())
         # On a GPU the rate is a tensor: a captured step must not remember a number.
@@ -92,7 +95,7 @@ class Trainer:
         self.average = EMAModel(
             self.parameters,
             decay=preset.ema_decay,
-            use_ema_warmup=True,
+            use_ema_warmup=preset.ema_warmup,
             inv_gamma=1.0,
             power=0.75,
             foreach=True,
@@ -105,9 +108,18 @@ class Trainer:
         # what a step is told: windows, their turns and times; its number; the first sample of the batch
         self._drawn = torch.zeros((3, preset.batch), dtype=torch.int64, device=self.device)
         self._number = torch.zeros((), dtype=torch.int64, device=self.device)
-        self._first = torch.zeros((), dtype=torch.int64, device=self.device)
+        # a part of the batch draws the noise of its items' numbers in the batch
+        self._part = preset.batch // preset.accumulate
+        self._firsts = torch.arange(0, preset.batch, self._part, device=self.device)
         self._signal = self.schedule.alphas_cumprod.to(self.device)
+        weight = loss_weights(preset)
+        self._weight = None if weight is None else weight.to(self.device)
+        self._called: Callable[..., Tensor] = network
+        if preset.compile:
+            check_compiler(self.device)
+            self._called = torch.compile(network, dynamic=False)
         self._key = noise_key(seed, Stream.TRAINING_NOISE)
+        self._loading: float | None = None
         self._capture = captures(self.device, capture)
         self._repeated = Repeated(self.compute, self.device, capture=self._capture)
 
@@ -120,15 +132,16 @@ class Trainer:
         return rate
 
     def step(self) -> None:
-        """One step of AdamW on eq. 15."""
+        """One step of AdamW on the loss."""
         started = time.perf_counter()
-        draw = generator(self.seed, Stream.TRAINING, self.done)
-        chosen = self.crops.choose(self.preset.batch, draw)
-        times = stratified_times(self.preset.T, self.preset.batch, draw)
-        self._drawn.copy_(torch.cat([chosen, times[None]]))
-        self._number.fill_(self.done)
+        self._draw()
         self._set_rate(self.learning_rate(self.done))
-        self._repeated()
+        batch, parts = self.preset.batch, self.preset.accumulate
+        with enough_memory(
+            f"raise `accumulate` = {parts}, the parts that a batch of {batch} goes through the network in (less at a "
+            "time, the same result), or lower `batch`, `crop` or `widths`"
+        ):
+            self._repeated()
         self.average.step(self.parameters)
         self.done += 1
         logged = self.done % self.preset.log_every == 0
@@ -139,23 +152,60 @@ class Trainer:
                 raise RuntimeError(
                     f"HUD.fit: the loss became {mean} near step {self.done}; lower `learning_rate`"
                 )
-            self.history.append({"step": self.done, "loss": mean, "seconds": self.seconds})
+            if self._loading is None:
+                self._loading = self._time_loading()
+            entry = {"step": self.done, "loss": mean, "seconds": self.seconds}
+            self.history.append({**entry, "loading": self._loading})
             self._loss_sum.zero_()
+
+    def _draw(self) -> None:
+        """Tell the device which windows, turns and times this step takes."""
+        draw = generator(self.seed, Stream.TRAINING, self.done)
+        chosen = self.crops.choose(self.preset.batch, draw)
+        times = stratified_times(self.preset.T, self.preset.batch, draw)
+        self._drawn.copy_(torch.cat([chosen, times[None]]))
+        self._number.fill_(self.done)
+
+    def _time_loading(self) -> float:
+        """Seconds that a step spends on getting its windows: drawn, told to the device, cut."""
+        on_gpu = self.device.type == "cuda"
+        times = []
+        for _ in range(5):  # without consequences: draws have no state
+            if on_gpu:
+                torch.cuda.synchronize(self.device)
+            started = time.perf_counter()
+            self._draw()
+            self.crops.cut(self._drawn[:2])
+            if on_gpu:
+                torch.cuda.synchronize(self.device)
+            times.append(time.perf_counter() - started)
+        return sorted(times)[2]
 
     def compute(self) -> None:
         """The device's part of a step: cut, add noise, predict, go back, move the weights."""
-        t = self._drawn[2]
-        z = self.crops.cut(self._drawn[:2])
-        noise = addressed_noise(self._key, self._first, self._number, tuple(z.shape))
-        noisy = add_noise(z, noise, self._signal[t])
-        noisy = noisy.contiguous(memory_format=memory_format(self.device))
         self.optimiser.zero_grad(set_to_none=True)
-        predicted = predict(self.network, noisy, t, self.preset.precision)
-        loss = (predicted - noise).square().mean()
-        loss.backward()
+        for part, first in enumerate(self._firsts):
+            rows = slice(part * self._part, (part + 1) * self._part)
+            loss = self._loss(self._drawn[:, rows], first) / self.preset.accumulate
+            loss.backward()
+            self._loss_sum += loss.detach()
         torch.nn.utils.clip_grad_norm_(self.parameters, self.preset.clip)
         self.optimiser.step()
-        self._loss_sum += loss.detach()
+
+    def _loss(
+        self,
+        drawn: Tensor,  # (3, b) windows, turns, times
+        first: Tensor,  # (), their first number in the batch
+    ) -> Tensor:  # ()
+        t = drawn[2]
+        z = self.crops.cut(drawn[:2])
+        noise = addressed_noise(self._key, first, self._number, tuple(z.shape))
+        signal = self._signal[t]
+        noisy = add_noise(z, noise, signal)
+        noisy = noisy.contiguous(memory_format=memory_format(self.device))
+        target = velocity(z, noise, signal) if self.network.says == "v" else noise
+        said = predict(self._called, noisy, t, self.preset.precision)
+        return squared_error(said, target, None if self._weight is None else self._weight[t])
 
     def _set_rate(self, rate: float) -> None:
         group = self.optimiser.param_groups[0]
@@ -229,6 +279,15 @@ def stratified_times(T: int, batch: int, generator: torch.Generator) -> Tensor: 
     """
     where = torch.arange(batch) + torch.rand(batch, generator=generator, dtype=torch.float64)
     return (where * (T / batch)).long().clamp_max(T - 1)
+
+
+def check_compiler(device: torch.device) -> None:
+    """Say early that torch.compile has nothing to compile with on a CPU."""
+    names = (os.environ.get("CXX"), "g++", "c++", "clang++")
+    if device.type == "cpu" and not any(name and shutil.which(name) for name in names):
+        raise RuntimeError(
+            "HUD.fit: `compile` must have a C++ compiler on a CPU, got none of CXX, g++, c++, clang++"
+        )
 
 
 def _same(a: object, b: object) -> bool:

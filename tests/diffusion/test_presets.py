@@ -56,9 +56,18 @@ def test_resolving(micro: Preset) -> None:
         ({"weight_decay": -1.0}, "`weight_decay` must not be negative"),
         ({"ema_decay": 1.0}, r"`ema_decay` must lie in \[0, 1\)"),
         ({"sampler": "euler"}, r"`sampler` must be one of ddpm, ddim, dpm\+\+, got euler"),
-        ({"prediction": "x"}, "`prediction` must be one of epsilon, residual, got x"),
+        ({"prediction": "x"}, "`prediction` must be one of epsilon, v, residual, got x"),
         ({"sigma": "x"}, "`sigma` must be one of beta_tilde, beta"),
         ({"decay": "linear"}, "`decay` must be one of cosine, constant"),
+        ({"schedule": "x"}, "`schedule` must be one of linear, cosine, got x"),
+        ({"loss_weight": "x"}, "`loss_weight` must be one of uniform, min_snr, got x"),
+        ({"min_snr_gamma": 0.0}, "`min_snr_gamma` must be positive, got 0.0"),
+        ({"accumulate": 0}, "`accumulate` must be at least 1, got 0"),
+        ({"batch": 4, "accumulate": 3}, "`accumulate` must divide batch = 4, got 3"),
+        (
+            {"zero_terminal_snr": True},
+            "`zero_terminal_snr` must go with prediction = v.*got prediction = epsilon",
+        ),
     ],
 )
 def test_errors(micro: Preset, changes: dict[str, object], text: str) -> None:
