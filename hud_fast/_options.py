@@ -173,6 +173,17 @@ PrecisionOpt = Annotated[
         show_default=False,
     ),
 ]
+SetOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Change a setting of the preset, such as prediction=v, schedule=cosine, batch=16, accumulate=4 or "
+        "widths=64,64; may be given several times. docs/diffusion.md lists them.",
+        rich_help_panel=MODEL,
+        show_default=False,
+    ),
+]
 CountOpt = Annotated[
     int, typer.Option("--samples", "-n", min=1, help="How many cubes.", rich_help_panel=GENERATE)
 ]

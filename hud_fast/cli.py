@@ -37,6 +37,7 @@ from hud_fast._options import (
     SamplerStepsOpt,
     SceneArg,
     SeedOpt,
+    SetOpt,
     ShapeOpt,
     SizeOpt,
     StepsOpt,
@@ -109,6 +110,7 @@ def run(
     fine_tune: FineTuneOpt = False,
     raw_latent: RawLatentOpt = False,
     precision: PrecisionOpt = None,
+    set: SetOpt = None,
     format: FormatOpt = Format.auto,
     variable: VariableOpt = None,
     layout: LayoutOpt = None,
@@ -154,6 +156,7 @@ def run(
             raw_latent=raw_latent,
             precision=None if precision is None else precision.value,
             steps=steps,
+            settings=tuple(set or ()),
             seed=seed,
             device=where,
         ),
@@ -182,6 +185,7 @@ def fit(
     fine_tune: FineTuneOpt = False,
     raw_latent: RawLatentOpt = False,
     precision: PrecisionOpt = None,
+    set: SetOpt = None,
     variable: VariableOpt = None,
     layout: LayoutOpt = None,
     shape: ShapeOpt = None,
@@ -216,6 +220,7 @@ def fit(
             raw_latent=raw_latent,
             precision=None if precision is None else precision.value,
             steps=steps,
+            settings=tuple(set or ()),
             seed=seed,
             device=where,
         ),
@@ -239,7 +244,9 @@ def sample(
     out: Annotated[
         Path,
         typer.Option(
-            "--out", "-o", help="A folder for a set of cubes, or a .npy file for one array."
+            "--out",
+            "-o",
+            help="A folder for a set of cubes, a .npy file for one array, or a .zarr group.",
         ),
     ],
     count: Annotated[
@@ -352,7 +359,7 @@ def metrics(
         Path,
         typer.Argument(
             metavar="GENERATED",
-            help="Generated cubes: a run's folder, a folder of cubes, a .npy stack, or one cube.",
+            help="Generated cubes: a run's folder, a folder of cubes, a .npy stack, a .zarr group, or one cube.",
             show_default=False,
         ),
     ],

@@ -194,6 +194,8 @@ MISTAKES = [
     (["run", "SCENE", "--out", "OUT", "--shape", "a"], r"--shape must be N or ROWSxCOLUMNS"),
     (["run", "SCENE", "--out", "OUT", "--endmembers", "30"], r"`endmembers` must be at most 20"),
     (["run", "SCENE", "--out", "OUT", "--wavelengths", "no.txt"], r"no\.txt"),
+    (["run", "SCENE", "--out", "OUT", "--set", "colour=red"], r"a setting must be one of"),
+    (["fit", "SCENE", "--out", "OUT", "--set", "batch=x"], r"`batch` must be a whole number"),
     (["run", "nothing.mat", "--out", "OUT"], r"must be an existing file or a catalogue name"),
     (["run", "samsom", "--out", "OUT"], r"did you mean samson\?"),
     (["run", "SCENE", "--out", "SCENE"], r"is a file: --out must be a folder"),

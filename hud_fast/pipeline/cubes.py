@@ -170,14 +170,18 @@ def read_cubes(
     *,
     variable: str | None = None,
 ) -> NDArray[np.float32]:  # (B, h, w, C)
-    """Read a set of cubes: a run's folder, a set's folder, a .npy stack, or one cube of any kind.
+    """Read a set of cubes: a run's folder, a set's folder, a .npy stack, a .zarr group, or one cube of any kind.
 
     Raises
     ------
     InputError
         Nothing there that is a set of cubes.
     """
+    from hud_fast.pipeline.zarr_cubes import read_zarr
+
     path = Path(source)
+    if path.suffix.lower() == ".zarr":
+        return read_zarr(path)
     if path.is_dir():
         return _read_folder(path)
     if path.suffix.lower() == ".npy":

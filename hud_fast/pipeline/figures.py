@@ -45,6 +45,7 @@ def shown_settings(settings: Mapping[str, Any], model: HUD) -> dict[str, Any]:
     """Return the settings as the report shows them: choices left open replaced by what was taken."""
     preset = model.preset
     shown = {key: value for key, value in settings.items() if value is not None}
+    shown.pop("settings", None)  # they are shown as the preset's, which they have changed
     sampler = settings.get("sampler") or preset.sampler
     shown |= {
         "preset": preset.name,

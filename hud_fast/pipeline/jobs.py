@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +17,7 @@ from hud_fast.pipeline.model import find_endmembers, generate_batches, scene_of,
 from hud_fast.pipeline.options import ModelOptions, SampleOptions, SceneOptions
 from hud_fast.pipeline.progress import Reporter
 from hud_fast.pipeline.rundir import check_writable, lock, write_json
+from hud_fast.pipeline.zarr_cubes import writing_zarr
 
 if TYPE_CHECKING:
     from hud_fast.diffusion import HUD
@@ -69,7 +71,7 @@ def sample_model(
     overwrite: bool = False,
     reporter: Reporter | None = None,
 ) -> tuple[int, int, int, int]:
-    """Generate cubes from a saved model (or a run's) into a set of cubes, or one .npy file.
+    """Generate cubes from a saved model (or a run's) into a set of cubes, one .npy file or a .zarr group.
 
     They are written as they come: only one batch is in memory. Returns (B, h, w, C).
 
@@ -86,8 +88,8 @@ def sample_model(
         raise InputError(
             f"{target} exists: choose another --out, or give --overwrite to replace it"
         )
-    single = target.suffix.lower() == ".npy"
-    if single and options.format not in ("auto", "npy"):
+    suffix = target.suffix.lower()
+    if suffix in (".npy", ".zarr") and options.format not in ("auto", suffix[1:]):
         raise InputError(f"--format {options.format} needs a folder as --out, got {target}")
     with user_input():
         if (source / "model").is_dir():
@@ -98,8 +100,15 @@ def sample_model(
     size = options.size or (model.preset.crop, model.preset.crop)
     shape = (options.samples, *size, model.C)
     with contextlib.ExitStack() as stack:
-        if single:
+        write: Callable[[Any, Any], None]
+        if suffix == ".npy":
             put = stack.enter_context(writing_array(target, shape))
+
+            def write(cubes: Any, _: Any) -> None:
+                put(cubes * np.float32(scene.scale))
+
+        elif suffix == ".zarr":
+            write = stack.enter_context(writing_zarr(target, model, shape))
         else:
             kind = choose_format(options.format, scene)
             write = stack.enter_context(
@@ -108,10 +117,7 @@ def sample_model(
         name = f"Generating {options.samples} cubes"
         progress = stack.enter_context(reporter.stage(name))
         for cubes, maps in generate_batches(model, options, seed, progress):
-            if single:
-                put(cubes * np.float32(scene.scale))
-            else:
-                write(cubes, maps)
+            write(cubes, maps)
     return shape
 
 

@@ -50,23 +50,43 @@ def train(
     reporter: Reporter,
 ) -> HUD:
     """Train the diffusion model, going on from the newest of `checkpoints`."""
-    from hud_fast.diffusion import HUD, PRESETS
+    from hud_fast.diffusion import HUD
 
-    steps = options.steps or PRESETS[options.preset].steps
-    with reporter.stage(f"Training the diffusion model ({steps:,} steps)") as progress:
-        return HUD.fit(
+    preset = options.resolve()
+    with reporter.stage(f"Training the diffusion model ({preset.steps:,} steps)") as progress:
+        model = HUD.fit(
             scene,
             endmembers=endmembers,
-            preset=options.preset,
+            preset=preset,
             seed=options.seed,
             encoder=_encoder(options),
             raw_latent=options.raw_latent,
-            precision=_precision(options),
             device=options.device,
             checkpoint_dir=checkpoints,
-            steps=options.steps,
             progress=progress,
         )
+    reporter.say(f"  {speed(model.history)}")
+    return model
+
+
+def speed(history: list[dict[str, float]]) -> str:
+    """What a training step took, and how much of it went into loading its windows.
+
+    Examples
+    --------
+    >>> speed([{"step": 10, "loss": 0.5, "seconds": 1.0, "loading": 0.001}])
+    '100 ms a step, 1.0 % of it for loading the windows'
+    >>> speed([])
+    'no step was timed'
+    """
+    if not history:
+        return "no step was timed"
+    last = history[-1]
+    step = last["seconds"] / last["step"]
+    text = f"{1e3 * step:.0f} ms a step"
+    if "loading" in last:
+        text += f", {100 * last['loading'] / step:.1f} % of it for loading the windows"
+    return text
 
 
 def generate(
@@ -114,7 +134,3 @@ def scene_of(model: HUD) -> Scene:
 
 def _encoder(options: ModelOptions) -> Any:
     return options.encoder  # checked by its users, who list what there is
-
-
-def _precision(options: ModelOptions) -> Any:
-    return options.precision  # likewise

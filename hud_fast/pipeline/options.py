@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hud_fast.pipeline.errors import InputError, user_input
 
 if TYPE_CHECKING:
+    from hud_fast.diffusion import Preset
     from hud_fast.scenes import Scene
 
 FINE_TUNE_STEPS = 500
@@ -48,15 +49,32 @@ class ModelOptions:
     raw_latent: bool = False
     precision: str | None = None
     steps: int | None = None
+    settings: tuple[str, ...] = ()  # each NAME=VALUE: changes of the preset
     seed: int = 0
     device: str | None = None
 
     def check(self) -> None:
-        """Refuse an unknown preset before any work is done."""
+        """Refuse an unknown preset or setting before any work is done."""
+        self.resolve()
+
+    def resolve(self) -> Preset:
+        """The preset with all changes.
+
+        Raises
+        ------
+        InputError
+            An unknown preset or setting, or a value out of its range.
+        """
         from hud_fast.diffusion import PRESETS
+        from hud_fast.diffusion.settings import changed
 
         if self.preset not in PRESETS:
             raise InputError(f"--preset must be one of {', '.join(PRESETS)}, got {self.preset}")
+        texts = list(self.settings)
+        texts += [] if self.steps is None else [f"steps={self.steps}"]
+        texts += [] if self.precision is None else [f"precision={self.precision}"]
+        with user_input():
+            return changed(PRESETS[self.preset], texts)
 
 
 @dataclass(frozen=True)

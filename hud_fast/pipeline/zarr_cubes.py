@@ -1,0 +1,115 @@
+"""Sets of generated cubes as a Zarr group, which xarray opens: one chunk a cube, written as the cubes come.
+
+``generated`` (sample, row, column, band) float32 in the units of the scene's file, ``abundances`` (sample, row, column,
+endmember), ``endmembers`` (endmember, band), and ``wavelength`` (band) in nm where it is known.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hud_fast._files import atomic_dir
+from hud_fast.pipeline.errors import InputError, user_input
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hud_fast.diffusion import HUD
+
+Array: TypeAlias = NDArray[np.float32]
+
+GENERATED = "generated"
+SPACE = ("sample", "row", "column")
+
+
+@contextlib.contextmanager
+def writing_zarr(
+    path: Path,
+    model: HUD,
+    shape: tuple[int, int, int, int],  # (B, h, w, C)
+) -> Iterator[Callable[[Array, Array], None]]:
+    """Yield a function that writes the next cubes and abundance maps; the group appears whole or not at all.
+
+    ``write(cubes, abundances)`` takes (b, h, w, C) in the unit of the model and (b, h, w, D).
+
+    Raises
+    ------
+    InputError
+        The package zarr is missing, or `path` is something that is no Zarr group.
+    RuntimeError
+        The block ends before all of `shape` was written.
+    """
+    zarr = _zarr(path)
+    if path.exists() and not (path / "zarr.json").is_file():
+        raise InputError(f"{path} is not a Zarr group: choose another --out")
+    B, h, w, C = shape
+    scale, done = np.float32(model.scene.scale), 0
+    with atomic_dir(path) as temporary:
+        group = zarr.open_group(temporary, mode="w")
+        group.attrs.update({"scene": model.scene.name, "seed of the model": model.seed})
+
+        def put_whole(name: str, values: NDArray[Any], axes: tuple[str, ...]) -> None:
+            made = group.create_array(
+                name, shape=values.shape, dtype=values.dtype, dimension_names=axes
+            )
+            made[:] = values
+
+        def grows(name: str, channels: int, axis: str) -> Any:
+            return group.create_array(
+                name,
+                shape=(B, h, w, channels),
+                chunks=(1, h, w, channels),
+                dtype=np.float32,
+                dimension_names=(*SPACE, axis),
+            )
+
+        put_whole("endmembers", model.endmembers * scale, ("endmember", "band"))
+        if model.wavelengths is not None:
+            put_whole("wavelength", np.asarray(model.wavelengths, np.float64), ("band",))
+            group["wavelength"].attrs["units"] = "nm"
+        generated = grows(GENERATED, C, "band")
+        maps = grows("abundances", model.D, "endmember")
+
+        def write(cubes: Array, abundances: Array) -> None:
+            nonlocal done
+            generated[done : done + len(cubes)] = cubes * scale
+            maps[done : done + len(cubes)] = abundances
+            done += len(cubes)
+
+        yield write
+        if done != B:
+            raise RuntimeError(f"{path.name}: {done} of {B} cubes were written")
+
+
+def read_zarr(path: Path) -> Array:  # (B, h, w, C)
+    """The cubes of a group that `writing_zarr` wrote.
+
+    Raises
+    ------
+    InputError
+        The package zarr is missing, or `path` holds no such group.
+    """
+    zarr = _zarr(path)
+    with user_input(str(path)):
+        group = zarr.open_group(path, mode="r")
+    if GENERATED not in group or group[GENERATED].ndim != 4:
+        raise InputError(
+            f"{path} must hold cubes of shape (B, h, w, C) named {GENERATED}, got a group without"
+        )
+    return np.asarray(group[GENERATED][:], dtype=np.float32)
+
+
+def _zarr(path: Path) -> Any:
+    try:
+        import zarr
+    except ImportError as error:
+        raise InputError(
+            f"{path} needs the package zarr, 3 or newer: pip install 'hud-fast[zarr]'"
+        ) from error
+    return zarr
