@@ -1,0 +1,235 @@
+"""docs/diffusion.md's tables, from what the diffusion's benchmarks and ``hud-fast evaluate`` found.
+
+    python benchmarks/diffusion_tables.py            # rewrites the tables in docs/diffusion.md
+    python benchmarks/diffusion_tables.py --keep runs/evaluate/*    # first keeps evaluations as results
+
+An evaluation is kept as ``benchmarks/results/evaluation-FOLDER.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from hud_fast.pipeline.rundir import read_json, write_json
+
+HERE = Path(__file__).parent
+RESULTS, PAGE = HERE / "results", HERE.parent / "docs" / "diffusion.md"
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def value(found: dict[str, Any] | None, digits: int) -> str:
+    """An estimate without its interval."""
+    return "" if found is None else f"{found['value']:.{digits}f}"
+
+
+def interval(found: dict[str, Any] | None, digits: int) -> str:
+    """An estimate with its interval."""
+    if found is None:
+        return "-"
+    text = value(found, digits)
+    if found["interval"] is not None:
+        low, high = found["interval"]
+        text += f" ({low:.{digits}f} to {high:.{digits}f})"
+    return text
+
+
+def origin(result: dict[str, Any]) -> str:
+    """On what a file's numbers were made."""
+    machine, versions = result["machine"], result["versions"]
+    return f"{machine['threads used']} thread(s) of an {machine['processor']}, torch {versions['torch']}."
+
+
+def training_options(result: dict[str, Any]) -> str:
+    """A line an option, a group of columns a scene."""
+    rows: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
+    for row in result["rows"]:
+        rows[row["option"]][row["scene"]].append(row)
+    scenes = list(dict.fromkeys(row["scene"] for row in result["rows"]))
+    times = result.get("seconds a step", {})
+    base = times.get("tiny")
+    header = ["option", "`--set`"]
+    for scene in scenes:
+        header += [f"{scene}: F_p", "D_b / F_p", "abundances", "structure, dB"]
+    header.append("time of a step")
+    lines = []
+    for option in dict.fromkeys([*rows, *times]):
+        of = rows.get(option, {})
+        sets = next(iter(of.values()))[0]["settings"] if of else []
+        line = [option, " ".join(sets)]
+        for scene in scenes:
+            found = [row["generated"] for row in of.get(scene, [])]
+            line += [
+                spread([row["point_fidelity"]["value"] for row in found], 5),
+                spread([row["ratio"]["value"] for row in found], 5),
+                spread([row["histogram_distance"]["mean"]["value"] for row in found], 4),
+                spread([row["spectrum_distance"]["mean"]["value"] for row in found], 2),
+            ]
+        line.append(f"{times[option] / base:.2f}" if base and option in times else "")
+        lines.append(line)
+    first = result["rows"][0]
+    return (
+        f"{table(header, lines)}\n\n{first['steps']} steps and {first['samples']} cubes each. Abundances: mean Wasserstein "
+        "distance of the endmembers' abundance distributions to the held-out half's. Structure: mean distance of their power "
+        f"spectra. Time: relative to the first line, {1e3 * base if base else 0:.0f} ms, the options taking turns. Where a line "
+        f"has ranges they are of {len(rows['tiny'][scenes[0]])} seeds: differences within them say nothing. {origin(result)}"
+    )
+
+
+def spread(values: list[float], digits: int) -> str:
+    """One value, or the range of several."""
+    if not values:
+        return ""
+    low, high = f"{min(values):.{digits}f}", f"{max(values):.{digits}f}"
+    return low if len(values) == 1 else f"{low} to {high}"
+
+
+def sampler_steps(result: dict[str, Any]) -> str:
+    """A line a way of sampling."""
+    names = list(dict.fromkeys(row["run"] for row in result["rows"]))
+    header = ["sampler", "steps"]
+    for name in names:
+        header += [f"{name}: F_p", "D_b / F_p", "abundances", "structure, dB"]
+    header.append("seconds a cube")
+    ways: dict[tuple[str, int], dict[str, Any]] = defaultdict(dict)
+    for row in result["rows"]:
+        ways[row["sampler"], row["steps"]][row["run"]] = row
+    lines = []
+    for (sampler, steps), of in ways.items():
+        line = [sampler, str(steps)]
+        for name in names:
+            found = of.get(name, {}).get("generated")
+            if found is None:
+                line += [""] * 4
+                continue
+            line += [value(found["point_fidelity"], 5), value(found["ratio"], 5)]
+            line += [
+                value(found["histogram_distance"]["mean"], 4),
+                value(found["spectrum_distance"]["mean"], 2),
+            ]
+        line.append(f"{statistics.median(row['seconds a cube'] for row in of.values()):.2f}")
+        lines.append(line)
+    samples = result["rows"][0]["samples"]
+    return f"{table(header, lines)}\n\n{samples} cubes of 32 x 32 pixels a line; columns as above. {origin(result)}"
+
+
+ROWS = {"generated": "generated", "held_out": "held out (ceiling)", "training": "training half"}
+
+
+def evaluations(results: list[dict[str, Any]]) -> str:
+    """Three lines an evaluation, and what each model took."""
+    header = ["scene, model", "blocks", "F_p", "D_b / F_p", "angle to held out, degrees"]
+    header += ["abundances", "structure, dB", "near copies"]
+    lines, models = [], []
+    for result in results:
+        name = result["label"]
+        for key, words in ROWS.items():
+            row = result["quality"][key]
+            copies = row["copies"]
+            lines.append(
+                [
+                    f"{name}: {words}",
+                    str(row["blocks"]),
+                    interval(row["point_fidelity"], 5),
+                    interval(row["ratio"], 5),
+                    interval(row["angle_to_held_out"], 2),
+                    interval(row["histogram_distance"]["mean"], 4),
+                    interval(row["spectrum_distance"]["mean"], 2),
+                    "-"
+                    if copies is None
+                    else f"{copies['near_copies']} ({copies['expected_share'] * row['blocks']:.1f} expected)",
+                ]
+            )
+        seconds, model = result["seconds"], result["model"]
+        models.append(
+            [
+                name,
+                f"{model['parameters'] / 1e6:.2f} M parameters",
+                f"{result['training_steps']:,} of {result['preset']['batch']}",
+                f"{seconds['training'] / 3600:.2f} h",
+                f"{result['hours']:.2f} h",
+                f"{max(result['peak_memory_bytes'].values()) / 2**30:.1f} GiB",
+                f"{result['machine']['processor']}, {result['machine']['threads used']} thread(s)",
+                f"`{result['command']}`",
+            ]
+        )
+    made = ["model", "network", "steps", "training", "all of it", "memory", "machine", "command"]
+    return f"{table(header, lines)}\n\n{table(made, models)}"
+
+
+def seams(result: dict[str, Any]) -> str:
+    """Gradient across borders."""
+    rows = [
+        [
+            axis,
+            str(found["borders"]),
+            f"{found['ratio']:.3f}",
+            "{:.3f} to {:.3f}".format(*found["quantiles elsewhere"]),
+        ]
+        for axis in ("across rows", "across columns")
+        for found in [result[axis]]
+    ]
+    head = ["gradient", "borders", "over elsewhere", "95 % of as many lines elsewhere"]
+    h, w = result["size"]
+    return (
+        f"{table(head, rows)}\n\nOne cube of {h} x {w} pixels, {result['sampler']} with {result['steps']} steps, "
+        f"{result['seconds'] / 60:.1f} minutes. {origin(result)}"
+    )
+
+
+def put(page: str, name: str, text: str) -> str:
+    """`page` with what stands between the markers of `name` replaced."""
+    begin, end = f"<!-- table: {name} -->", "<!-- /table -->"
+    pattern = re.compile(re.escape(begin) + r".*?" + re.escape(end), re.DOTALL)
+    if not pattern.search(page):
+        raise ValueError(f"diffusion_tables: the page must hold {begin}")
+    return pattern.sub(lambda _: f"{begin}\n{text}\n{end}", page)
+
+
+def keep(run: Path) -> Path:
+    """Keep an evaluation's numbers, without those of each frequency and histogram bin."""
+    result = {"label": run.name, **read_json(run / "evaluation.json")}
+    for key in ROWS:
+        for large in ("power", "histogram"):
+            result["quality"][key].pop(large, None)
+    target = RESULTS / f"evaluation-{run.name}.json"
+    write_json(target, result)
+    return target
+
+
+WRITERS = {
+    "training-options": training_options,
+    "sampler-steps": sampler_steps,
+    "seams": seams,
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--keep", nargs="+", type=Path, default=[], metavar="RUN")
+    given = parser.parse_args(arguments)
+    for run in given.keep:
+        print(keep(run))
+    page = PAGE.read_text(encoding="utf-8")
+    for name, write in WRITERS.items():
+        path = RESULTS / f"{name}.json"
+        if path.exists():
+            page = put(page, name, write(json.loads(path.read_text(encoding="utf-8"))))
+    kept = [read_json(path) for path in sorted(RESULTS.glob("evaluation-*.json"))]
+    if kept:
+        page = put(page, "evaluations", evaluations(kept))
+    PAGE.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
