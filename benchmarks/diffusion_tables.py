@@ -22,6 +22,12 @@ HERE = Path(__file__).parent
 RESULTS, PAGE = HERE / "results", HERE.parent / "docs" / "diffusion.md"
 
 
+DISTANCES = (
+    "Abundances: mean Wasserstein distance of the endmembers' abundance distributions to those of the training half's "
+    "blocks, what the model was to learn. Structure: likewise the distance of their power spectra, in dB."
+)
+
+
 def table(header: list[str], rows: list[list[str]]) -> str:
     """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
@@ -68,22 +74,27 @@ def training_options(result: dict[str, Any]) -> str:
         sets = next(iter(of.values()))[0]["settings"] if of else []
         line = [option, " ".join(sets)]
         for scene in scenes:
-            found = [row["generated"] for row in of.get(scene, [])]
+            found = of.get(scene, [])
             line += [
-                spread([row["point_fidelity"]["value"] for row in found], 5),
-                spread([row["ratio"]["value"] for row in found], 5),
-                spread([row["histogram_distance"]["mean"]["value"] for row in found], 4),
-                spread([row["spectrum_distance"]["mean"]["value"] for row in found], 2),
+                spread([row["generated"]["point_fidelity"]["value"] for row in found], 5),
+                spread([row["generated"]["ratio"]["value"] for row in found], 5),
+                spread([row["abundances to training"] for row in found], 4),
+                spread([row["structure to training"] for row in found], 2),
             ]
         line.append(f"{times[option] / base:.2f}" if base and option in times else "")
         lines.append(line)
     first = result["rows"][0]
-    return (
-        f"{table(header, lines)}\n\n{first['steps']} steps and {first['samples']} cubes each. Abundances: mean Wasserstein "
-        "distance of the endmembers' abundance distributions to the held-out half's. Structure: mean distance of their power "
-        f"spectra. Time: relative to the first line, {1e3 * base if base else 0:.0f} ms, the options taking turns. Where a line "
-        f"has ranges they are of {len(rows['tiny'][scenes[0]])} seeds: differences within them say nothing. {origin(result)}"
-    )
+    seeds = max(len(found) for of in rows.values() for found in of.values())
+    notes = [
+        f"{first['steps']} steps and {first['samples']} cubes each.",
+        DISTANCES,
+        f"Time: relative to the first line ({1e3 * base:.0f} ms), the options taking turns."
+        if base
+        else "",
+        f"Ranges are of {seeds} seeds: smaller differences say nothing." if seeds > 1 else "",
+        origin(result),
+    ]
+    return f"{table(header, lines)}\n\n{' '.join(filter(None, notes))}"
 
 
 def spread(values: list[float], digits: int) -> str:
@@ -108,14 +119,15 @@ def sampler_steps(result: dict[str, Any]) -> str:
     for (sampler, steps), of in ways.items():
         line = [sampler, str(steps)]
         for name in names:
-            found = of.get(name, {}).get("generated")
+            found = of.get(name)
             if found is None:
                 line += [""] * 4
                 continue
-            line += [value(found["point_fidelity"], 5), value(found["ratio"], 5)]
+            generated = found["generated"]
+            line += [value(generated["point_fidelity"], 5), value(generated["ratio"], 5)]
             line += [
-                value(found["histogram_distance"]["mean"], 4),
-                value(found["spectrum_distance"]["mean"], 2),
+                f"{found['abundances to training']:.4f}",
+                f"{found['structure to training']:.2f}",
             ]
         line.append(f"{statistics.median(row['seconds a cube'] for row in of.values()):.2f}")
         lines.append(line)

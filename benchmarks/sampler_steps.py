@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
+from judging import judge
 
 from hud_fast import HUD, load_scene
-from hud_fast.metrics import quality
 from hud_fast.pipeline.evaluate import Halves, split
 from hud_fast.pipeline.rundir import read_json, write_json
 from hud_fast.report.machine import machine, versions
@@ -34,25 +33,6 @@ def halves_of(run: Path, model: HUD) -> Halves:
     name = read_json(run / "run.json")["settings"]["scene"]
     crop = model.preset.crop
     return split(load_scene(name).drop_bad_bands(), (crop, crop))
-
-
-def measured(halves: Halves, model: HUD, sampler: Any, steps: int, samples: int) -> dict[str, Any]:
-    """One row of the table."""
-    began = time.perf_counter()
-    cubes, maps = model.sample(
-        samples, seed=0, sampler=sampler, steps=steps, return_abundances=True
-    )
-    seconds = time.perf_counter() - began
-    found = quality(
-        cubes,
-        maps,
-        halves.training.cube,
-        halves.held_out.cube,
-        model.endmembers,
-        training_mask=halves.training.valid,
-        held_out_mask=halves.held_out.valid,
-    )
-    return {"seconds a cube": seconds / samples, **found.to_dict()}
 
 
 def main() -> None:
@@ -77,7 +57,9 @@ def main() -> None:
             if steps > given.most or key in known:
                 continue
             row = dict(zip(("run", "sampler", "steps", "samples"), key, strict=True))
-            result["rows"].append({**row, **measured(halves, model, sampler, steps, given.samples)})
+            result["rows"].append(
+                {**row, **judge(model, halves, given.samples, sampler=sampler, steps=steps)}
+            )
             result |= {"machine": machine(), "versions": versions()}
             write_json(given.out, result)
             print(f"{run.name}: {sampler}, {steps} steps", flush=True)

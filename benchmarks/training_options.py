@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from judging import judge
 
 from hud_fast import HUD, load_scene
 from hud_fast.diffusion import PRESETS, LatentSpace, Preset
@@ -28,8 +29,7 @@ from hud_fast.diffusion.preparation import known_count
 from hud_fast.diffusion.prior import Prior
 from hud_fast.diffusion.settings import changed
 from hud_fast.diffusion.training import Trainer
-from hud_fast.metrics import quality
-from hud_fast.pipeline.evaluate import Halves, split
+from hud_fast.pipeline.evaluate import split
 from hud_fast.pipeline.rundir import write_json
 from hud_fast.report.machine import machine, versions
 from hud_fast.scenes import Scene
@@ -77,21 +77,6 @@ def model_of(folder: Path, scene: Scene, preset: Preset, seed: int) -> HUD:
     model = HUD.fit(scene, preset=preset, seed=seed, endmembers=count, device="cpu")
     model.save(folder)
     return model
-
-
-def judged(model: HUD, halves: Halves, samples: int) -> dict[str, Any]:
-    """The same noise through each model, against both halves."""
-    cubes, maps = model.sample(samples, seed=0, return_abundances=True)
-    found = quality(
-        cubes,
-        maps,
-        halves.training.cube,
-        halves.held_out.cube,
-        model.endmembers,
-        training_mask=halves.training.valid,
-        held_out_mask=halves.held_out.valid,
-    )
-    return {"loss": model.history[-1]["loss"], **found.to_dict()}
 
 
 def step_times(model: HUD, rounds: int = 15) -> dict[str, float]:
@@ -152,7 +137,7 @@ def main() -> None:
                 if given.train_only or key in known:
                     continue
                 row = {**dict(zip(names, key, strict=True)), "settings": texts}
-                result["rows"].append({**row, **judged(model, halves, given.samples)})
+                result["rows"].append({**row, **judge(model, halves, given.samples)})
                 result |= {"machine": machine(), "versions": versions()}
                 write_json(given.out, result)
     if not (given.train_only or given.no_times) and first is not None:
