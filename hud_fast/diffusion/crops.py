@@ -1,16 +1,25 @@
-"""Training windows: random crops of the latent map, flipped and turned, free of masked pixels.
+"""Training windows: random crops of latent maps, flipped and turned, free of masked pixels.
 
-All windows of a batch are gathered in one indexing operation on the device: a window is the pixel
-indices (top + i, left + j); a flip counts i or j down, a quarter turn swaps them. The eight
-combinations are the symmetries of the square, drawn uniformly.
+A window is pixel numbers, its corner's plus the offsets of its turn. Offsets are made once: a table of one row a
+scene and turn, since how far apart two rows of pixels lie is the scene's width. A batch is then one sum and one
+gather on the device, which names no device of its own and waits for nothing. The eight turns are the symmetries of
+the square, drawn uniformly: 1 counts rows from below, 2 columns from the right, 4 swaps them.
+
+Windows may come from several scenes, which lie one behind the other. Each scene is then equally likely, whatever its
+size: one network serves them all, and a scene of 300 x 300 pixels has ten times the windows of one of 95 x 95 without
+being ten times as much to learn.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+TURNS = 8
 
 
 def free_windows(
@@ -27,14 +36,29 @@ def free_windows(
     return np.argwhere(inside == crop * crop).astype(np.int64)
 
 
+def turned_offsets(
+    crop: int,
+    width: int,
+) -> NDArray[np.int64]:  # (8, crop * crop)
+    """What to add to the number of a window's first pixel, in a map of rows of `width`: one row a turn."""
+    rows, columns = np.mgrid[:crop, :crop]
+    last = crop - 1
+    table = []
+    for turn in range(TURNS):
+        i, j = (columns, rows) if turn & 4 else (rows, columns)
+        i, j = last - i if turn & 1 else i, last - j if turn & 2 else j
+        table.append((i * width + j).ravel())
+    return np.stack(table).astype(np.int64)
+
+
 class CropSampler:
-    """Draws batches of windows of a latent map.
+    """Draws batches of windows of one or several latent maps.
 
     Parameters
     ----------
-    z : Tensor, (D, H, W)
-        The scene's latent map; values at masked pixels are never read.
-    valid : array, (H, W) bool
+    z : Tensor (D, H, W), or a sequence of them
+        The scenes' latent maps, of one D and on one device; values at masked pixels are never read.
+    valid : array (H, W) bool, or a sequence of them
         False marks masked pixels.
     crop : int
         Side of the windows in pixels.
@@ -44,68 +68,102 @@ class CropSampler:
     Raises
     ------
     ValueError
-        If the scene is smaller than the window, or no window is free of masked pixels.
+        If a scene is smaller than the window, or has no window free of masked pixels, or another D.
+
+    Examples
+    --------
+    >>> maps = [torch.zeros(3, 9, 12), torch.ones(3, 20, 8)]
+    >>> sampler = CropSampler(maps, [np.ones((9, 12), bool), np.ones((20, 8), bool)], crop=8)
+    >>> sampler.counts
+    (10, 13)
+    >>> chosen = sampler.choose(4, torch.Generator().manual_seed(0))
+    >>> bool((sampler.cut(chosen)[:, 0, 0, 0].long() == sampler.scene_of(chosen)).all())
+    True
     """
 
     def __init__(
         self,
-        z: Tensor,  # (D, H, W)
-        valid: NDArray[np.bool_],  # (H, W)
+        z: Tensor | Sequence[Tensor],  # each (D, H, W)
+        valid: NDArray[np.bool_] | Sequence[NDArray[np.bool_]],  # each (H, W)
         *,
         crop: int,
         augment: bool = True,
     ) -> None:
-        D, H, W = z.shape
-        if min(H, W) < crop:
-            raise ValueError(
-                f"HUD.fit: `scene` must be at least {crop} x {crop} pixels, the preset's `crop`, "
-                f"got {H} x {W}; choose a preset with a smaller crop"
-            )
-        corners = free_windows(valid, crop)
-        if not len(corners):
-            raise ValueError(
-                f"HUD.fit: `scene` must hold a {crop} x {crop} window without masked pixels, "
-                "got none; choose a preset with a smaller crop"
-            )
-        self.crop, self.augment, self.width = crop, augment, W
-        self.device = z.device
-        self._pixels = z.reshape(D, H * W)
-        self._corners = torch.from_numpy(corners[:, 0] * W + corners[:, 1]).to(z.device)  # (n,)
+        maps = [z] if isinstance(z, Tensor) else list(z)
+        masks = [valid] if isinstance(valid, np.ndarray) else list(valid)
+        corners, tables, pixels = [], [], 0
+        for number, (scene, mask) in enumerate(zip(maps, masks, strict=True)):
+            D, H, W = scene.shape
+            what = "HUD.fit: `scene`" if len(maps) == 1 else f"fit_scenes: `scenes[{number}]`"
+            if len(maps[0]) != D:
+                raise ValueError(
+                    f"{what} must have {len(maps[0])} endmembers as the first has, got {D}"
+                )
+            if min(H, W) < crop:
+                raise ValueError(
+                    f"{what} must be at least {crop} x {crop} pixels, the preset's `crop`, "
+                    f"got {H} x {W}; choose a preset with a smaller crop"
+                )
+            found = free_windows(mask, crop)
+            if not len(found):
+                raise ValueError(
+                    f"{what} must hold a {crop} x {crop} window without masked pixels, "
+                    "got none; choose a preset with a smaller crop"
+                )
+            corners.append(pixels + found[:, 0] * W + found[:, 1])
+            tables.append(turned_offsets(crop, W))
+            pixels += H * W
+        self.crop, self.augment = crop, augment
+        self.counts = tuple(len(found) for found in corners)
+        self.device = maps[0].device
+        self._pixels = torch.cat([scene.flatten(1) for scene in maps], dim=1)  # (D, all pixels)
+        self._corners = torch.from_numpy(np.concatenate(corners)).to(self.device)  # (all windows,)
+        self._offsets = torch.from_numpy(np.concatenate(tables)).to(self.device)  # (8 scenes, ...)
 
     @property
     def count(self) -> int:
         """Number of different windows, flips and turns apart."""
-        return len(self._corners)
+        return sum(self.counts)
 
     def choose(
         self,
         batch: int,
         generator: torch.Generator,
     ) -> Tensor:  # (2, batch) int64, on the CPU
-        """Which windows, and how each is turned. Reads two batches of integers from `generator`."""
-        which = torch.randint(self.count, (batch,), generator=generator)
-        turn = torch.randint(8, (batch,), generator=generator)
-        return torch.stack([which, turn if self.augment else torch.zeros_like(turn)])
+        """Which windows, and how each is turned: window numbers, and 8 times the scene plus the turn.
+
+        Reads two batches of integers from `generator`; with several scenes a batch of floats between them.
+        """
+        scene = torch.zeros(batch, dtype=torch.int64)
+        if len(self.counts) == 1:
+            which = torch.randint(self.count, (batch,), generator=generator)
+        else:
+            scene = torch.randint(len(self.counts), (batch,), generator=generator)
+            counts = torch.tensor(self.counts)
+            where = torch.rand(batch, generator=generator, dtype=torch.float64)  # below 1
+            which = (counts.cumsum(0) - counts)[scene] + (where * counts[scene]).long()
+        turn = torch.randint(TURNS, (batch,), generator=generator)
+        return torch.stack([which, TURNS * scene + (turn if self.augment else 0 * turn)])
+
+    def scene_of(
+        self,
+        chosen: Tensor,  # (2, batch) int64
+    ) -> Tensor:  # (batch,) int64
+        """The number of the scene of each window that `choose` named."""
+        return chosen[1] >> 3
 
     def cut(
         self,
         chosen: Tensor,  # (2, batch) int64, on the scene's device
     ) -> Tensor:  # (batch, D, crop, crop)
         """The windows that `choose` named."""
-        device = self.device
-        which, turn = chosen[0], chosen[1].view(-1, 1, 1)
-        i = torch.arange(self.crop, device=device).view(1, -1, 1)
-        j = torch.arange(self.crop, device=device).view(1, 1, -1)
-        row = torch.where(turn & 1 == 1, self.crop - 1 - i, i)  # (batch, crop, 1)
-        column = torch.where(turn & 2 == 2, self.crop - 1 - j, j)  # (batch, 1, crop)
-        window = torch.where(
-            turn & 4 == 4,
-            # transposed: what counted rows counts columns
-            row.transpose(1, 2) * self.width + column.transpose(1, 2),
-            row * self.width + column,
+        index = self._corners[chosen[0], None] + self._offsets[chosen[1]]  # (batch, crop^2)
+        batch, D = len(index), len(self._pixels)
+        # the same index for all channels, the same pixels for all windows: neither is copied
+        windows = torch.gather(
+            self._pixels.expand(batch, -1, -1), 2, index[:, None].expand(-1, D, -1)
         )
-        index = self._corners[which].view(-1, 1, 1) + window  # (batch, crop, crop)
-        return self._pixels[:, index].movedim(0, 1).contiguous()
+        return windows.view(batch, D, self.crop, self.crop)
 
     def draw(
         self,
