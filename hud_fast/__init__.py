@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hud_fast.diffusion import HUD as HUD
+    from hud_fast.diffusion import AbundanceModel as AbundanceModel
+    from hud_fast.diffusion import fit_scenes as fit_scenes
     from hud_fast.kernels import CosineIndex as CosineIndex
     from hud_fast.kernels import build_config as build_config
     from hud_fast.kernels import can_run as can_run
@@ -57,7 +59,7 @@ _HOME = {
     ),
     "scenes": "Scene fetch load_scene save_scene simulate_scene",
     "unmixing": "UnmixingAutoencoder count_endmembers linear_abundances vca",
-    "diffusion": "HUD",
+    "diffusion": "HUD AbundanceModel fit_scenes",
     "metrics": (
         "Mixtures block_diversity copy_check evaluate point_fidelity real_reference reconstruction_cosine "
         "spectral_angle"

@@ -6,9 +6,20 @@ scene -> abundances -> z (`latent`) -> windows (`crops`) -> training (`training`
 
 from __future__ import annotations
 
+from hud_fast.diffusion.abundance_model import AbundanceModel
+from hud_fast.diffusion.fitting import fit_scenes
 from hud_fast.diffusion.latent import LatentSpace
 from hud_fast.diffusion.model import HUD, SceneFacts
 from hud_fast.diffusion.presets import PRESETS, Preset
 from hud_fast.diffusion.schedule import NoiseSchedule
 
-__all__ = ["HUD", "PRESETS", "LatentSpace", "NoiseSchedule", "Preset", "SceneFacts"]
+__all__ = [
+    "HUD",
+    "PRESETS",
+    "AbundanceModel",
+    "LatentSpace",
+    "NoiseSchedule",
+    "Preset",
+    "SceneFacts",
+    "fit_scenes",
+]

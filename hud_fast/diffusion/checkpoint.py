@@ -27,7 +27,8 @@ class DamagedFileError(OSError):
     """A tensor file that is truncated, altered, or none of ours."""
 
 
-def _digest(tensors: Mapping[str, Tensor], record: str) -> str:
+def digest_of(tensors: Mapping[str, Tensor], record: str = "") -> str:
+    """Sha256 over a record and tensors of the CPU, their names, kinds and shapes, in hexadecimal digits."""
     digest = hashlib.sha256(record.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
@@ -43,7 +44,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(record, sort_keys=True)
     # Written by ourselves: safetensors' own writer turns a full disk into an error of its own type.
-    content = save(plain, {"record": text, "sha256": _digest(plain, text)})
+    content = save(plain, {"record": text, "sha256": digest_of(plain, text)})
     with atomic_write(path) as file:
         file.write(content)
 
@@ -69,7 +70,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (SafetensorError, ValueError) as error:
         raise DamagedFileError(f"{path} is damaged ({error})") from error
     text = metadata.get("record", "")
-    if metadata.get("sha256") != _digest(tensors, text):
+    if metadata.get("sha256") != digest_of(tensors, text):
         raise DamagedFileError(f"{path} is damaged (its checksum does not match its content)")
     return tensors, json.loads(text)
 

@@ -148,15 +148,15 @@ class CropSampler:
     def scene_of(
         self,
         chosen: Tensor,  # (2, batch) int64
-    ) -> Tensor:  # (batch,) int64
-        """The number of the scene of each window that `choose` named."""
-        return chosen[1] >> 3
+    ) -> Tensor | None:  # (batch,) int64
+        """The number of the scene of each window that `choose` named; None where there is one scene."""
+        return chosen[1] >> 3 if len(self.counts) > 1 else None
 
     def cut(
         self,
         chosen: Tensor,  # (2, batch) int64, on the scene's device
     ) -> Tensor:  # (batch, D, crop, crop)
-        """The windows that `choose` named."""
+        """The windows that `choose` named; further rows of `chosen` are not looked at."""
         index = self._corners[chosen[0], None] + self._offsets[chosen[1]]  # (batch, crop^2)
         batch, D = len(index), len(self._pixels)
         # the same index for all channels, the same pixels for all windows: neither is copied

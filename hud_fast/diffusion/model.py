@@ -7,25 +7,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hud_fast.diffusion import preparation, sampling
-from hud_fast.diffusion.checks import available_device, check_precision, whole, window_size
-from hud_fast.diffusion.crops import CropSampler
+from hud_fast.diffusion import sampling
+from hud_fast.diffusion.checks import available_device, whole, window_size
 from hud_fast.diffusion.latent import LatentSpace
-from hud_fast.diffusion.network import SMALLEST, Denoiser, build_network, place
-from hud_fast.diffusion.presets import Preset, Sampler, resolve_preset
-from hud_fast.diffusion.prior import Prior
+from hud_fast.diffusion.network import SMALLEST, Denoiser, place
+from hud_fast.diffusion.presets import Preset, Sampler
 from hud_fast.diffusion.schedule import NoiseSchedule
-from hud_fast.diffusion.training import Trainer, train
 from hud_fast.scenes import Scene
-from hud_fast.unmixing import unmixing_summary
+
+if TYPE_CHECKING:
+    from hud_fast.diffusion.abundance_model import Start
 
 Progress = Callable[[int, int], None]
 Array = NDArray[np.float32]
@@ -122,6 +121,7 @@ class HUD:
         checkpoint_dir: str | os.PathLike[str] | None = None,
         resume: bool = True,
         steps: int | None = None,
+        start: Start | None = None,
         progress: Progress | None = None,
     ) -> HUD:
         """Unmix a scene and train a diffusion model of its abundance maps.
@@ -132,7 +132,8 @@ class HUD:
             Bad bands are dropped first; masked and non-finite pixels are never learned from.
         endmembers : None, int or (D, C) array, optional
             None: as many as the scene is known to have, else HySime's count clamped to 3 to 16. An
-            int: that many, found by VCA. An array: these spectra, in the unit of the cube.
+            int: that many, found by VCA. An array: these spectra, in the unit of the cube. With `start`, None is
+            as many as that has, and endmembers are put in its order of mean abundances.
         preset : str or Preset
             "tiny", "small", "paper", or settings of your own.
         seed : int
@@ -151,6 +152,9 @@ class HUD:
             Whether to go on from `checkpoint_dir`; False removes the checkpoints there.
         steps : int, optional
             Training steps, in place of the preset's.
+        start : AbundanceModel, HUD or folder, optional
+            Begin from these weights in place of random ones, the average too. The model must have as many
+            endmembers and the same network; its scene and sensor may be any.
         progress : callable, optional
             Called as ``progress(done, total)`` with training steps.
 
@@ -164,56 +168,32 @@ class HUD:
             An argument of the wrong type.
         ValueError
             An unknown precision; no valid pixel; a scene smaller than the training window or without a window free of
-            masked pixels; `endmembers` out of range; an unknown preset or encoder; a checkpoint of
-            another training.
+            masked pixels; `endmembers` out of range; an unknown preset or encoder; a `start` with another
+            network or number of endmembers; a checkpoint of another training.
         RuntimeError
             A device that is not there; a loss that is not finite.
         """
+        from hud_fast.diffusion.fitting import fit
+
         if not isinstance(scene, Scene):
             scene = Scene(np.asarray(scene))
-        scene = scene.drop_bad_bands()
-        seed = whole("HUD.fit", "seed", seed, least=0)
-        preset = resolve_preset(preset)
-        if steps is not None:
-            preset = replace(preset, steps=whole("HUD.fit", "steps", steps, least=1))
-        if precision is not None:
-            preset = replace(preset, precision=check_precision("HUD.fit", precision))
-        where = available_device("HUD.fit", device)
-
-        A = preparation.choose_endmembers(scene, endmembers, seed=seed)
-        X = preparation.abundances_of(scene, A, encoder=encoder)
-        # a pixel can also be lost here: an encoder gives NaN for what it cannot solve
-        valid: NDArray[np.bool_] = np.asarray(np.isfinite(X).all(axis=-1))
-        latent = LatentSpace.of(X, valid=valid, raw=raw_latent)
-        z = latent.encode(np.where(valid[..., None], X, 1 / len(A)).astype(np.float32))[0]
-        crops = CropSampler(z.to(where), valid, crop=preset.crop, augment=preset.augment)
-
-        prior = Prior.of(z, torch.from_numpy(valid), latent.mean, latent.std)
-        network = build_network(preset, len(A), seed=seed, prior=prior)
-        data = {
-            "scene size": list(valid.shape),
-            "valid pixels": int(valid.sum()),
-            "endmembers": len(A),
-            "encoder": encoder,
-            "raw_latent": raw_latent,
-            "mean abundances": [float(x) for x in X[valid].mean(axis=0, dtype=np.float64)],
-        }
-        trainer = Trainer(network, crops, preset, seed=seed, data=data)
-        folder = None if checkpoint_dir is None else Path(checkpoint_dir)
-        train(trainer, folder=folder, resume=resume, progress=progress)
-        network.load_state_dict(network.state_dict() | trainer.averaged_weights())
-        return cls(
-            network=network.eval().requires_grad_(False),
-            latent=latent,
-            endmembers=A,
-            abundances=X,
+        _, (model,) = fit(
+            "HUD.fit",
+            [scene.drop_bad_bands()],
+            [endmembers],
             preset=preset,
             seed=seed,
             encoder=encoder,
-            scene=SceneFacts.of(scene),
-            unmixing=unmixing_summary(scene.cube, A, X, mask=valid),
-            history=trainer.history,
+            raw_latent=raw_latent,
+            precision=precision,
+            device=device,
+            checkpoint_dir=checkpoint_dir,
+            resume=resume,
+            steps=steps,
+            start=start,
+            progress=progress,
         )
+        return model
 
     def _batches(
         self,

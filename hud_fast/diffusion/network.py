@@ -11,11 +11,14 @@ With ``prediction="epsilon"`` the U-Net's output is the noise, as in the paper, 
 with g the guess of a simple model of the scene (`prior`), trained on the noise by eq. 15. The
 factor is that of a network that predicts v (Salimans and Ho 2022, arXiv 2202.00512): an error of the
 U-Net is then as large in z_0 at any time.
+
+Of all this only the guess knows the scene. A network that learns several scenes holds a guess of each, and is told
+which scene every item of a batch is of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -33,10 +36,10 @@ SMALLEST = 8  # rows and columns: less has no room for the reflection of a four-
 class Denoiser(nn.Module):
     """Predicts the noise in z_t, or v: see `says`."""
 
-    prior: Tensor  # (5, D), the rows of a Prior
+    prior: Tensor  # (5, D), the rows of a Prior; (S, 5, D) of several scenes
     signal: Tensor  # (T,) float64, abar
 
-    def __init__(self, preset: Preset, D: int, prior: Prior) -> None:
+    def __init__(self, preset: Preset, D: int, prior: Prior | Sequence[Prior]) -> None:
         super().__init__()
         from diffusers import UNet2DModel
 
@@ -56,7 +59,8 @@ class Denoiser(nn.Module):
             resnet_time_scale_shift="scale_shift",
         )
         if self.residual:
-            self.register_buffer("prior", torch.stack(prior))
+            rows = prior if isinstance(prior, Prior) else [torch.stack(one) for one in prior]
+            self.register_buffer("prior", torch.stack(tuple(rows)))
             signal = NoiseSchedule.of(preset).alphas_cumprod
             self.register_buffer("signal", signal, persistent=False)
 
@@ -64,6 +68,7 @@ class Denoiser(nn.Module):
         self,
         z: Tensor,  # (B, D, H, W)
         t: Tensor,  # (B,) or () int64
+        scene: Tensor | None = None,  # (B,) int64, where the network holds several scenes
     ) -> Tensor:  # (B, D, H, W)
         H, W = z.shape[-2:]
         below, right = -H % self.factor, -W % self.factor
@@ -73,11 +78,20 @@ class Denoiser(nn.Module):
             noise: Tensor = self.unet(z, t, return_dict=False)[0]
             return noise[..., :H, :W]
         signal = self.signal[t].expand(len(z))
-        guess = Prior(*self.prior).guess(z, signal)
+        guess = self._prior_of(scene).guess(z, signal)
         told = torch.cat([z, guess.noise, 2 * guess.atom - 1, guess.noise_beside], dim=1)
         rest = self.unet(told, t, return_dict=False)[0]
         noise = guess.noise + signal.sqrt().to(z.dtype).view(-1, 1, 1, 1) * rest
         return noise[..., :H, :W]
+
+    def _prior_of(self, scene: Tensor | None) -> Prior:
+        if self.prior.ndim == 2:
+            return Prior(*self.prior)
+        if scene is None:
+            raise ValueError(
+                f"Denoiser: `scene` must tell which of {len(self.prior)} scenes each item is of, got None"
+            )
+        return Prior(*self.prior[scene].unbind(1))
 
     @property
     def parameter_count(self) -> int:
@@ -85,7 +99,9 @@ class Denoiser(nn.Module):
         return sum(p.numel() for p in self.parameters())
 
 
-def build_network(preset: Preset, D: int, *, seed: int = 0, prior: Prior | None = None) -> Denoiser:
+def build_network(
+    preset: Preset, D: int, *, seed: int = 0, prior: Prior | Sequence[Prior] | None = None
+) -> Denoiser:
     """A denoiser with weights that depend on (`preset`, `D`, `seed`) only, on the CPU in float32.
 
     The last convolution starts at zero: the first prediction is 0, or the prior's guess.
@@ -108,17 +124,19 @@ def place(network: Denoiser, device: torch.device) -> None:
 
 
 def predict(
-    network: Callable[[Tensor, Tensor], Tensor],
+    network: Callable[..., Tensor],
     z: Tensor,  # (B, D, H, W)
     t: Tensor,  # (B,) int64
     precision: str,
+    scene: Tensor | None = None,  # (B,) int64, as `Denoiser.forward` takes it
 ) -> Tensor:  # (B, D, H, W) float32
     """What the network says of z, its products and convolutions in `precision`."""
+    given = (z, t) if scene is None else (z, t, scene)
     if precision == "float32":
-        return network(z, t)
+        return network(*given)
     # no cache of converted weights: a captured graph would keep those of the moment it was made
     with torch.autocast(z.device.type, dtype=torch.bfloat16, cache_enabled=False):
-        said = network(z, t)
+        said = network(*given)
     return said.float()
 
 

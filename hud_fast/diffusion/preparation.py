@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hud_fast.diffusion.checks import whole
+from hud_fast.diffusion.latent import LatentSpace
+from hud_fast.diffusion.prior import Prior
 from hud_fast.kernels import fcls
 from hud_fast.scenes import Scene
 from hud_fast.unmixing import count_endmembers, linear_abundances, vca
@@ -102,3 +108,81 @@ def abundances_of(
     abundances = np.array(solve(scene.cube, endmembers), dtype=np.float32)
     abundances[~scene.valid] = np.nan
     return abundances
+
+
+def falling(
+    abundances: NDArray[np.float32],  # (..., D), NaN where masked
+) -> NDArray[np.intp]:  # (D,)
+    """The endmembers from the largest mean abundance to the smallest."""
+    rows = abundances.reshape(-1, abundances.shape[-1])
+    means = rows[np.isfinite(rows).all(axis=1)].mean(axis=0, dtype=np.float64)
+    return np.argsort(-means, kind="stable")
+
+
+def ranks_of(abundances: NDArray[np.float32]) -> tuple[int, ...]:
+    """The rank of each endmember's mean abundance, 0 for the largest.
+
+    Examples
+    --------
+    >>> ranks_of(np.array([[0.2, 0.7, 0.1], [0.4, 0.4, 0.2]]))
+    (1, 0, 2)
+    """
+    return tuple(int(rank) for rank in np.argsort(falling(abundances)))
+
+
+def in_ranks(
+    abundances: NDArray[np.float32],  # (..., D)
+    ranks: Sequence[int],
+) -> NDArray[np.intp]:  # (D,)
+    """Which endmember goes to each channel, so that channel k's has rank ``ranks[k]``."""
+    return falling(abundances)[list(ranks)]
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedScene:
+    """A scene as the diffusion sees it, and what it takes to come back."""
+
+    scene: Scene  # without bad bands
+    endmembers: NDArray[np.float32]  # (D, C)
+    abundances: NDArray[np.float32]  # (H, W, D), NaN at masked pixels
+    valid: NDArray[np.bool_]  # (H, W)
+    latent: LatentSpace
+    z: Tensor  # (D, H, W)
+
+    @classmethod
+    def of(
+        cls,
+        scene: Scene,
+        endmembers: NDArray[np.float32],  # (D, C)
+        *,
+        encoder: str,
+        raw_latent: bool,
+        ranks: Sequence[int] | None = None,
+    ) -> PreparedScene:
+        """Unmix a scene and project; `ranks` orders its endmembers by mean abundance, None leaves them."""
+        A, X = endmembers, abundances_of(scene, endmembers, encoder=encoder)
+        if ranks is not None:
+            order = in_ranks(X, ranks)
+            A, X = A[order], X[..., order]
+        # a pixel can also be lost here: an encoder gives NaN for what it cannot solve
+        valid: NDArray[np.bool_] = np.asarray(np.isfinite(X).all(axis=-1))
+        latent = LatentSpace.of(X, valid=valid, raw=raw_latent)
+        z = latent.encode(np.where(valid[..., None], X, 1 / len(A)).astype(np.float32))[0]
+        return cls(scene, A, X, valid, latent, z)
+
+    @property
+    def prior(self) -> Prior:
+        """What the network is told of the scene."""
+        return Prior.of(self.z, torch.from_numpy(self.valid), self.latent.mean, self.latent.std)
+
+    def facts(self, encoder: str) -> dict[str, Any]:
+        """What a checkpoint of a training with this scene must agree with."""
+        shares = self.abundances[self.valid].mean(axis=0, dtype=np.float64)
+        return {
+            "scene size": list(self.valid.shape),
+            "valid pixels": int(self.valid.sum()),
+            "endmembers": len(self.endmembers),
+            "encoder": encoder,
+            "raw_latent": self.latent.raw,
+            "mean abundances": [float(x) for x in shares],
+        }

@@ -40,6 +40,11 @@ def around(values: Tensor) -> Tensor:  # (B, D, H, W) -> (B, D, H, W)
     return 9 * avg_pool2d(values, 3, stride=1, padding=1) - values
 
 
+def shaped(row: Tensor, z: Tensor) -> Tensor:  # (D,) or (B, D) -> (1 or B, D, 1, 1)
+    """Numbers of the channels, to go with z (B, D, H, W)."""
+    return row.to(z.dtype).view(-1, z.shape[1], 1, 1)
+
+
 class Guess(NamedTuple):
     """Each (B, D, H, W)."""
 
@@ -49,7 +54,10 @@ class Guess(NamedTuple):
 
 
 class Prior(NamedTuple):
-    """The model of a scene: five numbers a channel, in units of z."""
+    """The model of a scene: five numbers a channel, in units of z.
+
+    Each is (D,), or (B, D) where every item of a batch has its own scene.
+    """
 
     atom: Tensor  # (D,) position of the atom
     share: Tensor  # (D,) of the atom, in (0, 1)
@@ -113,7 +121,7 @@ class Prior(NamedTuple):
         signal: Tensor,  # (B,) float64, abar_t
     ) -> Guess:
         """The noise in z_t, from each value and its neighbours."""
-        _, share, mean, std, roughness = (row.to(z.dtype).view(1, -1, 1, 1) for row in self)
+        _, share, mean, std, roughness = (shaped(row, z) for row in self)
         # 1 - abar is 1e-4 at t = 0: subtract in float64, round then
         abar, rest = (x.to(z.dtype).view(-1, 1, 1, 1) for x in (signal, 1 - signal))
 
@@ -135,7 +143,7 @@ class Prior(NamedTuple):
     ) -> Guess:
         """The formulas of the module's head."""
         r = abar * variance + rest
-        u = (z - abar.sqrt() * self.atom.to(z.dtype).view(1, -1, 1, 1)) / rest.sqrt()
+        u = (z - abar.sqrt() * shaped(self.atom, z)) / rest.sqrt()
         w = (z - abar.sqrt() * mean) / r.sqrt()
         P = torch.sigmoid(share.logit() + 0.5 * (r / rest).log() + 0.5 * (w - u) * (w + u))
         beside = (rest / r).sqrt() * w

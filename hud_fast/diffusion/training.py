@@ -204,7 +204,8 @@ class Trainer:
         noisy = add_noise(z, noise, signal)
         noisy = noisy.contiguous(memory_format=memory_format(self.device))
         target = velocity(z, noise, signal) if self.network.says == "v" else noise
-        said = predict(self._called, noisy, t, self.preset.precision)
+        scene = self.crops.scene_of(drawn)
+        said = predict(self._called, noisy, t, self.preset.precision, scene)
         return squared_error(said, target, None if self._weight is None else self._weight[t])
 
     def _set_rate(self, rate: float) -> None:

@@ -1,0 +1,220 @@
+"""What a diffusion model knows beside the spectra: a network of abundance maps, of no sensor.
+
+Abundance space has no bands. A network that learned the maps of one or several scenes can start the training of any
+other with as many endmembers, whatever its sensor (the paper's "future work (1)"). The file holds the averaged weights
+and what they mean; no endmembers, no wavelengths, no statistics of a scene.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from torch import Tensor, nn
+
+from hud_fast.diffusion.checkpoint import DamagedFileError, digest_of
+from hud_fast.diffusion.folders import FolderKind
+from hud_fast.diffusion.network import build_network
+from hud_fast.diffusion.preparation import ranks_of
+from hud_fast.diffusion.presets import Preset
+from hud_fast.diffusion.storage import MODEL, NETWORK
+
+if TYPE_CHECKING:
+    from hud_fast.diffusion.model import HUD
+
+ABUNDANCE_MODEL = FolderKind(
+    "AbundanceModel", "abundance model", "hud_fast abundance model", 1, (NETWORK,)
+)
+# Settings that decide what the weights are, or what they say of z_t: they cannot change on the way.
+MEANING = (
+    "widths",
+    "layers",
+    "attention",
+    "groups",
+    "prediction",
+    "T",
+    "schedule",
+    "beta_start",
+    "beta_end",
+    "zero_terminal_snr",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class AbundanceModel:
+    """The network of one or several scenes, for the training of another to start from.
+
+    Made by `fit_scenes`, `AbundanceModel.of` or `AbundanceModel.load`; used as ``start`` of `HUD.fit`.
+
+    Attributes
+    ----------
+    weights : dict of Tensor
+        The averaged weights by the network's names, on the CPU.
+    preset : Preset
+        Of the training.
+    D : int
+        Number of endmembers, the network's channels.
+    ranks : tuple of int
+        For each channel the rank of its material in the scenes learned, 0 for the largest mean abundance. A training
+        that starts here puts its endmembers in the same order.
+    raw_latent : bool
+        Whether z was left as it is, as in the paper's letter.
+    scenes : tuple of str
+        Names of the scenes that were learned.
+    steps : int
+        Training steps in all.
+    seed : int
+        Of the (last) training.
+
+    Examples
+    --------
+    >>> from hud_fast.diffusion import HUD
+    >>> from hud_fast.scenes import simulate_scene
+    >>> first = HUD.fit(simulate_scene(40, 40, C=30, D=3, seed=0), preset="tiny", steps=2, device="cpu")
+    >>> other = simulate_scene(36, 44, C=50, D=3, seed=1)  # another sensor
+    >>> start = AbundanceModel.of(first)
+    >>> model = HUD.fit(other, preset="tiny", steps=2, device="cpu", start=start)
+    >>> start.D, model.C
+    (3, 50)
+    """
+
+    weights: Mapping[str, Tensor]
+    preset: Preset
+    D: int
+    ranks: tuple[int, ...]
+    raw_latent: bool
+    scenes: tuple[str, ...]
+    steps: int
+    seed: int
+
+    @classmethod
+    def of(cls, model: HUD) -> AbundanceModel:
+        """What a model of one scene knows beside its spectra."""
+        return cls(
+            weights=trained_weights(model.network),
+            preset=model.preset,
+            D=model.D,
+            ranks=ranks_of(model.abundances),
+            raw_latent=model.latent.raw,
+            scenes=(model.scene.name,),
+            steps=model.preset.steps,
+            seed=model.seed,
+        )
+
+    @property
+    def digest(self) -> str:
+        """Short checksum of the weights and of what they mean."""
+        facts = [getattr(self.preset, name) for name in MEANING]
+        return digest_of(self.weights, repr([facts, self.ranks, self.raw_latent]))[:16]
+
+    def check(self, preset: Preset, *, raw_latent: bool, D: int | None = None) -> None:
+        """Refuse to start a training that the weights do not fit.
+
+        Raises
+        ------
+        ValueError
+            Naming the first setting that differs.
+        """
+        pairs = [(name, getattr(self.preset, name), getattr(preset, name)) for name in MEANING]
+        pairs.append(("raw_latent", self.raw_latent, raw_latent))
+        if D is not None:
+            pairs.append(("endmembers", self.D, D))
+        for name, theirs, ours in pairs:
+            if theirs != ours:
+                raise ValueError(
+                    f"HUD.fit: `start` must be a model with `{name}` = {ours} as this training has, "
+                    f"got one with {theirs}"
+                )
+
+    def load_into(self, network: nn.Module) -> None:
+        """Give `network` the weights."""
+        network.load_state_dict(network.state_dict() | dict(self.weights))
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write ``config.json`` and ``network.safetensors`` to a folder, all or nothing; an older one is replaced.
+
+        Raises
+        ------
+        FileExistsError
+            If the folder holds anything else.
+        """
+        config = {
+            "preset": self.preset.to_dict(),
+            "D": self.D,
+            "ranks": list(self.ranks),
+            "raw_latent": self.raw_latent,
+            "scenes": list(self.scenes),
+            "steps": self.steps,
+            "seed": self.seed,
+        }
+        ABUNDANCE_MODEL.write(Path(folder), config, {NETWORK: self.weights})
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> AbundanceModel:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such folder, or it is of another kind.
+        OSError
+            If a file is damaged.
+        ValueError
+            If it was written by a newer version of the package.
+        """
+        config, (weights,) = ABUNDANCE_MODEL.read(Path(folder))
+        preset = Preset.from_dict(config["preset"])
+        named = dict(build_network(preset, config["D"]).named_parameters())
+        if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in named.items()}:
+            raise DamagedFileError(
+                f"AbundanceModel.load: {folder} is damaged ({NETWORK} is of another network)"
+            )
+        return cls(
+            weights=weights,
+            preset=preset,
+            D=config["D"],
+            ranks=tuple(config["ranks"]),
+            raw_latent=config["raw_latent"],
+            scenes=tuple(config["scenes"]),
+            steps=config["steps"],
+            seed=config["seed"],
+        )
+
+
+Start: TypeAlias = "AbundanceModel | HUD | str | os.PathLike[str]"
+
+
+def as_start(start: Start | None) -> AbundanceModel | None:
+    """What a training starts from: the model itself, or read from a folder of either kind.
+
+    A folder may also be one that ``hud-fast run`` or ``hud-fast fit`` with several scenes made.
+    """
+    from hud_fast.diffusion.model import HUD
+
+    if start is None or isinstance(start, AbundanceModel):
+        return start
+    if isinstance(start, HUD):
+        return AbundanceModel.of(start)
+    if not isinstance(start, (str, os.PathLike)):
+        raise TypeError(
+            "HUD.fit: `start` must be an AbundanceModel, a HUD or a folder of one, "
+            f"got {type(start).__name__}"
+        )
+    given = Path(start)
+    for folder in (given, given / "abundance-model", given / "model"):
+        if ABUNDANCE_MODEL.holds(folder):
+            return AbundanceModel.load(folder)
+        if MODEL.holds(folder):
+            return AbundanceModel.of(HUD.load(folder, device="cpu"))
+    raise FileNotFoundError(f"HUD.fit: `start` must be the folder of a model, got {given}")
+
+
+def trained_weights(network: nn.Module) -> dict[str, Tensor]:
+    """Copies of a network's weights on the CPU, by name, without what it holds of a scene."""
+    return {
+        name: value.detach().cpu().clone().contiguous()
+        for name, value in network.named_parameters()
+    }
