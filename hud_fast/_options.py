@@ -73,6 +73,15 @@ SceneArg = Annotated[
         show_default=False,
     ),
 ]
+ScenesArg = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SCENE...",
+        help="A scene file (.mat, ENVI .hdr, .npy, .npz) or a name from the catalogue, such as "
+        "indian-pines; several for one training of all.",
+        show_default=False,
+    ),
+]
 VariableOpt = Annotated[
     str | None,
     typer.Option(
@@ -180,6 +189,17 @@ SetOpt = Annotated[
         metavar="NAME=VALUE",
         help="Change a setting of the preset, such as prediction=v, schedule=cosine, batch=16, accumulate=4 or "
         "widths=64,64; may be given several times. docs/diffusion.md lists them.",
+        rich_help_panel=MODEL,
+        show_default=False,
+    ),
+]
+StartFromOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--start-from",
+        metavar="FOLDER",
+        help="Begin the training from this model's weights: a model of another scene, of any sensor, with as many "
+        "endmembers and the same preset's network.",
         rich_help_panel=MODEL,
         show_default=False,
     ),

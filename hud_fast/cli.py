@@ -7,7 +7,7 @@ arguments, call the pipeline, and say what they made; the work itself is in ``hu
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,10 +36,12 @@ from hud_fast._options import (
     SamplerOpt,
     SamplerStepsOpt,
     SceneArg,
+    ScenesArg,
     SeedOpt,
     SetOpt,
     ShapeOpt,
     SizeOpt,
+    StartFromOpt,
     StepsOpt,
     ThreadsOpt,
     VariableOpt,
@@ -104,6 +106,7 @@ def run(
     samples: CountOpt = 64,
     size: SizeOpt = None,
     steps: StepsOpt = None,
+    start_from: StartFromOpt = None,
     sampler: SamplerOpt = None,
     sampler_steps: SamplerStepsOpt = None,
     encoder: EncoderOpt = Encoder.fcls,
@@ -159,6 +162,7 @@ def run(
             settings=tuple(set or ()),
             seed=seed,
             device=where,
+            start=None if start_from is None else str(start_from),
         ),
         sample_options=SampleOptions(
             samples=samples,
@@ -176,11 +180,12 @@ def run(
 
 @app.command()
 def fit(
-    scene: SceneArg,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the model.")],
+    scene: ScenesArg,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the model or models.")],
     preset: PresetOpt = Preset.tiny,
     endmembers: EndmembersOpt = "auto",
     steps: StepsOpt = None,
+    start_from: StartFromOpt = None,
     encoder: EncoderOpt = Encoder.fcls,
     fine_tune: FineTuneOpt = False,
     raw_latent: RawLatentOpt = False,
@@ -201,18 +206,21 @@ def fit(
     An interrupted training goes on from its last checkpoint (kept in OUT.checkpoints until the model is
     saved) when the same command is given again.
 
-    [bold]Example[/]
+    With several scenes, of whatever sensors, one model learns the maps of all: OUT gets a model folder for each,
+    and abundance-model, for --start-from.
+
+    [bold]Examples[/]
 
         hud-fast fit indian-pines --preset small --out models/indian-pines
+
+        hud-fast fit samson jasper-ridge --endmembers 4 --out models/both
     """
-    from hud_fast.pipeline import ModelOptions, fit_model
+    from hud_fast.pipeline import ModelOptions, fit_model, fit_models
 
     where = terminal.prepare(device.value, threads)
-    model = fit_model(
-        scene,
-        out,
-        scene_options=scene_options_of(variable, layout, shape, wavelengths, mask),
-        model_options=ModelOptions(
+    arguments: dict[str, Any] = {
+        "scene_options": scene_options_of(variable, layout, shape, wavelengths, mask),
+        "model_options": ModelOptions(
             preset=preset.value,
             endmembers=endmembers_of(endmembers),
             encoder=encoder.value,
@@ -223,14 +231,20 @@ def fit(
             settings=tuple(set or ()),
             seed=seed,
             device=where,
+            start=None if start_from is None else str(start_from),
         ),
-        overwrite=overwrite,
-        reporter=terminal.reporter(),
+        "overwrite": overwrite,
+        "reporter": terminal.reporter(),
+    }
+    several = len(scene) > 1
+    models = (
+        fit_models(scene, out, **arguments)
+        if several
+        else {".": fit_model(scene[0], out, **arguments)}
     )
-    terminal.say(
-        f"Model: {out} ({model.D} endmembers, {model.C} bands). "
-        f"Next: hud-fast sample {out} --out cubes"
-    )
+    for name, model in models.items():
+        terminal.say(f"Model: {out / name} ({model.D} endmembers, {model.C} bands).")
+    terminal.say(f"Next: hud-fast sample {out / next(iter(models))} --out cubes")
 
 
 @app.command()

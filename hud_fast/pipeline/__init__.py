@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hud_fast.pipeline.progress import Reporter as Reporter
     from hud_fast.pipeline.run import RunResult as RunResult
     from hud_fast.pipeline.run import run_scene as run_scene
+    from hud_fast.pipeline.several import fit_models as fit_models
     from hud_fast.pipeline.unmix import unmix_scene as unmix_scene
 
 _HOME = {
@@ -28,6 +29,7 @@ _HOME = {
     "options": "ModelOptions SampleOptions SceneOptions",
     "progress": "Reporter",
     "run": "RunResult run_scene",
+    "several": "fit_models",
     "unmix": "unmix_scene",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}

@@ -62,5 +62,5 @@ def shown_settings(settings: Mapping[str, Any], model: HUD) -> dict[str, Any]:
     for key, value in preset.to_dict().items():
         if key not in ("name", "summary", "sampler_steps"):
             shown.setdefault(key, ", ".join(map(str, value)) if isinstance(value, list) else value)
-    names = {"fine_tune": "fine-tuned"}
+    names = {"fine_tune": "fine-tuned", "start": "started from"}
     return {names.get(key, key.replace("_", " ")): value for key, value in shown.items()}

@@ -24,13 +24,17 @@ def find_endmembers(
 ) -> NDArray[np.float32]:  # (D, C)
     """Find the scene's endmembers; with ``fine_tune``, adapt them by the unmixing autoencoder.
 
-    The same scene and options give the same endmembers, so a resumed run finds those it began with.
+    The same scene and options give the same endmembers, so a resumed run finds those it began with. A model to start
+    from says how many they are, where the options leave that open.
     """
     from hud_fast.diffusion.preparation import choose_endmembers
     from hud_fast.unmixing import UnmixingAutoencoder
 
+    count, start = options.endmembers, options.load_start()
+    if count is None and start is not None:
+        count = start.D
     with reporter.stage("Finding the endmembers"):
-        found = choose_endmembers(scene, options.endmembers, seed=options.seed)
+        found = choose_endmembers(scene, count, seed=options.seed)
     if not options.fine_tune:
         return found
     with reporter.stage("Fine-tuning the endmembers") as progress:
@@ -57,13 +61,9 @@ def train(
         model = HUD.fit(
             scene,
             endmembers=endmembers,
-            preset=preset,
-            seed=options.seed,
-            encoder=_encoder(options),
-            raw_latent=options.raw_latent,
-            device=options.device,
             checkpoint_dir=checkpoints,
             progress=progress,
+            **choices(options),
         )
     reporter.say(f"  {speed(model.history)}")
     return model
@@ -87,6 +87,18 @@ def speed(history: list[dict[str, float]]) -> str:
     if "loading" in last:
         text += f", {100 * last['loading'] / step:.1f} % of it for loading the windows"
     return text
+
+
+def choices(options: ModelOptions) -> dict[str, Any]:
+    """The arguments of ``HUD.fit`` and ``fit_scenes`` that the options decide."""
+    return {
+        "preset": options.resolve(),
+        "seed": options.seed,
+        "encoder": _encoder(options),
+        "raw_latent": options.raw_latent,
+        "device": options.device,
+        "start": options.load_start(),
+    }
 
 
 def generate(

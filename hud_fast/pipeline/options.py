@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hud_fast.pipeline.errors import InputError, user_input
 
 if TYPE_CHECKING:
-    from hud_fast.diffusion import Preset
+    from hud_fast.diffusion import AbundanceModel, Preset
     from hud_fast.scenes import Scene
 
 FINE_TUNE_STEPS = 500
@@ -52,10 +52,27 @@ class ModelOptions:
     settings: tuple[str, ...] = ()  # each NAME=VALUE: changes of the preset
     seed: int = 0
     device: str | None = None
+    start: str | None = None  # a folder of a model whose weights the training begins from
+
+    def load_start(self) -> AbundanceModel | None:
+        """Read the model to start from.
+
+        Raises
+        ------
+        InputError
+            No model in the folder, or a damaged one.
+        """
+        from hud_fast.diffusion.abundance_model import as_start
+
+        with user_input("--start-from"):
+            return as_start(self.start)
 
     def check(self) -> None:
-        """Refuse an unknown preset or setting before any work is done."""
-        self.resolve()
+        """Refuse an unknown preset or setting, or a start that does not go with them, before any work is done."""
+        preset, start = self.resolve(), self.load_start()
+        with user_input("--start-from"):
+            if start is not None:
+                start.check(preset, raw_latent=self.raw_latent, D=self.endmembers)
 
     def resolve(self) -> Preset:
         """The preset with all changes.

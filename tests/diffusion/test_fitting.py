@@ -15,9 +15,18 @@ from diffusion.test_capture import Watch, on_device
 from torch import Tensor, nn
 
 from hud_fast.diffusion import HUD, AbundanceModel, fit_scenes, training
+from hud_fast.diffusion.crops import CropSampler
 from hud_fast.diffusion.fitting import trainer_of
+from hud_fast.diffusion.latent import LatentSpace
 from hud_fast.diffusion.network import build_network
-from hud_fast.diffusion.preparation import PreparedScene, in_ranks, ranks_of
+from hud_fast.diffusion.preparation import (
+    PreparedScene,
+    abundances_of,
+    choose_endmembers,
+    in_ranks,
+    ranks_of,
+)
+from hud_fast.diffusion.presets import Preset
 from hud_fast.diffusion.prior import Prior
 from hud_fast.diffusion.training import Trainer
 from hud_fast.scenes import Scene, simulate_scene
@@ -70,9 +79,27 @@ def some_priors() -> list[Prior]:
     ]
 
 
+def by_hand(scene: Scene, preset: Preset, seed: int) -> Trainer:
+    """The training of one scene from its parts, as it was before there were several."""
+    A = choose_endmembers(scene, None, seed=seed)
+    X = abundances_of(scene, A, encoder="fcls")
+    valid = np.isfinite(X).all(axis=-1)
+    latent = LatentSpace.of(X, valid=valid)
+    z = latent.encode(X)[0]
+    prior = Prior.of(z, torch.from_numpy(valid), latent.mean, latent.std)
+    crops = CropSampler(z, valid, crop=preset.crop, augment=preset.augment)
+    run = Trainer(build_network(preset, len(A), seed=seed, prior=prior), crops, preset, seed=seed)
+    training.train(run)
+    return run
+
+
 def test_one_scene_the_new_way_is_that_scene_the_old_way(scenes: list[Scene]) -> None:
     common, (model,) = fit_scenes(scenes[:1], preset=RESIDUAL, seed=3, device="cpu")
     alone = HUD.fit(scenes[0], preset=RESIDUAL, seed=3, device="cpu")
+    old = by_hand(scenes[0], RESIDUAL, seed=3)
+    for name, value in old.averaged_weights().items():
+        assert torch.equal(value, model.network.get_parameter(name))
+    assert [e["loss"] for e in old.history] == [e["loss"] for e in model.history]
     assert_same_weights(model.network, alone.network)
     assert torch.equal(model.network.prior, alone.network.prior)
     np.testing.assert_array_equal(model.endmembers, alone.endmembers)
@@ -207,6 +234,17 @@ def test_resuming_with_several_scenes_is_exact(
         assert_same_weights(a.network, b.network)
     with pytest.raises(ValueError, match="the checkpoint was made with `mean abundances`"):
         fit_scenes(scenes[::-1], **options, checkpoint_dir=tmp_path)
+
+
+def test_a_batch_in_parts_keeps_its_scenes(scenes: list[Scene]) -> None:
+    """`accumulate` only cuts the batch: the losses agree to rounding."""
+    preset = replace(RESIDUAL, batch=8, steps=3, log_every=1)
+    losses = []
+    for parts in (1, 4):
+        run = trainer(scenes, replace(preset, accumulate=parts))
+        training.train(run)
+        losses.append([entry["loss"] for entry in run.history])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
 
 
 def test_a_step_of_several_scenes_waits_for_nothing(
