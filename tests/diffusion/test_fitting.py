@@ -123,6 +123,9 @@ def test_every_item_gets_the_guess_of_its_scene() -> None:
     assert not torch.allclose(together(z, t, scene.flip(0)), found, atol=1e-3)
     with pytest.raises(ValueError, match="`scene` must tell which of 4 scenes each item is of"):
         together(z, t)
+    # where nothing can be read back, and no tensor of another device is welcome
+    there = together.to("meta")(z.to("meta"), t.to("meta"), scene.to("meta"))
+    assert there.shape == z.shape
 
 
 def test_the_scenes_of_a_batch_are_those_of_its_windows(

@@ -16,6 +16,7 @@ from hud_fast.diffusion.crops import CropSampler
 from hud_fast.diffusion.latent import LatentSpace
 from hud_fast.diffusion.network import build_network, place
 from hud_fast.diffusion.noise import addressed_noise
+from hud_fast.diffusion.prior import Prior
 from hud_fast.diffusion.sampling import plan, sample_latent
 from hud_fast.diffusion.schedule import NoiseSchedule
 from hud_fast.diffusion.training import Trainer
@@ -73,29 +74,37 @@ def test_a_gpu_gives_the_samples_of_a_cpu(gpu: torch.device, sampler: str) -> No
 
 
 def trained(
-    device: torch.device, precision: Any, capture: bool
+    device: torch.device, precision: Any, capture: bool, scenes: int = 1
 ) -> tuple[list[float], dict[str, Tensor]]:
-    abundances = smooth_abundances(20, 24, 3)
-    z = LatentSpace.of(abundances).encode(abundances)[0].to(device)
+    z, priors, masks = [], [], []
+    for number in range(scenes):
+        abundances = smooth_abundances(20 + number, 24 - number, 3, seed=number)
+        space = LatentSpace.of(abundances)
+        z.append(space.encode(abundances)[0].to(device))
+        masks.append(np.ones(abundances.shape[:2], bool))
+        on_cpu, valid = z[-1].cpu(), torch.from_numpy(masks[-1])
+        priors.append(Prior.of(on_cpu, valid, space.mean, space.std))
     preset = replace(PRESET, steps=24, log_every=4, precision=precision)
-    crops = CropSampler(z, np.ones(z.shape[1:], bool), crop=preset.crop)
-    trainer = Trainer(build_network(preset, len(z)), crops, preset, seed=5, capture=capture)
+    crops = CropSampler(z, masks, crop=preset.crop)
+    network = build_network(preset, 3, prior=priors if scenes > 1 else priors[0])
+    trainer = Trainer(network, crops, preset, seed=5, capture=capture)
     for _ in range(preset.steps):
         trainer.step()
     weights = {name: value.cpu() for name, value in trainer.averaged_weights().items()}
     return [entry["loss"] for entry in trainer.history], weights
 
 
+@pytest.mark.parametrize("scenes", [1, 2])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_graph_trains_as_the_loop_does(gpu: torch.device, precision: Any) -> None:
+def test_a_graph_trains_as_the_loop_does(gpu: torch.device, precision: Any, scenes: int) -> None:
     """The rate's warm-up and decay, windows, times and noise change from replay to replay as they should.
 
     Gradients of convolutions may be summed in any order: equal to rounding, grown over 24 steps.
     """
     torch.backends.cudnn.deterministic = True
     try:
-        loop, weights = trained(gpu, precision, False)
-        graph, others = trained(gpu, precision, True)
+        loop, weights = trained(gpu, precision, False, scenes)
+        graph, others = trained(gpu, precision, True, scenes)
     finally:
         torch.backends.cudnn.deterministic = False
     assert graph == pytest.approx(loop, rel=1e-3 if precision == "float32" else 2e-2)
