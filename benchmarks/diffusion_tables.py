@@ -199,6 +199,29 @@ def seams(result: dict[str, Any]) -> str:
     )
 
 
+def pretraining(result: dict[str, Any]) -> str:
+    """A line a judged step, a column a start."""
+    starts = list(dict.fromkeys(row["start"] for row in result["rows"]))
+    ahead = result["summary"]["seeds in which the pre-trained start is ahead"]
+    seeds = len({row["seed"] for row in result["rows"]})
+    lines = []
+    for step, count in ahead.items():
+        of = {
+            start: [row["losses"][step] for row in result["rows"] if row["start"] == start]
+            for start in starts
+        }
+        losses = [spread(of[start], 5) for start in starts]
+        lines.append([step, *losses, f"{count} of {seeds}"])
+    header = ["step", *(f"loss, {start}" for start in starts), "pre-trained ahead"]
+    before = result["pre-training"]
+    return (
+        f"{table(header, lines)}\n\n{result['then']}, {result['endmembers']} endmembers, after "
+        f"{before['steps']} steps on {' and '.join(result['learned'])} ({before['seconds']:.0f} s), the range of "
+        f"{seeds} seeds: eq. 15 on {result['windows']} windows, times and noises that no training draws, averaged "
+        f"weights. The prior's guess alone: {result['prior']:.5f}. {origin(result)}"
+    )
+
+
 def put(page: str, name: str, text: str) -> str:
     """`page` with what stands between the markers of `name` replaced."""
     begin, end = f"<!-- table: {name} -->", "<!-- /table -->"
@@ -223,6 +246,7 @@ WRITERS = {
     "training-options": training_options,
     "sampler-steps": sampler_steps,
     "seams": seams,
+    "pretraining": pretraining,
 }
 
 

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import diffusion_tables
 import pretraining
 import pytest
 import torch
@@ -17,7 +18,15 @@ from hud_fast.diffusion.training import Trainer
 from hud_fast.scenes import Scene, save_scene, simulate_scene
 
 CPU = torch.device("cpu")
-TINY = ["widths=8,8", "attention=no,no", "groups=4", "crop=8", "batch=2", "warmup=2", "learning_rate=0.01"]
+TINY = [
+    "widths=8,8",
+    "attention=no,no",
+    "groups=4",
+    "crop=8",
+    "batch=2",
+    "warmup=2",
+    "learning_rate=0.01",
+]
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +98,8 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert losses[0]["0"] == losses[2]["0"] == found["prior"], "untrained: the prior's guess"
     assert losses[1]["0"] == losses[3]["0"] != found["prior"]
     assert (kept / "network.safetensors").is_file()
+    table = diffusion_tables.pretraining(found)
+    lines = [line for line in table.splitlines() if line.startswith("|")]
+    assert lines[0] == "| step | loss, scratch | loss, pre-trained | pre-trained ahead |"
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| 0", "| 2", "| 4"]
+    assert f"{losses[0]['0']:.5f}" in lines[2]
