@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from hud_fast.metrics._quality_rows import CopyValues, EndmemberEstimates, Quality, QualityRow
+from hud_fast.metrics.bootstrap import Estimate
 from hud_fast.metrics.copies import CopyCheck, copy_check
 from hud_fast.metrics.diversity import BlockDiversity, block_diversity
 from hud_fast.metrics.evaluate import evaluate
 from hud_fast.metrics.fidelity import PointFidelity, point_fidelity
 from hud_fast.metrics.mixtures import Mixtures
+from hud_fast.metrics.quality import quality
 from hud_fast.metrics.reference import RealReference, ReferenceValues, real_reference
 from hud_fast.metrics.spectral import reconstruction_cosine, spectral_angle
 
 __all__ = [
     "BlockDiversity",
     "CopyCheck",
+    "CopyValues",
+    "EndmemberEstimates",
+    "Estimate",
     "Mixtures",
     "PointFidelity",
+    "Quality",
+    "QualityRow",
     "RealReference",
     "ReferenceValues",
     "block_diversity",
     "copy_check",
     "evaluate",
     "point_fidelity",
+    "quality",
     "real_reference",
     "reconstruction_cosine",
     "spectral_angle",

@@ -34,17 +34,15 @@ def held_out_blocks(
     """Draw up to `count` blocks, half of them from each half of the scene."""
     h, w = block
     H, W = real.valid.shape
-    for axis in (0, 1) if H >= W else (1, 0):
-        cut = real.valid.shape[axis] // 2
-        halves = [_part(real, axis, 0, cut), _part(real, axis, cut, None)]
-        whole = [whole_windows(half.valid, h, w) for half in halves]
-        if all(bool(windows.any()) for windows in whole):
-            break
-    else:
+    found = middle(real.valid, block)
+    if found is None:
         raise SceneTooSmall(
             f"{function}: `real` must have a window of {h} x {w} valid pixels in each of its halves, "
             f"got a scene of {H} x {W} that has not: take a smaller block"
         )
+    axis, cut = found
+    halves = [_part(real, axis, 0, cut), _part(real, axis, cut, None)]
+    whole = [whole_windows(half.valid, h, w) for half in halves]
     drawn = []
     for side, share in ((0, -(-count // 2)), (1, count // 2)):
         if share == 0:
@@ -54,6 +52,31 @@ def held_out_blocks(
             origin[:, axis] += cut
         drawn.append(HeldOut(origin, halves[1 - side]))
     return drawn
+
+
+def middle(
+    valid: Tensor,  # (H, W) bool
+    block: tuple[int, int],
+    least: int = 1,
+) -> tuple[int, int] | None:
+    """Where to cut a scene: (axis, row or column); None where a half then lacks `least` whole windows.
+
+    The longer side is cut in the middle, the other where only that leaves room.
+    """
+    H, W = valid.shape
+    for axis in (0, 1) if H >= W else (1, 0):
+        cut = valid.shape[axis] // 2
+        halves = (valid[:cut], valid[cut:]) if axis == 0 else (valid[:, :cut], valid[:, cut:])
+        if all(_whole(half, block) >= least for half in halves):
+            return axis, cut
+    return None
+
+
+def _whole(valid: Tensor, block: tuple[int, int]) -> int:
+    h, w = block
+    if h > valid.shape[0] or w > valid.shape[1]:
+        return 0
+    return int(whole_windows(valid, h, w).sum())
 
 
 def draw(whole: Tensor, count: int, generator: np.random.Generator) -> Tensor:  # (n, 2) int64
@@ -67,6 +90,17 @@ def cut_out(real: Spectra, origin: Tensor, block: tuple[int, int]) -> Tensor:  #
     """The scene's blocks at `origin`."""
     h, w = block
     return torch.stack([real.values[r : r + h, c : c + w] for r, c in origin.tolist()])
+
+
+def pixel_rows(
+    origin: Tensor,  # (n, 2)
+    block: tuple[int, int],
+    W: int,
+) -> Tensor:  # (n, h, w)
+    """Rows of the flattened scene, W pixels wide, that the blocks at `origin` hold."""
+    row = origin[:, 0, None] + torch.arange(block[0])
+    column = origin[:, 1, None] + torch.arange(block[1])
+    return row[:, :, None] * W + column[:, None, :]
 
 
 def _part(real: Spectra, axis: int, first: int, last: int | None) -> Spectra:

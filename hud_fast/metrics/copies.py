@@ -179,12 +179,10 @@ def copy_check(
     check_windows(name, scene, h, w)
     origin = _draw_held_out(name, scene, (h, w), count, seed)
     basis = shared_basis(blocks.values.reshape(-1, C))
-    turns = [0]
-    if all_orientations:
-        turns = list(range(8)) if h == w else [0, 2, 4, 6]
+    turns = turns_of(h, w) if all_orientations else [0]
     stages = Stages(progress, {"generated": n, "held out": 2 * len(origin)})
     whole = search_scene(scene, basis)
-    value, position, turn = _nearest(blocks.values, whole, turns, stages["generated"])
+    value, position, turn = nearest_in_turns(blocks.values, whole, turns, stages["generated"])
     actual = cut_out(scene, origin, (h, w)).double()
     known = actual if basis is None else (actual @ basis) @ basis.T
     own = paired_cosine(known, actual).mean(dim=(1, 2))
@@ -217,13 +215,18 @@ def copy_check(
     )
 
 
+def turns_of(h: int, w: int) -> list[int]:
+    """The orientations that keep a block's shape: all 8 of a square, 4 of another rectangle."""
+    return list(range(8)) if h == w else [0, 2, 4, 6]
+
+
 def turned(blocks: Tensor, k: int) -> Tensor:  # (n, h, w, C)
     """Orientation k of 8: k % 4 quarter turns, then columns reversed where k >= 4."""
     blocks = blocks.rot90(k % 4, (1, 2))
     return (blocks.flip(2) if k >= 4 else blocks).contiguous()
 
 
-def _nearest(
+def nearest_in_turns(
     blocks: Tensor,  # (n, h, w, C)
     scene: SearchScene,
     turns: list[int],

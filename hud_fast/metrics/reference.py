@@ -24,7 +24,7 @@ from torch import Tensor
 from hud_fast.metrics._json import Stages, distribution
 from hud_fast.metrics._nearest_pixels import nearest_pixels
 from hud_fast.metrics._nearest_windows import nearest_windows, search_scene, shared_basis
-from hud_fast.metrics._real_blocks import cut_out, draw, held_out_blocks
+from hud_fast.metrics._real_blocks import cut_out, draw, held_out_blocks, pixel_rows
 from hud_fast.metrics._samples import (
     Spectra,
     block_shape,
@@ -173,7 +173,7 @@ def real_reference(
     for number, half in enumerate(held_out):
         blocks = cut_out(scene, half.origin, shape)
         # Overlapping blocks share pixels: each distinct one is looked up once.
-        rows = _pixel_rows(half.origin, shape, scene.values.shape[1])
+        rows = pixel_rows(half.origin, shape, scene.values.shape[1])
         distinct, place = rows.unique(return_inverse=True)
         pixels = scene.values.reshape(-1, scene.C)[distinct.to(scene.values.device)]
         advance = stages[f"half {number} points"]
@@ -230,16 +230,6 @@ def jitter(
     noise = NOISE * rms * generator.standard_normal(tuple(blocks.shape))
     moved = blocks.double() * torch.from_numpy(factor).to(blocks.device)
     return (moved + torch.from_numpy(noise).to(blocks.device)).to(blocks.dtype)
-
-
-def _pixel_rows(
-    origin: Tensor,  # (n, 2)
-    block: tuple[int, int],
-    W: int,
-) -> Tensor:  # (n, h, w) rows of the flattened scene
-    row = origin[:, 0, None] + torch.arange(block[0])
-    column = origin[:, 1, None] + torch.arange(block[1])
-    return row[:, :, None] * W + column[:, None, :]
 
 
 def _values(cosine: Tensor, similarity: Tensor) -> ReferenceValues:

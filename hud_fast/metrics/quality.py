@@ -1,0 +1,319 @@
+"""Quality that can be trusted: generated blocks measured beside real ones that the generator never saw.
+
+A scene is cut in two. One half trains, the other is held out, and three rows are measured alike:
+
+* **generated**;
+* **held_out**: blocks of the held-out half, drawn at random. Real data of the same kind in another place: the
+  ceiling. Its two distances compare one random half of the blocks with the other, and so give the noise floor of the
+  statistic (a low one, as the halves' blocks may overlap; a high one, as each has half of the blocks);
+* **training**: blocks of the training half, what a perfect memoriser would make. What is trivial for it (F_p, D_b
+  and the angle to itself, copies) is None. Its distances to the held-out half tell how different the halves are: a
+  generator cannot be expected to come much nearer, as it knows nothing else.
+
+The values, each with its interval (`bootstrap`):
+
+* F_p (`fidelity`), D_b (`diversity`) and D_b / F_p against the training half;
+* the spectral angle (`spectral`) to the nearest real pixel of either half, mean over pixels, in degrees;
+* distances of the abundances to those of the held-out half, whose abundances are exact (FCLS) in the same
+  endmembers: distributions in `distances`, spatial structure in `power_spectrum`;
+* copies: `copies.copy_check` against the training half with a quantile of 0.95, and the share of blocks that are
+  nearer to a training window than the nearest 5 % of the held-out half's blocks. As in that check every orientation
+  is tried, and held-out blocks are first projected onto the span of the generated pixels, where that is smaller than
+  the bands.
+
+Shapes: cubes (B, h, w, C), abundances (B, h, w, D), halves (H, W, C), endmembers (D, C).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hud_fast.metrics._json import Stages
+from hud_fast.metrics._nearest_windows import search_scene, shared_basis
+from hud_fast.metrics._quality_blocks import (
+    BlockSet,
+    Inputs,
+    MapStatistics,
+    map_statistics,
+    nearest_spectra,
+    read_inputs,
+    real_blocks,
+)
+from hud_fast.metrics._quality_rows import CopyValues, EndmemberEstimates, Quality, QualityRow
+from hud_fast.metrics._real_blocks import SceneTooSmall
+from hud_fast.metrics._search import Progress
+from hud_fast.metrics.bootstrap import Estimate, estimate, means, resampling_weights
+from hud_fast.metrics.copies import CopyCheck, copy_check, nearest_in_turns, turns_of
+from hud_fast.metrics.distances import wasserstein
+from hud_fast.metrics.diversity import block_diversity
+from hud_fast.metrics.power_spectrum import frequencies, spectrum_distance
+from hud_fast.unmixing._pixels import check_count, check_seed
+
+Array = NDArray[np.float64]
+
+QUANTILE = 0.95
+_ROOM = 1 << 23  # float64 values of resampled statistics at once
+
+
+def quality(
+    cubes: Any,  # (B, h, w, C)
+    abundances: Any,  # (B, h, w, D)
+    training: Any,  # (H, W, C)
+    held_out: Any,  # (H', W', C)
+    endmembers: Any,  # (D, C)
+    *,
+    training_mask: Any = None,  # (H, W) bool
+    held_out_mask: Any = None,  # (H', W') bool
+    count: int = 64,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Quality:
+    """Measure generated cubes against the half of a scene that trained, and the half that did not.
+
+    Parameters
+    ----------
+    cubes : array or tensor, (B, h, w, C)
+        Generated, at least two; any unit that the halves have too.
+    abundances : array or tensor, (B, h, w, D)
+        What the cubes were mixed from.
+    training, held_out : array or tensor, (H, W, C)
+        The halves of the scene. The sizes may differ.
+    endmembers : array or tensor, (D, C)
+        Of the generator, in the unit of the halves.
+    training_mask, held_out_mask : array or tensor of bool, optional
+        True = valid pixel. Blocks and windows with a masked or non-finite pixel are left out.
+    count : int
+        Real blocks drawn from either half, at least 4; fewer where there are not so many positions.
+    bootstrap : int
+        Resamples; 0 gives no intervals.
+    seed : int
+        Of the real blocks' positions and the resamples.
+    progress : callable, optional
+        Called as progress(done, 1000).
+
+    Returns
+    -------
+    Quality
+
+    Raises
+    ------
+    TypeError
+        Input that is not numeric, a mask that is not boolean, a count that is not an int.
+    ValueError
+        Shapes that do not fit, values that are not finite, abundances outside of [0, 1], a half that has not four
+        windows as large as the cubes, `count` below 4, `bootstrap` below 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> endmembers = rng.random((3, 9))
+    >>> maps = rng.dirichlet(np.ones(3), (30, 16))
+    >>> scene = maps @ endmembers
+    >>> found = quality(scene[None, :8, :8].repeat(2, 0), maps[None, :8, :8].repeat(2, 0),
+    ...                 scene[:15], scene[15:], endmembers, count=8, bootstrap=50)
+    >>> found.generated.copies.near_copies, round(found.generated.ratio.value, 6)
+    (2, 1.0)
+    >>> found.generated.histogram_distance.mean.value > 0
+    True
+    """
+    name = "quality"
+    count = check_count(name, "count", count, least=4)
+    bootstrap = check_count(name, "bootstrap", bootstrap, least=0)
+    seed = check_seed(name, seed)
+    inputs = read_inputs(
+        name, cubes, abundances, training, held_out, endmembers, training_mask, held_out_mask
+    )
+    stages = Stages(
+        progress, {"generated": 3, "held out": 6, "training": 3, "copies": 6, "intervals": 2}
+    )
+    sets = {
+        "generated": BlockSet(inputs.cubes, inputs.abundances),
+        "held out": real_blocks(inputs, inputs.held_out, count, [seed, 0]),
+        "training": real_blocks(inputs, inputs.training, count, [seed, 1]),
+    }
+    weights = {
+        key: resampling_weights(len(blocks.cubes), bootstrap, [seed, 2 + number])
+        for number, (key, blocks) in enumerate(sets.items())
+    }
+    spectra = {
+        "generated": _spectral(
+            sets["generated"], inputs, weights["generated"], stages["generated"]
+        ),
+        "held out": _spectral(sets["held out"], inputs, weights["held out"], stages["held out"]),
+        "training": _spectral(sets["training"], inputs, weights["training"], stages["training"]),
+    }
+    copies, notes = _copies(inputs, sets["held out"], weights, count, seed, stages["copies"])
+    statistics = {key: map_statistics(blocks) for key, blocks in sets.items()}
+    real, real_weights = statistics["held out"], weights["held out"]
+    rows = {}
+    for key in sets:
+        one, other = (statistics[key], weights[key]), (real, real_weights)
+        if key == "held out":
+            order = np.random.default_rng([seed, 5]).permutation(len(real.power))
+            parts = np.array_split(order, 2)
+            one, other = (
+                (real.part(part), resampling_weights(len(part), bootstrap, [seed, 6 + number]))
+                for number, part in enumerate(parts)
+            )
+        rows[key] = QualityRow(
+            blocks=len(sets[key].cubes),
+            **spectra[key],
+            **_distances(*one, *other),
+            near_zeros=_each(means(statistics[key].spread.near_zeros, weights[key]), centred=False),
+            copies=copies.get(key),
+            power=statistics[key].power.mean(axis=0),
+            histogram=statistics[key].spread.histogram.mean(axis=0),
+        )
+    if progress is not None:
+        progress(1000, 1000)
+    return Quality(
+        rows["generated"],
+        rows["held out"],
+        rows["training"],
+        frequencies=frequencies(*inputs.block),
+        block=inputs.block,
+        count=count,
+        bootstrap=bootstrap,
+        quantile=QUANTILE,
+        seed=seed,
+        notes=notes,
+    )
+
+
+def _spectral(
+    blocks: BlockSet, inputs: Inputs, weights: Array, progress: Progress | None
+) -> dict[str, Estimate | None]:
+    """F_p, D_b, their ratio and the angles; None against the half that the blocks come from."""
+    found: dict[str, Estimate | None] = dict.fromkeys(
+        ("point_fidelity", "block_diversity", "ratio", "angle_to_training", "angle_to_held_out")
+    )
+    stages = Stages(progress, {"training": 1, "windows": 1, "held out": 1})
+    if blocks.half is not inputs.training:
+        cosine, angle = nearest_spectra(blocks, inputs.training, stages["training"])
+        similarity = block_diversity(
+            blocks.cubes,
+            inputs.training.values,
+            mask=inputs.training.valid,
+            return_details=True,
+            progress=stages["windows"],
+        ).similarity
+        fidelity, diversity = means(cosine, weights), means(similarity, weights)
+        found["point_fidelity"] = estimate(fidelity)
+        found["block_diversity"] = estimate(diversity)
+        if bool((fidelity > 0).all()):
+            found["ratio"] = estimate(diversity / fidelity)
+        found["angle_to_training"] = estimate(means(angle, weights))
+    if blocks.half is not inputs.held_out:
+        _, angle = nearest_spectra(blocks, inputs.held_out, stages["held out"])
+        found["angle_to_held_out"] = estimate(means(angle, weights))
+    return found
+
+
+def _distances(
+    one: MapStatistics, weights: Array, other: MapStatistics, other_weights: Array
+) -> dict[str, EndmemberEstimates]:
+    spread, power = (one.spread.area, other.spread.area), (one.power, other.power)
+    return {
+        "histogram_distance": _each(_resampled(wasserstein, spread, (weights, other_weights))),
+        "spectrum_distance": _each(_resampled(spectrum_distance, power, (weights, other_weights))),
+    }
+
+
+def _resampled(
+    distance: Callable[[Array, Array], Array],
+    statistics: tuple[Array, Array],  # (n, D, ...), (m, D, ...)
+    weights: tuple[Array, Array],  # (1 + R, n), (1 + R, m)
+) -> Array:  # (1 + R, D)
+    """The distance of the mean statistics, for each pair of rows of weights."""
+    step = max(1, _ROOM // statistics[0][0].size)
+    return np.concatenate(
+        [
+            distance(*(means(s, w[i : i + step]) for s, w in zip(statistics, weights, strict=True)))
+            for i in range(0, len(weights[0]), step)
+        ]
+    )
+
+
+def _each(
+    values: Array,  # (1 + R, D)
+    *,
+    centred: bool = True,
+) -> EndmemberEstimates:
+    return EndmemberEstimates(
+        estimate(values.mean(axis=1), centred=centred),
+        tuple(estimate(column, centred=centred) for column in values.T),
+    )
+
+
+def _copies(
+    inputs: Inputs,
+    held_out: BlockSet,
+    weights: dict[str, Array],
+    count: int,
+    seed: int,
+    progress: Progress | None,
+) -> tuple[dict[str, CopyValues], tuple[str, ...]]:
+    """Of generated and of held-out blocks; nothing and a note where the training half has no room."""
+    stages = Stages(progress, {"check": 2, "held out": 1})
+    try:
+        check = copy_check(
+            inputs.cubes,
+            inputs.training.values,
+            mask=inputs.training.valid,
+            quantile=QUANTILE,
+            count=count,
+            seed=seed,
+            progress=stages["check"],
+        )
+    except SceneTooSmall as error:
+        return {}, (str(error),)
+    basis = shared_basis(inputs.cubes.reshape(-1, inputs.cubes.shape[-1]))
+    blocks = held_out.cubes if basis is None else _projected(held_out.cubes, basis)
+    scene = search_scene(inputs.training, basis)
+    value, _, _ = nearest_in_turns(blocks, scene, turns_of(*inputs.block), stages["held out"])
+    real = value.cpu().numpy()
+    return {
+        "generated": _copy_values(check, check.similarity, real, weights, "generated"),
+        "held out": _copy_values(check, real, real, weights, "held out"),
+    }, ()
+
+
+def _copy_values(
+    check: CopyCheck,
+    similarity: Array,  # (n,)
+    real: Array,  # (m,) of the held-out half's blocks
+    weights: dict[str, Array],
+    key: str,
+) -> CopyValues:
+    near = similarity > check.threshold
+    rank = max(1, int((len(real) + 1) * (1 - QUANTILE) + 1e-9))
+    # The rank-th largest of each resample, from how often each block was drawn.
+    order = np.argsort(real)[::-1]
+    drawn = np.rint(weights["held out"][:, order] * len(real)).cumsum(axis=1)
+    limit = real[order][(drawn >= rank).argmax(axis=1)]  # (1 + R,)
+    nearer = ((similarity > limit[:, None]) * weights[key]).sum(axis=1)
+    return CopyValues(
+        near_copies=int(near.sum()),
+        share=estimate(means(near.astype(np.float64), weights[key])),
+        expected_share=check.expected_share,
+        threshold=check.threshold,
+        conclusive=check.conclusive,
+        largest_similarity=float(similarity.max()),
+        nearer=estimate(nearer),
+        expected_nearer=rank / (len(real) + 1),
+    )
+
+
+def _projected(
+    blocks: Tensor,  # (n, h, w, C)
+    basis: Tensor,  # (C, r)
+) -> Tensor:
+    return torch.stack([((block.double() @ basis) @ basis.T).to(block.dtype) for block in blocks])
