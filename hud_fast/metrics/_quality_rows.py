@@ -37,7 +37,7 @@ class CopyValues:
     threshold: float  # similarity above which a block is one
     conclusive: bool  # a perfect copy would be found
     largest_similarity: float  # no interval: a bootstrap tells nothing of a maximum
-    nearer: Estimate  # share that is nearer to a training window than the nearest 5 % held out
+    nearer: Estimate | None  # share nearer to a training window than the nearest 5 % held out
     expected_nearer: float  # that share among blocks like those held out
 
     def to_dict(self) -> dict[str, Any]:
@@ -48,7 +48,7 @@ class CopyValues:
             "threshold": self.threshold,
             "conclusive": self.conclusive,
             "largest_similarity": self.largest_similarity,
-            "nearer_than_held_out": self.nearer.to_dict(),
+            "nearer_than_held_out": None if self.nearer is None else self.nearer.to_dict(),
             "expected_nearer_than_held_out": self.expected_nearer,
         }
 

@@ -295,11 +295,13 @@ def _copy_values(
 ) -> CopyValues:
     near = similarity > check.threshold
     rank = max(1, int((len(real) + 1) * (1 - QUANTILE) + 1e-9))
-    # The rank-th largest of each resample, from how often each block was drawn.
-    order = np.argsort(real)[::-1]
-    drawn = np.rint(weights["held out"][:, order] * len(real)).cumsum(axis=1)
-    limit = real[order][(drawn >= rank).argmax(axis=1)]  # (1 + R,)
-    nearer = ((similarity > limit[:, None]) * weights[key]).sum(axis=1)
+    nearer = None
+    if key != "held out":  # of which that share is so by definition
+        # The rank-th largest of each resample, from how often each block was drawn.
+        order = np.argsort(real)[::-1]
+        drawn = np.rint(weights["held out"][:, order] * len(real)).cumsum(axis=1)
+        limit = real[order][(drawn >= rank).argmax(axis=1)]  # (1 + R,)
+        nearer = estimate(((similarity > limit[:, None]) * weights[key]).sum(axis=1))
     return CopyValues(
         near_copies=int(near.sum()),
         share=estimate(means(near.astype(np.float64), weights[key])),
@@ -307,7 +309,7 @@ def _copy_values(
         threshold=check.threshold,
         conclusive=check.conclusive,
         largest_similarity=float(similarity.max()),
-        nearer=estimate(nearer),
+        nearer=nearer,
         expected_nearer=rank / (len(real) + 1),
     )
 

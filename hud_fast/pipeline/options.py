@@ -104,6 +104,11 @@ class SampleOptions:
     sampler_steps: int | None = None
     format: str = "auto"
 
+    def check(self) -> None:
+        """Refuse a number of cubes that is none."""
+        if self.samples < 1:
+            raise InputError(f"--samples must be at least 1, got {self.samples}")
+
     def arguments(self) -> dict[str, Any]:
         """Return the keyword arguments of ``HUD.sample``."""
         return {"size": self.size, "sampler": self.sampler, "steps": self.sampler_steps}

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hud_fast.pipeline.cubes import ABUNDANCES, ARRAY, choose_format, write_cubes
-from hud_fast.pipeline.errors import InputError
+from hud_fast.pipeline.cubes import choose_format
 from hud_fast.pipeline.figures import run_figures, shown_settings
-from hud_fast.pipeline.model import find_endmembers, generate, train
 from hud_fast.pipeline.options import ModelOptions, SampleOptions, SceneOptions
 from hud_fast.pipeline.progress import Reporter
-from hud_fast.pipeline.rundir import RunFolder, claim, fingerprint, lock, read_json, write_json
-from hud_fast.report.machine import machine, peak_memory, size_text, versions
+from hud_fast.pipeline.rundir import RunFolder, claim, lock, read_json, write_json
+from hud_fast.pipeline.stages import check_space, generated_cubes, job_settings, trained_model
+from hud_fast.report.machine import machine, peak_memory, versions
 
 if TYPE_CHECKING:
     from hud_fast.diffusion import HUD
@@ -76,27 +74,22 @@ def run_scene(
     sample_options = sample_options or SampleOptions()
     reporter = reporter or Reporter()
     model_options.check()
-    if sample_options.samples < 1:
-        raise InputError(f"--samples must be at least 1, got {sample_options.samples}")
+    sample_options.check()
 
     with reporter.stage("Reading the scene"):
         scene = scene_options.load(source)
     reporter.say(f"  {describe(scene)}")
     kind = choose_format(sample_options.format, scene)
-    settings = {
-        "scene": scene.name,
-        "scene fingerprint": fingerprint(scene.cube),
-        **asdict(model_options),
-        **asdict(sample_options),
-        "format": kind,
-    }
+    settings = job_settings(scene, model_options, sample_options, format=kind)
     with lock(out):
         folder = claim(out, settings, overwrite)
-        _check_space(folder.path, scene, sample_options)
+        check_space(folder.path, scene, sample_options)
         if folder.resumed:
             reporter.say("  going on with the unfinished run in this folder")
-        model = _model(scene, folder, model_options, reporter)
-        cubes, maps = _cubes(scene, model, folder, model_options, sample_options, kind, reporter)
+        model = trained_model(scene, folder, model_options, reporter)
+        cubes, maps = generated_cubes(
+            scene, model, folder, model_options, sample_options, kind, reporter
+        )
         metrics = _metrics(scene, cubes, maps, model, folder, reporter)
         return _report(scene, model, cubes, maps, metrics, folder, reporter)
 
@@ -119,42 +112,6 @@ def describe(scene: Scene) -> str:
     missing = f", {lost:,} pixels masked or missing" if lost else ""
     simulated = ", simulated" if scene.simulated else ""
     return f"{scene.name}: {H} x {W} pixels, {C} bands{span}{missing}{simulated}"
-
-
-def _model(scene: Scene, folder: RunFolder, options: ModelOptions, reporter: Reporter) -> HUD:
-    from hud_fast.diffusion import HUD
-
-    path = folder.path / "model"
-    if path.exists():
-        reporter.say("  the model is trained already")
-        return HUD.load(path, device=options.device)
-    with folder.stage("unmixing"):
-        endmembers = find_endmembers(scene, options, reporter)
-    with folder.stage("training"):
-        model = train(scene, endmembers, options, folder.path / "checkpoints", reporter)
-        model.save(path)
-    return model
-
-
-def _cubes(
-    scene: Scene,
-    model: HUD,
-    folder: RunFolder,
-    model_options: ModelOptions,
-    options: SampleOptions,
-    kind: str,
-    reporter: Reporter,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    path = folder.path / "generated"
-    if path.exists():
-        reporter.say("  the cubes are generated already")
-        cubes = np.load(path / ARRAY) / np.float32(scene.scale)
-        return cubes, np.load(path / ABUNDANCES)
-    with folder.stage("generating"):
-        cubes, maps = generate(model, options, model_options.seed, reporter)
-    with folder.stage("writing the cubes"), reporter.stage("Writing the cubes") as progress:
-        write_cubes(path, cubes, scene, kind=kind, abundances=maps, progress=progress)
-    return cubes, maps
 
 
 def _metrics(
@@ -222,15 +179,3 @@ def simplex(
         "smallest": float(abundances.min()),
         "largest_sum_error": float(error.max()),
     }
-
-
-def _check_space(folder: Path, scene: Scene, options: SampleOptions) -> None:
-    """Refuse to train for minutes when the cubes will not fit on the disk."""
-    h, w = options.size or (32, 32)
-    need = 2 * 4 * options.samples * h * w * (scene.cube.shape[-1] + 16) + 200 * 2**20
-    free = shutil.disk_usage(folder).free
-    if free < need:
-        raise InputError(
-            f"{folder} has {size_text(free)} free, this run needs about {size_text(need)}: choose "
-            "another --out or free some space"
-        )

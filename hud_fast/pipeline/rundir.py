@@ -27,7 +27,15 @@ from hud_fast.pipeline.errors import InputError
 
 # All that a run writes. Starting afresh removes these and nothing else: a slip in --out must not cost
 # anyone their files.
-PRODUCTS = ("model", "checkpoints", "generated", "figures", "metrics.json", "report.html")
+PRODUCTS = (
+    "model",
+    "checkpoints",
+    "generated",
+    "figures",
+    "metrics.json",
+    "report.html",
+    "evaluation.json",
+)
 OURS = (*PRODUCTS, "run.json")
 
 

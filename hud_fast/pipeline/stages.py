@@ -1,0 +1,88 @@
+"""The stages that `run` and `evaluate` share; each takes from the folder what an earlier start left there."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hud_fast.pipeline.cubes import ABUNDANCES, ARRAY, write_cubes
+from hud_fast.pipeline.errors import InputError
+from hud_fast.pipeline.model import find_endmembers, generate, train
+from hud_fast.pipeline.options import ModelOptions, SampleOptions
+from hud_fast.pipeline.progress import Reporter
+from hud_fast.pipeline.rundir import RunFolder, fingerprint
+from hud_fast.report.machine import size_text
+
+if TYPE_CHECKING:
+    from hud_fast.diffusion import HUD
+    from hud_fast.scenes import Scene
+
+
+def job_settings(
+    scene: Scene, model_options: ModelOptions, sample_options: SampleOptions, **others: Any
+) -> dict[str, Any]:
+    """Everything that decides the result: what a resumed job must agree on."""
+    return {
+        "scene": scene.name,
+        "scene fingerprint": fingerprint(scene.cube),
+        **asdict(model_options),
+        **asdict(sample_options),
+        **others,
+    }
+
+
+def trained_model(
+    scene: Scene, folder: RunFolder, options: ModelOptions, reporter: Reporter
+) -> HUD:
+    """The run's model: from its folder, or trained now, on from the last checkpoint."""
+    from hud_fast.diffusion import HUD
+
+    path = folder.path / "model"
+    if path.exists():
+        reporter.say("  the model is trained already")
+        return HUD.load(path, device=options.device)
+    with folder.stage("unmixing"):
+        endmembers = find_endmembers(scene, options, reporter)
+    with folder.stage("training"):
+        model = train(scene, endmembers, options, folder.path / "checkpoints", reporter)
+        model.save(path)
+    return model
+
+
+def generated_cubes(
+    scene: Scene,
+    model: HUD,
+    folder: RunFolder,
+    model_options: ModelOptions,
+    options: SampleOptions,
+    kind: str,
+    reporter: Reporter,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:  # (B, h, w, C), (B, h, w, D)
+    """The run's cubes and abundances: from its folder, or generated now."""
+    path = folder.path / "generated"
+    if path.exists():
+        reporter.say("  the cubes are generated already")
+        cubes = np.load(path / ARRAY) / np.float32(scene.scale)
+        return cubes, np.load(path / ABUNDANCES)
+    with folder.stage("generating"):
+        cubes, maps = generate(model, options, model_options.seed, reporter)
+    with folder.stage("writing the cubes"), reporter.stage("Writing the cubes") as progress:
+        write_cubes(path, cubes, scene, kind=kind, abundances=maps, progress=progress)
+    return cubes, maps
+
+
+def check_space(folder: Path, scene: Scene, options: SampleOptions) -> None:
+    """Refuse to train for minutes when the cubes will not fit on the disk."""
+    h, w = options.size or (32, 32)
+    need = 2 * 4 * options.samples * h * w * (scene.cube.shape[-1] + 16) + 200 * 2**20
+    free = shutil.disk_usage(folder).free
+    if free < need:
+        raise InputError(
+            f"{folder} has {size_text(free)} free, this run needs about {size_text(need)}: choose "
+            "another --out or free some space"
+        )
