@@ -30,7 +30,7 @@ ClickException: type[Exception] = next(
     c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
 )
 STOPPED = 130  # exit code after Ctrl-C, as of a shell
-RESUMABLE = ("run", "fit")  # commands that go on where they stopped
+RESUMABLE = ("run", "fit", "evaluate")  # commands that go on where they stopped
 
 LINE_EVERY = 30.0  # seconds between lines where there is no terminal
 TABLE_WIDTH = 160  # columns of a table that goes to a file

@@ -1,4 +1,4 @@
-"""The command ``hud-fast``: run | fit | sample | unmix | metrics | bench | fetch | info.
+"""The command ``hud-fast``: run | fit | sample | unmix | metrics | evaluate | bench | fetch | info.
 
 Nothing heavy is imported until a command runs, so that ``--help`` answers at once. Commands check their
 arguments, call the pipeline, and say what they made; the work itself is in ``hud_fast.pipeline``.
@@ -13,6 +13,7 @@ import typer
 
 from hud_fast import _terminal as terminal
 from hud_fast._bench_command import bench
+from hud_fast._evaluate_command import evaluate
 from hud_fast._fit_command import fit
 from hud_fast._options import (
     GENERAL,
@@ -368,6 +369,7 @@ def metrics(
         terminal.say(f"All numbers: {json}")
 
 
+app.command()(evaluate)
 app.command()(bench)
 
 

@@ -98,7 +98,8 @@ def _spectra(maps: Tensor, window: Tensor, bins: Tensor) -> Tensor:
     mean = (window * x).sum(dim=(1, 2), keepdim=True) / window.sum()
     n, h, w, D = x.shape
     power = torch.fft.fft2(window * (x - mean), dim=(1, 2)).abs().square() / (h * w)
-    return (bins @ power.reshape(n, h * w, D)).transpose(1, 2)  # (n, D, J)
+    rings: Tensor = bins @ power.reshape(n, h * w, D)
+    return rings.transpose(1, 2)  # (n, D, J)
 
 
 def _hann(n: int) -> Tensor:  # (n,) mean square 1

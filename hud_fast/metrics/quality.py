@@ -27,15 +27,13 @@ Shapes: cubes (B, h, w, C), abundances (B, h, w, D), halves (H, W, C), endmember
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from hud_fast.metrics._json import Stages
-from hud_fast.metrics._nearest_windows import search_scene, shared_basis
 from hud_fast.metrics._quality_blocks import (
     BlockSet,
     Inputs,
@@ -45,11 +43,10 @@ from hud_fast.metrics._quality_blocks import (
     read_inputs,
     real_blocks,
 )
-from hud_fast.metrics._quality_rows import CopyValues, EndmemberEstimates, Quality, QualityRow
-from hud_fast.metrics._real_blocks import SceneTooSmall
+from hud_fast.metrics._quality_copies import QUANTILE, copy_values
+from hud_fast.metrics._quality_rows import EndmemberEstimates, Quality, QualityRow
 from hud_fast.metrics._search import Progress
-from hud_fast.metrics.bootstrap import Estimate, estimate, means, resampling_weights
-from hud_fast.metrics.copies import CopyCheck, copy_check, nearest_in_turns, turns_of
+from hud_fast.metrics.bootstrap import estimate, means, resampling_weights
 from hud_fast.metrics.distances import wasserstein
 from hud_fast.metrics.diversity import block_diversity
 from hud_fast.metrics.power_spectrum import frequencies, spectrum_distance
@@ -57,7 +54,6 @@ from hud_fast.unmixing._pixels import check_count, check_seed
 
 Array = NDArray[np.float64]
 
-QUANTILE = 0.95
 _ROOM = 1 << 23  # float64 values of resampled statistics at once
 
 
@@ -132,52 +128,44 @@ def quality(
         name, cubes, abundances, training, held_out, endmembers, training_mask, held_out_mask
     )
     stages = Stages(
-        progress, {"generated": 3, "held out": 6, "training": 3, "copies": 6, "intervals": 2}
+        progress, {"generated": 3, "held_out": 6, "training": 3, "copies": 6, "intervals": 2}
     )
     sets = {
         "generated": BlockSet(inputs.cubes, inputs.abundances),
-        "held out": real_blocks(inputs, inputs.held_out, count, [seed, 0]),
+        "held_out": real_blocks(inputs, inputs.held_out, count, [seed, 0]),
         "training": real_blocks(inputs, inputs.training, count, [seed, 1]),
     }
     weights = {
         key: resampling_weights(len(blocks.cubes), bootstrap, [seed, 2 + number])
         for number, (key, blocks) in enumerate(sets.items())
     }
-    spectra = {
-        "generated": _spectral(
-            sets["generated"], inputs, weights["generated"], stages["generated"]
-        ),
-        "held out": _spectral(sets["held out"], inputs, weights["held out"], stages["held out"]),
-        "training": _spectral(sets["training"], inputs, weights["training"], stages["training"]),
-    }
-    copies, notes = _copies(inputs, sets["held out"], weights, count, seed, stages["copies"])
+    # Spectra first: they find out what does not fit, and take the most time.
+    values = {key: _spectral(sets[key], inputs, weights[key], stages[key]) for key in sets}
+    copies, notes = copy_values(inputs, sets["held_out"], weights, count, seed, stages["copies"])
     statistics = {key: map_statistics(blocks) for key, blocks in sets.items()}
-    real, real_weights = statistics["held out"], weights["held out"]
-    rows = {}
-    for key in sets:
-        one, other = (statistics[key], weights[key]), (real, real_weights)
-        if key == "held out":
-            order = np.random.default_rng([seed, 5]).permutation(len(real.power))
-            parts = np.array_split(order, 2)
-            one, other = (
-                (real.part(part), resampling_weights(len(part), bootstrap, [seed, 6 + number]))
-                for number, part in enumerate(parts)
-            )
-        rows[key] = QualityRow(
+    samples = {key: _Resampled(statistics[key], weights[key]) for key in sets}
+    floor = samples["held_out"].halves(bootstrap, seed)
+    for key, one in samples.items():
+        pair = floor if key == "held_out" else (one, samples["held_out"])
+        values[key] |= {
+            "histogram_distance": _each(_Resampled.area, wasserstein, *pair),
+            "spectrum_distance": _each(_Resampled.power, spectrum_distance, *pair),
+            "near_zeros": _estimates(means(statistics[key].spread.near_zeros, weights[key])),
+            "copies": copies.get(key),
+        }
+    rows = {
+        key: QualityRow(
             blocks=len(sets[key].cubes),
-            **spectra[key],
-            **_distances(*one, *other),
-            near_zeros=_each(means(statistics[key].spread.near_zeros, weights[key]), centred=False),
-            copies=copies.get(key),
-            power=statistics[key].power.mean(axis=0),
-            histogram=statistics[key].spread.histogram.mean(axis=0),
+            power=found.power.mean(axis=0),
+            histogram=found.spread.histogram.mean(axis=0),
+            **values[key],
         )
+        for key, found in statistics.items()
+    }
     if progress is not None:
         progress(1000, 1000)
     return Quality(
-        rows["generated"],
-        rows["held out"],
-        rows["training"],
+        **rows,
         frequencies=frequencies(*inputs.block),
         block=inputs.block,
         count=count,
@@ -190,12 +178,12 @@ def quality(
 
 def _spectral(
     blocks: BlockSet, inputs: Inputs, weights: Array, progress: Progress | None
-) -> dict[str, Estimate | None]:
+) -> dict[str, Any]:
     """F_p, D_b, their ratio and the angles; None against the half that the blocks come from."""
-    found: dict[str, Estimate | None] = dict.fromkeys(
+    found: dict[str, Any] = dict.fromkeys(
         ("point_fidelity", "block_diversity", "ratio", "angle_to_training", "angle_to_held_out")
     )
-    stages = Stages(progress, {"training": 1, "windows": 1, "held out": 1})
+    stages = Stages(progress, {"training": 1, "windows": 1, "held_out": 1})
     if blocks.half is not inputs.training:
         cosine, angle = nearest_spectra(blocks, inputs.training, stages["training"])
         similarity = block_diversity(
@@ -212,110 +200,59 @@ def _spectral(
             found["ratio"] = estimate(diversity / fidelity)
         found["angle_to_training"] = estimate(means(angle, weights))
     if blocks.half is not inputs.held_out:
-        _, angle = nearest_spectra(blocks, inputs.held_out, stages["held out"])
+        _, angle = nearest_spectra(blocks, inputs.held_out, stages["held_out"])
         found["angle_to_held_out"] = estimate(means(angle, weights))
     return found
 
 
-def _distances(
-    one: MapStatistics, weights: Array, other: MapStatistics, other_weights: Array
-) -> dict[str, EndmemberEstimates]:
-    spread, power = (one.spread.area, other.spread.area), (one.power, other.power)
-    return {
-        "histogram_distance": _each(_resampled(wasserstein, spread, (weights, other_weights))),
-        "spectrum_distance": _each(_resampled(spectrum_distance, power, (weights, other_weights))),
-    }
+@dataclass(frozen=True, eq=False)
+class _Resampled:
+    """A set of blocks' statistics, and the weights of its resamples."""
 
+    statistics: MapStatistics
+    weights: Array  # (1 + R, n)
 
-def _resampled(
-    distance: Callable[[Array, Array], Array],
-    statistics: tuple[Array, Array],  # (n, D, ...), (m, D, ...)
-    weights: tuple[Array, Array],  # (1 + R, n), (1 + R, m)
-) -> Array:  # (1 + R, D)
-    """The distance of the mean statistics, for each pair of rows of weights."""
-    step = max(1, _ROOM // statistics[0][0].size)
-    return np.concatenate(
-        [
-            distance(*(means(s, w[i : i + step]) for s, w in zip(statistics, weights, strict=True)))
-            for i in range(0, len(weights[0]), step)
-        ]
-    )
+    def halves(self, bootstrap: int, seed: int) -> tuple[_Resampled, _Resampled]:
+        """The blocks in two random parts, each resampled for itself."""
+        order = np.random.default_rng([seed, 5]).permutation(len(self.statistics.power))
+        one, other = (
+            _Resampled(
+                self.statistics.part(part),
+                resampling_weights(len(part), bootstrap, [seed, 6 + number]),
+            )
+            for number, part in enumerate(np.array_split(order, 2))
+        )
+        return one, other
+
+    def area(self) -> Array:  # (n, D, K)
+        return self.statistics.spread.area
+
+    def power(self) -> Array:  # (n, D, J)
+        return self.statistics.power
 
 
 def _each(
+    statistic: Callable[[_Resampled], Array],
+    distance: Callable[[Array, Array], Array],
+    one: _Resampled,
+    other: _Resampled,
+) -> EndmemberEstimates:
+    """A distance of two sets' mean statistics, for each pair of resamples, a few at a time."""
+    a, b = statistic(one), statistic(other)
+    step = max(1, _ROOM // a[0].size)
+    values = [
+        distance(means(a, one.weights[i : i + step]), means(b, other.weights[i : i + step]))
+        for i in range(0, len(one.weights), step)
+    ]
+    return _estimates(np.concatenate(values), centred=True)
+
+
+def _estimates(
     values: Array,  # (1 + R, D)
     *,
-    centred: bool = True,
+    centred: bool = False,
 ) -> EndmemberEstimates:
     return EndmemberEstimates(
         estimate(values.mean(axis=1), centred=centred),
         tuple(estimate(column, centred=centred) for column in values.T),
     )
-
-
-def _copies(
-    inputs: Inputs,
-    held_out: BlockSet,
-    weights: dict[str, Array],
-    count: int,
-    seed: int,
-    progress: Progress | None,
-) -> tuple[dict[str, CopyValues], tuple[str, ...]]:
-    """Of generated and of held-out blocks; nothing and a note where the training half has no room."""
-    stages = Stages(progress, {"check": 2, "held out": 1})
-    try:
-        check = copy_check(
-            inputs.cubes,
-            inputs.training.values,
-            mask=inputs.training.valid,
-            quantile=QUANTILE,
-            count=count,
-            seed=seed,
-            progress=stages["check"],
-        )
-    except SceneTooSmall as error:
-        return {}, (str(error),)
-    basis = shared_basis(inputs.cubes.reshape(-1, inputs.cubes.shape[-1]))
-    blocks = held_out.cubes if basis is None else _projected(held_out.cubes, basis)
-    scene = search_scene(inputs.training, basis)
-    value, _, _ = nearest_in_turns(blocks, scene, turns_of(*inputs.block), stages["held out"])
-    real = value.cpu().numpy()
-    return {
-        "generated": _copy_values(check, check.similarity, real, weights, "generated"),
-        "held out": _copy_values(check, real, real, weights, "held out"),
-    }, ()
-
-
-def _copy_values(
-    check: CopyCheck,
-    similarity: Array,  # (n,)
-    real: Array,  # (m,) of the held-out half's blocks
-    weights: dict[str, Array],
-    key: str,
-) -> CopyValues:
-    near = similarity > check.threshold
-    rank = max(1, int((len(real) + 1) * (1 - QUANTILE) + 1e-9))
-    nearer = None
-    if key != "held out":  # of which that share is so by definition
-        # The rank-th largest of each resample, from how often each block was drawn.
-        order = np.argsort(real)[::-1]
-        drawn = np.rint(weights["held out"][:, order] * len(real)).cumsum(axis=1)
-        limit = real[order][(drawn >= rank).argmax(axis=1)]  # (1 + R,)
-        nearer = estimate(((similarity > limit[:, None]) * weights[key]).sum(axis=1))
-    return CopyValues(
-        near_copies=int(near.sum()),
-        share=estimate(means(near.astype(np.float64), weights[key])),
-        expected_share=check.expected_share,
-        threshold=check.threshold,
-        conclusive=check.conclusive,
-        largest_similarity=float(similarity.max()),
-        nearer=nearer,
-        expected_nearer=rank / (len(real) + 1),
-    )
-
-
-def _projected(
-    blocks: Tensor,  # (n, h, w, C)
-    basis: Tensor,  # (C, r)
-) -> Tensor:
-    return torch.stack([((block.double() @ basis) @ basis.T).to(block.dtype) for block in blocks])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hud_fast.pipeline.errors import InputError as InputError
+    from hud_fast.pipeline.evaluate import evaluate_scene as evaluate_scene
     from hud_fast.pipeline.jobs import fit_model as fit_model
     from hud_fast.pipeline.jobs import measure as measure
     from hud_fast.pipeline.jobs import sample_model as sample_model
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "errors": "InputError",
+    "evaluate": "evaluate_scene",
     "jobs": "fit_model measure sample_model",
     "options": "ModelOptions SampleOptions SceneOptions",
     "progress": "Reporter",

@@ -1,8 +1,9 @@
 """The report room: figures as in the paper, and one self-contained page that shows and explains a run.
 
-``panels`` (figure 3), ``spectral_density`` (figure 4), ``endmembers``, ``abundance_maps``, ``residual_map`` and
-``training_curve`` each return a ``matplotlib.figure.Figure``; ``write_report`` puts figures, numbers, settings
-and timings into ``report.html``. matplotlib is imported when the first figure is drawn.
+``panels`` (figure 3), ``spectral_density`` (figure 4), ``endmembers``, ``abundance_maps``, ``residual_map``,
+``training_curve``, ``power_spectra`` and ``abundance_histograms`` each return a ``matplotlib.figure.Figure``;
+``write_report`` puts figures, numbers, settings and timings into ``report.html``. matplotlib is imported when the
+first figure is drawn.
 """
 
 from __future__ import annotations
@@ -11,16 +12,19 @@ from hud_fast.report.axis import title_of
 from hud_fast.report.density import spectral_density
 from hud_fast.report.page import write_report
 from hud_fast.report.panels import panels
+from hud_fast.report.quality import abundance_histograms, power_spectra
 from hud_fast.report.samples import generated_abundances
 from hud_fast.report.style import save_figure
 from hud_fast.report.training import training_curve
 from hud_fast.report.unmixing import abundance_maps, endmembers, residual_map
 
 __all__ = [
+    "abundance_histograms",
     "abundance_maps",
     "endmembers",
     "generated_abundances",
     "panels",
+    "power_spectra",
     "residual_map",
     "save_figure",
     "spectral_density",

@@ -1,0 +1,204 @@
+"""`hud-fast evaluate`, apart from the other commands for its length, and the table that it prints."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hud_fast import _terminal as terminal
+from hud_fast._options import (
+    GENERAL,
+    CountOpt,
+    Device,
+    DeviceOpt,
+    Encoder,
+    EncoderOpt,
+    EndmembersOpt,
+    FineTuneOpt,
+    LayoutOpt,
+    MaskOpt,
+    PrecisionOpt,
+    Preset,
+    PresetOpt,
+    RawLatentOpt,
+    SamplerOpt,
+    SamplerStepsOpt,
+    SceneArg,
+    SeedOpt,
+    ShapeOpt,
+    SizeOpt,
+    StepsOpt,
+    ThreadsOpt,
+    VariableOpt,
+    WavelengthsOpt,
+    endmembers_of,
+    scene_options_of,
+    size_of,
+)
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def evaluate(
+    scene: SceneArg,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for everything that is made.")],
+    preset: PresetOpt = Preset.tiny,
+    endmembers: EndmembersOpt = "auto",
+    samples: CountOpt = 64,
+    size: SizeOpt = None,
+    steps: StepsOpt = None,
+    sampler: SamplerOpt = None,
+    sampler_steps: SamplerStepsOpt = None,
+    encoder: EncoderOpt = Encoder.fcls,
+    fine_tune: FineTuneOpt = False,
+    raw_latent: RawLatentOpt = False,
+    precision: PrecisionOpt = None,
+    bootstrap: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Resamples behind the 95 % intervals; 0: none.", rich_help_panel=GENERAL
+        ),
+    ] = 1000,
+    variable: VariableOpt = None,
+    layout: LayoutOpt = None,
+    shape: ShapeOpt = None,
+    wavelengths: WavelengthsOpt = None,
+    mask: MaskOpt = None,
+    seed: SeedOpt = 0,
+    device: DeviceOpt = Device.auto,
+    threads: ThreadsOpt = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite/--resume",
+            help="Start afresh, or go on with an unfinished evaluation in the folder.",
+            rich_help_panel=GENERAL,
+        ),
+    ] = False,
+) -> None:
+    """How good the generator is: one half of the scene trains, the other is the ceiling.
+
+    Compares spectra, diversity, distributions and spatial structure of the abundances of generated
+    cubes with real blocks that the generator never saw, looks for copies of the training half, and gives
+    95 % intervals. The folder gets model/, generated/, evaluation.json (with settings, times, memory and
+    machine), figures/ and run.json. If the command is interrupted, the same command goes on.
+
+    [bold]Example[/]
+
+        hud-fast evaluate indian-pines --preset small --out evaluations/indian-pines
+    """
+    from hud_fast.pipeline import ModelOptions, SampleOptions, evaluate_scene
+
+    where = terminal.prepare(device.value, threads)
+    evaluation = evaluate_scene(
+        scene,
+        out,
+        scene_options=scene_options_of(variable, layout, shape, wavelengths, mask),
+        model_options=ModelOptions(
+            preset=preset.value,
+            endmembers=endmembers_of(endmembers),
+            encoder=encoder.value,
+            fine_tune=fine_tune,
+            raw_latent=raw_latent,
+            precision=None if precision is None else precision.value,
+            steps=steps,
+            seed=seed,
+            device=where,
+        ),
+        sample_options=SampleOptions(
+            samples=samples,
+            size=size_of("--size", size),
+            sampler=None if sampler is None else sampler.value,
+            sampler_steps=sampler_steps,
+        ),
+        bootstrap=bootstrap,
+        overwrite=overwrite,
+        command=shlex.join(["hud-fast", *sys.argv[1:]]),
+        reporter=terminal.reporter(),
+    )
+    say_quality(evaluation)
+    terminal.say(f"All numbers: {out / 'evaluation.json'}")
+
+
+def say_quality(evaluation: Mapping[str, Any]) -> None:
+    """Print the table, as wide as it needs where no terminal sets the width."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=terminal.TABLE_WIDTH)
+    console.print(quality_table(evaluation))
+    for note in evaluation["quality"]["notes"]:
+        terminal.say(f"Note: {note}")
+
+
+# name of the value -> (words, digits, factor, unit); the two distances and the near-zeros are means over endmembers
+_VALUES: dict[str, tuple[str, int, float, str]] = {
+    "point_fidelity": ("Point fidelity F_p", 5, 1, ""),
+    "block_diversity": ("Block diversity D_b", 5, 1, ""),
+    "ratio": ("D_b / F_p", 5, 1, ""),
+    "angle_to_training": ("Angle to the training half", 2, 1, " deg"),
+    "angle_to_held_out": ("Angle to the held-out half", 2, 1, " deg"),
+    "histogram_distance": ("Abundance distributions, W1", 4, 1, ""),
+    "near_zeros": ("Abundances below 0.001", 1, 100, " %"),
+    "spectrum_distance": ("Power spectra", 1, 1, " dB"),
+}
+_ROWS = {"generated": "generated", "held_out": "held out (ceiling)", "training": "training"}
+
+
+def quality_table(evaluation: Mapping[str, Any]) -> Table:
+    """Every value with its interval: generated, held out, training."""
+    from rich.table import Table
+
+    quality = evaluation["quality"]
+    h, w = quality["settings"]["block"]
+    counts = ", ".join(f"{quality[row]['blocks']} {words}" for row, words in _ROWS.items())
+    table = Table(
+        title=f"{evaluation['scene']}, blocks of {h} x {w}: {counts}; 95 % intervals in brackets",
+        title_justify="left",
+    )
+    table.add_column("")
+    for words in _ROWS.values():
+        table.add_column(words, justify="right")
+    for name, (words, digits, factor, unit) in _VALUES.items():
+        cells = []
+        for row in _ROWS:
+            value = quality[row][name]
+            if value is not None and "mean" in value:
+                value = value["mean"]
+            cells.append(_cell(value, digits, factor, unit))
+        table.add_row(words, *cells)
+    table.add_row("Near copies of training windows", *(_copies(quality[row]) for row in _ROWS))
+    table.add_row(
+        "Nearer to training than the held-out 5 %",
+        *(
+            _cell((quality[row]["copies"] or {}).get("nearer_than_held_out"), 1, 100, " %")
+            for row in _ROWS
+        ),
+    )
+    return table
+
+
+def _cell(value: Mapping[str, Any] | None, digits: int, factor: float, unit: str) -> str:
+    if value is None:
+        return "-"
+    text = f"{factor * value['value']:.{digits}f}{unit}"
+    if value["interval"] is not None:
+        low, high = (f"{factor * end:.{digits}f}" for end in value["interval"])
+        text += rf" \[{low}, {high}]"
+    return text
+
+
+def _copies(row: Mapping[str, Any]) -> str:
+    copies = row["copies"]
+    if copies is None:
+        return "-"
+    expected = copies["expected_share"] * row["blocks"]
+    text = f"{copies['near_copies']} of {row['blocks']} (expected {expected:.1f})"
+    return text if copies["conclusive"] else f"{text}, inconclusive"

@@ -1,0 +1,89 @@
+"""Copies, as `quality` reports them: `copy_check` against the training half, with the held-out half beside it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hud_fast.metrics._json import Stages
+from hud_fast.metrics._nearest_windows import search_scene, shared_basis
+from hud_fast.metrics._quality_blocks import BlockSet, Inputs
+from hud_fast.metrics._quality_rows import CopyValues
+from hud_fast.metrics._real_blocks import SceneTooSmall
+from hud_fast.metrics._search import Progress
+from hud_fast.metrics.bootstrap import estimate, means
+from hud_fast.metrics.copies import CopyCheck, copy_check, nearest_in_turns, turns_of
+
+Array = NDArray[np.float64]
+
+QUANTILE = 0.95
+
+
+def copy_values(
+    inputs: Inputs,
+    held_out: BlockSet,
+    weights: dict[str, Array],
+    count: int,
+    seed: int,
+    progress: Progress | None,
+) -> tuple[dict[str, CopyValues], tuple[str, ...]]:
+    """Of generated and of held-out blocks; nothing and a note where the training half has no room."""
+    stages = Stages(progress, {"check": 2, "held out": 1})
+    try:
+        check = copy_check(
+            inputs.cubes,
+            inputs.training.values,
+            mask=inputs.training.valid,
+            quantile=QUANTILE,
+            count=count,
+            seed=seed,
+            progress=stages["check"],
+        )
+    except SceneTooSmall as error:
+        return {}, (str(error),)
+    basis = shared_basis(inputs.cubes.reshape(-1, inputs.cubes.shape[-1]))
+    blocks = held_out.cubes if basis is None else _projected(held_out.cubes, basis)
+    scene = search_scene(inputs.training, basis)
+    value, _, _ = nearest_in_turns(blocks, scene, turns_of(*inputs.block), stages["held out"])
+    real = value.cpu().numpy()
+    return {
+        "generated": _values(check, check.similarity, real, weights, "generated"),
+        "held_out": _values(check, real, real, weights, "held_out"),
+    }, ()
+
+
+def _values(
+    check: CopyCheck,
+    similarity: Array,  # (n,)
+    real: Array,  # (m,) of the held-out half's blocks
+    weights: dict[str, Array],
+    key: str,
+) -> CopyValues:
+    near = similarity > check.threshold
+    rank = max(1, int((len(real) + 1) * (1 - QUANTILE) + 1e-9))
+    nearer = None
+    if key != "held_out":  # of which that share is so by definition
+        # The rank-th largest of each resample, from how often each block was drawn.
+        order = np.argsort(real)[::-1]
+        drawn = np.rint(weights["held_out"][:, order] * len(real)).cumsum(axis=1)
+        limit = real[order][(drawn >= rank).argmax(axis=1)]  # (1 + R,)
+        nearer = estimate(((similarity > limit[:, None]) * weights[key]).sum(axis=1))
+    return CopyValues(
+        near_copies=int(near.sum()),
+        share=estimate(means(near.astype(np.float64), weights[key])),
+        expected_share=check.expected_share,
+        threshold=check.threshold,
+        conclusive=check.conclusive,
+        largest_similarity=float(similarity.max()),
+        nearer=nearer,
+        expected_nearer=rank / (len(real) + 1),
+    )
+
+
+def _projected(
+    blocks: Tensor,  # (n, h, w, C)
+    basis: Tensor,  # (C, r)
+) -> Tensor:
+    return torch.stack([((block.double() @ basis) @ basis.T).to(block.dtype) for block in blocks])
