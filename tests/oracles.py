@@ -218,3 +218,23 @@ def normal_noise(count: int, seed: int, step: int, sample: int) -> NDArray[np.fl
             noise[group * 64 + pair * 16 + lane] = radius * np.cos(angle)
             noise[group * 64 + (pair + 1) * 16 + lane] = radius * np.sin(angle)
     return noise[:count]
+
+
+def radial_power(block: NDArray[np.floating]) -> NDArray[np.float64]:  # (h, w) -> (J,)
+    """Radially averaged power of one map under Hann's window, from the definition of the Fourier sum."""
+    h, w = block.shape
+    y, x = np.arange(h), np.arange(w)
+    window = np.outer(
+        0.5 - 0.5 * np.cos(2 * np.pi * (y + 0.5) / h), 0.5 - 0.5 * np.cos(2 * np.pi * (x + 0.5) / w)
+    )
+    window = window / np.sqrt((window**2).mean())
+    values = window * (block - (window * block).sum() / window.sum())
+    rings: list[list[float]] = [[] for _ in range(min(h, w) // 2)]
+    for ky in range(h):
+        for kx in range(w):
+            fy, fx = min(ky, h - ky) / h, min(kx, w - kx) / w
+            j = int(np.rint(np.hypot(fy, fx) * min(h, w)))
+            if 1 <= j <= len(rings):
+                wave = np.exp(-2j * np.pi * (ky * y[:, None] / h + kx * x[None, :] / w))
+                rings[j - 1].append(abs((values * wave).sum()) ** 2 / (h * w))
+    return np.array([np.mean(ring) for ring in rings])

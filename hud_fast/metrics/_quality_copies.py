@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from hud_fast.metrics._json import Stages
-from hud_fast.metrics._nearest_windows import search_scene, shared_basis
+from hud_fast.metrics._nearest_windows import search_scene
 from hud_fast.metrics._quality_blocks import BlockSet, Inputs
 from hud_fast.metrics._quality_rows import CopyValues
 from hud_fast.metrics._real_blocks import SceneTooSmall
 from hud_fast.metrics._search import Progress
 from hud_fast.metrics.bootstrap import estimate, means
-from hud_fast.metrics.copies import CopyCheck, copy_check, nearest_in_turns, turns_of
+from hud_fast.metrics.copies import CopyCheck, basis_of, copy_check, nearest_in_turns, turns_of
 
 Array = NDArray[np.float64]
 
@@ -23,14 +21,17 @@ QUANTILE = 0.95
 
 def copy_values(
     inputs: Inputs,
-    held_out: BlockSet,
+    sets: dict[str, BlockSet],
     weights: dict[str, Array],
     count: int,
     seed: int,
     progress: Progress | None,
 ) -> tuple[dict[str, CopyValues], tuple[str, ...]]:
-    """Of generated and of held-out blocks; nothing and a note where the training half has no room."""
-    stages = Stages(progress, {"check": 2, "held out": 1})
+    """Of each set of blocks; nothing and a note where the training half has no room.
+
+    Real blocks are taken as the generator could have made them: mixed again from their exact abundances.
+    """
+    stages = Stages(progress, {"check": 2, "held_out": 1, "training": 1})
     try:
         check = copy_check(
             inputs.cubes,
@@ -39,18 +40,20 @@ def copy_values(
             quantile=QUANTILE,
             count=count,
             seed=seed,
+            endmembers=inputs.endmembers,
             progress=stages["check"],
         )
     except SceneTooSmall as error:
         return {}, (str(error),)
-    basis = shared_basis(inputs.cubes.reshape(-1, inputs.cubes.shape[-1]))
-    blocks = held_out.cubes if basis is None else _projected(held_out.cubes, basis)
-    scene = search_scene(inputs.training, basis)
-    value, _, _ = nearest_in_turns(blocks, scene, turns_of(*inputs.block), stages["held out"])
-    real = value.cpu().numpy()
+    scene = search_scene(inputs.training, basis_of(inputs.cubes, inputs.endmembers))
+    similarity = {"generated": check.similarity}
+    for key in ("held_out", "training"):
+        blocks = sets[key].abundances.to(inputs.endmembers.dtype) @ inputs.endmembers
+        found, _, _ = nearest_in_turns(blocks, scene, turns_of(*inputs.block), stages[key])
+        similarity[key] = found.cpu().numpy()
+    held_out = similarity["held_out"]
     return {
-        "generated": _values(check, check.similarity, real, weights, "generated"),
-        "held_out": _values(check, real, real, weights, "held_out"),
+        key: _values(check, values, held_out, weights, key) for key, values in similarity.items()
     }, ()
 
 
@@ -80,10 +83,3 @@ def _values(
         nearer=nearer,
         expected_nearer=rank / (len(real) + 1),
     )
-
-
-def _projected(
-    blocks: Tensor,  # (n, h, w, C)
-    basis: Tensor,  # (C, r)
-) -> Tensor:
-    return torch.stack([((block.double() @ basis) @ basis.T).to(block.dtype) for block in blocks])

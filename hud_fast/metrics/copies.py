@@ -7,7 +7,10 @@
    pixel, its own place and shifts by less than half a block, do not count. What is not a copy
    scores this. Where the generated pixels lie in the span of few endmembers, the held-out blocks
    are projected onto that span first, since a generator without sensor noise comes closer to any
-   window than a noisy real block can.
+   window than a noisy real block can. Given the generator's `endmembers`, they are re-mixed from
+   their exact abundances instead: that is what the generator could make of them, and where the
+   endmembers do not hold the scene (Samson with 3 of them) it is farther from any window than a
+   projection is, so that without them copies would pass as honest.
 3. The threshold is the k-th largest of the m held-out values, k = (m + 1)(1 - quantile) rounded
    down, at least 1; a generated block above it is called a near copy. An honest block is so called
    with probability k / (m + 1): that is `expected_share`, to be read beside `share`.
@@ -32,6 +35,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hud_fast.kernels import fcls
+from hud_fast.kernels.fcls import check_endmembers
 from hud_fast.metrics._json import Stages, distribution
 from hud_fast.metrics._nearest_windows import (
     SearchScene,
@@ -50,7 +55,7 @@ from hud_fast.metrics._samples import (
     whole_windows,
 )
 from hud_fast.metrics._search import Progress, paired_cosine
-from hud_fast.unmixing._pixels import check_count, check_seed
+from hud_fast.unmixing._pixels import as_tensor, check_count, check_seed
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +126,7 @@ def copy_check(
     count: int = 64,
     seed: int = 0,
     all_orientations: bool = True,
+    endmembers: Any = None,  # (D, C)
     generated_mask: Any = None,  # (B, h, w) or (h, w) bool
     mask: Any = None,  # (H, W) bool
     progress: Progress | None = None,
@@ -143,6 +149,9 @@ def copy_check(
     all_orientations : bool
         Also look up flipped and rotated blocks (8 orientations of a square, 4 of another
         rectangle).
+    endmembers : array or tensor, (D, C), optional
+        Those that the generator mixes, in the unit of the scene: the held-out blocks are then
+        re-mixed.
     generated_mask, mask : array or tensor of bool, optional
         True = valid pixel; blocks and windows with a masked or non-finite pixel are left out.
     progress : callable, optional
@@ -175,16 +184,21 @@ def copy_check(
     left, scene = read_pair(name, generated, real, generated_mask, mask)
     check_scene(name, scene)
     blocks = cut_blocks(name, left, block)
-    n, h, w, C = blocks.values.shape
+    n, h, w, _ = blocks.values.shape
     check_windows(name, scene, h, w)
     origin = _draw_held_out(name, scene, (h, w), count, seed)
-    basis = shared_basis(blocks.values.reshape(-1, C))
+    mixed = None if endmembers is None else _endmembers(name, endmembers, scene)
+    basis = basis_of(blocks.values, mixed)
     turns = turns_of(h, w) if all_orientations else [0]
     stages = Stages(progress, {"generated": n, "held out": 2 * len(origin)})
     whole = search_scene(scene, basis)
     value, position, turn = nearest_in_turns(blocks.values, whole, turns, stages["generated"])
     actual = cut_out(scene, origin, (h, w)).double()
-    known = actual if basis is None else (actual @ basis) @ basis.T
+    known = actual
+    if mixed is not None:
+        known = fcls(actual, mixed) @ mixed
+    elif basis is not None:
+        known = (actual @ basis) @ basis.T
     own = paired_cosine(known, actual).mean(dim=(1, 2))
     known = known.to(scene.values.dtype)
     reference = []
@@ -213,6 +227,23 @@ def copy_check(
         seed=seed,
         blocks_left_out=blocks.left_out,
     )
+
+
+def _endmembers(function: str, endmembers: Any, scene: Spectra) -> Tensor:  # (D, C) float64
+    spectra = as_tensor(function, "endmembers", endmembers).detach().to(scene.values.device)
+    check_endmembers(function, spectra, scene.C)
+    return spectra.double()
+
+
+def basis_of(
+    blocks: Tensor,  # (n, h, w, C)
+    endmembers: Tensor | None,  # (D, C)
+) -> Tensor | None:  # (C, r)
+    """A basis that holds the blocks' pixels, and mixtures of the endmembers; None where only all bands do."""
+    pixels = blocks.reshape(-1, blocks.shape[-1])
+    if endmembers is not None:
+        pixels = torch.cat([pixels, endmembers.to(pixels.dtype)])
+    return shared_basis(pixels)
 
 
 def turns_of(h: int, w: int) -> list[int]:

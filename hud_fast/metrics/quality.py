@@ -7,7 +7,7 @@ A scene is cut in two. One half trains, the other is held out, and three rows ar
   ceiling. Its two distances compare one random half of the blocks with the other, and so give the noise floor of the
   statistic (a low one, as the halves' blocks may overlap; a high one, as each has half of the blocks);
 * **training**: blocks of the training half, what a perfect memoriser would make. What is trivial for it (F_p, D_b
-  and the angle to itself, copies) is None. Its distances to the held-out half tell how different the halves are: a
+  and the angle to itself) is None. Its distances to the held-out half tell how different the halves are: a
   generator cannot be expected to come much nearer, as it knows nothing else.
 
 The values, each with its interval (`bootstrap`):
@@ -17,9 +17,11 @@ The values, each with its interval (`bootstrap`):
 * distances of the abundances to those of the held-out half, whose abundances are exact (FCLS) in the same
   endmembers: distributions in `distances`, spatial structure in `power_spectrum`;
 * copies: `copies.copy_check` against the training half with a quantile of 0.95, and the share of blocks that are
-  nearer to a training window than the nearest 5 % of the held-out half's blocks. As in that check every orientation
-  is tried, and held-out blocks are first projected onto the span of the generated pixels, where that is smaller than
-  the bands.
+  nearer to a training window than the nearest 5 % of the held-out half's blocks. Every orientation is tried. Real
+  blocks are mixed again from their exact abundances first, as the generator would make them: a generator without
+  sensor noise comes closer to any window than a noisy block can, but no closer than its endmembers allow. So the
+  training row says whether a memoriser would be found (all of its blocks should be near copies), and the held-out
+  row how many blocks that never trained are called so.
 
 Shapes: cubes (B, h, w, C), abundances (B, h, w, D), halves (H, W, C), endmembers (D, C).
 """
@@ -141,7 +143,7 @@ def quality(
     }
     # Spectra first: they find out what does not fit, and take the most time.
     values = {key: _spectral(sets[key], inputs, weights[key], stages[key]) for key in sets}
-    copies, notes = copy_values(inputs, sets["held_out"], weights, count, seed, stages["copies"])
+    copies, notes = copy_values(inputs, sets, weights, count, seed, stages["copies"])
     statistics = {key: map_statistics(blocks) for key, blocks in sets.items()}
     samples = {key: _Resampled(statistics[key], weights[key]) for key in sets}
     floor = samples["held_out"].halves(bootstrap, seed)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+import hud_fast as hud
 from hud_fast.metrics import copy_check
 from hud_fast.metrics.copies import turned
 
@@ -141,3 +142,39 @@ def test_errors(world: tuple[Array, Array, Array]) -> None:
         copy_check(clean[:8, :8], real[:9, :10])
     with pytest.raises(ValueError, match=r"copy_check: `real` must have shape \(H, W, C\)"):
         copy_check(clean[:8, :8], real[0])
+
+
+def test_where_endmembers_do_not_hold_the_scene_the_check_says_that_it_cannot_tell():
+    # Pixels of two brightnesses, endmembers of one: no mixture comes as near to a pixel as a projection does.
+    rng = np.random.default_rng(0)
+    endmembers = rng.random((3, 10)) + 0.1
+    real = smooth(rng, 30, 30, 3) @ endmembers * rng.choice([0.4, 1.0], size=(30, 30, 1))
+    solved = hud.fcls(real, endmembers)
+    places = rng.integers(0, 24, (12, 2))
+    copies = np.stack([solved[r : r + 6, c : c + 6] for r, c in places]) @ endmembers
+    blind = copy_check(copies, real, quantile=0.95)
+    assert blind.conclusive
+    assert blind.share == 0  # of copies
+    check = copy_check(copies, real, quantile=0.95, endmembers=endmembers)
+    assert not check.conclusive
+    assert check.threshold < blind.threshold
+    assert check.copy_similarity < blind.copy_similarity == pytest.approx(1)
+
+
+def test_endmembers_that_hold_the_scene_change_nothing_for_copies():
+    rng = np.random.default_rng(1)
+    endmembers = rng.random((3, 10)) + 0.1
+    real = smooth(rng, 24, 24, 3) @ endmembers
+    plain = copy_check(real[None, 3:9, 5:11], real, quantile=0.95)
+    check = copy_check(real[None, 3:9, 5:11], real, quantile=0.95, endmembers=endmembers)
+    assert np.allclose(check.held_out, plain.held_out)
+    assert check.share == plain.share == 1
+    assert check.conclusive
+
+
+def test_bad_endmembers():
+    real = np.random.default_rng(0).random((12, 12, 6))
+    with pytest.raises(ValueError, match=r"copy_check: `endmembers` must have shape \(D, C\)"):
+        copy_check(real[None, :4, :4], real, endmembers=np.ones((2, 4)))
+    with pytest.raises(ValueError, match=r"copy_check: `endmembers` must be finite"):
+        copy_check(real[None, :4, :4], real, endmembers=np.full((2, 6), np.nan))

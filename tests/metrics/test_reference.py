@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from hud_fast.metrics import real_reference, reference
-from hud_fast.metrics._real_blocks import cut_out, draw, held_out_blocks
+from hud_fast.metrics._real_blocks import cut_out, draw, held_out_blocks, pixel_rows
 from hud_fast.metrics._samples import read_spectra, whole_windows
 from hud_fast.metrics.reference import jitter
 
@@ -89,7 +89,7 @@ def test_jittered_copies_against_brute_force(noise: float, monkeypatch: pytest.M
     origin = draw(whole_windows(real.valid, 4, 4), 6, generator)
     copies = jitter(cut_out(real, origin, (4, 4)), real, generator).numpy()
     cosine, row = oracles.cosine_max(copies.reshape(-1, 6), cube.reshape(-1, 6))
-    own = reference._pixel_rows(origin, (4, 4), 8).numpy().ravel()
+    own = pixel_rows(origin, (4, 4), 8).numpy().ravel()
     assert (row == own).all() == (noise < 0.1)
     for norm in ("pixel", "block"):
         similarity, _ = oracles.window_search(copies, cube, norm=norm)
