@@ -30,6 +30,7 @@ from hud_fast._options import (
     SamplerStepsOpt,
     SceneArg,
     SeedOpt,
+    SetOpt,
     ShapeOpt,
     SizeOpt,
     StepsOpt,
@@ -59,6 +60,7 @@ def evaluate(
     fine_tune: FineTuneOpt = False,
     raw_latent: RawLatentOpt = False,
     precision: PrecisionOpt = None,
+    set: SetOpt = None,
     bootstrap: Annotated[
         int,
         typer.Option(
@@ -108,6 +110,7 @@ def evaluate(
             raw_latent=raw_latent,
             precision=None if precision is None else precision.value,
             steps=steps,
+            settings=tuple(set or ()),
             seed=seed,
             device=where,
         ),
@@ -138,16 +141,18 @@ def say_quality(evaluation: Mapping[str, Any]) -> None:
         terminal.say(f"Note: {note}")
 
 
-# name of the value -> (words, digits, factor, unit); the two distances and the near-zeros are means over endmembers
+# name of the value -> (words, digits, factor, unit); those of the abundances are means over endmembers
 _VALUES: dict[str, tuple[str, int, float, str]] = {
     "point_fidelity": ("Point fidelity F_p", 5, 1, ""),
     "block_diversity": ("Block diversity D_b", 5, 1, ""),
     "ratio": ("D_b / F_p", 5, 1, ""),
     "angle_to_training": ("Angle to the training half", 2, 1, " deg"),
     "angle_to_held_out": ("Angle to the held-out half", 2, 1, " deg"),
-    "histogram_distance": ("Abundance distributions, W1", 4, 1, ""),
+    "histogram_distance": ("Abundances to the held-out half, W1", 4, 1, ""),
+    "histogram_to_training": ("Abundances to the training half, W1", 4, 1, ""),
     "near_zeros": ("Abundances below 0.001", 1, 100, " %"),
-    "spectrum_distance": ("Power spectra", 1, 1, " dB"),
+    "spectrum_distance": ("Power spectra to the held-out half", 1, 1, " dB"),
+    "spectrum_to_training": ("Power spectra to the training half", 1, 1, " dB"),
 }
 _ROWS = {"generated": "generated", "held_out": "held out (ceiling)", "training": "training"}
 

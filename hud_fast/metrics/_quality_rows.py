@@ -64,8 +64,10 @@ class QualityRow:
     angle_to_training: Estimate | None  # degrees, mean over pixels to the nearest real one
     angle_to_held_out: Estimate | None
     histogram_distance: EndmemberEstimates  # 1-Wasserstein, to the held-out half
+    histogram_to_training: EndmemberEstimates  # to the training half
     near_zeros: EndmemberEstimates  # share of abundances of at most 1e-3
     spectrum_distance: EndmemberEstimates  # dB, to the held-out half
+    spectrum_to_training: EndmemberEstimates  # to the training half
     copies: CopyValues | None
     power: Array  # (D, J) mean power spectrum of the abundance maps
     histogram: Array  # (D, K) share of abundances between SHOWN_EDGES
@@ -80,8 +82,10 @@ class QualityRow:
                 "angle_to_training",
                 "angle_to_held_out",
                 "histogram_distance",
+                "histogram_to_training",
                 "near_zeros",
                 "spectrum_distance",
+                "spectrum_to_training",
                 "copies",
             )
             for value in [getattr(self, name)]
@@ -98,9 +102,9 @@ class QualityRow:
 class Quality:
     """Generated blocks beside the held-out half (what is honestly within reach) and the training half.
 
-    Each row's values are comparable with the same values of the other rows, but for the two distances of
-    `held_out`: they compare one random half of its blocks with the other, and are the statistic's noise, below which
-    no distance can be expected.
+    Each row's values are comparable with the same values of the other rows, but for the distances of a half to
+    itself: they compare one random half of its blocks with the other, and are the statistic's noise, below which no
+    distance can be expected.
     """
 
     generated: QualityRow

@@ -4,18 +4,21 @@ A scene is cut in two. One half trains, the other is held out, and three rows ar
 
 * **generated**;
 * **held_out**: blocks of the held-out half, drawn at random. Real data of the same kind in another place: the
-  ceiling. Its two distances compare one random half of the blocks with the other, and so give the noise floor of the
-  statistic (a low one, as the halves' blocks may overlap; a high one, as each has half of the blocks);
+  ceiling;
 * **training**: blocks of the training half, what a perfect memoriser would make. What is trivial for it (F_p, D_b
   and the angle to itself) is None. Its distances to the held-out half tell how different the halves are: a
-  generator cannot be expected to come much nearer, as it knows nothing else.
+  generator cannot be expected to come much nearer, as it knows nothing else. Its distances to the training half, in
+  turn, tell how well it learned what it was shown.
+
+The distances of a half to itself compare one random half of its blocks with the other, and so give the noise floor of
+the statistic (a low one, as the blocks overlap; a high one, as each side has half of the blocks).
 
 The values, each with its interval (`bootstrap`):
 
 * F_p (`fidelity`), D_b (`diversity`) and D_b / F_p against the training half;
 * the spectral angle (`spectral`) to the nearest real pixel of either half, mean over pixels, in degrees;
-* distances of the abundances to those of the held-out half, whose abundances are exact (FCLS) in the same
-  endmembers: distributions in `distances`, spatial structure in `power_spectrum`;
+* distances of the abundances to those of either half, which are exact (FCLS) in the same endmembers: distributions
+  in `distances`, spatial structure in `power_spectrum`;
 * copies: `copies.copy_check` against the training half with a quantile of 0.95, and the share of blocks that are
   nearer to a training window than the nearest 5 % of the held-out half's blocks. Every orientation is tried. Real
   blocks are mixed again from their exact abundances first, as the generator would make them: a generator without
@@ -146,12 +149,15 @@ def quality(
     copies, notes = copy_values(inputs, sets, weights, count, seed, stages["copies"])
     statistics = {key: map_statistics(blocks) for key, blocks in sets.items()}
     samples = {key: _Resampled(statistics[key], weights[key]) for key in sets}
-    floor = samples["held_out"].halves(bootstrap, seed)
     for key, one in samples.items():
-        pair = floor if key == "held_out" else (one, samples["held_out"])
+        floor = one.halves(bootstrap, seed)
+        held_out = floor if key == "held_out" else (one, samples["held_out"])
+        learned = floor if key == "training" else (one, samples["training"])
         values[key] |= {
-            "histogram_distance": _each(_Resampled.area, wasserstein, *pair),
-            "spectrum_distance": _each(_Resampled.power, spectrum_distance, *pair),
+            "histogram_distance": _each(_Resampled.area, wasserstein, *held_out),
+            "histogram_to_training": _each(_Resampled.area, wasserstein, *learned),
+            "spectrum_distance": _each(_Resampled.power, spectrum_distance, *held_out),
+            "spectrum_to_training": _each(_Resampled.power, spectrum_distance, *learned),
             "near_zeros": _estimates(means(statistics[key].spread.near_zeros, weights[key])),
             "copies": copies.get(key),
         }

@@ -174,9 +174,7 @@ def split(scene: Scene, *windows: tuple[int, int]) -> Halves:
 def _windows(
     model_options: ModelOptions, sample_options: SampleOptions
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    from hud_fast.diffusion import PRESETS
-
-    crop = PRESETS[model_options.preset].crop
+    crop = model_options.resolve().crop
     return (crop, crop), sample_options.size or (crop, crop)
 
 

@@ -52,6 +52,13 @@ def cut(maps: np.ndarray, count: int = 16, seed: int = 0) -> np.ndarray:  # (cou
     return np.stack([maps[r : r + SIDE, c : c + SIDE] for r, c in places])
 
 
+def fcls_windows(cube: np.ndarray) -> np.ndarray:  # (n, SIDE, SIDE, D)
+    """The exact abundances of every window."""
+    solved = fcls(cube, ENDMEMBERS)
+    windows = np.lib.stride_tricks.sliding_window_view(solved, (SIDE, SIDE), axis=(0, 1))
+    return windows.transpose(0, 1, 3, 4, 2).reshape(-1, SIDE, SIDE, D)
+
+
 def measure(maps: np.ndarray, cubes: np.ndarray | None = None, **options: Any) -> Quality:
     cubes = cube_of(maps) if cubes is None else cubes
     return quality(cubes, maps, TRAINING, HELD_OUT, ENDMEMBERS, **{**OPTIONS, **options})
@@ -97,14 +104,7 @@ def test_spectra_and_windows_are_those_of_the_definition(honest: Quality) -> Non
 def test_maps_are_compared_with_the_held_out_halfs_exact_abundances() -> None:
     # All windows are drawn, so that the truth knows which.
     found = measure(cut(OTHER_MAPS), count=10_000)
-    solved = fcls(HELD_OUT, ENDMEMBERS)
-    real = np.stack(
-        [
-            solved[r : r + SIDE, c : c + SIDE]
-            for r in range(24 - SIDE + 1)
-            for c in range(20 - SIDE + 1)
-        ]
-    )
+    real = fcls_windows(HELD_OUT)
     assert found.held_out.blocks == len(real)
     row, maps = found.generated, cut(OTHER_MAPS)
     for d in range(D):
@@ -197,18 +197,28 @@ def test_noise_has_a_worse_spectrum_than_real_structure_though_the_same_histogra
 
 
 def test_the_held_out_blocks_themselves_have_no_distance() -> None:
-    solved = fcls(HELD_OUT, ENDMEMBERS)
-    maps = np.stack(
-        [
-            solved[r : r + SIDE, c : c + SIDE]
-            for r in range(24 - SIDE + 1)
-            for c in range(20 - SIDE + 1)
-        ]
-    )
+    maps = fcls_windows(HELD_OUT)
     found = measure(maps, count=len(maps))
     assert found.generated.histogram_distance.mean.value == pytest.approx(0, abs=1e-12)
     assert found.generated.spectrum_distance.mean.value == pytest.approx(0, abs=1e-9)
     assert found.generated.histogram_distance.mean.low <= 1e-12
+
+
+def test_a_memoriser_is_at_the_floor_of_the_training_half_and_the_rows_agree() -> None:
+    found = measure(fcls_windows(TRAINING), count=10_000)
+    row = found.generated
+    assert row.histogram_to_training.mean.value == pytest.approx(0, abs=1e-12)
+    assert row.spectrum_to_training.mean.value == pytest.approx(0, abs=1e-9)
+    assert row.histogram_distance.mean.value == pytest.approx(
+        found.training.histogram_distance.mean.value
+    )
+    # W1 is symmetric.
+    assert found.held_out.histogram_to_training.mean.value == pytest.approx(
+        found.training.histogram_distance.mean.value
+    )
+    # One half of a half's blocks against the other half.
+    floor = found.training.histogram_to_training.mean.value
+    assert 0 < floor < 0.5 * found.training.histogram_distance.mean.value
 
 
 def test_the_seed_decides_and_tensors_are_as_good_as_arrays() -> None:

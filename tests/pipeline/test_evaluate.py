@@ -319,7 +319,7 @@ def test_the_command_prints_a_table(
     assert f"{value['value']:.5f} [{low:.5f}, {high:.5f}]" in line
     (line,) = [line for line in lines if "Near copies" in line]
     assert f"{evaluation['quality']['generated']['copies']['near_copies']} of 4 (expected" in line
-    for words in ("D_b / F_p", "Angle to the held-out half", "Abundance distributions", "dB"):
+    for words in ("D_b / F_p", "Angle to the held-out half", "Abundances to the", "dB"):
         assert any(words in line for line in lines), words
     assert "15 x 16 pixels train, 15 x 16 are held out" in shown.err
     assert "\x1b" not in shown.out + shown.err
