@@ -6,7 +6,6 @@ import datetime
 import difflib
 import importlib
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +17,7 @@ from hud_fast.bench.case import Case
 from hud_fast.bench.gpu import card, clock, gpu_versions, rehearsing
 from hud_fast.bench.measure import Settings, measure
 from hud_fast.bench.peers import kept_memory, peer_versions, threads
+from hud_fast.report.machine import commit as commit
 
 GROUPS = (
     "fcls",
@@ -220,25 +220,6 @@ def command_text(words: list[str]) -> str:
     """
     name, *rest = [Path(word).name if "/" in word else word for word in words] or [""]
     return " ".join(["hud-fast" if name == "__main__.py" else name, *rest])
-
-
-def commit() -> str | None:
-    """The commit of the source tree that the package runs from, "+" if it has changes; None elsewhere."""
-    folder = Path(__file__).resolve().parent
-
-    def git(*words: str) -> str:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True
-        )
-        return done.stdout.strip()
-
-    try:
-        if not git("ls-files", Path(__file__).name):
-            return None  # installed below somebody else's repository
-        changed = git("status", "--porcelain", "--untracked-files=no")
-        return git("rev-parse", "HEAD") + ("+" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def write_results(results: Mapping[str, Any], path: Path) -> None:

@@ -16,7 +16,7 @@ from hud_fast.pipeline.progress import Reporter
 from hud_fast.pipeline.run import describe
 from hud_fast.pipeline.rundir import RunFolder, claim, lock, read_json, write_json
 from hud_fast.pipeline.stages import check_space, generated_cubes, job_settings, trained_model
-from hud_fast.report.machine import machine, peak_memory, versions
+from hud_fast.report.machine import commit, machine, peak_memory, versions
 
 if TYPE_CHECKING:
     from hud_fast.diffusion import HUD
@@ -233,6 +233,7 @@ def _result(
         "peak_memory_bytes": folder.record["memory"],
         "machine": machine(),
         "versions": versions(),
+        "commit": commit(),
     }
 
 

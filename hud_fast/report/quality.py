@@ -50,13 +50,14 @@ def power_spectra(evaluation: Mapping[str, Any]) -> Figure:
         " dB",
         draw,
     )
-    floors = [float(np.max(quality["held_out"]["power"][d])) for d in range(len(axes))]
-    for ax, top in zip(axes, floors, strict=True):
+    for d, ax in enumerate(axes):
+        power = np.array([quality[row]["power"][d] for row in ROWS])
         ax.set_xscale("log", base=2)
         ax.set_yscale("log")
         # An endmember that is absent has no spectrum to look at: six decades are enough.
-        ax.set_ylim(bottom=max(_LEAST, 1e-6 * top))
+        ax.set_ylim(bottom=max(_LEAST, 1e-6 * power.max(), 0.5 * power.min()))
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
+        ax.yaxis.set_minor_formatter(lambda *_: "")
     figure.supxlabel("spatial frequency (cycles a pixel)", fontsize=9)
     figure.supylabel("power", fontsize=9)
     return figure

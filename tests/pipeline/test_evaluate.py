@@ -146,6 +146,7 @@ def test_the_result_can_be_traced(finished: tuple[Path, dict[str, Any]]) -> None
     assert evaluation["peak_memory_bytes"]["cpu"] > 2**20
     assert evaluation["machine"]["processor"]
     assert evaluation["versions"]["torch"]
+    assert "commit" in evaluation
     assert evaluation["split"] == {
         "cut_between": "rows",
         "cut": 15,
