@@ -14,7 +14,7 @@ from hud_fast.pipeline.errors import InputError
 from hud_fast.pipeline.options import ModelOptions, SampleOptions, SceneOptions
 from hud_fast.pipeline.progress import Reporter
 from hud_fast.pipeline.run import describe
-from hud_fast.pipeline.rundir import RunFolder, claim, lock, read_json, write_json
+from hud_fast.pipeline.rundir import RunFolder, claim, fingerprint, lock, read_json, write_json
 from hud_fast.pipeline.stages import check_space, generated_cubes, job_settings, trained_model
 from hud_fast.report.machine import commit, machine, peak_memory, versions
 
@@ -89,21 +89,26 @@ def evaluate_scene(
     model_options = model_options or ModelOptions()
     sample_options = sample_options or SampleOptions()
     reporter = reporter or Reporter()
-    model_options.check()
-    sample_options.check()
-    if sample_options.samples < 2:
-        raise InputError(f"--samples must be at least 2 here, got {sample_options.samples}")
+    preset = model_options.resolve()
+    sample_options.check(preset, least=2)
     if bootstrap < 0:
         raise InputError(f"--bootstrap must be at least 0, got {bootstrap}")
     with reporter.stage("Reading the scene"):
         scene = (scene_options or SceneOptions()).load(source)
     reporter.say(f"  {describe(scene)}")
-    halves = split(scene, *_windows(model_options, sample_options))
+    window = (preset.crop, preset.crop)
+    halves = split(scene, window, sample_options.size or window)
     rows = f"{halves.training.H} x {halves.training.W}"
     rest = f"{halves.held_out.H} x {halves.held_out.W}"
     reporter.say(f"  {rows} pixels train, {rest} are held out")
     settings = job_settings(
-        scene, model_options, sample_options, format="npy", job="evaluate", bootstrap=bootstrap
+        scene,
+        model_options,
+        sample_options,
+        format="npy",
+        job="evaluate",
+        bootstrap=bootstrap,
+        **{"valid pixels fingerprint": fingerprint(scene.valid)},
     )
     with lock(out):
         folder = claim(out, settings, overwrite)
@@ -169,13 +174,6 @@ def split(scene: Scene, *windows: tuple[int, int]) -> Halves:
         scene.crop(part, whole) if axis == 0 else scene.crop(whole, part) for part in parts
     )
     return Halves(training, held_out, axis, cut)
-
-
-def _windows(
-    model_options: ModelOptions, sample_options: SampleOptions
-) -> tuple[tuple[int, int], tuple[int, int]]:
-    crop = model_options.resolve().crop
-    return (crop, crop), sample_options.size or (crop, crop)
 
 
 def _measure(

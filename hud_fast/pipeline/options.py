@@ -104,10 +104,25 @@ class SampleOptions:
     sampler_steps: int | None = None
     format: str = "auto"
 
-    def check(self) -> None:
-        """Refuse a number of cubes that is none."""
-        if self.samples < 1:
-            raise InputError(f"--samples must be at least 1, got {self.samples}")
+    def check(self, preset: Preset, least: int = 1) -> None:
+        """Refuse, before hours of training, what the model could not generate after them.
+
+        Raises
+        ------
+        InputError
+            Fewer cubes than `least`, smaller ones than the network takes, more steps than there are.
+        """
+        from hud_fast.diffusion.network import SMALLEST
+
+        if self.samples < least:
+            raise InputError(f"--samples must be at least {least}, got {self.samples}")
+        if self.size is not None and min(self.size) < SMALLEST:
+            h, w = self.size
+            raise InputError(f"--size must be at least {SMALLEST} x {SMALLEST}, got {h} x {w}")
+        if self.sampler_steps is not None and not 1 <= self.sampler_steps <= preset.T:
+            raise InputError(
+                f"--sampler-steps must be from 1 to T = {preset.T}, got {self.sampler_steps}"
+            )
 
     def arguments(self) -> dict[str, Any]:
         """Return the keyword arguments of ``HUD.sample``."""

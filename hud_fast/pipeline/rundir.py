@@ -175,11 +175,11 @@ def read_json(path: Path) -> Any:
 
 
 def fingerprint(
-    cube: NDArray[np.float32],  # (H, W, C)
+    values: NDArray[Any],  # (H, ...): a cube, or which of its pixels are valid
 ) -> str:
     """Return a short hash of the values: a resumed run must go on with the scene it began with."""
-    digest = hashlib.blake2b(str(cube.shape).encode(), digest_size=12)
-    for row in cube:
+    digest = hashlib.blake2b(str(values.shape).encode(), digest_size=12)
+    for row in values:
         digest.update(row.tobytes())
     return digest.hexdigest()
 

@@ -238,6 +238,21 @@ def test_other_settings_and_other_jobs_do_not_go_on(tmp_path: Path, scene_file: 
         run_scene(scene_file, tmp_path, model_options=MODEL, sample_options=SAMPLES)
 
 
+def test_another_mask_is_noticed(tmp_path: Path, scene_file: str) -> None:
+    def start(row: int, reporter: Reporter) -> None:
+        mask = np.ones((30, 16), np.uint8)
+        mask[row] = 0
+        np.save(tmp_path / "mask.npy", mask)
+        options = SceneOptions(mask=str(tmp_path / "mask.npy"))
+        out = tmp_path / "out"
+        evaluate_scene(scene_file, out, scene_options=options, reporter=reporter, **ARGUMENTS)
+
+    with pytest.raises(KeyboardInterrupt):
+        start(2, Stopper("Generating"))
+    with pytest.raises(InputError, match=r"unfinished run with valid pixels fingerprint = "):
+        start(3, Stopper())
+
+
 def test_scenes_without_room_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     save_scene(simulate_scene(12, 12, C=6, D=3, seed=0), tmp_path / "small.hdr")
     with pytest.raises(
@@ -291,8 +306,13 @@ def test_masked_pixels_neither_train_nor_count(tmp_path: Path, scene: Scene) -> 
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"sample_options": SampleOptions(samples=1)}, r"--samples must be at least 2 here, got 1"),
-        ({"sample_options": SampleOptions(samples=0)}, r"--samples must be at least 1, got 0"),
+        ({"sample_options": SampleOptions(samples=1)}, r"--samples must be at least 2, got 1"),
+        ({"sample_options": SampleOptions(samples=0)}, r"--samples must be at least 2, got 0"),
+        (
+            {"sample_options": SampleOptions(size=(4, 9))},
+            r"--size must be at least 8 x 8, got 4 x 9",
+        ),
+        ({"sample_options": SampleOptions(sampler_steps=1001)}, r"from 1 to T = 1000, got 1001"),
         ({"bootstrap": -1}, r"--bootstrap must be at least 0, got -1"),
         ({"model_options": ModelOptions(preset="huge")}, r"--preset must be one of tiny"),
     ],
