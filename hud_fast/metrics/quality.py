@@ -144,10 +144,10 @@ def quality(
         key: resampling_weights(len(blocks.cubes), bootstrap, [seed, 2 + number])
         for number, (key, blocks) in enumerate(sets.items())
     }
-    # Spectra first: they find out what does not fit, and take the most time.
+    # The maps first: what is wrong with them is told before the searches, which take the time.
+    statistics = {key: map_statistics(blocks) for key, blocks in sets.items()}
     values = {key: _spectral(sets[key], inputs, weights[key], stages[key]) for key in sets}
     copies, notes = copy_values(inputs, sets, weights, count, seed, stages["copies"])
-    statistics = {key: map_statistics(blocks) for key, blocks in sets.items()}
     samples = {key: _Resampled(statistics[key], weights[key]) for key in sets}
     for key, one in samples.items():
         floor = one.halves(bootstrap, seed)
