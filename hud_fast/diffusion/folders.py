@@ -109,7 +109,11 @@ class FolderKind:
             missing = (
                 f"{folder} without {CONFIG}" if folder.exists() else "a folder that is not there"
             )
-            raise FileNotFoundError(f"{must}, got {missing}: {folder}")
+            inside = (
+                sorted(p.name for p in folder.iterdir() if self.holds(p)) if folder.is_dir() else []
+            )
+            hint = f"; what it holds in folders: {', '.join(inside)}" if inside else ""
+            raise FileNotFoundError(f"{must}, got {missing}: {folder}{hint}")
         try:
             config = json.loads(path.read_text(encoding="utf-8"))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -106,6 +106,9 @@ def test_mistakes(
         return text
 
     counts = fit(files[0], files[2])
+    cubes = str(tmp_path / "cubes")
+    which = refused(capsys, "sample", str(both), "--out", cubes, "--device", "cpu")
+    assert which.endswith("both; what it holds in folders: east, west")
     assert "--endmembers must be given: the scenes' own numbers differ" in counts
     assert "--mask is of one scene, got 2 scenes" in fit(*files[:2], "--mask", "mask.npy")
     assert "--start-from: HUD.fit: `start` must be the folder of a model" in fit(
