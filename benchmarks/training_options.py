@@ -48,11 +48,9 @@ OPTIONS: dict[str, list[str]] = {
     "v, min-SNR": ["prediction=v", "loss_weight=min_snr"],
     "no average": ["ema_decay=0"],
     "average without warm-up": ["ema_warmup=no"],
-    "average of 0.999": ["ema_decay=0.999"],
     "no rate warm-up": ["warmup=0"],
     "constant rate": ["decay=constant"],
     "no flips or turns": ["augment=no"],
-    "batch of 16": ["batch=16"],
     "bfloat16": ["precision=bfloat16"],
 }
 SEEDS = {"tiny": (0, 1, 2)}  # how far two trainings of the same settings lie apart
