@@ -39,6 +39,12 @@ def value(found: dict[str, Any] | None, digits: int) -> str:
     return "" if found is None else f"{found['value']:.{digits}f}"
 
 
+def mean_of(row: dict[str, Any], name: str) -> float:
+    """The mean over endmembers of a value of the generated blocks."""
+    mean: float = row["generated"][name]["mean"]["value"]
+    return mean
+
+
 def interval(found: dict[str, Any] | None, digits: int) -> str:
     """An estimate with its interval."""
     if found is None:
@@ -78,8 +84,8 @@ def training_options(result: dict[str, Any]) -> str:
             line += [
                 spread([row["generated"]["point_fidelity"]["value"] for row in found], 5),
                 spread([row["generated"]["ratio"]["value"] for row in found], 5),
-                spread([row["abundances to training"] for row in found], 4),
-                spread([row["structure to training"] for row in found], 2),
+                spread([mean_of(row, "histogram_to_training") for row in found], 4),
+                spread([mean_of(row, "spectrum_to_training") for row in found], 2),
             ]
         line.append(f"{times[option] / base:.2f}" if base and option in times else "")
         lines.append(line)
@@ -126,8 +132,8 @@ def sampler_steps(result: dict[str, Any]) -> str:
             generated = found["generated"]
             line += [value(generated["point_fidelity"], 5), value(generated["ratio"], 5)]
             line += [
-                f"{found['abundances to training']:.4f}",
-                f"{found['structure to training']:.2f}",
+                f"{mean_of(found, 'histogram_to_training'):.4f}",
+                f"{mean_of(found, 'spectrum_to_training'):.2f}",
             ]
         line.append(f"{statistics.median(row['seconds a cube'] for row in of.values()):.2f}")
         lines.append(line)

@@ -22,6 +22,8 @@ def row(fidelity, blocks=32):
         "ratio": estimate(0.99),
         "angle_to_held_out": None,
         "histogram_distance": {"mean": estimate(0.05)},
+        "histogram_to_training": {"mean": estimate(0.01)},
+        "spectrum_to_training": {"mean": estimate(1.5)},
         "spectrum_distance": {"mean": estimate(4.5)},
         "copies": {"near_copies": 1, "expected_share": 0.05},
         "power": [[1.0]],
@@ -33,8 +35,7 @@ def test_training_options() -> None:
     def found(option, seed, fidelity):
         facts = {"scene": "field", "option": option, "seed": seed, "steps": 600, "samples": 32}
         sets = [] if option == "tiny" else ["prediction=v"]
-        to_training = {"abundances to training": 0.01, "structure to training": 1.5}
-        return {**facts, "settings": sets, "generated": row(fidelity), **to_training}
+        return {**facts, "settings": sets, "generated": row(fidelity)}
 
     result = {
         **ORIGIN,
@@ -52,8 +53,7 @@ def test_training_options() -> None:
 def test_sampler_steps() -> None:
     def found(run, sampler, steps, seconds):
         facts = {"run": run, "sampler": sampler, "steps": steps, "samples": 32}
-        to_training = {"abundances to training": 0.01, "structure to training": 1.5}
-        return {**facts, "seconds a cube": seconds, "generated": row(0.9995), **to_training}
+        return {**facts, "seconds a cube": seconds, "generated": row(0.9995)}
 
     rows = [found("a", "ddim", 10, 0.1), found("b", "ddim", 10, 0.3), found("a", "ddpm", 50, 1.0)]
     text = diffusion_tables.sampler_steps({**ORIGIN, "rows": rows})
