@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
+from hud_fast._together import together
+from hud_fast._torchrun import announced
 from hud_fast.pipeline.errors import InputError, one_line
 from hud_fast.pipeline.progress import Progress, Reporter
 
@@ -174,6 +176,21 @@ def guard(app: typer.Typer, arguments: list[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     full = "--traceback" in arguments
     arguments = [word for word in arguments if word != "--traceback"]
+    try:
+        several = announced()
+    except ValueError as error:
+        print(f"Error: {error}", file=sys.stderr, flush=True)
+        return 2
+    if several:
+        return together(lambda: _attempt(app, arguments, full), _command(arguments))
+    code, text = _attempt(app, arguments, full)
+    if text:
+        print(text, file=sys.stderr, flush=True)
+    return code
+
+
+def _attempt(app: typer.Typer, arguments: list[str], full: bool) -> tuple[int, str]:
+    """The exit code of `app`, and the line that tells why it is not 0; with `full`, errors come as they are."""
     with warnings.catch_warnings():
         # Libraries' warnings are for programmers; ours are for users and come as a note.
         warnings.simplefilter("ignore")
@@ -183,14 +200,15 @@ def guard(app: typer.Typer, arguments: list[str] | None = None) -> int:
             code = app(args=arguments, prog_name="hud-fast", standalone_mode=False)
             if code == STOPPED:  # typer catches Ctrl-C itself, from some version on
                 raise KeyboardInterrupt
-            return code if isinstance(code, int) else 0
+            return (code if isinstance(code, int) else 0), ""
         except BaseException as error:
             if full and not isinstance(error, SystemExit):
                 raise
-            code, text = explain(error, arguments)
-            if text:
-                print(text, file=sys.stderr, flush=True)
-            return code
+            return explain(error, arguments)
+
+
+def _command(arguments: list[str]) -> str:
+    return next((word for word in arguments if not word.startswith("-")), "")
 
 
 def explain(error: BaseException, arguments: list[str]) -> tuple[int, str]:
@@ -203,8 +221,7 @@ def explain(error: BaseException, arguments: list[str]) -> tuple[int, str]:
     >>> explain(KeyboardInterrupt(), ["run"])[0]
     130
     """
-    command = next((word for word in arguments if not word.startswith("-")), "")
-    again = " Give the same command again to go on." if command in RESUMABLE else ""
+    again = " Give the same command again to go on." if _command(arguments) in RESUMABLE else ""
     match error:
         case SystemExit():
             return (error.code if isinstance(error.code, int) else 0), ""

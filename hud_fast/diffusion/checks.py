@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from hud_fast.diffusion import processes
 from hud_fast.diffusion.presets import PRECISIONS
 
 
@@ -23,7 +24,7 @@ def whole(caller: str, argument: str, value: Any, *, least: int, most: int | Non
 def available_device(caller: str, device: str | torch.device | None) -> torch.device:
     """The device meant by `device`; None is the GPU where there is one."""
     if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(device)
     except RuntimeError as error:
@@ -34,6 +35,7 @@ def available_device(caller: str, device: str | torch.device | None) -> torch.de
         raise RuntimeError(
             f"{caller}: `device` must be available, got {device} but torch sees no GPU"
         )
+    processes.check_device(caller, device)
     return device
 
 

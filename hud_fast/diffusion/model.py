@@ -6,7 +6,7 @@ scene -> endmembers A, abundances X -> z -> diffusion -> new z -> new X -> gener
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hud_fast.diffusion import sampling
+from hud_fast.diffusion import processes, sampling
 from hud_fast.diffusion.checks import available_device, whole, window_size
 from hud_fast.diffusion.latent import LatentSpace
 from hud_fast.diffusion.network import SMALLEST, Denoiser, place
@@ -126,6 +126,8 @@ class HUD:
     ) -> HUD:
         """Unmix a scene and train a diffusion model of its abundance maps.
 
+        Several processes (`diffusion.processes`) share every batch, and all of them get the model.
+
         Parameters
         ----------
         scene : Scene or (H, W, C) array
@@ -231,13 +233,18 @@ class HUD:
             sigma=preset.sigma,
             says=self.network.says,
         )
+        count = processes.count()
+        if self.device.type == "cpu":
+            # changes no bits there, and leaves no process without work
+            group = sampling.CPU_GROUP
+            batch_size = min(batch_size, -(-n // (count * group)) * group)
         done, total = 0, n * len(plan)
 
         def tick(sample_steps: int) -> None:
             nonlocal done
-            done += sample_steps
-            if progress is not None:
-                progress(done, total)
+            done += sample_steps * count  # the others are about as far
+            if progress is not None and processes.is_first():
+                progress(min(done, total), total)
 
         latents = sampling.sample_latent(
             self.network,
@@ -248,16 +255,16 @@ class HUD:
             batch_size=batch_size,
             tile=tile,
             precision=preset.precision,
+            turn=(processes.rank(), count),
             progress=tick,
         )
-        for z in latents:
-            yield self.latent.decode(z).cpu().numpy()
+        yield from processes.in_turn(self.latent.decode(z).cpu().numpy() for z in latents)
 
     def sample_batches(
         self,
         n: int,
         **options: Any,
-    ) -> Iterator[tuple[Array, Array]]:  # each (b, h, w, C), (b, h, w, D)
+    ) -> Generator[tuple[Array, Array]]:  # each (b, h, w, C), (b, h, w, D)
         """Generate cubes and abundance maps batch by batch, so that any number of them fits in memory.
 
         The arguments are those of `sample`; put together, the batches are what `sample` returns.
@@ -292,18 +299,22 @@ class HUD:
         (n, h, w, D) float32
             Positive, and summing to one to 1e-6 in every pixel.
         """
-        batches = self._batches(
-            n,
-            seed=seed,
-            size=size,
-            sampler=sampler,
-            steps=steps,
-            batch_size=batch_size,
-            tile=tile,
-            first=first,
-            progress=progress,
+        batches = list(
+            self._batches(
+                n,
+                seed=seed,
+                size=size,
+                sampler=sampler,
+                steps=steps,
+                batch_size=batch_size,
+                tile=tile,
+                first=first,
+                progress=progress,
+            )
         )
-        return np.concatenate(list(batches))
+        h, w = window_size("HUD.sample", size, self.preset.crop, SMALLEST)
+        none = np.empty((0, h, w, self.D), np.float32)  # of another process than the first
+        return np.concatenate([none, *batches])
 
     @overload
     def sample(
@@ -353,7 +364,8 @@ class HUD:
 
         Sample i depends on the model, `seed` and i only (and on `size`, `sampler`, `steps`): on a
         CPU to the bit, on a GPU to rounding for another `batch_size`. Samples `first` to ``first +
-        n - 1`` are made, so a large set can be made in parts.
+        n - 1`` are made, so a large set can be made in parts. Several processes (`diffusion.processes`) make
+        batches in turn: the first one gets them all, the others get arrays of no samples.
 
         Parameters
         ----------

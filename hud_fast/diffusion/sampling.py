@@ -309,12 +309,14 @@ def sample_latent(
     precision: str = "float32",
     tile: int | None = None,
     capture: bool | None = None,
+    turn: tuple[int, int] = (0, 1),
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[Tensor]:  # each (b, D, H, W) float32, b <= batch_size
     """Yield the latents of `samples`, batch by batch in order.
 
     Samples with a side beyond `tile` are made one at a time, in windows of that side that overlap by a quarter;
-    `batch_size` then counts windows. `progress` is called with the number of sample-steps done since its last call.
+    `batch_size` then counts windows. ``turn=(k, n)`` makes batches k, k + n, k + 2n, ... only. `progress` is called
+    with the number of sample-steps done since its last call.
     """
     device = next(network.parameters()).device
     size = CPU_GROUP if device.type == "cpu" else batch_size
@@ -331,7 +333,8 @@ def sample_latent(
         precision=precision,
         capture=captures(device, capture),
     )
-    for begin in range(0, len(samples), batch_size):
+    mine, turns = turn
+    for begin in range(mine * batch_size, len(samples), turns * batch_size):
         batch = samples[begin : begin + batch_size]
         parts = []
         for first in batch[::size]:

@@ -10,23 +10,30 @@ steps, and on a CPU with the same number of threads ends in the same bits.
 A batch may go through the network in parts (`accumulate`): every part is a slice of the same draws, so the step is
 the same to rounding, with less memory.
 
+Several processes (`processes`) share a batch: each draws all of it and takes its slice, gradients are averaged (torch's
+DistributedDataParallel) before they are clipped, so all weights stay equal. The step is again the same to rounding.
+
 What a step computes on the device waits for nothing from the host and reads only tensors that stay in
-place, so that a GPU may replay it as a CUDA graph.
+place, so that a GPU may replay it as a CUDA graph (one process only).
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
+from hud_fast.diffusion import processes
 from hud_fast.diffusion.capture import Repeated, captures
 from hud_fast.diffusion.checkpoint import CheckpointFolder
 from hud_fast.diffusion.crops import CropSampler
@@ -108,19 +115,24 @@ class Trainer:
         # what a step is told: windows, their turns and times; its number; the first sample of the batch
         self._drawn = torch.zeros((3, preset.batch), dtype=torch.int64, device=self.device)
         self._number = torch.zeros((), dtype=torch.int64, device=self.device)
-        # a part of the batch draws the noise of its items' numbers in the batch
-        self._part = preset.batch // preset.accumulate
-        self._firsts = torch.arange(0, preset.batch, self._part, device=self.device)
+        # a part of the batch draws the noise of its items' numbers in the batch; ours are the parts of our share
+        self._share = share_of_batch(preset)
+        self._part = len(self._share) // preset.accumulate
+        self._firsts = torch.tensor(list(self._share[:: self._part]), device=self.device)
         self._signal = self.schedule.alphas_cumprod.to(self.device)
         weight = loss_weights(preset)
         self._weight = None if weight is None else weight.to(self.device)
         self._called: Callable[..., Tensor] = network
+        self._reduced: DistributedDataParallel | None = None
+        if processes.count() > 1:
+            # the network's buffers are the scene's, equal everywhere from the start
+            self._called = self._reduced = DistributedDataParallel(network, broadcast_buffers=False)
         if preset.compile:
             check_compiler(self.device)
-            self._called = torch.compile(network, dynamic=False)
+            self._called = torch.compile(self._called, dynamic=False)
         self._key = noise_key(seed, Stream.TRAINING_NOISE)
         self._loading: float | None = None
-        self._capture = captures(self.device, capture)
+        self._capture = captures(self.device, capture) and processes.count() == 1
         self._repeated = Repeated(self.compute, self.device, capture=self._capture)
 
     def learning_rate(self, step: int) -> float:
@@ -145,7 +157,9 @@ class Trainer:
         self.average.step(self.parameters)
         self.done += 1
         logged = self.done % self.preset.log_every == 0
-        mean = float(self._loss_sum) / self.preset.log_every if logged else 0.0  # waits for a GPU
+        mean = 0.0
+        if logged:  # waits for a GPU, and for the other processes
+            mean = float(processes.mean(self._loss_sum)) / self.preset.log_every
         self.seconds += time.perf_counter() - started
         if logged:
             if not math.isfinite(mean):
@@ -175,7 +189,7 @@ class Trainer:
                 torch.cuda.synchronize(self.device)
             started = time.perf_counter()
             self._draw()
-            self.crops.cut(self._drawn[:2])
+            self.crops.cut(self._drawn[:2, self._share.start : self._share.stop])
             if on_gpu:
                 torch.cuda.synchronize(self.device)
             times.append(time.perf_counter() - started)
@@ -184,13 +198,20 @@ class Trainer:
     def compute(self) -> None:
         """The device's part of a step: cut, add noise, predict, go back, move the weights."""
         self.optimiser.zero_grad(set_to_none=True)
-        for part, first in enumerate(self._firsts):
-            rows = slice(part * self._part, (part + 1) * self._part)
-            loss = self._loss(self._drawn[:, rows], first) / self.preset.accumulate
-            loss.backward()
+        for start, first in zip(self._share[:: self._part], self._firsts, strict=True):
+            rows = slice(start, start + self._part)
+            with self._reduction(last=rows.stop == self._share.stop):
+                loss = self._loss(self._drawn[:, rows], first) / self.preset.accumulate
+                loss.backward()
             self._loss_sum += loss.detach()
         torch.nn.utils.clip_grad_norm_(self.parameters, self.preset.clip)
         self.optimiser.step()
+
+    def _reduction(self, *, last: bool) -> contextlib.AbstractContextManager[None]:
+        """Gradients go to the other processes with the last part of a batch."""
+        if last or self._reduced is None:
+            return contextlib.nullcontext()
+        return self._reduced.no_sync()
 
     def _loss(
         self,
@@ -220,8 +241,10 @@ class Trainer:
         return dict(zip(self.names, self.average.shadow_params, strict=True))
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Everything the next step depends on: tensors, and a JSON-able record."""
-        tensors = {"loss_sum": self._loss_sum}
+        """Everything the next step depends on: tensors, and a JSON-able record. All processes must ask for it."""
+        tensors = {
+            "loss_sum": processes.mean(self._loss_sum)
+        }  # what each adds later is averaged later
         for name, parameter, average in zip(
             self.names, self.parameters, self.average.shadow_params, strict=True
         ):
@@ -272,6 +295,30 @@ class Trainer:
         self._repeated = Repeated(self.compute, self.device, capture=self._capture)
 
 
+def share_of_batch(preset: Preset) -> range:
+    """The items of a batch that this process trains on.
+
+    Raises
+    ------
+    ValueError
+        If a batch does not fall into equal parts.
+
+    Examples
+    --------
+    >>> from hud_fast.diffusion.presets import PRESETS
+    >>> share_of_batch(PRESETS["tiny"])
+    range(0, 8)
+    """
+    count, parts = processes.count(), preset.accumulate
+    if preset.batch % (count * parts):
+        raise ValueError(
+            f"HUD.fit: `batch` must be a multiple of {count * parts} ({count} processes, "
+            f"{parts} parts each), got {preset.batch}"
+        )
+    share = preset.batch // count
+    return range(processes.rank() * share, (processes.rank() + 1) * share)
+
+
 def stratified_times(T: int, batch: int, generator: torch.Generator) -> Tensor:  # (batch,) int64
     """Times for a batch, one from each of `batch` equal stretches of 0 .. T - 1.
 
@@ -314,12 +361,12 @@ def train(
     trainer : Trainer
         Brought to ``preset.steps`` steps.
     folder : Path, optional
-        Of the checkpoints; without it nothing is written.
+        Of the checkpoints; without it nothing is written. Only the first process reads and writes there.
     resume : bool
         Continue from the newest whole checkpoint of `folder`; False removes the folder's
         checkpoints.
     progress : callable, optional
-        Called as ``progress(done, total)`` after each step.
+        Called as ``progress(done, total)`` after each step, in the first process.
 
     Raises
     ------
@@ -327,17 +374,31 @@ def train(
         If the checkpoint is of a training with other settings.
     """
     preset = trainer.preset
-    store = None if folder is None else CheckpointFolder(folder, preset.keep)
-    if store is not None and not resume:
-        store.clear()
-    elif store is not None and (found := store.newest()) is not None:
-        trainer.restore(*found)
-    if progress is not None:
+    first = processes.is_first()
+    store: CheckpointFolder | None = None
+
+    def found() -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        nonlocal store
+        if folder is None:
+            return None
+        store = CheckpointFolder(folder, preset.keep)
+        if not resume:
+            store.clear()
+        return store.newest()
+
+    def keep(state: tuple[dict[str, Tensor], dict[str, Any]]) -> None:
+        assert store is not None
+        store.save(trainer.done, *state)
+
+    state = processes.on_first(found)
+    if state is not None:
+        trainer.restore(*state)
+    if progress is not None and first:
         progress(trainer.done, preset.steps)
     while trainer.done < preset.steps:
         trainer.step()
         last = trainer.done == preset.steps
-        if store is not None and (last or trainer.done % preset.checkpoint_every == 0):
-            store.save(trainer.done, *trainer.state())
-        if progress is not None:
+        if folder is not None and (last or trainer.done % preset.checkpoint_every == 0):
+            processes.on_first(partial(keep, trainer.state()))
+        if progress is not None and first:
             progress(trainer.done, preset.steps)

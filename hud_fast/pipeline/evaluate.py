@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hud_fast.diffusion import processes
 from hud_fast.pipeline.errors import InputError
 from hud_fast.pipeline.options import ModelOptions, SampleOptions, SceneOptions
 from hud_fast.pipeline.progress import Reporter
 from hud_fast.pipeline.run import describe
-from hud_fast.pipeline.rundir import RunFolder, claim, fingerprint, lock, read_json, write_json
-from hud_fast.pipeline.stages import check_space, generated_cubes, job_settings, trained_model
+from hud_fast.pipeline.rundir import RunFolder, fingerprint, read_json, write_json
+from hud_fast.pipeline.stages import claimed, generated_cubes, job_settings, trained_model
 from hud_fast.report.machine import commit, machine, peak_memory, versions
 
 if TYPE_CHECKING:
@@ -94,7 +96,7 @@ def evaluate_scene(
     if bootstrap < 0:
         raise InputError(f"--bootstrap must be at least 0, got {bootstrap}")
     with reporter.stage("Reading the scene"):
-        scene = (scene_options or SceneOptions()).load(source)
+        scene = processes.on_first(lambda: (scene_options or SceneOptions()).load(source))
     reporter.say(f"  {describe(scene)}")
     window = (preset.crop, preset.crop)
     halves = split(scene, window, sample_options.size or window)
@@ -110,27 +112,35 @@ def evaluate_scene(
         bootstrap=bootstrap,
         **{"valid pixels fingerprint": fingerprint(scene.valid)},
     )
-    with lock(out):
-        folder = claim(out, settings, overwrite)
-        check_space(folder.path, scene, sample_options)
+    with ExitStack() as stack:
+        folder = claimed(out, settings, overwrite, scene, sample_options, stack)
         if folder.resumed:
             reporter.say("  going on with the unfinished evaluation in this folder")
         path = folder.path / RESULT
-        if not path.exists():
+        if not processes.on_first(path.exists):
             model = trained_model(halves.training, folder, model_options, reporter)
             _keep_memory(folder)
             cubes, maps = generated_cubes(
                 halves.training, model, folder, model_options, sample_options, "npy", reporter
             )
             _keep_memory(folder)
-            numbers = _measure(halves, model, cubes, maps, folder, bootstrap, reporter)
-            _keep_memory(folder)
-            write_json(path, _result(scene, halves, model, numbers, folder, command))
-        evaluation: dict[str, Any] = read_json(path)
-        with folder.stage("drawing"), reporter.stage("Drawing the figures"):
-            _draw(folder.path / "figures", evaluation)
-        folder.finish(versions=versions(), machine=machine())
-    return evaluation
+
+
+            def measured() -> None:
+                numbers = _measure(halves, model, cubes, maps, folder, bootstrap, reporter)
+                _keep_memory(folder)
+                write_json(path, _result(scene, halves, model, numbers, folder, command))
+
+            processes.on_first(measured)
+
+        def finished() -> dict[str, Any]:
+            evaluation: dict[str, Any] = read_json(path)
+            with folder.stage("drawing"), reporter.stage("Drawing the figures"):
+                _draw(folder.path / "figures", evaluation)
+            folder.finish(versions=versions(), machine=machine())
+            return evaluation
+
+        return processes.on_first(finished)
 
 
 def split(scene: Scene, *windows: tuple[int, int]) -> Halves:

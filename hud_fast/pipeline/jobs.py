@@ -5,15 +5,28 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from hud_fast.pipeline.cubes import choose_format, read_cubes, writing_array, writing_cubes
+from hud_fast.diffusion import processes
+from hud_fast.pipeline.cubes import (
+    Write,
+    choose_format,
+    read_cubes,
+    writing_array,
+    writing_cubes,
+)
 from hud_fast.pipeline.errors import InputError, user_input
-from hud_fast.pipeline.model import find_endmembers, generate_batches, scene_of, train
+from hud_fast.pipeline.model import (
+    find_endmembers,
+    generate_batches,
+    load_model,
+    scene_of,
+    train,
+)
 from hud_fast.pipeline.options import ModelOptions, SampleOptions, SceneOptions
 from hud_fast.pipeline.progress import Reporter
 from hud_fast.pipeline.rundir import check_writable, lock, write_json
@@ -21,6 +34,7 @@ from hud_fast.pipeline.zarr_cubes import writing_zarr
 
 if TYPE_CHECKING:
     from hud_fast.diffusion import HUD
+    from hud_fast.scenes import Scene
 
 
 def fit_model(
@@ -46,18 +60,27 @@ def fit_model(
     model_options.check()
     path = Path(out)
     checkpoints = path.with_name(path.name + ".checkpoints")
-    if path.exists() and (not path.is_dir() or any(path.iterdir())) and not overwrite:
-        raise InputError(f"{path} exists: choose another --out, or give --overwrite to replace it")
-    check_writable(path.parent)
-    with reporter.stage("Reading the scene"):
-        scene = (scene_options or SceneOptions()).load(source)
-    if overwrite and checkpoints.exists() and path.exists():
-        shutil.rmtree(checkpoints)
-    with lock(checkpoints):
+
+    def read() -> Scene:
+        if path.exists() and (not path.is_dir() or any(path.iterdir())) and not overwrite:
+            raise InputError(
+                f"{path} exists: choose another --out, or give --overwrite to replace it"
+            )
+        check_writable(path.parent)
+        with reporter.stage("Reading the scene"):
+            scene = (scene_options or SceneOptions()).load(source)
+        if overwrite and checkpoints.exists() and path.exists():
+            shutil.rmtree(checkpoints)
+        return scene
+
+    scene = processes.on_first(read)
+    with contextlib.ExitStack() as stack:
+        processes.on_first(lambda: stack.enter_context(lock(checkpoints)))
         endmembers = find_endmembers(scene, model_options, reporter)
         model = train(scene, endmembers, model_options, checkpoints, reporter)
-        model.save(path)
-    shutil.rmtree(checkpoints, ignore_errors=True)
+        processes.on_first(lambda: model.save(path))
+    if processes.is_first():
+        shutil.rmtree(checkpoints, ignore_errors=True)
     return model
 
 
@@ -80,45 +103,59 @@ def sample_model(
     InputError
         No model in `folder`, or `out` is taken or cannot be written.
     """
-    from hud_fast.diffusion import HUD
-
     reporter = reporter or Reporter()
     source, target = Path(folder), Path(out)
-    if target.exists() and not overwrite:
-        raise InputError(
-            f"{target} exists: choose another --out, or give --overwrite to replace it"
-        )
-    suffix = target.suffix.lower()
-    if suffix in (".npy", ".zarr") and options.format not in ("auto", suffix[1:]):
-        raise InputError(f"--format {options.format} needs a folder as --out, got {target}")
+
+    def check() -> None:
+        if target.exists() and not overwrite:
+            raise InputError(
+                f"{target} exists: choose another --out, or give --overwrite to replace it"
+            )
+        suffix = target.suffix.lower()
+        if suffix in (".npy", ".zarr") and options.format not in ("auto", suffix[1:]):
+            raise InputError(f"--format {options.format} needs a folder as --out, got {target}")
+
+    processes.on_first(check)
     with user_input():
-        if (source / "model").is_dir():
-            source = source / "model"
-        model = HUD.load(source, device=device)
-    check_writable(target.parent)
+        model = load_model(source, device)
+    processes.on_first(lambda: check_writable(target.parent))
     scene = scene_of(model)
     size = options.size or (model.preset.crop, model.preset.crop)
     shape = (options.samples, *size, model.C)
+    write: Write | None = None
     with contextlib.ExitStack() as stack:
-        write: Callable[[Any, Any], None]
-        if suffix == ".npy":
-            put = stack.enter_context(writing_array(target, shape))
 
-            def write(cubes: Any, _: Any) -> None:
-                put(cubes * np.float32(scene.scale))
+        def open_target() -> None:
+            nonlocal write
+            write = stack.enter_context(_writing(target, model, scene, shape, options.format))
 
-        elif suffix == ".zarr":
-            write = stack.enter_context(writing_zarr(target, model, shape))
-        else:
-            kind = choose_format(options.format, scene)
-            write = stack.enter_context(
-                writing_cubes(target, scene, shape, kind=kind, endmembers=model.D)
-            )
+        processes.on_first(open_target)
         name = f"Generating {options.samples} cubes"
         progress = stack.enter_context(reporter.stage(name))
-        for cubes, maps in generate_batches(model, options, seed, progress):
+        # closed at once where writing fails: other processes wait for the next batch
+        batches = generate_batches(model, options, seed, progress)
+        for cubes, maps in stack.enter_context(contextlib.closing(batches)):
+            assert write is not None  # only the first process gets batches
             write(cubes, maps)
     return shape
+
+
+@contextlib.contextmanager
+def _writing(
+    target: Path, model: HUD, scene: Scene, shape: tuple[int, int, int, int], kind: str
+) -> Iterator[Write]:
+    """A function that writes the next cubes and abundances into what `target` names."""
+    suffix = target.suffix.lower()
+    if suffix == ".npy":
+        with writing_array(target, shape) as put:
+            yield lambda cubes, _: put(cubes * np.float32(scene.scale))
+    elif suffix == ".zarr":
+        with writing_zarr(target, model, shape) as write:
+            yield write
+    else:
+        kind = choose_format(kind, scene)
+        with writing_cubes(target, scene, shape, kind=kind, endmembers=model.D) as write:
+            yield write
 
 
 def measure(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hud_fast.diffusion import processes
 from hud_fast.pipeline.options import FINE_TUNE_STEPS, ModelOptions, SampleOptions
 from hud_fast.pipeline.progress import Progress, Reporter
 
@@ -123,10 +124,27 @@ def generate_batches(
     options: SampleOptions,
     seed: int,
     progress: Progress,
-) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:  # (b, h, w, C), (b, h, w, D)
+) -> Generator[tuple[NDArray[np.float32], NDArray[np.float32]]]:  # (b, h, w, C), (b, h, w, D)
     """As `generate`, batch by batch."""
     arguments = options.arguments()
     return model.sample_batches(options.samples, seed=seed, progress=progress, **arguments)
+
+
+def load_model(folder: Path, device: str | None) -> HUD:
+    """Read a saved model, or the one of a run; in several processes the first reads, and all get it."""
+    from hud_fast.diffusion import HUD
+    from hud_fast.diffusion.checks import available_device
+    from hud_fast.diffusion.network import place
+
+    where = available_device("HUD.load", device)
+    source = folder / "model"
+
+    def read() -> HUD:
+        return HUD.load(source if source.is_dir() else folder, device="cpu")
+
+    model = processes.on_first(read)
+    place(model.network, where)
+    return model
 
 
 def scene_of(model: HUD) -> Scene:

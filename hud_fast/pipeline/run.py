@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hud_fast.diffusion import processes
 from hud_fast.pipeline.cubes import choose_format
 from hud_fast.pipeline.figures import run_figures, shown_settings
 from hud_fast.pipeline.options import ModelOptions, SampleOptions, SceneOptions
 from hud_fast.pipeline.progress import Reporter
-from hud_fast.pipeline.rundir import RunFolder, claim, lock, read_json, write_json
-from hud_fast.pipeline.stages import check_space, generated_cubes, job_settings, trained_model
+from hud_fast.pipeline.rundir import RunFolder, read_json, write_json
+from hud_fast.pipeline.stages import claimed, generated_cubes, job_settings, trained_model
 from hud_fast.report.machine import machine, peak_memory, versions
 
 if TYPE_CHECKING:
@@ -76,21 +78,24 @@ def run_scene(
     sample_options.check(model_options.resolve())
 
     with reporter.stage("Reading the scene"):
-        scene = scene_options.load(source)
+        scene = processes.on_first(lambda: scene_options.load(source))
     reporter.say(f"  {describe(scene)}")
     kind = choose_format(sample_options.format, scene)
     settings = job_settings(scene, model_options, sample_options, format=kind)
-    with lock(out):
-        folder = claim(out, settings, overwrite)
-        check_space(folder.path, scene, sample_options)
+    with ExitStack() as stack:
+        folder = claimed(out, settings, overwrite, scene, sample_options, stack)
         if folder.resumed:
             reporter.say("  going on with the unfinished run in this folder")
         model = trained_model(scene, folder, model_options, reporter)
         cubes, maps = generated_cubes(
             scene, model, folder, model_options, sample_options, kind, reporter
         )
-        metrics = _metrics(scene, cubes, maps, model, folder, reporter)
-        return _report(scene, model, cubes, maps, metrics, folder, reporter)
+
+        def measured() -> RunResult:
+            metrics = _metrics(scene, cubes, maps, model, folder, reporter)
+            return _report(scene, model, cubes, maps, metrics, folder, reporter)
+
+        return processes.on_first(measured)
 
 
 def describe(scene: Scene) -> str:

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hud_fast._files import atomic_write
+from hud_fast.diffusion import processes
 from hud_fast.pipeline.errors import InputError
 
 # All that a run writes. Starting afresh removes these and nothing else: a slip in --out must not cost
@@ -61,8 +62,9 @@ class RunFolder:
         return bool(self.record["starts"] > 1)
 
     def save(self) -> None:
-        """Write ``run.json``."""
-        write_json(self.path / "run.json", self.record)
+        """Write ``run.json``, in the first process."""
+        if processes.is_first():
+            write_json(self.path / "run.json", self.record)
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hud_fast.diffusion import processes
 from hud_fast.pipeline.cubes import ABUNDANCES, ARRAY, write_cubes
 from hud_fast.pipeline.errors import InputError
-from hud_fast.pipeline.model import find_endmembers, generate, train
+from hud_fast.pipeline.model import find_endmembers, generate, load_model, train
 from hud_fast.pipeline.options import ModelOptions, SampleOptions
 from hud_fast.pipeline.progress import Reporter
-from hud_fast.pipeline.rundir import RunFolder, fingerprint
+from hud_fast.pipeline.rundir import RunFolder, claim, fingerprint, lock
 from hud_fast.report.machine import size_text
 
 if TYPE_CHECKING:
@@ -40,17 +44,15 @@ def trained_model(
     scene: Scene, folder: RunFolder, options: ModelOptions, reporter: Reporter
 ) -> HUD:
     """The run's model: from its folder, or trained now, on from the last checkpoint."""
-    from hud_fast.diffusion import HUD
-
     path = folder.path / "model"
-    if path.exists():
+    if processes.on_first(path.exists):
         reporter.say("  the model is trained already")
-        return HUD.load(path, device=options.device)
+        return load_model(path, options.device)
     with folder.stage("unmixing"):
-        endmembers = find_endmembers(scene, options, reporter)
+        endmembers = processes.on_first(lambda: find_endmembers(scene, options, reporter))
     with folder.stage("training"):
         model = train(scene, endmembers, options, folder.path / "checkpoints", reporter)
-        model.save(path)
+        processes.on_first(lambda: model.save(path))
     return model
 
 
@@ -63,17 +65,41 @@ def generated_cubes(
     kind: str,
     reporter: Reporter,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:  # (B, h, w, C), (B, h, w, D)
-    """The run's cubes and abundances: from its folder, or generated now."""
+    """The run's cubes and abundances: from its folder, or generated now. The first process has them all."""
     path = folder.path / "generated"
-    if path.exists():
+    exists = processes.on_first(path.exists)
+    if exists and not processes.is_first():
+        return np.empty(0, np.float32), np.empty(0, np.float32)
+    if exists:
         reporter.say("  the cubes are generated already")
         cubes = np.load(path / ARRAY) / np.float32(scene.scale)
         return cubes, np.load(path / ABUNDANCES)
     with folder.stage("generating"):
         cubes, maps = generate(model, options, model_options.seed, reporter)
+    if not processes.is_first():
+        return cubes, maps
     with folder.stage("writing the cubes"), reporter.stage("Writing the cubes") as progress:
         write_cubes(path, cubes, scene, kind=kind, abundances=maps, progress=progress)
     return cubes, maps
+
+
+def claimed(
+    out: str | os.PathLike[str],
+    settings: Mapping[str, Any],
+    overwrite: bool,
+    scene: Scene,
+    options: SampleOptions,
+    until: ExitStack,
+) -> RunFolder:
+    """The folder of a job, locked `until` the stack is left, with room for the cubes. The first process has the lock."""
+
+    def claim_it() -> RunFolder:
+        until.enter_context(lock(out))
+        folder = claim(out, settings, overwrite)
+        check_space(folder.path, scene, options)
+        return folder
+
+    return processes.on_first(claim_it)
 
 
 def check_space(folder: Path, scene: Scene, options: SampleOptions) -> None:
