@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,7 +13,6 @@ import numpy as np
 
 from hud_fast.diffusion import processes
 from hud_fast.pipeline.cubes import (
-    Write,
     choose_format,
     read_cubes,
     writing_array,
@@ -35,6 +34,8 @@ from hud_fast.pipeline.zarr_cubes import writing_zarr
 if TYPE_CHECKING:
     from hud_fast.diffusion import HUD
     from hud_fast.scenes import Scene
+
+Write = Callable[[Any, Any], None]  # of cubes (b, h, w, C) and abundances (b, h, w, D)
 
 
 def fit_model(
