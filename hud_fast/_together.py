@@ -25,6 +25,8 @@ LOOK = 0.05  # seconds between two looks at the store
 ALONE = 20.0  # seconds after which a process that failed takes it that no other one did
 LEAVING = 5.0  # seconds that the first one waits for the others to have read its exit code
 
+BROKEN = "Error: another process has ended in the middle of the work (killed, or out of memory?)"
+
 Work = Callable[[], tuple[int, str]]
 
 
@@ -55,13 +57,17 @@ def _outcome(work: Work, first: bool) -> tuple[int, str]:
 
 def _agree(store: Store, code: int, text: str) -> int:
     """The exit code of all processes, once the one that has to say why has said it."""
+    from hud_fast.diffusion import processes
+
     rank, count = told("RANK"), told("WORLD_SIZE")
     if rank == 0:
         if code and store.check(["failed"]):
             code = int(store.get("failed"))  # what broke here was another one's failure
         elif text:
-            _say(text)
+            _say(BROKEN if "Connection closed by peer" in text else text)
         store.set("code", str(code))
+        if code:
+            processes.leave()  # others that wait for us in an exchange learn it now
         _wait(store, [f"left {other}" for other in range(1, count)], LEAVING)
         return code
     if _wait(store, ["code"], ALONE if code else None):

@@ -111,9 +111,17 @@ def starting(store: Store | None = None) -> Iterator[None]:
     try:
         yield
     finally:
+        if ours:
+            leave()
         _group = None
-        if ours and dist.is_initialized():
-            dist.destroy_process_group()
+
+
+def leave() -> None:
+    """Close this process's connections to the others: whoever waits for it gets an error."""
+    global _group
+    _group = None
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _formed(store: Store) -> Group:
