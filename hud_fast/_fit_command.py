@@ -71,6 +71,8 @@ def fit(
         hud-fast fit indian-pines --preset small --out models/indian-pines
 
         hud-fast fit samson jasper-ridge --endmembers 4 --out models/both
+
+        torchrun --nproc-per-node=4 -m hud_fast fit my_scene.hdr --preset paper --out models/mine
     """
     from hud_fast.pipeline import ModelOptions, fit_model, fit_models
 

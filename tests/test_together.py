@@ -109,6 +109,32 @@ def test_commands_that_gain_nothing_run_in_the_first() -> None:
     assert (first.err, second.out, second.err) == ("", "", "")
 
 
+LONE = """
+import os, sys
+from hud_fast import _together, cli
+from hud_fast.diffusion.training import Trainer
+
+def step(self, step=Trainer.step):
+    if self.done == 1 and os.environ["RANK"] == sys.argv[1]:
+        raise MemoryError("HUD: out of memory; lower something")
+    step(self)
+
+Trainer.step, _together.ALONE = step, 2.0
+sys.exit(cli.main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_fails_alone_ends_all(tmp_path: Path, scene_file: str, rank: int) -> None:
+    done = launch("-c", LONE, str(rank), "fit", scene_file, "--out", str(tmp_path / "m"), *SMALL)
+    assert [one.code for one in done] == [1, 1]
+    who = "Process 1 of 2: " if rank else ""
+    assert done[rank].err.splitlines()[-1] == f"{who}Error: HUD: out of memory; lower something"
+    assert "Error" not in done[1 - rank].err
+    assert not (tmp_path / "m").exists()
+
+
 def agreed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *ends: tuple[int, str]
 ) -> tuple[list[int], list[str]]:

@@ -5,6 +5,13 @@ the obvious thing for one process. All processes must come to the same calls in 
 
     torchrun --nproc-per-node=2 -m hud_fast fit SCENE --out DIR
 
+or, in a script that torchrun starts,
+
+    with processes.starting():
+        model = HUD.fit(scene)                             # all train, all have the model
+        cubes = model.sample(64)                           # all sample, the first has the cubes
+        processes.on_first(lambda: model.save("model/"))
+
 Objects and arrays travel between CPUs (gloo), also where GPUs reduce their gradients (NCCL). Objects are pickled: they
 come from processes of the same program.
 """
