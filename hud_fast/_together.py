@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 EVERYWHERE = ("run", "fit", "sample", "evaluate")  # commands that all processes work on
 LOOK = 0.05  # seconds between two looks at the store
 ALONE = 20.0  # seconds after which a process that failed takes it that no other one did
-LEAVING = 5.0  # seconds that the first one waits for the others to have read its exit code
+LEAVING = 20.0  # seconds that the first one waits for the others to have read its exit code
 
 BROKEN = "Error: another process has ended in the middle of the work (killed, or out of memory?)"
 

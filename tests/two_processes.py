@@ -136,7 +136,6 @@ def work(folder: Path) -> dict[str, Any]:
     said["closed early"] = len(list(itertools.islice(batches, 2)))
     batches.close()
 
-    said["same"] = processes.same(np.full(3, 7.0 + rank)).tolist()
     said["mean"] = processes.mean(torch.tensor([1.0, 2.0]) * (1 + rank)).tolist()
     said["on first"] = processes.on_first(lambda: {"from": rank})
     said["in turn"] = list(processes.in_turn(items(failing=False)))

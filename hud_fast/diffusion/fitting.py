@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hud_fast.diffusion import processes
 from hud_fast.diffusion.abundance_model import (
     AbundanceModel,
     Start,
@@ -93,7 +95,7 @@ def fit(
     if precision is not None:
         preset = replace(preset, precision=check_precision(caller, precision))
     where = available_device(caller, device)
-    begin = as_start(start)
+    begin = processes.on_first(lambda: as_start(start))
     if begin is not None:
         begin.check(preset, raw_latent=raw_latent)
 
@@ -249,7 +251,8 @@ def _prepare(
         if given is None and start is not None:
             given = start.D
         try:
-            found.append(choose_endmembers(scene, given, seed=seed))
+            find = partial(choose_endmembers, scene, given, seed=seed)
+            found.append(processes.on_first(find))
         except (ValueError, TypeError) as error:
             if not several:
                 raise

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hud_fast.diffusion import processes
 from hud_fast.diffusion.checks import whole
 from hud_fast.diffusion.latent import LatentSpace
 from hud_fast.diffusion.prior import Prior
@@ -160,7 +161,9 @@ class PreparedScene:
         ranks: Sequence[int] | None = None,
     ) -> PreparedScene:
         """Unmix a scene and project; `ranks` orders its endmembers by mean abundance, None leaves them."""
-        A, X = endmembers, abundances_of(scene, endmembers, encoder=encoder)
+        A = endmembers
+        # other machines would differ in the last bits
+        X = processes.on_first(lambda: abundances_of(scene, A, encoder=encoder))
         if ranks is not None:
             order = in_ranks(X, ranks)
             A, X = A[order], X[..., order]

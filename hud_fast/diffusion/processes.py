@@ -12,8 +12,8 @@ or, in a script that torchrun starts,
         cubes = model.sample(64)                           # all sample, the first has the cubes
         processes.on_first(lambda: model.save("model/"))
 
-Objects and arrays travel between CPUs (gloo), also where GPUs reduce their gradients (NCCL). Objects are pickled: they
-come from processes of the same program.
+Objects travel between CPUs (gloo), also where GPUs reduce their gradients (NCCL). They are pickled: they come
+from processes of the same program.
 """
 
 from __future__ import annotations
@@ -25,10 +25,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 import torch.distributed as dist
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributed import Store, rendezvous  # type: ignore[attr-defined]
 
@@ -206,21 +204,6 @@ def _portable(error: Exception) -> Exception:
     except Exception:
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error
-
-
-def same(array: NDArray[Any]) -> NDArray[Any]:
-    """The first process's `array` in all of them; shape and dtype are those of each process's own already.
-
-    Examples
-    --------
-    >>> same(np.arange(3))
-    array([0, 1, 2])
-    """
-    if _group is None:
-        return array
-    tensor = torch.from_numpy(np.ascontiguousarray(array))
-    dist.broadcast(tensor, 0, group=_group.cpu)
-    return tensor.numpy()
 
 
 def mean(tensor: Tensor) -> Tensor:

@@ -58,7 +58,7 @@ def fit_model(
     """
     model_options = model_options or ModelOptions()
     reporter = reporter or Reporter()
-    model_options.check()
+    processes.on_first(model_options.check)
     path = Path(out)
     checkpoints = path.with_name(path.name + ".checkpoints")
 
@@ -77,7 +77,7 @@ def fit_model(
     scene = processes.on_first(read)
     with contextlib.ExitStack() as stack:
         processes.on_first(lambda: stack.enter_context(lock(checkpoints)))
-        endmembers = find_endmembers(scene, model_options, reporter)
+        endmembers = processes.on_first(lambda: find_endmembers(scene, model_options, reporter))
         model = train(scene, endmembers, model_options, checkpoints, reporter)
         processes.on_first(lambda: model.save(path))
     if processes.is_first():

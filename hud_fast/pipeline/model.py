@@ -98,7 +98,7 @@ def choices(options: ModelOptions) -> dict[str, Any]:
         "encoder": _encoder(options),
         "raw_latent": options.raw_latent,
         "device": options.device,
-        "start": options.load_start(),
+        "start": processes.on_first(options.load_start),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hud_fast._files import atomic_dir
+from hud_fast.diffusion import processes
 from hud_fast.pipeline.errors import InputError
 from hud_fast.pipeline.model import choices, find_endmembers, speed
 from hud_fast.pipeline.options import ModelOptions, SceneOptions
@@ -53,7 +55,7 @@ def fit_models(
     scene_options = scene_options or SceneOptions()
     options = model_options or ModelOptions()
     reporter = reporter or Reporter()
-    options.check()
+    processes.on_first(options.check)
     for name in ("shape", "wavelengths", "mask"):
         if getattr(scene_options, name) is not None:
             raise InputError(
@@ -61,16 +63,24 @@ def fit_models(
             )
     path = Path(out)
     checkpoints = path.with_name(path.name + ".checkpoints")
-    _check_free(path, overwrite)
-    check_writable(path.parent)
-    scenes = []
-    for source in sources:
-        with reporter.stage(f"Reading {source}"):
-            scenes.append(scene_options.load(source))
-    if overwrite and checkpoints.exists() and path.exists():
-        shutil.rmtree(checkpoints)
-    with lock(checkpoints):
-        spectra = [find_endmembers(scene, options, reporter) for scene in scenes]
+
+    def read() -> list[Scene]:
+        _check_free(path, overwrite)
+        check_writable(path.parent)
+        scenes = []
+        for source in sources:
+            with reporter.stage(f"Reading {source}"):
+                scenes.append(scene_options.load(source))
+        if overwrite and checkpoints.exists() and path.exists():
+            shutil.rmtree(checkpoints)
+        return scenes
+
+    scenes = processes.on_first(read)
+    with contextlib.ExitStack() as stack:
+        processes.on_first(lambda: stack.enter_context(lock(checkpoints)))
+        spectra = processes.on_first(
+            lambda: [find_endmembers(scene, options, reporter) for scene in scenes]
+        )
         if len({len(one) for one in spectra}) > 1:
             found = ", ".join(f"{s.name} {len(A)}" for s, A in zip(scenes, spectra, strict=True))
             raise InputError(
@@ -88,11 +98,16 @@ def fit_models(
             )
         reporter.say(f"  {speed(models[0].history)}")
         named = dict(zip(folder_names(scenes), models, strict=True))
-        with atomic_dir(path) as temporary:
-            common.save(temporary / COMMON)
-            for name, model in named.items():
-                model.save(temporary / name)
-    shutil.rmtree(checkpoints, ignore_errors=True)
+
+        def save() -> None:
+            with atomic_dir(path) as temporary:
+                common.save(temporary / COMMON)
+                for name, model in named.items():
+                    model.save(temporary / name)
+
+        processes.on_first(save)
+    if processes.is_first():
+        shutil.rmtree(checkpoints, ignore_errors=True)
     return named
 
 

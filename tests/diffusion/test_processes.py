@@ -136,7 +136,6 @@ def test_a_generator_closed_early_leaves_nobody_waiting(said: list[dict[str, Any
 
 def test_what_is_shared(said: list[dict[str, Any]]) -> None:
     for one in said:
-        assert one["same"] == [7.0, 7.0, 7.0]
         assert one["mean"] == [1.5, 3.0]
         assert one["on first"] == {"from": 0}
     assert said[0]["in turn"] == [0, 10, 1, 11, 2, 12, 3, 13, 4, 14]
