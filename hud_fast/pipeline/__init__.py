@@ -6,7 +6,7 @@ resolved on first use, so that the command line's ``--help`` need not wait for n
 
 from __future__ import annotations
 
-importlib
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:

@@ -125,7 +125,6 @@ def evaluate_scene(
             )
             _keep_memory(folder)
 
-
             def measured() -> None:
                 numbers = _measure(halves, model, cubes, maps, folder, bootstrap, reporter)
                 _keep_memory(folder)

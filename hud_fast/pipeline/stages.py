@@ -91,7 +91,7 @@ def claimed(
     options: SampleOptions,
     until: ExitStack,
 ) -> RunFolder:
-    """The folder of a job, locked `until` the stack is left, with room for the cubes. The first process has the lock."""
+    """The folder of a job, with room for the cubes, locked until the stack is left. The first process holds the lock."""
 
     def claim_it() -> RunFolder:
         until.enter_context(lock(out))
