@@ -91,7 +91,7 @@ def claimed(
     options: SampleOptions,
     until: ExitStack,
 ) -> RunFolder:
-    """The folder of a job, with room for the cubes, locked until the stack is left. The first process holds the lock."""
+    """The folder of a job, with room for the cubes, locked until the stack is left. The lock is the first process's."""
 
     def claim_it() -> RunFolder:
         until.enter_context(lock(out))
