@@ -33,6 +33,7 @@ from hud_fast._options import (
     SetOpt,
     ShapeOpt,
     SizeOpt,
+    StartFromOpt,
     StepsOpt,
     ThreadsOpt,
     VariableOpt,
@@ -54,6 +55,7 @@ def evaluate(
     samples: CountOpt = 64,
     size: SizeOpt = None,
     steps: StepsOpt = None,
+    start_from: StartFromOpt = None,
     sampler: SamplerOpt = None,
     sampler_steps: SamplerStepsOpt = None,
     encoder: EncoderOpt = Encoder.fcls,
@@ -113,6 +115,7 @@ def evaluate(
             settings=tuple(set or ()),
             seed=seed,
             device=where,
+            start=None if start_from is None else str(start_from),
         ),
         sample_options=SampleOptions(
             samples=samples,

@@ -91,6 +91,7 @@ def evaluate_scene(
     model_options = model_options or ModelOptions()
     sample_options = sample_options or SampleOptions()
     reporter = reporter or Reporter()
+    model_options.check()
     preset = model_options.resolve()
     sample_options.check(preset, least=2)
     if bootstrap < 0:
@@ -98,6 +99,7 @@ def evaluate_scene(
     with reporter.stage("Reading the scene"):
         scene = processes.on_first(lambda: (scene_options or SceneOptions()).load(source))
     reporter.say(f"  {describe(scene)}")
+    _check_start(scene, model_options)
     window = (preset.crop, preset.crop)
     halves = split(scene, window, sample_options.size or window)
     rows = f"{halves.training.H} x {halves.training.W}"
@@ -183,6 +185,16 @@ def split(scene: Scene, *windows: tuple[int, int]) -> Halves:
         scene.crop(part, whole) if axis == 0 else scene.crop(whole, part) for part in parts
     )
     return Halves(training, held_out, axis, cut)
+
+
+def _check_start(scene: Scene, options: ModelOptions) -> None:
+    """Refuse to start from what has seen the half that is to be held out."""
+    start = options.load_start()
+    if start is not None and scene.name in start.scenes:
+        raise InputError(
+            f"--start-from must be a model that never saw {scene.name}, half of which is held out, got "
+            f"{options.start} of {', '.join(start.scenes)}"
+        )
 
 
 def _measure(

@@ -253,6 +253,22 @@ def test_another_mask_is_noticed(tmp_path: Path, scene_file: str) -> None:
         start(3, Stopper())
 
 
+@pytest.mark.usefixtures("no_figures")
+def test_a_start_that_saw_the_held_out_half_is_refused(
+    tmp_path: Path, scene_file: str, finished: tuple[Path, dict[str, Any]]
+) -> None:
+    start = ModelOptions(endmembers=3, device="cpu", start=str(finished[0] / "model"))
+    arguments: dict[str, Any] = {**ARGUMENTS, "model_options": start}
+    with pytest.raises(
+        InputError, match=r"--start-from must be a model that never saw field, .* of field"
+    ):
+        evaluate_scene(scene_file, tmp_path / "out", **arguments)
+    assert not (tmp_path / "out").exists()
+    save_scene(simulate_scene(30, 16, C=9, D=3, seed=4), tmp_path / "other.hdr")
+    found = evaluate_scene(str(tmp_path / "other.hdr"), tmp_path / "out", **arguments)
+    assert found["settings"]["start"] == str(finished[0] / "model")
+
+
 def test_scenes_without_room_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     save_scene(simulate_scene(12, 12, C=6, D=3, seed=0), tmp_path / "small.hdr")
     with pytest.raises(
