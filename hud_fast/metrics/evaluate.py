@@ -26,6 +26,7 @@ def evaluate(
     copies: bool = True,
     count: int = 64,
     quantile: float = 0.99,
+    endmembers: Any = None,  # (D, C)
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -41,6 +42,8 @@ def evaluate(
         Number of real blocks drawn for either, and the seed.
     quantile : float
         Of `copy_check`.
+    endmembers : array or tensor, (D, C), optional
+        Of the generator, in the unit of `real`, for `copy_check`.
     progress : callable, optional
         Called as progress(done, 1000).
 
@@ -108,6 +111,7 @@ def evaluate(
                 real,
                 block=block,
                 quantile=quantile,
+                endmembers=endmembers,
                 count=count,
                 seed=seed,
                 progress=stages["copies"],
@@ -133,6 +137,7 @@ def evaluate(
             "norm": norm,
             "count": count,
             "quantile": quantile,
+            "endmembers": None if endmembers is None else len(endmembers),
             "seed": seed,
             "generated_shape": list(generated.shape),
             "real_shape": list(real.shape),

@@ -196,6 +196,7 @@ def measure(
             cubes,
             scene.cube,
             mask=scene.valid,
+            endmembers=_endmembers_beside(Path(generated)),
             block=block,
             stride=stride,
             norm=norm,
@@ -205,3 +206,11 @@ def measure(
     if json_file is not None:
         write_json(Path(json_file), numbers)
     return numbers
+
+
+def _endmembers_beside(generated: Path) -> Any:  # (D, C) or None
+    """Those of the model in a run's folder, where `generated` is one."""
+    from hud_fast.diffusion import HUD
+
+    folder = generated / "model"
+    return HUD.load(folder, device="cpu").endmembers if folder.is_dir() else None

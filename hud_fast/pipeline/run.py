@@ -133,7 +133,13 @@ def _metrics(
     if not path.exists():
         name = "Comparing with the real scene"
         with folder.stage("measuring"), reporter.stage(name) as progress:
-            numbers = evaluate(cubes, scene.cube, mask=scene.valid, progress=progress)
+            numbers = evaluate(
+                cubes,
+                scene.cube,
+                mask=scene.valid,
+                endmembers=model.endmembers,
+                progress=progress,
+            )
             write_json(path, {**numbers, "simplex": simplex(maps), "unmixing": model.unmixing})
     metrics: dict[str, Any] = read_json(path)
     return metrics

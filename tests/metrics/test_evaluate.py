@@ -52,11 +52,17 @@ def test_the_parts_are_the_functions(
     assert got["counts"]["blocks"] == 20
     assert got["notes"] == []
     assert got["settings"] == {
-        "block": [3, 3], "stride": 2, "norm": "block", "count": 6, "quantile": 0.9, "seed": 2,
+        "block": [3, 3], "stride": 2, "norm": "block", "count": 6, "quantile": 0.9, "endmembers": None,
+        "seed": 2,
         "generated_shape": [5, 6, 6, 7], "real_shape": [24, 15, 7],
     }  # fmt: skip
     assert seen[-1] == (1000, 1000)
     assert seen == sorted(seen)
+    known = np.eye(7)[:4] + 0.1
+    mixed = evaluate(generated, real, block=3, count=6, endmembers=known, reference=False)
+    check = copy_check(generated, real, block=3, count=6, endmembers=known)
+    assert mixed["copy_check"] == check.to_dict()
+    assert mixed["settings"]["endmembers"] == 4
 
 
 def test_parts_can_be_left_out(cubes: tuple[NDArray[np.float64], NDArray[np.float64]]) -> None:

@@ -108,6 +108,18 @@ def test_everything_is_there(finished: tuple[Path, RunResult]) -> None:
     assert {"panels", "spectral_density", "abundance_maps", "endmembers", "residual_map"} <= names
 
 
+def test_a_runs_folder_is_measured_with_its_endmembers(
+    finished: tuple[Path, RunResult], scene_file: str
+) -> None:
+    """As the run itself measured: the copy check re-mixes real blocks as the model would."""
+    out, result = finished
+    numbers = measure(out, scene_file)
+    assert result.metrics["settings"]["endmembers"] == numbers["settings"]["endmembers"] == 3
+    assert numbers["copy_check"]["threshold"] == pytest.approx(
+        result.metrics["copy_check"]["threshold"], rel=1e-6
+    )
+
+
 def test_generated_cubes_are_of_the_scenes_kind(finished: tuple[Path, RunResult]) -> None:
     out, _ = finished
     cubes = np.load(out / "generated" / "generated.npy")
@@ -248,6 +260,7 @@ def test_model_then_cubes_then_numbers(tmp_path: Path, scene_file: str) -> None:
     numbers = measure(tmp_path / "set", scene_file, block=8, json_file=tmp_path / "numbers.json")
     assert json.loads((tmp_path / "numbers.json").read_text()) == numbers
     assert numbers["settings"]["block"] == [8, 8]
+    assert numbers["settings"]["endmembers"] is None
 
 
 def test_bands_that_do_not_fit(tmp_path: Path, scene_file: str) -> None:
