@@ -91,7 +91,7 @@ def evaluate_scene(
     model_options = model_options or ModelOptions()
     sample_options = sample_options or SampleOptions()
     reporter = reporter or Reporter()
-    model_options.check()
+    processes.on_first(model_options.check)
     preset = model_options.resolve()
     sample_options.check(preset, least=2)
     if bootstrap < 0:
@@ -99,7 +99,7 @@ def evaluate_scene(
     with reporter.stage("Reading the scene"):
         scene = processes.on_first(lambda: (scene_options or SceneOptions()).load(source))
     reporter.say(f"  {describe(scene)}")
-    _check_start(scene, model_options)
+    processes.on_first(lambda: _check_start(scene, model_options))
     window = (preset.crop, preset.crop)
     halves = split(scene, window, sample_options.size or window)
     rows = f"{halves.training.H} x {halves.training.W}"

@@ -75,7 +75,7 @@ def run_scene(
     model_options = model_options or ModelOptions()
     sample_options = sample_options or SampleOptions()
     reporter = reporter or Reporter()
-    model_options.check()
+    processes.on_first(model_options.check)
     sample_options.check(model_options.resolve())
 
     with reporter.stage("Reading the scene"):
