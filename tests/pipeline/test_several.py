@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from launch import launch
 from test_cli import refused
 
 from hud_fast import cli
@@ -148,3 +149,20 @@ def test_a_failure_while_writing_leaves_nothing(
     monkeypatch.setattr(HUD, "save", save)
     assert cli.main(["fit", *files[:2], "--out", str(out), *SMALL]) == 0
     assert names(tmp_path) == ["m"]
+
+
+@pytest.mark.slow
+def test_two_processes_train_several_scenes_as_one_does(files: list[str], tmp_path: Path) -> None:
+    """Each takes half of every batch, with its windows' scenes; the first one writes."""
+    small = ["widths=8,8", "attention=no,no", "groups=4", "crop=16", "log_every=1"]
+    fit = ["fit", *files[:2], "--endmembers", "3", *SMALL, "--steps", "3"]
+    fit += [word for setting in small for word in ("--set", setting)]
+    one, two = str(tmp_path / "one"), str(tmp_path / "two")
+    assert cli.main([*fit, "--out", one]) == 0
+    for done in launch("-m", "hud_fast", *fit, "--out", two):
+        assert done.code == 0, done.err
+    assert names(Path(two)) == ["abundance-model", "east", "west"]
+    assert names(tmp_path) == ["one", "two"]
+    a, b = (HUD.load(Path(out, "west"), device="cpu").history for out in (one, two))
+    assert len(a) == 3
+    np.testing.assert_allclose([e["loss"] for e in a], [e["loss"] for e in b], rtol=1e-5)
