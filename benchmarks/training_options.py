@@ -69,7 +69,8 @@ def model_of(folder: Path, scene: Scene, preset: Preset, seed: int) -> HUD:
     """The model in `folder`, or a new one that is saved there."""
     if folder.exists():
         model = HUD.load(folder, device="cpu")
-        if model.preset == preset and model.seed == seed:
+        sampling = {name: getattr(preset, name) for name in ("sampler", "sampler_steps")}
+        if replace(model.preset, **sampling) == preset and model.seed == seed:
             return model
     count = known_count(scene)
     model = HUD.fit(scene, preset=preset, seed=seed, endmembers=count, device="cpu")
@@ -135,7 +136,18 @@ def main() -> None:
                 if given.train_only or key in known:
                     continue
                 row = {**dict(zip(names, key, strict=True)), "settings": texts}
-                result["rows"].append({**row, **judge(model, halves, given.samples)})
+                result["rows"].append(
+                    {
+                        **row,
+                        **judge(
+                            model,
+                            halves,
+                            given.samples,
+                            sampler=preset.sampler,
+                            steps=preset.sampler_steps,
+                        ),
+                    }
+                )
                 result |= {"machine": machine(), "versions": versions()}
                 write_json(given.out, result)
     if not (given.train_only or given.no_times) and first is not None:
