@@ -20,7 +20,7 @@ class Done(NamedTuple):
     err: str
 
 
-def launch(*arguments: str, count: int = 2, seconds: float = 150) -> list[Done]:
+def launch(*arguments: str, count: int = 2, seconds: float = 500) -> list[Done]:
     """Run ``python ARGUMENTS`` in `count` processes of one thread; what each returned and printed.
 
     Processes that are still there after `seconds` are killed, and the test fails.
