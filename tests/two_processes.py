@@ -13,30 +13,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusion.conftest import MICRO
 
 from hud_fast.diffusion import HUD, processes
 from hud_fast.diffusion.checkpoint import write_tensors
-from hud_fast.diffusion.presets import Preset
 from hud_fast.scenes import Scene, simulate_scene
 
 # Checkpoints fall between two entries of the history, so that the sum of the losses travels as well.
-LEARN = Preset(
-    name="two processes",
-    summary="for tests",
-    widths=(8, 8),
-    layers=1,
-    attention=(False, False),
-    groups=4,
-    crop=8,
+LEARN = replace(
+    MICRO,
     steps=30,
     batch=8,
     learning_rate=3e-3,
     decay="constant",
-    warmup=2,
-    ema_decay=0.9,
-    sampler="ddim",
-    sampler_steps=4,
-    log_every=3,
     checkpoint_every=5,
     clip=0.05,  # always at work
     keep=9,

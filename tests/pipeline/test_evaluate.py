@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from diffusion.conftest import MICRO
 
 from hud_fast import cli
 from hud_fast.diffusion import HUD, PRESETS
-from hud_fast.diffusion.presets import Preset
 from hud_fast.pipeline import (
     InputError,
     ModelOptions,
@@ -27,24 +28,7 @@ from hud_fast.pipeline.evaluate import split
 from hud_fast.pipeline.progress import Progress
 from hud_fast.scenes import Scene, save_scene, simulate_scene
 
-MICRO = Preset(
-    name="micro",
-    summary="for tests",
-    widths=(8, 8),
-    layers=1,
-    attention=(False, False),
-    groups=4,
-    crop=8,
-    steps=6,
-    batch=2,
-    learning_rate=1e-3,
-    warmup=2,
-    ema_decay=0.9,
-    sampler="ddim",
-    sampler_steps=2,
-    log_every=3,
-    checkpoint_every=4,
-)
+SMALLEST = replace(MICRO, steps=6, sampler_steps=2)
 MODEL = ModelOptions(endmembers=3, device="cpu")
 SAMPLES = SampleOptions(samples=4)
 ARGUMENTS: dict[str, Any] = {"model_options": MODEL, "sample_options": SAMPLES, "bootstrap": 40}
@@ -54,7 +38,7 @@ ARGUMENTS: dict[str, Any] = {"model_options": MODEL, "sample_options": SAMPLES, 
 def micro() -> Iterator[None]:
     """`tiny` means the smallest settings that still have every part."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PRESETS, "tiny", MICRO)
+        patch.setitem(PRESETS, "tiny", SMALLEST)
         yield
 
 
