@@ -16,6 +16,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from judging import small
+
 from hud_fast.pipeline.rundir import read_json, write_json
 
 HERE = Path(__file__).parent
@@ -146,8 +148,10 @@ ROWS = {"generated": "generated", "held_out": "held out (ceiling)", "training": 
 
 def evaluations(results: list[dict[str, Any]]) -> str:
     """Three lines an evaluation, and what each model took."""
-    header = ["scene, model", "blocks", "F_p", "D_b / F_p", "angle to held out, degrees"]
-    header += ["abundances", "structure, dB", "near copies"]
+    header = ["scene, model", "F_p", "D_b / F_p", "angle to held out, degrees"]
+    for half in ("held out", "training"):
+        header += [f"abundances to {half}", f"structure to {half}, dB"]
+    header.append("near copies")
     lines, models = [], []
     for result in results:
         name = result["label"]
@@ -157,15 +161,14 @@ def evaluations(results: list[dict[str, Any]]) -> str:
             lines.append(
                 [
                     f"{name}: {words}",
-                    str(row["blocks"]),
                     interval(row["point_fidelity"], 5),
                     interval(row["ratio"], 5),
                     interval(row["angle_to_held_out"], 2),
                     interval(row["histogram_distance"]["mean"], 4),
-                    interval(row["spectrum_distance"]["mean"], 2),
-                    "-"
-                    if copies is None
-                    else f"{copies['near_copies']} ({copies['expected_share'] * row['blocks']:.1f} expected)",
+                    interval(row["spectrum_distance"]["mean"], 1),
+                    interval(row["histogram_to_training"]["mean"], 4),
+                    interval(row["spectrum_to_training"]["mean"], 1),
+                    "-" if copies is None else near_copies(copies, row["blocks"]),
                 ]
             )
         seconds, model = result["seconds"], result["model"]
@@ -183,6 +186,12 @@ def evaluations(results: list[dict[str, Any]]) -> str:
         )
     made = ["model", "network", "steps", "training", "all of it", "memory", "machine", "command"]
     return f"{table(header, lines)}\n\n{table(made, models)}"
+
+
+def near_copies(copies: dict[str, Any], blocks: int) -> str:
+    """How many, and how many among honest blocks."""
+    expected = copies["expected_share"] * blocks
+    return f"{copies['near_copies']} of {blocks} ({expected:.1f} expected)"
 
 
 def seams(result: dict[str, Any]) -> str:
@@ -240,9 +249,7 @@ def put(page: str, name: str, text: str) -> str:
 def keep(run: Path) -> Path:
     """Keep an evaluation's numbers, without those of each frequency and histogram bin."""
     result = {"label": run.name, **read_json(run / "evaluation.json")}
-    for key in ROWS:
-        for large in ("power", "histogram"):
-            result["quality"][key].pop(large, None)
+    result["quality"] = small(result["quality"])
     target = RESULTS / f"evaluation-{run.name}.json"
     write_json(target, result)
     return target

@@ -9,7 +9,14 @@ from hud_fast import HUD
 from hud_fast.metrics import quality
 from hud_fast.pipeline.evaluate import Halves
 
-LARGE = ("power", "histogram")  # a number for each frequency or bin: not kept
+LARGE = ("power", "histogram", "each")  # a number for each frequency, bin or endmember: not kept
+
+
+def small(value: Any) -> Any:
+    """`value` without its large lists."""
+    if not isinstance(value, dict):
+        return value
+    return {key: small(entry) for key, entry in value.items() if key not in LARGE}
 
 
 def judge(model: HUD, halves: Halves, samples: int, **sampling: Any) -> dict[str, Any]:
@@ -27,12 +34,9 @@ def judge(model: HUD, halves: Halves, samples: int, **sampling: Any) -> dict[str
         held_out_mask=halves.held_out.valid,
         bootstrap=0,
     )
-    rows = found.to_dict()
+    rows = small(found.to_dict())
     return {
         "seconds a cube": seconds / samples,
         "loss": model.history[-1]["loss"] if model.history else None,
-        **{
-            row: {key: value for key, value in rows[row].items() if key not in LARGE}
-            for row in ("generated", "held_out", "training")
-        },
+        **{row: rows[row] for row in ("generated", "held_out", "training")},
     }

@@ -85,8 +85,8 @@ def test_evaluations_are_kept_and_shown(tmp_path, monkeypatch) -> None:
     text = page.read_text()
     assert "old" not in text
     assert text.endswith("<!-- /table -->\nafter\n")
-    assert "| field: generated | 32 | 0.99950 (0.99940 to 0.99960) | 0.99000 | - |" in text
-    assert "1 (1.6 expected)" in text
+    assert "| field: generated | 0.99950 (0.99940 to 0.99960) | 0.99000 | - |" in text
+    assert "1 of 32 (1.6 expected)" in text
     assert "| field | 1.15 M parameters | 4,200 of 8 | 0.50 h | 0.75 h | 1.0 GiB |" in text
 
 
