@@ -45,8 +45,9 @@ def launch(*arguments: str, count: int = 2, seconds: float = 500) -> list[Done]:
                 out, err = Path(folder, f"out-{rank}"), Path(folder, f"err-{rank}")
                 with out.open("w") as stdout, err.open("w") as stderr:  # the child has its own
                     child = subprocess.Popen(
-                        [sys.executable, *arguments],
+                        [sys.executable, "-P", *arguments],
                         env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                        cwd=folder,  # not the root: a source tree without a compiled _C would be imported
                         stdin=subprocess.DEVNULL,
                         stdout=stdout,
                         stderr=stderr,

@@ -39,12 +39,14 @@ def scene_file(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
+def torchrun(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """In a folder of its own: in the root the source tree would be imported, without a compiled _C."""
     return subprocess.run(
         [
             *(sys.executable, "-P", "-m", "torch.distributed.run", "--standalone"),
             *("--nproc-per-node", "2", "-m", "hud_fast", *arguments),
         ],
+        cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -56,7 +58,7 @@ def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 def test_run_then_sample_under_torchrun(tmp_path: Path, scene_file: str) -> None:
     out = tmp_path / "run"
-    done = torchrun("run", scene_file, "--out", str(out), *SMALL, *FEW)
+    done = torchrun("run", scene_file, "--out", str(out), *SMALL, *FEW, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"Report: {out / 'report.html'}"
     for line in ("Point fidelity", "Report: "):
