@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from launch import launch
 from torch.distributed import HashStore, Store
 
@@ -55,7 +57,17 @@ def torchrun(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As many threads as each of the processes has: another number rounds differently."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
 def test_run_then_sample_under_torchrun(tmp_path: Path, scene_file: str) -> None:
     out = tmp_path / "run"
     done = torchrun("run", scene_file, "--out", str(out), *SMALL, *FEW, folder=tmp_path)

@@ -362,10 +362,10 @@ class HUD:
     ) -> Array | tuple[Array, Array]:  # (n, h, w, C), (n, h, w, D)
         """Generate cubes.
 
-        Sample i depends on the model, `seed` and i only (and on `size`, `sampler`, `steps`): on a
-        CPU to the bit, on a GPU to rounding for another `batch_size`. Samples `first` to ``first +
-        n - 1`` are made, so a large set can be made in parts. Several processes (`diffusion.processes`) make
-        batches in turn: the first one gets them all, the others get arrays of no samples.
+        Sample i depends on the model, `seed` and i only (and on `size`, `sampler`, `steps`): on a CPU to the bit for
+        the same number of threads (to rounding for another), on a GPU to rounding for another `batch_size`. Samples
+        `first` to ``first + n - 1`` are made, so a large set can be made in parts. Several processes
+        (`diffusion.processes`) make batches in turn: the first one gets them all, the others get arrays of no samples.
 
         Parameters
         ----------
