@@ -6,18 +6,15 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from launch import launch
 from torch.distributed import HashStore, Store
 
 from hud_fast import _together as together
-from hud_fast import cli
 from hud_fast.scenes import save_scene, simulate_scene
 
 SMALL = ["--endmembers", "3", "--steps", "2", "--device", "cpu", "--threads", "1"]
@@ -57,17 +54,19 @@ def torchrun(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """As many threads as each of the processes has: another number rounds differently."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def alone(*arguments: str, folder: Path) -> None:
+    """The command in one process of one thread, as each of several has: another number rounds differently."""
+    subprocess.run(
+        [sys.executable, "-P", "-m", "hud_fast", *arguments],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        timeout=500,
+        check=True,
+    )
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_thread")
 def test_run_then_sample_under_torchrun(tmp_path: Path, scene_file: str) -> None:
     out = tmp_path / "run"
     done = torchrun("run", scene_file, "--out", str(out), *SMALL, *FEW, folder=tmp_path)
@@ -82,11 +81,11 @@ def test_run_then_sample_under_torchrun(tmp_path: Path, scene_file: str) -> None
     )
     # what one process makes of the same model, and of the same scene
     again = ["sample", str(out), "--count", "5", "--size", "16", "--sampler-steps", "2"]
-    assert cli.main([*again, "--out", str(tmp_path / "alone.npy"), "--device", "cpu"]) == 0
+    alone(*again, "--out", "alone.npy", "--device", "cpu", folder=tmp_path)
     np.testing.assert_array_equal(
         np.load(out / "generated" / "generated.npy"), np.load(tmp_path / "alone.npy")
     )
-    assert cli.main(["run", scene_file, "--out", str(tmp_path / "one"), *SMALL, *FEW]) == 0
+    alone("run", scene_file, "--out", "one", *SMALL, *FEW, folder=tmp_path)
     np.testing.assert_allclose(
         np.load(out / "generated" / "generated.npy"),
         np.load(tmp_path / "one" / "generated" / "generated.npy"),
