@@ -6,8 +6,7 @@ import time
 from typing import Any
 
 from hud_fast import HUD
-from hud_fast.metrics import quality
-from hud_fast.pipeline.evaluate import Halves
+from hud_fast.pipeline.evaluate import Halves, against_halves
 
 LARGE = ("power", "histogram", "each")  # a number for each frequency, bin or endmember: not kept
 
@@ -24,16 +23,7 @@ def judge(model: HUD, halves: Halves, samples: int, **sampling: Any) -> dict[str
     began = time.perf_counter()
     cubes, maps = model.sample(samples, seed=0, return_abundances=True, **sampling)
     seconds = time.perf_counter() - began
-    found = quality(
-        cubes,
-        maps,
-        halves.training.cube,
-        halves.held_out.cube,
-        model.endmembers,
-        training_mask=halves.training.valid,
-        held_out_mask=halves.held_out.valid,
-        bootstrap=0,
-    )
+    found = against_halves(halves, model, cubes, maps, bootstrap=0)
     rows = small(found.to_dict())
     return {
         "seconds a cube": seconds / samples,

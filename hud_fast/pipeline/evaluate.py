@@ -22,6 +22,7 @@ from hud_fast.report.machine import commit, machine, peak_memory, versions
 
 if TYPE_CHECKING:
     from hud_fast.diffusion import HUD
+    from hud_fast.metrics import Quality
     from hud_fast.scenes import Scene
 
 RESULT = "evaluation.json"
@@ -128,7 +129,11 @@ def evaluate_scene(
             _keep_memory(folder)
 
             def measured() -> None:
-                numbers = _measure(halves, model, cubes, maps, folder, bootstrap, reporter)
+                name = "Measuring against both halves"
+                options = {"bootstrap": bootstrap, "seed": model.seed}
+                with folder.stage("measuring"), reporter.stage(name) as progress:
+                    found = against_halves(halves, model, cubes, maps, progress=progress, **options)
+                numbers = found.to_dict()
                 _keep_memory(folder)
                 write_json(path, _result(scene, halves, model, numbers, folder, command))
 
@@ -197,31 +202,26 @@ def _check_start(scene: Scene, options: ModelOptions) -> None:
         )
 
 
-def _measure(
+def against_halves(
     halves: Halves,
     model: HUD,
     cubes: NDArray[np.float32],  # (B, h, w, C)
     maps: NDArray[np.float32],  # (B, h, w, D)
-    folder: RunFolder,
-    bootstrap: int,
-    reporter: Reporter,
-) -> dict[str, Any]:
+    **options: Any,
+) -> Quality:
+    """`metrics.quality` of what `model` generated after it learned the training half; `options` are passed on."""
     from hud_fast.metrics import quality
 
-    name = "Measuring against both halves"
-    with folder.stage("measuring"), reporter.stage(name) as progress:
-        return quality(
-            cubes,
-            maps,
-            halves.training.cube,
-            halves.held_out.cube,
-            model.endmembers,
-            training_mask=halves.training.valid,
-            held_out_mask=halves.held_out.valid,
-            bootstrap=bootstrap,
-            seed=model.seed,
-            progress=progress,
-        ).to_dict()
+    return quality(
+        cubes,
+        maps,
+        halves.training.cube,
+        halves.held_out.cube,
+        model.endmembers,
+        training_mask=halves.training.valid,
+        held_out_mask=halves.held_out.valid,
+        **options,
+    )
 
 
 def _result(
