@@ -311,7 +311,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path: Path, scene_file: 
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     _, text = process.communicate(timeout=60)
-    # a shell calls both 130; Python dies of the signal itself where it came in the middle of an exec()
+    # a shell calls both 130: under `-m`, Python dies of the signal itself where that came in the middle of an exec()
     assert process.returncode in (130, -signal.SIGINT)
     assert text.splitlines()[-1] == "Interrupted. Give the same command again to go on."
     assert json.loads((out / "run.json").read_text())["status"] == "running"
