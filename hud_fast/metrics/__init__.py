@@ -10,6 +10,7 @@ from hud_fast.metrics.evaluate import evaluate
 from hud_fast.metrics.fidelity import PointFidelity, point_fidelity
 from hud_fast.metrics.mixtures import Mixtures
 from hud_fast.metrics.quality import quality
+from hud_fast.metrics.realism import Realism, RealismRow, SpaceValues, realism
 from hud_fast.metrics.reference import RealReference, ReferenceValues, real_reference
 from hud_fast.metrics.spectral import reconstruction_cosine, spectral_angle
 
@@ -24,13 +25,17 @@ __all__ = [
     "Quality",
     "QualityRow",
     "RealReference",
+    "Realism",
+    "RealismRow",
     "ReferenceValues",
+    "SpaceValues",
     "block_diversity",
     "copy_check",
     "evaluate",
     "point_fidelity",
     "quality",
     "real_reference",
+    "realism",
     "reconstruction_cosine",
     "spectral_angle",
 ]

@@ -1,0 +1,172 @@
+r"""What the judge sees of a window: how maps look from pixel to pixel, in numbers that a linear rule can tell apart.
+
+Maps (n, h, w, K) are the first K principal components of a scene's log spectra (space S) or of its log-projected
+abundances (space z), each divided by its standard deviation over the scene: see `Space`.
+
+**Random convolutions** (as in ROCKET, Dempster et al. 2020, arXiv 1910.13051, in two dimensions). A filter is 3 x 3
+or 5 x 5 standard normal weights less their mean, with steps of 1 or 2 pixels between taps, on one component. Of its
+response over the window: the mean, the mean absolute value, and the share of pixels above a random level. Nobody
+chose these filters, so no generator was made to please them.
+
+**Structure tensor** (Bigun & Granlund 1987). With g the gradient by central differences and G_s a Gaussian of s
+pixels, J = G_s * (g g^T), its eigenvalues l1 >= l2 give the energy l1 + l2 and the coherence (l1 - l2) / (l1 + l2): 1 on
+a straight edge, 0 where gradients point everywhere.
+
+Straight edges: the share of gradient energy at pixels with coherence above 0.8 (s = 1.5). Grain: the rms difference
+from the 3 x 3 median, over the standard deviation of the block's component.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import conv2d, pad, unfold
+
+from hud_fast.kernels import log_project
+
+Array = NDArray[np.float64]
+
+COMPONENTS = 4  # of a space
+SHOWN = 3  # components whose edges and grain are averaged
+LEAST_SHARE = 1e-3  # of the variance: a component below it is rounding
+STRAIGHT = 0.8  # coherence of a straight edge
+SIGMA = 1.5  # pixels, of the structure tensor
+FILTERS = 96
+KINDS = ((3, 1), (3, 2), (5, 1), (5, 2))  # side in taps, pixels from tap to tap
+LEAST_SPECTRUM = 1e-3  # of the scene's mean value: what a band counts at least in the logarithm
+LEAST_SPREAD = 0.5  # of a channel of z, as in the diffusion's latent space
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """Principal components of a scene: maps of abundances to maps of K numbers of variance one."""
+
+    mean: Tensor  # (N,)
+    axes: Tensor  # (N, K), each divided by its standard deviation
+    spectra: Tensor | None  # (D, C) float64: space S; None: space z
+    least: float  # of a spectrum's value, in the unit of `spectra`
+    spread: Tensor | None  # (D,) of z
+
+    @classmethod
+    def of_spectra(cls, abundances: Tensor, endmembers: Tensor) -> Space:
+        """Space S: logarithms of the mixed spectra of (P, D) abundances and (D, C) endmembers."""
+        spectra = endmembers.double()
+        least = LEAST_SPECTRUM * float((abundances.double() @ spectra).abs().mean())
+        return cls._of(cls(spectra[0], spectra, spectra, least, None), abundances)
+
+    @classmethod
+    def of_latents(cls, abundances: Tensor) -> Space:
+        """Space z: eq. 4, each channel over its standard deviation (at least 0.5, a factor of 1.6 in abundance)."""
+        z = log_project(abundances.double(), dim=-1)
+        spread = z.std(dim=0, correction=0).clamp_min(LEAST_SPREAD)
+        return cls._of(cls(spread, z, None, 0.0, spread), abundances)
+
+    @classmethod
+    def _of(cls, raw: Space, abundances: Tensor) -> Space:
+        values = raw._values(abundances)
+        mean = values.mean(dim=0)
+        covariance = (values - mean).T @ (values - mean) / len(values)
+        size, axes = torch.linalg.eigh(covariance)
+        size, axes = size.flip(0), axes.flip(1)
+        # a sign of its own for each axis, the same on every machine
+        axes = axes * axes.gather(0, axes.abs().argmax(dim=0)[None]).sign()
+        keep = min(COMPONENTS, max(1, int((size > LEAST_SHARE * size.sum()).sum())))
+        return cls(mean, axes[:, :keep] / size[:keep].sqrt(), raw.spectra, raw.least, raw.spread)
+
+    def _values(self, abundances: Tensor) -> Tensor:  # (..., D) -> (..., N) float64
+        x = abundances.double()
+        if self.spectra is not None:
+            return (x @ self.spectra).clamp_min(self.least).log()
+        assert self.spread is not None
+        return log_project(x, dim=-1) / self.spread
+
+    def maps(self, abundances: Tensor) -> Tensor:  # (..., D) -> (..., K) float32
+        return ((self._values(abundances) - self.mean) @ self.axes).float()
+
+
+@dataclass(frozen=True, eq=False)
+class Bank:
+    """Random filters for K components, as many on each: by kind, their weights and the levels of their responses."""
+
+    weights: tuple[Tensor, ...]  # (K m, 1, side, side), the m filters of a component together
+    levels: tuple[Tensor, ...]  # (K m,) in standard deviations of white noise
+
+    @classmethod
+    def drawn(cls, K: int, seed: list[int]) -> Bank:
+        rng = np.random.default_rng(seed)
+        weights, levels = [], []
+        for side, _ in KINDS:
+            count = K * (FILTERS // (len(KINDS) * K))
+            taps = rng.standard_normal((count, 1, side, side))
+            taps -= taps.mean(axis=(2, 3), keepdims=True)
+            taps /= np.sqrt(np.square(taps).sum(axis=(2, 3), keepdims=True))
+            weights.append(torch.from_numpy(taps).float())
+            levels.append(torch.from_numpy(rng.uniform(-1, 1, count)).float())
+        return cls(tuple(weights), tuple(levels))
+
+    def features(self, maps: Tensor) -> Tensor:  # (n, h, w, K) -> (n, 3 filters)
+        x = maps.movedim(-1, 1).contiguous()
+        K, found = x.shape[1], []
+        for (side, step), weights, levels in zip(KINDS, self.weights, self.levels, strict=True):
+            if min(x.shape[-2:]) <= (side - 1) * step:  # a window too small for this filter
+                continue
+            y = conv2d(x, weights.to(x.device), dilation=step, groups=K).flatten(2)
+            above = (y > levels.to(x.device)[:, None]).float().mean(dim=2)
+            found += [y.mean(dim=2), y.abs().mean(dim=2), above]
+        return torch.cat(found, dim=1)
+
+
+def structure(maps: Tensor) -> tuple[Tensor, Tensor]:  # (n, h, w, K) -> twice (n, K, h - 2, w - 2)
+    """Energy and coherence of the structure tensor at each pixel inside the block's edge."""
+    x = maps.movedim(-1, 1)
+    gx = (x[..., 1:-1, 2:] - x[..., 1:-1, :-2]) / 2
+    gy = (x[..., 2:, 1:-1] - x[..., :-2, 1:-1]) / 2
+    xx, yy, xy = _smooth(torch.stack([gx * gx, gy * gy, gx * gy]))
+    energy = xx + yy
+    split = ((xx - yy).square() + 4 * xy.square()).sqrt()
+    return energy, split / energy.clamp_min(1e-12)
+
+
+def _smooth(planes: Tensor) -> Tensor:  # (..., h, w): a Gaussian of SIGMA, reflected at the border
+    h, w = planes.shape[-2:]
+    reach = min(math.ceil(3 * SIGMA), h - 1, w - 1)
+    row = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / SIGMA).square()).to(planes)
+    row = row / row.sum()
+    flat = pad(planes.reshape(-1, 1, h, w), (reach, reach, reach, reach), mode="reflect")
+    flat = conv2d(conv2d(flat, row.view(1, 1, 1, -1)), row.view(1, 1, -1, 1))
+    return flat.reshape(planes.shape)
+
+
+def straight_edges(maps: Tensor) -> tuple[Array, Array]:  # (n, h, w, K) -> twice (n, SHOWN)
+    """Gradient energy at straight edges, and all of it: the share is the ratio of their means."""
+    energy, coherence = structure(maps[..., :SHOWN])
+    straight = (energy * (coherence > STRAIGHT)).mean(dim=(2, 3))
+    return straight.double().cpu().numpy(), energy.mean(dim=(2, 3)).double().cpu().numpy()
+
+
+def grain(maps: Tensor) -> tuple[Array, Array]:  # (n, h, w, K) -> twice (n, SHOWN)
+    """Mean square difference from the 3 x 3 median, and variance: grain is the root of their means' ratio."""
+    x = maps[..., :SHOWN].movedim(-1, 1)
+    n, K, h, w = x.shape
+    median = unfold(x.reshape(n * K, 1, h, w), 3).median(dim=1).values  # (n K, (h - 2)(w - 2))
+    rest = x[..., 1:-1, 1:-1].reshape(n * K, -1) - median
+    rough = rest.double().square().mean(dim=1).reshape(n, K)
+    spread = x.double().var(dim=(2, 3), correction=0)
+    return rough.cpu().numpy(), spread.cpu().numpy()
+
+
+def structure_features(maps: Tensor) -> Tensor:  # (n, h, w, K) -> (n, 6 K)
+    """Six numbers of each component's structure tensor."""
+    energy, coherence = structure(maps)
+    energy, coherence = energy.flatten(2), coherence.flatten(2)
+    total = energy.mean(dim=2)
+    share = energy / total.clamp_min(1e-12)[..., None]
+    log = (energy + 1e-4).log()
+    found = [(share * (coherence > level)).mean(dim=2) for level in (0.5, STRAIGHT, 0.95)]
+    found += [coherence.mean(dim=2), log.mean(dim=2), log.std(dim=2)]
+    return torch.cat(found, dim=1)
