@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hud_fast.metrics._quality_rows import CopyValues, EndmemberEstimates, Quality, QualityRow
+from hud_fast.metrics._realism_rows import Realism, RealismRow, SpaceValues
 from hud_fast.metrics.bootstrap import Estimate
 from hud_fast.metrics.copies import CopyCheck, copy_check
 from hud_fast.metrics.diversity import BlockDiversity, block_diversity
@@ -10,7 +11,7 @@ from hud_fast.metrics.evaluate import evaluate
 from hud_fast.metrics.fidelity import PointFidelity, point_fidelity
 from hud_fast.metrics.mixtures import Mixtures
 from hud_fast.metrics.quality import quality
-from hud_fast.metrics.realism import Realism, RealismRow, SpaceValues, realism
+from hud_fast.metrics.realism import realism
 from hud_fast.metrics.reference import RealReference, ReferenceValues, real_reference
 from hud_fast.metrics.spectral import reconstruction_cosine, spectral_angle
 

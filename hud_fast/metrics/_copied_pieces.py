@@ -12,6 +12,8 @@ of their own place do not count.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import label
@@ -52,7 +54,7 @@ class Pieces:
     def largest(
         self,
         block: Array,  # (h, w, K)
-        origin: tuple[int, int] | None = None,
+        origin: Sequence[int] | None = None,
     ) -> float:
         """Share of the block's pixels in its largest copied piece; with `origin`, its own place does not count."""
         h, w, K = block.shape
@@ -80,18 +82,23 @@ class Pieces:
                     abs(down - origin[0]) < h // 2 and abs(right - origin[1]) < w // 2
                 ):
                     continue
-                best = max(best, self._area(pixels, h, w, turn, down, right))
-        return best / (h * w)
+                best = max(best, self._area(pixels, h, w, turn, down, right, best))
+        return float(best / (h * w))
 
-    def _area(self, pixels: Array, h: int, w: int, turn: int, down: int, right: int) -> int:
+    def _area(
+        self, pixels: Array, h: int, w: int, turn: int, down: int, right: int, least: int
+    ) -> int:
+        """Pixels of the largest area at this offset; 0 where it cannot be above `least`."""
         i, j = np.divmod(np.arange(h * w), w)
         di, dj = _turned(i, j, h, w, turn)
         row, column = di + down, dj + right
         inside = (row >= 0) & (row < self.height) & (column >= 0) & (column < self.width)
         there = self.scene[np.where(inside, row * self.width + column, 0)]
-        close = np.square(pixels - there).sum(axis=1) <= self.reach**2  # NaN is not
-        areas, count = label((inside & close).reshape(h, w))
-        return int(np.bincount(areas.ravel())[1:].max()) if count else 0
+        alike = inside & (np.square(pixels - there).sum(axis=1) <= self.reach**2)  # NaN is not
+        if int(alike.sum()) <= least:
+            return 0
+        areas, _ = label(alike.reshape(h, w))
+        return int(np.bincount(areas.ravel())[1:].max())
 
 
 def _turned(

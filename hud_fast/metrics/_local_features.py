@@ -9,8 +9,8 @@ response over the window: the mean, the mean absolute value, and the share of pi
 chose these filters, so no generator was made to please them.
 
 **Structure tensor** (Bigun & Granlund 1987). With g the gradient by central differences and G_s a Gaussian of s
-pixels, J = G_s * (g g^T), its eigenvalues l1 >= l2 give the energy l1 + l2 and the coherence (l1 - l2) / (l1 + l2): 1 on
-a straight edge, 0 where gradients point everywhere.
+pixels, J = G_s * (g g^T), its eigenvalues l1 >= l2 give the energy l1 + l2 and the coherence (l1 - l2) / (l1 + l2):
+1 on a straight edge, 0 where gradients point everywhere.
 
 Straight edges: the share of gradient energy at pixels with coherence above 0.8 (s = 1.5). Grain: the rms difference
 from the 3 x 3 median, over the standard deviation of the block's component.
@@ -19,13 +19,15 @@ from the 3 x 3 median, over the standard deviation of the block's component.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import conv2d, pad, unfold
+from torch.nn.functional import unfold
 
 from hud_fast.kernels import log_project
 
@@ -40,6 +42,9 @@ FILTERS = 96
 KINDS = ((3, 1), (3, 2), (5, 1), (5, 2))  # side in taps, pixels from tap to tap
 LEAST_SPECTRUM = 1e-3  # of the scene's mean value: what a band counts at least in the logarithm
 LEAST_SPREAD = 0.5  # of a channel of z, as in the diffusion's latent space
+_ROOM = 1 << 17  # float64 values of pixels at once
+_TAPS = 1 << 20  # float32 values of pictures' neighbourhoods at once
+_TOGETHER = 32  # pictures at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +61,9 @@ class Space:
     def of_spectra(cls, abundances: Tensor, endmembers: Tensor) -> Space:
         """Space S: logarithms of the mixed spectra of (P, D) abundances and (D, C) endmembers."""
         spectra = endmembers.double()
-        least = LEAST_SPECTRUM * float((abundances.double() @ spectra).abs().mean())
+        step = _step(spectra.shape[1])
+        total = sum(float((part.double() @ spectra).abs().sum()) for part in abundances.split(step))
+        least = LEAST_SPECTRUM * total / (len(abundances) * spectra.shape[1])
         return cls._of(cls(spectra[0], spectra, spectra, least, None), abundances)
 
     @classmethod
@@ -68,62 +75,113 @@ class Space:
 
     @classmethod
     def _of(cls, raw: Space, abundances: Tensor) -> Space:
-        values = raw._values(abundances)
-        mean = values.mean(dim=0)
-        covariance = (values - mean).T @ (values - mean) / len(values)
-        size, axes = torch.linalg.eigh(covariance)
+        N = len(raw.mean)
+        parts = abundances.split(_step(N))
+        # sums of differences from some pixel near the mean keep their digits
+        origin = raw._values(parts[0]).mean(dim=0)
+        total, products = torch.zeros_like(origin), origin.new_zeros(N, N)
+        for part in parts:
+            apart = raw._values(part) - origin
+            total += apart.sum(dim=0)
+            products += apart.T @ apart
+        shift = total / len(abundances)
+        size, axes = torch.linalg.eigh(products / len(abundances) - torch.outer(shift, shift))
         size, axes = size.flip(0), axes.flip(1)
         # a sign of its own for each axis, the same on every machine
         axes = axes * axes.gather(0, axes.abs().argmax(dim=0)[None]).sign()
         keep = min(COMPONENTS, max(1, int((size > LEAST_SHARE * size.sum()).sum())))
-        return cls(mean, axes[:, :keep] / size[:keep].sqrt(), raw.spectra, raw.least, raw.spread)
+        scale = size[:keep].clamp_min(torch.finfo(size.dtype).tiny).sqrt()
+        return cls(origin + shift, axes[:, :keep] / scale, raw.spectra, raw.least, raw.spread)
+
+    @property
+    def K(self) -> int:
+        return self.axes.shape[1]
 
     def _values(self, abundances: Tensor) -> Tensor:  # (..., D) -> (..., N) float64
         x = abundances.double()
         if self.spectra is not None:
-            return (x @ self.spectra).clamp_min(self.least).log()
+            return (x @ self.spectra).clamp_min_(self.least).log_()
         assert self.spread is not None
         return log_project(x, dim=-1) / self.spread
 
     def maps(self, abundances: Tensor) -> Tensor:  # (..., D) -> (..., K) float32
-        return ((self._values(abundances) - self.mean) @ self.axes).float()
+        rows = abundances.reshape(-1, abundances.shape[-1])
+        parts = [
+            ((self._values(part) - self.mean) @ self.axes).float()
+            for part in rows.split(_step(len(self.mean)))
+        ]
+        return torch.cat(parts).reshape(*abundances.shape[:-1], self.K)
+
+
+def _step(values: int) -> int:
+    """Pixels at once, so that their logarithms stay in the cache."""
+    return max(1, _ROOM // values)
 
 
 @dataclass(frozen=True, eq=False)
 class Bank:
     """Random filters for K components, as many on each: by kind, their weights and the levels of their responses."""
 
-    weights: tuple[Tensor, ...]  # (K m, 1, side, side), the m filters of a component together
-    levels: tuple[Tensor, ...]  # (K m,) in standard deviations of white noise
+    weights: tuple[Tensor, ...]  # (K, m, side side)
+    levels: tuple[Tensor, ...]  # (K, m) in standard deviations of white noise
 
     @classmethod
     def drawn(cls, K: int, seed: list[int]) -> Bank:
         rng = np.random.default_rng(seed)
         weights, levels = [], []
         for side, _ in KINDS:
-            count = K * (FILTERS // (len(KINDS) * K))
-            taps = rng.standard_normal((count, 1, side, side))
-            taps -= taps.mean(axis=(2, 3), keepdims=True)
-            taps /= np.sqrt(np.square(taps).sum(axis=(2, 3), keepdims=True))
+            m = FILTERS // (len(KINDS) * K)
+            taps = rng.standard_normal((K, m, side * side))
+            taps -= taps.mean(axis=2, keepdims=True)
+            taps /= np.sqrt(np.square(taps).sum(axis=2, keepdims=True))
             weights.append(torch.from_numpy(taps).float())
-            levels.append(torch.from_numpy(rng.uniform(-1, 1, count)).float())
+            levels.append(torch.from_numpy(rng.uniform(-1, 1, (K, m))).float())
         return cls(tuple(weights), tuple(levels))
 
-    def features(self, maps: Tensor) -> Tensor:  # (n, h, w, K) -> (n, 3 filters)
-        x = maps.movedim(-1, 1).contiguous()
-        K, found = x.shape[1], []
-        for (side, step), weights, levels in zip(KINDS, self.weights, self.levels, strict=True):
-            if min(x.shape[-2:]) <= (side - 1) * step:  # a window too small for this filter
-                continue
-            y = conv2d(x, weights.to(x.device), dilation=step, groups=K).flatten(2)
-            above = (y > levels.to(x.device)[:, None]).float().mean(dim=2)
-            found += [y.mean(dim=2), y.abs().mean(dim=2), above]
-        return torch.cat(found, dim=1)
+
+def responses(
+    maps: Tensor,  # (n, h, w, K)
+    banks: Sequence[Bank],
+) -> Tensor:  # (banks, n, 3 filters)
+    """What each bank's filters say of the maps: mean, mean absolute value, share above the level."""
+    _, h, w, K = maps.shape
+    together = max(1, _TAPS // (h * w * K * max(side for side, _ in KINDS) ** 2))
+    return torch.cat([_responses(part, banks) for part in maps.split(together)], dim=1)
+
+
+def _responses(maps: Tensor, banks: Sequence[Bank]) -> Tensor:
+    x = maps.movedim(-1, 1).contiguous()
+    n, K, h, w = x.shape
+    apart, down, across, along = x.stride()
+    found = []
+    for kind, (side, step) in enumerate(KINDS):
+        high, wide = h - (side - 1) * step, w - (side - 1) * step
+        if min(high, wide) <= 0:  # a window too small for this filter
+            continue
+        # products of matrices: the library's convolutions of single channels take several times longer
+        taps = x.as_strided(
+            (n, K, side, side, high, wide),
+            (apart, down, step * across, step * along, across, along),
+        ).reshape(n, K, side * side, high * wide)
+        weights = torch.cat([bank.weights[kind] for bank in banks], dim=1).to(x.device)
+        levels = torch.cat([bank.levels[kind] for bank in banks], dim=1).to(x.device)
+        y = weights @ taps  # (n, K, all banks' m, high wide)
+        mean, size = y.mean(dim=3), y.abs().mean(dim=3)
+        above = y.gt_(levels[..., None]).mean(dim=3)  # in place: y is not needed any more
+        values = torch.stack([mean, size, above]).view(3, n, K, len(banks), -1)
+        found.append(values.permute(3, 1, 0, 2, 4).reshape(len(banks), n, -1))
+    return torch.cat(found, dim=2)
 
 
 def structure(maps: Tensor) -> tuple[Tensor, Tensor]:  # (n, h, w, K) -> twice (n, K, h - 2, w - 2)
     """Energy and coherence of the structure tensor at each pixel inside the block's edge."""
-    x = maps.movedim(-1, 1)
+    parts = [_structure(part) for part in maps.split(_TOGETHER)]
+    energy, coherence = (torch.cat(found) for found in zip(*parts, strict=True))
+    return energy, coherence
+
+
+def _structure(maps: Tensor) -> tuple[Tensor, Tensor]:
+    x = maps.movedim(-1, 1).contiguous()
     gx = (x[..., 1:-1, 2:] - x[..., 1:-1, :-2]) / 2
     gy = (x[..., 2:, 1:-1] - x[..., :-2, 1:-1]) / 2
     xx, yy, xy = _smooth(torch.stack([gx * gx, gy * gy, gx * gy]))
@@ -135,11 +193,17 @@ def structure(maps: Tensor) -> tuple[Tensor, Tensor]:  # (n, h, w, K) -> twice (
 def _smooth(planes: Tensor) -> Tensor:  # (..., h, w): a Gaussian of SIGMA, reflected at the border
     h, w = planes.shape[-2:]
     reach = min(math.ceil(3 * SIGMA), h - 1, w - 1)
-    row = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / SIGMA).square()).to(planes)
-    row = row / row.sum()
-    flat = pad(planes.reshape(-1, 1, h, w), (reach, reach, reach, reach), mode="reflect")
-    flat = conv2d(conv2d(flat, row.view(1, 1, 1, -1)), row.view(1, 1, -1, 1))
-    return flat.reshape(planes.shape)
+    return _blur(h, reach).to(planes) @ (planes @ _blur(w, reach).to(planes).T)
+
+
+@lru_cache(maxsize=8)
+def _blur(n: int, reach: int) -> Tensor:  # (n, n): row i weighs the pixels around i
+    row = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / SIGMA).square().double())
+    place = (torch.arange(n)[:, None] + torch.arange(-reach, reach + 1)).abs()
+    place = torch.minimum(place, 2 * (n - 1) - place)
+    return torch.zeros(n, n, dtype=row.dtype).scatter_add_(
+        1, place, (row / row.sum()).expand(n, -1).contiguous()
+    )
 
 
 def straight_edges(maps: Tensor) -> tuple[Array, Array]:  # (n, h, w, K) -> twice (n, SHOWN)

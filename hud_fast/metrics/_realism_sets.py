@@ -1,0 +1,131 @@
+"""What takes two sets of blocks: classifier, Frechet distance, recall and coverage, each repeated over splits."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hud_fast.metrics._local_features import Bank, responses, structure_features
+from hud_fast.metrics._realism_windows import (
+    TILE,
+    Windows,
+    block_windows,
+    real_windows,
+    tile_windows,
+    tiles,
+)
+from hud_fast.metrics._search import Progress
+from hud_fast.metrics._two_samples import area_under_curve, frechet_distance, recall_coverage
+from hud_fast.metrics.bootstrap import Estimate
+
+Array = NDArray[np.float64]
+
+WINDOW = 20  # pixels, of the classifier; smaller where the blocks are
+ENOUGH_TILES, FEWEST_TILES = 24, 8
+FEWEST_BLOCKS = 3  # of which a Gaussian is fitted, and which have neighbours
+EVEN = 0.15  # added to a window's standard deviation before dividing by it
+SPLITS = 5
+REFERENCE = 400  # real blocks
+AXES = 24  # of whole blocks' statistics
+
+
+def compare(
+    pictures: dict[str, Tensor],  # each (n, h, w, K)
+    scene: Tensor,  # (H, W, K)
+    valid: Tensor,  # (H, W) bool
+    whole: Tensor,  # (H - h + 1, W - w + 1) bool
+    seed: int,
+    progress: Progress | None,
+) -> tuple[dict[str, dict[str, Estimate | None]], list[str]]:
+    """The values of each set against the scene, and notes on what is undefined or doubtful."""
+    n, h, w, K = next(iter(pictures.values())).shape
+    side = min(WINDOW, h, w)
+    corners = tiles(valid, side)
+    notes = _notes(n, len(corners))
+    places = real_windows(whole, (h, w), REFERENCE, np.random.default_rng([seed, 5]))
+    banks = [Bank.drawn(K, [seed, 3, split]) for split in range(SPLITS)]
+    reference = _block_features(banks, places.of(scene[None]))
+    blocks = {row: _block_features(banks, picture) for row, picture in pictures.items()}
+    found: dict[str, list[dict[str, float]]] = {row: [] for row in pictures}
+    for split, bank in enumerate(banks):
+        rng = np.random.default_rng([seed, 4, split])
+        rows = reference[split]
+        mean, spread = rows.mean(axis=0), rows.std(axis=0) + 1e-9
+        axes = np.linalg.svd((rows - mean) / spread, full_matrices=False)[2][:AXES].T
+        real = (rows - mean) / spread @ axes
+        halves = None
+        if len(corners) >= FEWEST_TILES:
+            parts = np.array_split(rng.permutation(len(corners)), 2)
+            train, test = (tile_windows([corners[k] for k in part], side, rng) for part in parts)
+            halves = _even_features(bank, scene[None], train, test)
+        for row, picture in pictures.items():
+            values: dict[str, float] = {}
+            if n >= FEWEST_BLOCKS:
+                mine = (blocks[row][split] - mean) / spread @ axes
+                values["frechet"] = frechet_distance(mine, real)
+                values["recall"], values["coverage"] = recall_coverage(mine, real)
+            if halves is not None:
+                parts = np.array_split(rng.permutation(n), 2)
+                train, test = (block_windows(part, (h, w), side, rng) for part in parts)
+                own = _even_features(bank, picture, train, test)
+                values["classifier"] = area_under_curve((own[0], halves[0]), (own[1], halves[1]))
+            found[row].append(values)
+        if progress is not None:
+            progress(split + 1, SPLITS)
+    return {
+        row: {
+            key: _over_splits([one[key] for one in splits if key in one], most)
+            for key, most in _MOST.items()
+        }
+        for row, splits in found.items()
+    }, notes
+
+
+_MOST = {"classifier": 1.0, "frechet": np.inf, "recall": 1.0, "coverage": 1.0}
+
+
+def _notes(blocks: int, found: int) -> list[str]:
+    notes = []
+    if blocks < FEWEST_BLOCKS:
+        notes.append(
+            f"Frechet distance, recall and coverage are undefined: {blocks} blocks, they need {FEWEST_BLOCKS}"
+        )
+    where = f"{found} tiles of {TILE} x {TILE} pixels in the scene"
+    if found < FEWEST_TILES:
+        notes.append(f"the classifier is undefined: {where}, it needs {FEWEST_TILES}")
+    elif found < ENOUGH_TILES:
+        notes.append(
+            f"the classifier's verdict is mostly chance: {where}, {ENOUGH_TILES} are enough"
+        )
+    return notes
+
+
+def _over_splits(values: list[float], most: float) -> Estimate | None:
+    if not values:
+        return None
+    mean, spread = float(np.mean(values)), float(np.std(values, ddof=1))
+    return Estimate(mean, max(0.0, mean - 2 * spread), min(most, mean + 2 * spread))
+
+
+def _block_features(banks: list[Bank], pictures: Tensor) -> list[Array]:
+    """Of whole blocks as they are: colours, contrasts, structure; of each bank, for what it alone sees."""
+    spread, mean = torch.std_mean(pictures, dim=(1, 2), correction=0)
+    same = torch.cat([structure_features(pictures), mean, spread], dim=1)
+    return [_rows(torch.cat([own, same], dim=1)) for own in responses(pictures, banks)]
+
+
+def _even_features(bank: Bank, pictures: Tensor, *windows: Windows) -> list[Array]:
+    """Of windows without their colours and contrast."""
+    cut = torch.cat([one.of(pictures) for one in windows])
+    spread, mean = torch.std_mean(cut, dim=(1, 2), keepdim=True, correction=0)
+    even = (cut - mean) / (spread + EVEN)
+    own = responses(even, [bank])[0]
+    rows = _rows(torch.cat([own, structure_features(even)], dim=1))
+    return np.split(rows, len(windows))
+
+
+def _rows(features: Tensor) -> Array:
+    rows: Array = features.double().cpu().numpy()
+    return rows
