@@ -36,6 +36,7 @@ Array = NDArray[np.float64]
 COMPONENTS = 4  # of a space
 SHOWN = 3  # components whose edges and grain are averaged
 LEAST_SHARE = 1e-3  # of the variance: a component below it is rounding
+FLAT = 1e-12  # variance, in logarithms: below it all are rounding
 STRAIGHT = 0.8  # coherence of a straight edge
 SIGMA = 1.5  # pixels, of the structure tensor
 FILTERS = 96
@@ -90,7 +91,8 @@ class Space:
         # a sign of its own for each axis, the same on every machine
         axes = axes * axes.gather(0, axes.abs().argmax(dim=0)[None]).sign()
         keep = min(COMPONENTS, max(1, int((size > LEAST_SHARE * size.sum()).sum())))
-        scale = size[:keep].clamp_min(torch.finfo(size.dtype).tiny).sqrt()
+        # a scene of one spectrum has no axis: all of its maps are zero
+        scale = torch.where(size > FLAT, size, torch.inf)[:keep].sqrt()
         return cls(origin + shift, axes[:, :keep] / scale, raw.spectra, raw.least, raw.spread)
 
     @property

@@ -40,7 +40,7 @@ def area_under_curve(
 
 def frechet_distance(one: Array, other: Array) -> float:  # (n, F), (m, F)
     """Between Gaussians fitted to the rows."""
-    S, T = (np.cov(rows, rowvar=False) for rows in (one, other))
+    S, T = (np.atleast_2d(np.cov(rows, rowvar=False)) for rows in (one, other))
     shift = one.mean(axis=0) - other.mean(axis=0)
     # eigenvalues of S T are those of the positive semidefinite S^1/2 T S^1/2
     roots = np.sqrt(np.clip(np.linalg.eigvals(S @ T).real, 0, None))
