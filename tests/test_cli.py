@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -75,12 +76,54 @@ def test_run_says_what_it_made(
 
 def test_overwrite_replaces(finished: Path, tmp_path: Path, scene_file: str) -> None:
     out = tmp_path / "run"
-    (out / "figures").mkdir(parents=True)
-    (out / "figures" / "old.png").write_text("")
+    shutil.copytree(finished, out)
     (out / "notes.txt").write_text("mine")
-    assert cli.main(["run", scene_file, "--out", str(out), *SMALL, *FEW, "--overwrite"]) == 0
-    assert not (out / "figures" / "old.png").exists()
+    old = (out / "run.json").read_text()
+    again = ["run", scene_file, "--out", str(out), *SMALL, *FEW, "--overwrite", "--seed", "1"]
+    assert cli.main(again) == 0
     assert (out / "notes.txt").read_text() == "mine"
+    assert (out / "run.json").read_text() != old
+    assert {p.name for p in out.iterdir()} == {p.name for p in finished.iterdir()} | {"notes.txt"}
+
+
+def test_overwrite_takes_nothing_of_the_users(
+    tmp_path: Path, scene_file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "project"
+    (out / "figures").mkdir(parents=True)
+    (out / "figures" / "precious.txt").write_text("mine")
+    run = ["run", scene_file, "--out", str(out), *SMALL, *FEW]
+    assert "holds no run of hud-fast, but figures" in refused(capsys, *run)
+    assert "or move figures away" in refused(capsys, *run, "--overwrite")
+    assert [str(p.relative_to(out)) for p in out.rglob("*")] == ["figures", "figures/precious.txt"]
+
+
+def test_a_refused_run_does_not_cost_the_one_it_was_to_replace(
+    finished: Path, tmp_path: Path, scene_file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    run = ["run", scene_file, "--out", str(out), *SMALL, *FEW, "--overwrite"]
+    assert "must be at most 20" in refused(capsys, *run, "--endmembers", "99")
+    assert "crop" in refused(capsys, *run, "--set", "crop=64")  # as the training refuses it
+    assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize("scenes", [1, 2])
+def test_fit_leaves_other_files_beside_its_checkpoints(
+    tmp_path: Path, scene_file: str, scenes: int
+) -> None:
+    checkpoints = tmp_path / "m.checkpoints"
+    checkpoints.mkdir()
+    (checkpoints / "precious.txt").write_text("mine")
+    fit = ["fit", *[scene_file] * scenes, "--out", str(tmp_path / "m"), *SMALL]
+    assert cli.main(fit) == 0
+    assert cli.main([*fit, "--overwrite"]) == 0
+    assert [p.name for p in checkpoints.iterdir()] == ["precious.txt"]
+    (checkpoints / "precious.txt").unlink()
+    assert cli.main([*fit, "--overwrite"]) == 0
+    assert not checkpoints.exists()
 
 
 def test_the_pieces(tmp_path: Path, scene_file: str, capsys: pytest.CaptureFixture[str]) -> None:

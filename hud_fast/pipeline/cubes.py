@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -28,6 +29,7 @@ Write: TypeAlias = Callable[[Array, Array | None], None]
 
 ARRAY = "generated.npy"
 ABUNDANCES = "abundances.npy"
+CUBE = re.compile(r"cube-\d{3,}\.(mat|hdr|img|npz)")  # the files of single cubes
 SUFFIX = {"mat": ".mat", "envi": ".hdr", "npz": ".npz", "npy": None}  # None: the one array is it
 
 
@@ -224,4 +226,4 @@ def _read_one(path: Path, variable: str | None) -> NDArray[np.float32]:
 
 
 def _ours(name: str) -> bool:
-    return name in (ARRAY, ABUNDANCES) or name.startswith("cube-")
+    return name in (ARRAY, ABUNDANCES) or CUBE.fullmatch(name) is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,7 +27,7 @@ from hud_fast.pipeline.model import (
 )
 from hud_fast.pipeline.options import ModelOptions, SampleOptions, SceneOptions
 from hud_fast.pipeline.progress import Reporter
-from hud_fast.pipeline.rundir import check_writable, lock, write_json
+from hud_fast.pipeline.rundir import check_writable, checkpoint_folder, write_json
 from hud_fast.pipeline.zarr_cubes import writing_zarr
 
 if TYPE_CHECKING:
@@ -69,19 +68,15 @@ def fit_model(
             )
         check_writable(path.parent)
         with reporter.stage("Reading the scene"):
-            scene = (scene_options or SceneOptions()).load(source)
-        if overwrite and checkpoints.exists() and path.exists():
-            shutil.rmtree(checkpoints)
-        return scene
+            return (scene_options or SceneOptions()).load(source)
 
     scene = processes.on_first(read)
     with contextlib.ExitStack() as stack:
-        processes.on_first(lambda: stack.enter_context(lock(checkpoints)))
+        own = checkpoint_folder(checkpoints, afresh=overwrite and path.exists())
+        processes.on_first(lambda: stack.enter_context(own))
         endmembers = processes.on_first(lambda: find_endmembers(scene, model_options, reporter))
         model = train(scene, endmembers, model_options, checkpoints, reporter)
         processes.on_first(lambda: model.save(path))
-    if processes.is_first():
-        shutil.rmtree(checkpoints, ignore_errors=True)
     return model
 
 

@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -24,10 +25,13 @@ from numpy.typing import NDArray
 
 from hud_fast._files import atomic_write
 from hud_fast.diffusion import processes
+from hud_fast.diffusion.checkpoint import CheckpointFolder
+from hud_fast.pipeline.cubes import ABUNDANCES, ARRAY, CUBE
 from hud_fast.pipeline.errors import InputError
+from hud_fast.report.words import CAPTIONS
 
-# All that a run writes. Starting afresh removes these and nothing else: a slip in --out must not cost
-# anyone their files.
+# All that a run writes. Starting afresh replaces these and nothing else, and these only where a record says that a
+# run wrote them: a slip in --out must not cost anyone their files.
 PRODUCTS = (
     "model",
     "checkpoints",
@@ -38,6 +42,19 @@ PRODUCTS = (
     "evaluation.json",
 )
 OURS = (*PRODUCTS, "run.json")
+# In figures/: those of the report, and the two of an evaluation.
+FIGURES = (*CAPTIONS, "power_spectra", "abundance_histograms")
+# What a run writes into its folders, half-written files of a killed one included. Anything else there is the user's.
+_PART = r"-[a-z0-9_]{8}"  # what tempfile puts into the name of a file until it is whole
+_INSIDE = {
+    "model": re.compile(r"config\.json|(network|statistics)\.safetensors"),
+    "checkpoints": re.compile(rf"step-\d+\.safetensors|\.step-\d+{_PART}\.safetensors"),
+    "generated": re.compile(rf"{re.escape(ARRAY)}|{re.escape(ABUNDANCES)}|{CUBE.pattern}"),
+    "figures": re.compile(rf"({'|'.join(FIGURES)})\.png|\.({'|'.join(FIGURES)}){_PART}\.png"),
+}
+_RECORD = {"status", "settings", "timings", "starts"}  # the least that run.json says
+# Where an earlier run lies while the one that replaces it has no model yet.
+REPLACED = ".replaced-run"
 
 
 class RunFolder:
@@ -82,7 +99,7 @@ class RunFolder:
         """Mark the run as finished."""
         self.record.update(facts, status="finished")
         self.save()
-        shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
+        remove_checkpoints(self.path / "checkpoints")
 
 
 def claim(
@@ -90,28 +107,36 @@ def claim(
     settings: Mapping[str, Any],
     overwrite: bool = False,
 ) -> RunFolder:
-    """Make `folder` ours: new, resumed, or emptied of an earlier run with `overwrite`.
+    """Make `folder` ours: new, resumed, or with `overwrite` cleared of an earlier run, which `settle` ends.
 
     Raises
     ------
     InputError
         The folder cannot be written; it holds a finished run, a run with other settings, or files
-        that are not a run's, and `overwrite` is not given.
+        that are not a run's, and `overwrite` is not given; files that are not a run's bear the names of
+        what a run writes, or lie in its folders.
     """
     path = Path(folder)
     check_writable(path)
+    settle(path)  # a process killed while it replaced a run leaves that to the next one
     settings = json.loads(json.dumps(_plain(settings)))  # as they will read back
-    old = None if overwrite else _read_record(path)
-    if overwrite:
+    old = _read_record(path)
+    if old is None:
         for name in OURS:
-            _remove(path / name)
-    elif old is None:
+            if os.path.lexists(path / name):
+                raise InputError(
+                    f"{path} holds no run of hud-fast, but {name}, which a run would replace: choose "
+                    f"another --out, or move {name} away"
+                )
         foreign = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))
-        if foreign:
+        if foreign and not overwrite:
             raise InputError(
                 f"{path} is not empty and holds no run (for example {foreign[0]}): choose another "
                 "--out, or give --overwrite to write beside these files"
             )
+    elif overwrite:
+        _set_aside(path)
+        old = None
     elif old.get("status") == "finished":
         raise InputError(
             f"{path} holds a finished run: choose another --out, or give --overwrite to replace it"
@@ -146,19 +171,87 @@ def lock(folder: str | os.PathLike[str]) -> Iterator[None]:
     except ImportError:  # not on Windows: no protection there
         yield
         return
-    file = (path / ".lock").open("w")
-    try:
+    name = path / ".lock"
+    while True:
+        file = name.open("a")  # not "w": a .lock of somebody else's keeps its content
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
+            file.close()  # and the name stays: it is the other run's
             raise InputError(f"another hud-fast run is writing to {path}: wait for it") from error
         except OSError:  # a file system without locks
-            pass
+            break
+        # The run before may have removed the file between our two calls: a lock on what has no name keeps nobody out.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), name.stat()):
+                break
+        file.close()
+    try:
         yield
     finally:
         with contextlib.suppress(OSError):
-            (path / ".lock").unlink()
+            if not name.stat().st_size:
+                name.unlink()
         file.close()
+
+
+def settle(folder: str | os.PathLike[str]) -> None:
+    """End a replacement: the old run goes where the new one made something, else it comes back as it was."""
+    path = Path(folder)
+    aside, record, checkpoints = path / REPLACED, path / "run.json", path / "checkpoints"
+    if not aside.is_dir():
+        return
+    # run.json is the first to be set aside and the last to come back. So without one here the old run is on its way,
+    # and with one here, but none there, it has not left yet, or has been on its way out already.
+    replaced = (aside / "run.json").exists()
+    empty = checkpoints.is_dir() and not any(checkpoints.iterdir())
+    made = [name for name in PRODUCTS if os.path.lexists(path / name)]
+    if empty:
+        made.remove("checkpoints")
+    if not record.exists() or (replaced and not made):
+        record.unlink(missing_ok=True)
+        if empty:
+            checkpoints.rmdir()
+        for name in OURS:
+            if (aside / name).exists():
+                (aside / name).rename(path / name)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Remove a training's checkpoints, and their folder where nothing else lies in it."""
+    # A job that succeeded has not failed for what it leaves behind.
+    with contextlib.suppress(OSError):
+        if folder.is_dir():
+            CheckpointFolder(folder).clear()
+            folder.rmdir()
+
+
+@contextlib.contextmanager
+def checkpoint_folder(folder: Path, *, afresh: bool) -> Iterator[None]:
+    """Lock the folder of a training's checkpoints; where the block ends well, they have served.
+
+    Parameters
+    ----------
+    folder : Path
+        Other files in it are left alone, and then the folder too.
+    afresh : bool
+        Remove an earlier training's checkpoints first.
+
+    Raises
+    ------
+    InputError
+        Another run is at work in `folder`, or it cannot be written.
+    """
+    try:
+        with lock(folder):
+            if afresh:
+                CheckpointFolder(folder).clear()
+            yield
+            remove_checkpoints(folder)
+    finally:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # only where it is empty
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -199,10 +292,45 @@ def _read_record(path: Path) -> dict[str, Any] | None:
     file = path / "run.json"
     if not file.exists():
         return None
-    record = read_json(file)
-    if not isinstance(record, dict) or "settings" not in record:
+    try:
+        record = read_json(file)
+    except InputError as error:
+        raise InputError(f"{error}; choose another --out, or move run.json away") from error
+    if not isinstance(record, dict) or not record.keys() >= _RECORD:
         raise InputError(f"{file} is not of a hud-fast run: choose another --out")
     return record
+
+
+def _set_aside(path: Path) -> None:
+    """Move all that a run wrote into a hidden folder, for `settle`; refuse where anything else lies in its folders."""
+    for name in OURS:
+        foreign = _foreign(path, name)
+        if foreign is not None:
+            raise InputError(
+                f"{path} holds a file that no run wrote ({foreign}), and --overwrite would replace the run's "
+                f"{name}: choose another --out, or move that file away"
+            )
+    aside = path / REPLACED
+    aside.mkdir()
+    for name in reversed(OURS):  # run.json first: see `settle`
+        if (path / name).exists():
+            (path / name).rename(aside / name)
+
+
+def _foreign(path: Path, name: str) -> str | None:
+    """What no run wrote in or as the product `name`: links, other kinds, files of other names."""
+    product = path / name
+    if not os.path.lexists(product):
+        return None
+    inside = _INSIDE.get(name)
+    if product.is_symlink() or product.is_dir() != (inside is not None):
+        return name
+    if inside is not None:
+        for entry in sorted(product.iterdir()):
+            known = inside.fullmatch(entry.name) and entry.is_file() and not entry.is_symlink()
+            if not known:
+                return f"{name}/{entry.name}"
+    return None
 
 
 def check_writable(path: Path) -> None:
@@ -216,13 +344,6 @@ def check_writable(path: Path) -> None:
         raise InputError(f"{path}: a part of this path is a file, not a folder") from error
     except OSError as error:
         raise InputError(f"cannot write to {path}: {error.strerror or error}") from error
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _plain(value: Any) -> Any:

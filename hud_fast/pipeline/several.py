@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from hud_fast.pipeline.errors import InputError
 from hud_fast.pipeline.model import choices, find_endmembers, speed
 from hud_fast.pipeline.options import ModelOptions, SceneOptions
 from hud_fast.pipeline.progress import Reporter
-from hud_fast.pipeline.rundir import check_writable, lock
+from hud_fast.pipeline.rundir import check_writable, checkpoint_folder
 
 if TYPE_CHECKING:
     from hud_fast.diffusion import HUD
@@ -71,13 +70,12 @@ def fit_models(
         for source in sources:
             with reporter.stage(f"Reading {source}"):
                 scenes.append(scene_options.load(source))
-        if overwrite and checkpoints.exists() and path.exists():
-            shutil.rmtree(checkpoints)
         return scenes
 
     scenes = processes.on_first(read)
     with contextlib.ExitStack() as stack:
-        processes.on_first(lambda: stack.enter_context(lock(checkpoints)))
+        own = checkpoint_folder(checkpoints, afresh=overwrite and path.exists())
+        processes.on_first(lambda: stack.enter_context(own))
         spectra = processes.on_first(
             lambda: [find_endmembers(scene, options, reporter) for scene in scenes]
         )
@@ -106,8 +104,6 @@ def fit_models(
                     model.save(temporary / name)
 
         processes.on_first(save)
-    if processes.is_first():
-        shutil.rmtree(checkpoints, ignore_errors=True)
     return named
 
 

@@ -19,7 +19,7 @@ from hud_fast.pipeline.errors import InputError
 from hud_fast.pipeline.model import find_endmembers, generate, load_model, train
 from hud_fast.pipeline.options import ModelOptions, SampleOptions
 from hud_fast.pipeline.progress import Reporter
-from hud_fast.pipeline.rundir import RunFolder, claim, fingerprint, lock
+from hud_fast.pipeline.rundir import REPLACED, RunFolder, claim, fingerprint, lock, settle
 from hud_fast.report.machine import size_text
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def trained_model(
     with folder.stage("training"):
         model = train(scene, endmembers, options, folder.path / "checkpoints", reporter)
         processes.on_first(lambda: model.save(path))
+    processes.on_first(lambda: settle(folder.path))  # what was replaced makes room for the cubes
     return model
 
 
@@ -91,10 +92,14 @@ def claimed(
     options: SampleOptions,
     until: ExitStack,
 ) -> RunFolder:
-    """The folder of a job, with room for the cubes, locked until the stack is left. The lock is the first process's."""
+    """The folder of a job, with room for the cubes, locked until the stack is left. The lock is the first process's.
+
+    A job that fails before it made anything leaves there what `overwrite` was to replace.
+    """
 
     def claim_it() -> RunFolder:
         until.enter_context(lock(out))
+        until.callback(settle, out)
         folder = claim(out, settings, overwrite)
         check_space(folder.path, scene, options)
         return folder
@@ -107,6 +112,7 @@ def check_space(folder: Path, scene: Scene, options: SampleOptions) -> None:
     h, w = options.size or (32, 32)
     need = 2 * 4 * options.samples * h * w * (scene.cube.shape[-1] + 16) + 200 * 2**20
     free = shutil.disk_usage(folder).free
+    free += sum(p.stat().st_size for p in (folder / REPLACED).rglob("*"))  # gone before cubes come
     if free < need:
         raise InputError(
             f"{folder} has {size_text(free)} free, this run needs about {size_text(need)}: choose "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -205,9 +206,11 @@ def test_a_finished_folder_is_refused_and_can_be_replaced(
     with pytest.raises(InputError, match=r"holds a finished run: .*--overwrite"):
         evaluate_scene(scene_file, finished[0], **ARGUMENTS)
     (tmp_path / "evaluation.json").write_text("{}")
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match=r"holds no run of hud-fast, but evaluation.json, "):
+            evaluate_scene(scene_file, tmp_path, overwrite=overwrite, **ARGUMENTS)
+    shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(InputError, match=r"is not empty and holds no run"):
-        evaluate_scene(scene_file, tmp_path, **ARGUMENTS)
     evaluation = evaluate_scene(scene_file, tmp_path, overwrite=True, **ARGUMENTS)
     assert comparable(evaluation) == comparable(finished[1])
     assert (tmp_path / "mine.txt").is_file()

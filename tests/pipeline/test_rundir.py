@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
 
 from hud_fast.pipeline.errors import InputError, one_line, user_input
-from hud_fast.pipeline.rundir import claim, fingerprint, lock, read_json, write_json
+from hud_fast.pipeline.rundir import (
+    OURS,
+    claim,
+    fingerprint,
+    lock,
+    read_json,
+    remove_checkpoints,
+    settle,
+    write_json,
+)
 
 SETTINGS = {"preset": "tiny", "size": (8, 8), "steps": None}
 
@@ -77,13 +88,177 @@ def test_foreign_files_are_refused_and_survive_overwrite(tmp_path: Path) -> None
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
+@pytest.mark.parametrize("overwrite", [True, False])
+@pytest.mark.parametrize("name", OURS[:-1])
+def test_what_bears_our_names_in_a_folder_without_a_run_stays(
+    tmp_path: Path, name: str, overwrite: bool
+) -> None:
+    if "." in name:
+        (tmp_path / name).write_text("mine")
+    else:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "precious.txt").write_text("mine")
+    before = content(tmp_path)
+    with pytest.raises(InputError, match=rf"holds no run .*but {name}, .*: choose another --out"):
+        claim(tmp_path, SETTINGS, overwrite=overwrite)
+    assert content(tmp_path) == before
+    assert not (tmp_path / "run.json").exists()
+
+
+def content(folder: Path) -> dict[str, str | None]:
+    """Every file with its text, every folder; `.lock` apart."""
+    return {
+        str(p.relative_to(folder)): p.read_text() if p.is_file() else None
+        for p in folder.rglob("*")
+        if p.name != ".lock"
+    }
+
+
+def finished(folder: Path) -> None:
+    """A run with all that it writes, also what a killed one leaves half written."""
+    run = claim(folder, SETTINGS)
+    for name in (
+        "model/config.json",
+        "model/network.safetensors",
+        "model/statistics.safetensors",
+        "generated/generated.npy",
+        "generated/abundances.npy",
+        "generated/cube-000.hdr",
+        "generated/cube-000.img",
+        "figures/panels.png",
+        "figures/.panels-ab12_cd3.png",
+        "figures/power_spectra.png",
+        "metrics.json",
+        "report.html",
+        "evaluation.json",
+    ):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(name)
+    run.finish()
+    (folder / "checkpoints").mkdir()
+    for name in ("step-0000000100.safetensors", ".step-0000000200-ab12_cd3.safetensors"):
+        (folder / "checkpoints" / name).write_text(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "figures/own.png",
+        "figures/old/panels.png",
+        "model/notes.txt",
+        "generated/cube-notes.txt",
+        "checkpoints/precious.txt",
+        "checkpoints/step-final.safetensors",
+    ],
+)
+def test_a_file_of_the_users_in_a_folder_of_the_runs_stops_overwrite(
+    tmp_path: Path, name: str
+) -> None:
+    finished(tmp_path)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    before = content(tmp_path)
+    shown = "figures/old" if "old" in name else name
+    with pytest.raises(InputError, match=rf"no run wrote \({shown}\), and --overwrite would"):
+        claim(tmp_path, SETTINGS, overwrite=True)
+    assert content(tmp_path) == before
+
+
+def test_links_and_other_kinds_under_our_names_stop_overwrite(tmp_path: Path) -> None:
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "precious.txt").write_text("mine")
+    claim(out, SETTINGS)
+    (out / "figures").symlink_to(elsewhere)
+    with pytest.raises(InputError, match=r"no run wrote \(figures\)"):
+        claim(out, SETTINGS, overwrite=True)
+    (out / "figures").unlink()
+    (out / "metrics.json").mkdir()
+    with pytest.raises(InputError, match=r"no run wrote \(metrics.json\)"):
+        claim(out, SETTINGS, overwrite=True)
+    assert content(elsewhere) == {"precious.txt": "mine"}
+
+
+def test_a_replaced_run_goes_when_the_new_one_made_something(tmp_path: Path) -> None:
+    finished(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    claim(tmp_path, SETTINGS, overwrite=True)
+    (tmp_path / "model").mkdir()
+    settle(tmp_path)
+    assert sorted(content(tmp_path)) == ["model", "notes.txt", "run.json"]
+
+
+@pytest.mark.parametrize("checkpoints", [True, False])
+def test_a_replaced_run_comes_back_when_the_new_one_made_nothing(
+    tmp_path: Path, checkpoints: bool
+) -> None:
+    finished(tmp_path)
+    before = content(tmp_path)
+    claim(tmp_path, {"preset": "paper"}, overwrite=True)
+    if checkpoints:
+        (tmp_path / "checkpoints").mkdir()  # as a training that is refused leaves it
+    settle(tmp_path)
+    assert content(tmp_path) == before
+    settle(tmp_path)
+    assert content(tmp_path) == before
+
+
+def test_a_process_killed_while_it_replaces_a_run_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped before every single renaming, there and back; the next start brings all back."""
+    finished(tmp_path)
+    before, rename = content(tmp_path), Path.rename
+    there = len([name for name in OURS if (tmp_path / name).exists()])
+
+    def stopped_after(count: int) -> None:
+        done = 0
+
+        def some(self: Path, target: Path) -> Path:
+            nonlocal done
+            if done == count:
+                raise KeyboardInterrupt
+            done += 1
+            return rename(self, target)
+
+        monkeypatch.setattr(Path, "rename", some)
+
+    for count in range(there):
+        stopped_after(count)
+        with pytest.raises(KeyboardInterrupt):
+            claim(tmp_path, SETTINGS, overwrite=True)
+        stopped_after(min(count, there - 2))
+        with contextlib.suppress(KeyboardInterrupt):
+            settle(tmp_path)
+        monkeypatch.setattr(Path, "rename", rename)
+        with pytest.raises(InputError, match="holds a finished run"):
+            claim(tmp_path, SETTINGS)
+        assert content(tmp_path) == before, count
+
+
+def test_checkpoints_go_and_other_files_stay(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints"
+    remove_checkpoints(folder)  # none there
+    folder.mkdir()
+    (folder / "step-0000000100.safetensors").write_text("")
+    (folder / "precious.txt").write_text("mine")
+    remove_checkpoints(folder)
+    assert content(folder) == {"precious.txt": "mine"}
+    (folder / "precious.txt").unlink()
+    remove_checkpoints(folder)
+    assert not folder.exists()
+
+
 def test_a_broken_or_foreign_record(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(InputError, match=r"run.json cannot be read as JSON"):
         claim(tmp_path, SETTINGS)
-    (tmp_path / "run.json").write_text("[1]")
-    with pytest.raises(InputError, match=r"is not of a hud-fast run"):
-        claim(tmp_path, SETTINGS)
+    for text in ("[1]", '{"settings": {}}'):
+        (tmp_path / "run.json").write_text(text)
+        for overwrite in (False, True):
+            with pytest.raises(InputError, match=r"is not of a hud-fast run"):
+                claim(tmp_path, SETTINGS, overwrite=overwrite)
+        assert (tmp_path / "run.json").read_text() == text
 
 
 def test_folders_that_cannot_be_written(tmp_path: Path) -> None:
@@ -104,15 +279,44 @@ def test_a_folder_without_permission(tmp_path: Path) -> None:
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
-    with (
-        lock(tmp_path),
-        pytest.raises(InputError, match=r"another hud-fast run is writing"),
-        lock(tmp_path),
-    ):
-        pass
+    with lock(tmp_path):
+        for _ in range(2):  # one that was refused takes nothing from the one at work
+            with (
+                pytest.raises(InputError, match=r"another hud-fast run is writing"),
+                lock(tmp_path),
+            ):
+                pass
+        assert (tmp_path / ".lock").exists()
     with lock(tmp_path):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_a_lock_whose_file_was_removed_meanwhile_is_taken_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run before ends between our opening its file and our locking it."""
+    fcntl = pytest.importorskip("fcntl")
+    flock, calls = fcntl.flock, []
+
+    def late(file: IO[str], how: int) -> None:
+        if not calls:
+            (tmp_path / ".lock").unlink()
+        calls.append(how)
+        flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with lock(tmp_path):
+        assert len(calls) == 2
+        with pytest.raises(InputError, match=r"another hud-fast run"), lock(tmp_path):
+            pass
+
+
+def test_a_lock_of_somebody_elses_stays(tmp_path: Path) -> None:
+    (tmp_path / ".lock").write_text("mine")
+    with lock(tmp_path):
+        pass
+    assert (tmp_path / ".lock").read_text() == "mine"
 
 
 def test_json_holds_numpy_and_no_nan(tmp_path: Path) -> None:
