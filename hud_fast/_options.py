@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 class Preset(StrEnum):
     """Names of ``hud_fast.diffusion.PRESETS``: listed here so that --help need not import torch."""
 
+    instant = "instant"
     tiny = "tiny"
     small = "small"
     paper = "paper"
@@ -194,12 +195,13 @@ SetOpt = Annotated[
     ),
 ]
 StartFromOpt = Annotated[
-    Path | None,
+    str | None,  # a Path would make ./shipped, a folder, shipped, the name
     typer.Option(
         "--start-from",
-        metavar="FOLDER",
+        metavar="FOLDER|shipped",
         help="Begin the training from this model's weights: a model of another scene, of any sensor, with as many "
-        "endmembers and the same preset's network.",
+        "endmembers and the same preset's network. shipped: the package's own, of simulated scenes, for the preset "
+        "tiny and any number of endmembers.",
         rich_help_panel=MODEL,
         show_default=False,
     ),

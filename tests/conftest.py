@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # Small arrays on a shared machine: one thread is several times faster than two that wait for each other. Tests of
@@ -21,6 +22,18 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("suite")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_trial_blocks() -> Iterator[None]:
+    """Patches weighed by two trial blocks: most trainings here are there for something else."""
+    from hud_fast.diffusion import patches
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(patches, "ROUNDS", 1)
+        patch.setattr(patches, "TRIALS", 2)
+        yield
+
 
 DEFAULT_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

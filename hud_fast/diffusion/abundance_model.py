@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+import torch
 from torch import Tensor, nn
 
 from hud_fast.diffusion.checkpoint import DamagedFileError, digest_of
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 ABUNDANCE_MODEL = FolderKind(
     "AbundanceModel", "abundance model", "hud_fast abundance model", 1, (NETWORK,)
 )
+# The name of the start that comes with the package, and where that lies; its README says what it is.
+SHIPPED = "shipped"
+SHIPPED_FOLDER = Path(__file__).parent / "shipped" / "tiny"
 # Settings that decide what the weights are, or what they say of z_t: they cannot change on the way.
 MEANING = (
     "widths",
@@ -68,6 +72,9 @@ class AbundanceModel:
         Training steps in all.
     seed : int
         Of the (last) training.
+    any_D : bool
+        Whether a training with another number of endmembers may start here too: it gets the weights of the first
+        channels, the most abundant materials. Of a network that was trained so only.
 
     Examples
     --------
@@ -79,6 +86,11 @@ class AbundanceModel:
     >>> model = HUD.fit(other, preset="tiny", steps=2, device="cpu", start=start)
     >>> start.D, model.C
     (3, 50)
+
+    The package's own knows simulated fields and goes with any number of endmembers:
+
+    >>> HUD.fit(other, preset="tiny", steps=2, device="cpu", start="shipped").D
+    3
     """
 
     weights: Mapping[str, Tensor]
@@ -89,10 +101,15 @@ class AbundanceModel:
     scenes: tuple[str, ...]
     steps: int
     seed: int
+    any_D: bool = False
 
     @classmethod
     def of(cls, model: HUD) -> AbundanceModel:
         """What a model of one scene knows beside its spectra."""
+        if model.network is None:
+            raise ValueError(
+                "HUD.fit: `start` must be a model with a network, got one that lays patches of its scene"
+            )
         return cls(
             weights=trained_weights(model.network),
             preset=model.preset,
@@ -120,7 +137,7 @@ class AbundanceModel:
         """
         pairs = [(name, getattr(self.preset, name), getattr(preset, name)) for name in MEANING]
         pairs.append(("raw_latent", self.raw_latent, raw_latent))
-        if D is not None:
+        if D is not None and not self.any_D:
             pairs.append(("endmembers", self.D, D))
         for name, theirs, ours in pairs:
             if theirs != ours:
@@ -130,8 +147,19 @@ class AbundanceModel:
                 )
 
     def load_into(self, network: nn.Module) -> None:
-        """Give `network` the weights."""
-        network.load_state_dict(network.state_dict() | dict(self.weights))
+        """Give `network` the weights; those that any number of endmembers goes with, as many as there are."""
+        own = network.state_dict()
+        given = with_channels(self.weights, own) if self.any_D else dict(self.weights)
+        network.load_state_dict(own | given)
+
+    @property
+    def count(self) -> int | None:
+        """The number of endmembers that a training must have; None where any goes."""
+        return None if self.any_D else self.D
+
+    def ranks_for(self, D: int) -> tuple[int, ...]:
+        """`ranks` of a training with D endmembers."""
+        return tuple(range(D)) if self.any_D else self.ranks
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write ``config.json`` and ``network.safetensors`` to a folder, all or nothing; an older one is replaced.
@@ -149,6 +177,7 @@ class AbundanceModel:
             "scenes": list(self.scenes),
             "steps": self.steps,
             "seed": self.seed,
+            "any_D": self.any_D,
         }
         ABUNDANCE_MODEL.write(Path(folder), config, {NETWORK: self.weights})
 
@@ -181,6 +210,7 @@ class AbundanceModel:
             scenes=tuple(config["scenes"]),
             steps=config["steps"],
             seed=config["seed"],
+            any_D=config.get("any_D", False),  # files from before there were such models
         )
 
 
@@ -188,7 +218,7 @@ Start: TypeAlias = "AbundanceModel | HUD | str | os.PathLike[str]"
 
 
 def as_start(start: Start | None) -> AbundanceModel | None:
-    """What a training starts from: the model itself, or read from a folder of either kind.
+    """What a training starts from: the model itself, or read from a folder of either kind; "shipped" is the package's.
 
     A folder may also be one that ``hud-fast run`` or ``hud-fast fit`` with several scenes made.
     """
@@ -198,9 +228,11 @@ def as_start(start: Start | None) -> AbundanceModel | None:
         return start
     if isinstance(start, HUD):
         return AbundanceModel.of(start)
+    if start == SHIPPED:  # a str: Path("shipped") is a folder
+        return AbundanceModel.load(SHIPPED_FOLDER)
     if not isinstance(start, (str, os.PathLike)):
         raise TypeError(
-            "HUD.fit: `start` must be an AbundanceModel, a HUD or a folder of one, "
+            "HUD.fit: `start` must be an AbundanceModel, a HUD or a folder of one, or 'shipped', "
             f"got {type(start).__name__}"
         )
     given = Path(start)
@@ -210,6 +242,27 @@ def as_start(start: Start | None) -> AbundanceModel | None:
         if MODEL.holds(folder):
             return AbundanceModel.of(HUD.load(folder, device="cpu"))
     raise FileNotFoundError(f"HUD.fit: `start` must be the folder of a model, got {given}")
+
+
+def with_channels(weights: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of a network for as many channels as the network of `others` has, by name.
+
+    Only the first and the last convolution know how many channels there are. The first min(D, D') channels of both get
+    `weights`, those that only `others` has keep what they have. Differentiable in `weights`.
+    """
+    first, last = "unet.conv_in.weight", "unet.conv_out."
+    D, wanted = (len(given[last + "bias"]) for given in (weights, others))
+    both = min(D, wanted)
+    given = dict(weights)
+    for name in (last + "weight", last + "bias"):
+        given[name] = torch.cat([weights[name][:both], others[name][both:].to(weights[name].dtype)])
+    # the network is told several things of every channel, one after the other
+    old, new = (
+        x[first].unflatten(1, (-1, n)) for x, n in ((weights, D), (others, wanted))
+    )  # (width, things, D, 3, 3)
+    joined = torch.cat([old[:, :, :both], new[:, :, both:].to(old.dtype)], dim=2)
+    given[first] = joined.flatten(1, 2)
+    return given
 
 
 def trained_weights(network: nn.Module) -> dict[str, Tensor]:

@@ -32,6 +32,7 @@ from hud_fast.diffusion.checks import available_device, check_precision, whole
 from hud_fast.diffusion.crops import CropSampler
 from hud_fast.diffusion.model import HUD, SceneFacts
 from hud_fast.diffusion.network import Denoiser, build_network, place
+from hud_fast.diffusion.patches import Patches
 from hud_fast.diffusion.preparation import PreparedScene, choose_endmembers, ranks_of
 from hud_fast.diffusion.presets import Preset, resolve_preset
 from hud_fast.diffusion.training import Trainer, train
@@ -86,20 +87,40 @@ def fit(
     steps: int | None,
     start: Start | None,
     progress: Progress | None,
-) -> tuple[AbundanceModel, list[HUD]]:
+) -> tuple[AbundanceModel | None, list[HUD]]:
     """`HUD.fit` for one scene, `fit_scenes` for several: arguments checked, trained, taken apart."""
     seed = whole(caller, "seed", seed, least=0)
     preset = resolve_preset(preset)
     if steps is not None:
+        if not preset.trains:
+            raise ValueError(
+                f"{caller}: `steps` must be None with the preset {preset.name}, which trains no network, got {steps}"
+            )
         preset = replace(preset, steps=whole(caller, "steps", steps, least=1))
     if precision is not None:
         preset = replace(preset, precision=check_precision(caller, precision))
+    if raw_latent and preset.patches == "guided":
+        preset = replace(preset, patches="no")  # the paper's letter
     where = available_device(caller, device)
+    if not preset.trains:
+        given = {"start": start, "scenes": None if len(scenes) == 1 else len(scenes)}
+        for name, value in given.items():
+            if value is not None:
+                raise ValueError(
+                    f"{caller}: `{name}` must be {'one' if name == 'scenes' else 'None'} with the preset "
+                    f"{preset.name}, which trains no network that scenes could share, got {value}"
+                )
+        (one,) = _prepare(
+            scenes, endmembers, seed=seed, encoder=encoder, raw=raw_latent, start=None
+        )
+        return None, [_of_patches(one, preset, seed=seed, encoder=encoder, progress=progress)]
     begin = processes.on_first(lambda: as_start(start))
     if begin is not None:
         begin.check(preset, raw_latent=raw_latent)
 
     prepared = _prepare(scenes, endmembers, seed=seed, encoder=encoder, raw=raw_latent, start=begin)
+    # before the training: a scene that has no patches must not cost one
+    patches = [_patches_of(one, preset, seed=seed) for one in prepared]
     trainer = trainer_of(prepared, preset, seed=seed, encoder=encoder, device=where, start=begin)
     folder = None if checkpoint_dir is None else Path(checkpoint_dir)
     train(trainer, folder=folder, resume=resume, progress=progress)
@@ -121,8 +142,9 @@ def fit(
                 one.scene.cube, one.endmembers, one.abundances, mask=one.valid
             ),
             history=trainer.history,
+            patches=own,
         )
-        for one in prepared
+        for one, own in zip(prepared, patches, strict=True)
     ]
     before = () if begin is None else begin.scenes
     common = AbundanceModel(
@@ -136,6 +158,46 @@ def fit(
         seed=seed,
     )
     return common, models
+
+
+def _of_patches(
+    prepared: PreparedScene,
+    preset: Preset,
+    *,
+    seed: int,
+    encoder: str,
+    progress: Progress | None,
+) -> HUD:
+    """The model that lays a scene's patches: nothing but their weights is learned."""
+    return HUD(
+        network=None,
+        latent=prepared.latent,
+        endmembers=prepared.endmembers,
+        abundances=prepared.abundances,
+        preset=preset,
+        seed=seed,
+        encoder=encoder,
+        scene=SceneFacts.of(prepared.scene),
+        unmixing=unmixing_summary(
+            prepared.scene.cube, prepared.endmembers, prepared.abundances, mask=prepared.valid
+        ),
+        history=[],
+        patches=_patches_of(prepared, preset, seed=seed, progress=progress),
+    )
+
+
+def _patches_of(
+    prepared: PreparedScene, preset: Preset, *, seed: int, progress: Progress | None = None
+) -> Patches | None:
+    """The patches of a scene, weighed; None where the preset lays none."""
+    if preset.patches == "no":
+        return None
+
+    def weighed() -> Patches:
+        patches = Patches.of(prepared.abundances, prepared.endmembers, seed=seed)
+        return patches.balanced(preset.crop, progress=progress)
+
+    return processes.on_first(weighed)
 
 
 def fit_scenes(
@@ -218,7 +280,7 @@ def fit_scenes(
         spectra = list(endmembers)
     else:
         spectra = [endmembers] * len(given)
-    return fit(
+    common, models = fit(
         "fit_scenes",
         [scene.drop_bad_bands() for scene in given],
         spectra,
@@ -234,6 +296,11 @@ def fit_scenes(
         start=start,
         progress=progress,
     )
+    if common is None:
+        raise ValueError(
+            "fit_scenes: `preset` must be one that trains a network, got one that lays patches: use HUD.fit"
+        )
+    return common, models
 
 
 def _prepare(
@@ -249,7 +316,7 @@ def _prepare(
     found = []
     for number, (scene, given) in enumerate(zip(scenes, endmembers, strict=True)):
         if given is None and start is not None:
-            given = start.D
+            given = start.count
         try:
             find = partial(choose_endmembers, scene, given, seed=seed)
             found.append(processes.on_first(find))
@@ -268,7 +335,7 @@ def _prepare(
     ranks: Sequence[int] | None = range(counts[0]) if several else None
     if start is not None:
         start.check(start.preset, raw_latent=start.raw_latent, D=counts[0])
-        ranks = start.ranks
+        ranks = start.ranks_for(counts[0])
     return [
         PreparedScene.of(scene, A, encoder=encoder, raw_latent=raw, ranks=ranks)
         for scene, A in zip(scenes, found, strict=True)

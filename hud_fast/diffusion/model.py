@@ -1,6 +1,8 @@
 """HUD: the trained model of one scene. Fit it, sample it, save it, load it.
 
 scene -> endmembers A, abundances X -> z -> diffusion -> new z -> new X -> generated = X A
+
+and, where the preset lays patches: new X -> layouts of the scene's own patches that look like it -> new X.
 """
 
 from __future__ import annotations
@@ -14,11 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hud_fast.diffusion import processes, sampling
 from hud_fast.diffusion.checks import available_device, whole, window_size
 from hud_fast.diffusion.latent import LatentSpace
 from hud_fast.diffusion.network import SMALLEST, Denoiser, place
+from hud_fast.diffusion.patches import Patches
 from hud_fast.diffusion.presets import Preset, Sampler
 from hud_fast.diffusion.schedule import NoiseSchedule
 from hud_fast.scenes import Scene
@@ -75,7 +79,7 @@ class HUD:
     ((2, 16, 16, 30), 'float32')
     """
 
-    network: Denoiser
+    network: Denoiser | None  # None: laid of patches
     latent: LatentSpace
     endmembers: Array  # (D, C)
     abundances: Array  # (H, W, D)
@@ -85,6 +89,7 @@ class HUD:
     scene: SceneFacts
     unmixing: dict[str, float | int]
     history: list[dict[str, float]]
+    patches: Patches | None = None  # of the scene, where the preset lays them
 
     @property
     def D(self) -> int:
@@ -103,7 +108,9 @@ class HUD:
 
     @property
     def device(self) -> torch.device:
-        """Where the network lies."""
+        """Where the network lies; the CPU where there is none."""
+        if self.network is None:
+            return torch.device("cpu")
         return next(self.network.parameters()).device
 
     @classmethod
@@ -137,7 +144,7 @@ class HUD:
             int: that many, found by VCA. An array: these spectra, in the unit of the cube. With `start`, None is
             as many as that has, and endmembers are put in its order of mean abundances.
         preset : str or Preset
-            "tiny", "small", "paper", or settings of your own.
+            "instant", "tiny", "small", "paper", or settings of your own.
         seed : int
             Of VCA, the first weights and every training step.
         encoder : {"fcls", "linear"}
@@ -218,6 +225,21 @@ class HUD:
         if batch_size is None:
             batch_size = 16 if self.device.type == "cpu" else 64
         batch_size = whole("HUD.sample", "batch_size", batch_size, least=1)
+        samples = range(first, first + n)
+        if self.network is None:
+            for name, value in (("sampler", sampler), ("steps", steps), ("tile", tile)):
+                if value is not None:
+                    raise ValueError(
+                        f"HUD.sample: `{name}` must be None for a model that lays patches and has no network, "
+                        f"got {value}"
+                    )
+            assert self.patches is not None
+            tick = self._telling(progress, n * self.patches.patches_of((h, w)))
+            yield from processes.in_turn(
+                self._laid(batch, (h, w), seed, tick)
+                for batch in self._in_turn(samples, batch_size)
+            )
+            return
         crop = preset.crop
         tile = 2 * crop if tile is None else whole("HUD.sample", "tile", tile, least=crop)
         if steps is None and sampler in (None, preset.sampler):
@@ -238,18 +260,13 @@ class HUD:
             # changes no bits there, and leaves no process without work
             group = sampling.CPU_GROUP
             batch_size = min(batch_size, -(-n // (count * group)) * group)
-        done, total = 0, n * len(plan)
-
-        def tick(sample_steps: int) -> None:
-            nonlocal done
-            done += sample_steps * count  # the others are about as far
-            if progress is not None and processes.is_first():
-                progress(min(done, total), total)
-
+        laying = 0 if self.patches is None else self.patches.patches_of((h, w))
+        tick = self._telling(progress, n * (len(plan) + laying))
+        each = 1 if max(h, w) > tile else batch_size  # as `sample_latent` makes them
         latents = sampling.sample_latent(
             self.network,
             plan,
-            range(first, first + n),
+            samples,
             (self.D, h, w),
             seed=seed,
             batch_size=batch_size,
@@ -258,7 +275,45 @@ class HUD:
             turn=(processes.rank(), count),
             progress=tick,
         )
-        yield from processes.in_turn(self.latent.decode(z).cpu().numpy() for z in latents)
+        yield from processes.in_turn(
+            self._laid(batch, (h, w), seed, tick, self.latent.decode(z).cpu())
+            for batch, z in zip(self._in_turn(samples, each), latents, strict=True)
+        )
+
+    def _laid(
+        self,
+        samples: range,
+        size: tuple[int, int],
+        seed: int,
+        tick: Callable[[int], None],
+        guides: Tensor | None = None,  # (b, h, w, D)
+    ) -> Array:  # (b, h, w, D)
+        """Abundances where layouts put them, guided by what a network generated; without patches the guides."""
+        patches = self.patches
+        if patches is None:
+            assert guides is not None
+            return guides.numpy()
+        layouts = patches.layouts(samples, size, seed=seed, guides=guides, progress=tick)
+        return patches.abundances[layouts].numpy()
+
+    @staticmethod
+    def _in_turn(samples: range, each: int) -> Iterator[range]:
+        """This process's batches of `samples`."""
+        rank, count = processes.rank(), processes.count()
+        return (samples[i : i + each] for i in range(rank * each, len(samples), count * each))
+
+    @staticmethod
+    def _telling(progress: Progress | None, total: int) -> Callable[[int], None]:
+        """A function that is told of steps done here, and tells `progress` of all."""
+        done = 0
+
+        def tick(steps: int) -> None:
+            nonlocal done
+            done += steps * processes.count()  # the others are about as far
+            if progress is not None and processes.is_first():
+                progress(min(done, total), total)
+
+        return tick
 
     def sample_batches(
         self,
@@ -428,7 +483,7 @@ class HUD:
             "encoder": self.encoder,
             "raw_latent": self.latent.raw,
             "seed": self.seed,
-            "parameters": self.network.parameter_count,
+            "parameters": 0 if self.network is None else self.network.parameter_count,
             "training_steps": self.preset.steps,
             "training_seconds": self.history[-1]["seconds"] if self.history else None,
             "final_loss": self.history[-1]["loss"] if self.history else None,
@@ -472,5 +527,6 @@ class HUD:
 
         where = available_device("HUD.load", device)
         model = load_model(Path(folder))
-        place(model.network, where)
+        if model.network is not None:
+            place(model.network, where)
         return model

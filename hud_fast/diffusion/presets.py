@@ -1,4 +1,4 @@
-"""Presets: every choice of a diffusion model in one object, and the three of the package.
+"""Presets: every choice of a model in one object, and the four of the package.
 
 The paper fixes T = 1000, blocks of 32 x 32, the L2 loss on the noise (eq. 15) and the ancestral
 sampler (eq. 14). It leaves open the betas, sigma_t, the network's width, the optimiser, the number
@@ -8,7 +8,7 @@ of steps and the EMA; what stands in `paper` for these is our choice.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from hud_fast.diffusion.schedule import SCHEDULES
@@ -20,6 +20,7 @@ PREDICTIONS = ("epsilon", "v", "residual")
 LOSS_WEIGHTS = ("uniform", "min_snr")
 DECAYS = ("cosine", "constant")
 PRECISIONS = ("float32", "bfloat16")
+PATCHES = ("no", "guided", "alone")
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,9 @@ class Preset:
     sampler_steps: int
 
     # fields from here on have a value that suits all three presets
+    # whether samples are laid of patches of the scene (`patches`): not (the paper), guided by what the network
+    # generates, or alone, without a network and without training: `steps` is then 0
+    patches: Literal["no", "guided", "alone"] = "no"
     # what the network says: the noise (the paper), v (`schedule.velocity`), or what `prior` does not know of the noise
     prediction: Literal["epsilon", "v", "residual"] = "epsilon"
     groups: int = 8  # of the group normalisation; divides every width
@@ -87,8 +91,13 @@ class Preset:
     keep: int = 2  # newest checkpoints kept
 
     def __post_init__(self) -> None:
-        for field in ("layers", "steps", "batch", "sampler_steps", "groups", "crop", "T"):
+        for field in ("layers", "batch", "sampler_steps", "groups", "crop", "T"):
             _check(getattr(self, field) >= 1, field, "be at least 1", getattr(self, field))
+        _check(self.patches in PATCHES, "patches", f"be one of {', '.join(PATCHES)}", self.patches)
+        if self.trains:
+            _check(self.steps >= 1, "steps", "be at least 1", self.steps)
+        else:
+            _check(self.steps == 0, "steps", "be 0 with patches = alone", self.steps)
         for field in ("log_every", "checkpoint_every", "keep", "accumulate"):
             _check(getattr(self, field) >= 1, field, "be at least 1", getattr(self, field))
         _check(
@@ -164,6 +173,11 @@ class Preset:
         )
 
     @property
+    def trains(self) -> bool:
+        """Whether there is a network."""
+        return self.patches != "alone"
+
+    @property
     def factor(self) -> int:
         """How much smaller the deepest level is than the input."""
         return 1 << (len(self.widths) - 1)
@@ -192,18 +206,27 @@ def _check(good: bool, field: str, must: str, value: object) -> None:
 
 TINY = Preset(
     name="tiny",
-    summary="two CPU cores, minutes: a small network that starts from the prior's guess",
+    summary="two CPU cores, minutes: a small network says what stands where, patches of the scene how it looks",
     widths=(32, 64, 64),
     layers=1,
     attention=(False, False, False),
     prediction="residual",
-    steps=4200,  # 0.10 s each on two cores
+    patches="guided",
+    steps=3000,  # 0.10 s each on two cores
     batch=8,
     learning_rate=1e-3,
     ema_decay=0.995,
     sampler="dpm++",
     sampler_steps=10,  # docs/diffusion.md: more steps only let the network's errors grow into grain
     checkpoint_every=200,
+)
+
+INSTANT = replace(
+    TINY,
+    name="instant",
+    summary="no training, seconds to a minute: the scene's own patches, sewn together in new ways",
+    patches="alone",
+    steps=0,
 )
 
 SMALL = Preset(
@@ -213,6 +236,7 @@ SMALL = Preset(
     layers=2,
     attention=(False, False, True),
     prediction="residual",
+    patches="guided",
     steps=20_000,
     batch=32,
     learning_rate=4e-4,
@@ -243,7 +267,7 @@ PAPER = Preset(
     checkpoint_every=2000,
 )
 
-PRESETS: dict[str, Preset] = {preset.name: preset for preset in (TINY, SMALL, PAPER)}
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in (INSTANT, TINY, SMALL, PAPER)}
 
 
 def resolve_preset(preset: str | Preset) -> Preset:

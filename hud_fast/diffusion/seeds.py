@@ -23,6 +23,8 @@ class Stream(IntEnum):
     TRAINING = 1  # crops and t; key: step
     SAMPLING = 2  # noise of a sample; its sample and step are Philox addresses
     TRAINING_NOISE = 3  # noise of a training step; likewise
+    LAYOUT = 4  # patches of a layout; key: sample
+    BALANCING = 5  # likewise, of the trial blocks that patches are weighted by
 
 
 def number(seed: int, stream: Stream, *keys: int) -> int:

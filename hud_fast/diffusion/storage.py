@@ -11,6 +11,7 @@ import torch
 from hud_fast.diffusion.folders import FolderKind
 from hud_fast.diffusion.latent import LatentSpace
 from hud_fast.diffusion.network import build_network
+from hud_fast.diffusion.patches import Patches
 from hud_fast.diffusion.presets import Preset
 
 if TYPE_CHECKING:
@@ -49,7 +50,11 @@ def save_model(model: HUD, folder: Path) -> None:
         statistics["wavelengths"] = torch.from_numpy(
             np.asarray(scene.wavelengths, dtype=np.float64)
         )
-    MODEL.write(folder, config, {NETWORK: model.network.state_dict(), STATISTICS: statistics})
+    if model.patches is not None:
+        config["patches_seed"] = model.patches.seed
+        statistics["patches.log_weights"] = model.patches.log_weights
+    weights = {} if model.network is None else model.network.state_dict()
+    MODEL.write(folder, config, {NETWORK: weights, STATISTICS: statistics})
 
 
 def load_model(folder: Path) -> HUD:
@@ -58,15 +63,26 @@ def load_model(folder: Path) -> HUD:
 
     config, (weights, numbers) = MODEL.read(folder)
     preset = Preset.from_dict(config["preset"])
-    network = build_network(preset, config["D"])
-    network.load_state_dict(weights)
+    network = patches = None
+    endmembers, abundances = numbers["endmembers"].numpy(), numbers["abundances"].numpy()
+    if preset.patches != "no":
+        patches = Patches.of(
+            abundances,
+            endmembers,
+            seed=config["patches_seed"],
+            log_weights=numbers["patches.log_weights"],
+        )
+    if preset.trains:
+        network = build_network(preset, config["D"])
+        network.load_state_dict(weights)
+        network.eval().requires_grad_(False)
     wavelengths = numbers.get("wavelengths")
     scene = config["scene"]
     return HUD(
-        network=network.eval().requires_grad_(False),
+        network=network,
         latent=LatentSpace(numbers["mean"], numbers["std"], config["raw_latent"]),
-        endmembers=numbers["endmembers"].numpy(),
-        abundances=numbers["abundances"].numpy(),
+        endmembers=endmembers,
+        abundances=abundances,
         preset=preset,
         seed=config["seed"],
         encoder=config["encoder"],
@@ -79,4 +95,5 @@ def load_model(folder: Path) -> HUD:
         ),
         unmixing=config["unmixing"],
         history=config["history"],
+        patches=patches,
     )

@@ -47,7 +47,7 @@ from hud_fast.diffusion.seeds import Stream, generator
 
 # Settings that do not change what step k computes: a training may go on with others.
 FREE = frozenset(
-    ["name", "summary", "sampler", "sampler_steps", "sigma", "checkpoint_every", "keep"]
+    ["name", "summary", "patches", "sampler", "sampler_steps", "sigma", "checkpoint_every", "keep"]
 )
 
 

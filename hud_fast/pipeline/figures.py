@@ -47,9 +47,10 @@ def shown_settings(settings: Mapping[str, Any], model: HUD) -> dict[str, Any]:
     shown = {key: value for key, value in settings.items() if value is not None}
     shown.pop("settings", None)  # they are shown as the preset's, which they have changed
     sampler = settings.get("sampler") or preset.sampler
+    shown |= {"preset": preset.name, "endmembers": model.D}
+    if model.network is None:
+        return _named({**shown, "patches": preset.patches})
     shown |= {
-        "preset": preset.name,
-        "endmembers": model.D,
         "network": f"{model.network.parameter_count:,} parameters",
         "steps": preset.steps,
         "batch": preset.batch,
@@ -62,5 +63,9 @@ def shown_settings(settings: Mapping[str, Any], model: HUD) -> dict[str, Any]:
     for key, value in preset.to_dict().items():
         if key not in ("name", "summary", "sampler_steps"):
             shown.setdefault(key, ", ".join(map(str, value)) if isinstance(value, list) else value)
+    return _named(shown)
+
+
+def _named(shown: Mapping[str, Any]) -> dict[str, Any]:
     names = {"fine_tune": "fine-tuned", "start": "started from"}
     return {names.get(key, key.replace("_", " ")): value for key, value in shown.items()}

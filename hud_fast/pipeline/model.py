@@ -33,7 +33,7 @@ def find_endmembers(
 
     count, start = options.endmembers, options.load_start()
     if count is None and start is not None:
-        count = start.D
+        count = start.count
     with reporter.stage("Finding the endmembers"):
         found = choose_endmembers(scene, count, seed=options.seed)
     if not options.fine_tune:
@@ -58,7 +58,8 @@ def train(
     from hud_fast.diffusion import HUD
 
     preset = options.resolve()
-    with reporter.stage(f"Training the diffusion model ({preset.steps:,} steps)") as progress:
+    stage = f"Training the diffusion model ({preset.steps:,} steps)"
+    with reporter.stage(stage if preset.trains else "Weighing the scene's patches") as progress:
         model = HUD.fit(
             scene,
             endmembers=endmembers,
@@ -66,7 +67,8 @@ def train(
             progress=progress,
             **choices(options),
         )
-    reporter.say(f"  {speed(model.history)}")
+    if preset.trains:
+        reporter.say(f"  {speed(model.history)}")
     return model
 
 
@@ -143,7 +145,8 @@ def load_model(folder: Path, device: str | None) -> HUD:
         return HUD.load(source if source.is_dir() else folder, device="cpu")
 
     model = processes.on_first(read)
-    place(model.network, where)
+    if model.network is not None:
+        place(model.network, where)
     return model
 
 

@@ -69,7 +69,12 @@ class ModelOptions:
 
     def check(self) -> None:
         """Refuse an unknown preset or setting, or a start that does not go with them, before any work is done."""
-        preset, start = self.resolve(), self.load_start()
+        preset = self.resolve()
+        if not preset.trains and self.start is not None:
+            raise InputError(
+                f"--start-from is of a training, and the preset {preset.name} trains nothing, got {self.start}"
+            )
+        start = self.load_start()
         with user_input("--start-from"):
             if start is not None:
                 start.check(preset, raw_latent=self.raw_latent, D=self.endmembers)
@@ -119,6 +124,13 @@ class SampleOptions:
         if self.size is not None and min(self.size) < SMALLEST:
             h, w = self.size
             raise InputError(f"--size must be at least {SMALLEST} x {SMALLEST}, got {h} x {w}")
+        if not preset.trains:
+            for name in ("sampler", "sampler_steps"):
+                if getattr(self, name) is not None:
+                    raise InputError(
+                        f"--{name.replace('_', '-')} is of a network, and the preset {preset.name} has none, got "
+                        f"{getattr(self, name)}"
+                    )
         if self.sampler_steps is not None and not 1 <= self.sampler_steps <= preset.T:
             raise InputError(
                 f"--sampler-steps must be from 1 to T = {preset.T}, got {self.sampler_steps}"

@@ -9,8 +9,8 @@ from hud_fast.diffusion.network import build_network
 from hud_fast.diffusion.presets import PAPER, PRESETS, SMALL, TINY, Preset, resolve_preset
 
 
-def test_the_three() -> None:
-    assert list(PRESETS) == ["tiny", "small", "paper"]
+def test_the_four() -> None:
+    assert list(PRESETS) == ["instant", "tiny", "small", "paper"]
     assert all(name == preset.name and preset.summary for name, preset in PRESETS.items())
 
 
