@@ -90,7 +90,7 @@ def fit(
             settings=tuple(set or ()),
             seed=seed,
             device=where,
-            start=None if start_from is None else str(start_from),
+            start=start_from,
         ),
         "overwrite": overwrite,
         "reporter": terminal.reporter(),

@@ -163,7 +163,7 @@ def run(
             settings=tuple(set or ()),
             seed=seed,
             device=where,
-            start=None if start_from is None else str(start_from),
+            start=start_from,
         ),
         sample_options=SampleOptions(
             samples=samples,

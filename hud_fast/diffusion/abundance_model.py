@@ -253,14 +253,12 @@ def with_channels(weights: Mapping[str, Tensor], others: Mapping[str, Tensor]) -
     first, last = "unet.conv_in.weight", "unet.conv_out."
     D, wanted = (len(given[last + "bias"]) for given in (weights, others))
     both = min(D, wanted)
-    given = dict(weights)
+    given = {name: value.to(others[name].dtype) for name, value in weights.items()}
     for name in (last + "weight", last + "bias"):
-        given[name] = torch.cat([weights[name][:both], others[name][both:].to(weights[name].dtype)])
+        given[name] = torch.cat([given[name][:both], others[name][both:]])
     # the network is told several things of every channel, one after the other
-    old, new = (
-        x[first].unflatten(1, (-1, n)) for x, n in ((weights, D), (others, wanted))
-    )  # (width, things, D, 3, 3)
-    joined = torch.cat([old[:, :, :both], new[:, :, both:].to(old.dtype)], dim=2)
+    old, new = given[first].unflatten(1, (-1, D)), others[first].unflatten(1, (-1, wanted))
+    joined = torch.cat([old[:, :, :both], new[:, :, both:]], dim=2)  # (width, things, D', 3, 3)
     given[first] = joined.flatten(1, 2)
     return given
 
