@@ -152,6 +152,9 @@ def evaluations(results: list[dict[str, Any]]) -> str:
     for half in ("held out", "training"):
         header += [f"abundances to {half}", f"structure to {half}, dB"]
     header.append("near copies")
+    # results from before there was a judge have none
+    judged = any(result.get("realism") for result in results)
+    header += ["told from real (AUC)", "straight edges", "grain"] if judged else []
     lines, models = [], []
     for result in results:
         name = result["label"]
@@ -169,6 +172,7 @@ def evaluations(results: list[dict[str, Any]]) -> str:
                     interval(row["histogram_to_training"]["mean"], 4),
                     interval(row["spectrum_to_training"]["mean"], 1),
                     "-" if copies is None else near_copies(copies, row["blocks"]),
+                    *(passes(result, key) if judged else []),
                 ]
             )
         seconds, model = result["seconds"], result["model"]
@@ -186,6 +190,15 @@ def evaluations(results: list[dict[str, Any]]) -> str:
         )
     made = ["model", "network", "steps", "training", "all of it", "memory", "machine", "command"]
     return f"{table(header, lines)}\n\n{table(made, models)}"
+
+
+def passes(result: dict[str, Any], row: str) -> list[str]:
+    """Whether the blocks pass for those of the training half, in the space of the spectra."""
+    names = {"generated": "generated", "held_out": "held_out", "training": "real"}
+    found = (result.get("realism") or {}).get(names[row])
+    values = {} if found is None else found["spectra"]
+    forms = {"classifier": 2, "straight_edges": 3, "grain": 3}
+    return [interval(values.get(name), digits) for name, digits in forms.items()]
 
 
 def near_copies(copies: dict[str, Any], blocks: int) -> str:

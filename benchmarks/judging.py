@@ -24,9 +24,10 @@ def judge(model: HUD, halves: Halves, samples: int, **sampling: Any) -> dict[str
     cubes, maps = model.sample(samples, seed=0, return_abundances=True, **sampling)
     seconds = time.perf_counter() - began
     found = against_halves(halves, model, cubes, maps, bootstrap=0)
-    rows = small(found.to_dict())
+    rows = small(found["quality"])
     return {
         "seconds a cube": seconds / samples,
         "loss": model.history[-1]["loss"] if model.history else None,
         **{row: rows[row] for row in ("generated", "held_out", "training")},
+        "realism": found["realism"],
     }

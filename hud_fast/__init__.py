@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from hud_fast.metrics import evaluate as evaluate
     from hud_fast.metrics import point_fidelity as point_fidelity
     from hud_fast.metrics import real_reference as real_reference
+    from hud_fast.metrics import realism as realism
     from hud_fast.metrics import reconstruction_cosine as reconstruction_cosine
     from hud_fast.metrics import spectral_angle as spectral_angle
     from hud_fast.scenes import Scene as Scene
@@ -61,7 +62,7 @@ _HOME = {
     "unmixing": "UnmixingAutoencoder count_endmembers linear_abundances vca",
     "diffusion": "HUD AbundanceModel fit_scenes",
     "metrics": (
-        "Mixtures block_diversity copy_check evaluate point_fidelity real_reference reconstruction_cosine "
+        "Mixtures block_diversity copy_check evaluate point_fidelity real_reference realism reconstruction_cosine "
         "spectral_angle"
     ),
 }

@@ -115,7 +115,7 @@ def evaluate(
             settings=tuple(set or ()),
             seed=seed,
             device=where,
-            start=None if start_from is None else str(start_from),
+            start=start_from,
         ),
         sample_options=SampleOptions(
             samples=samples,
@@ -140,7 +140,11 @@ def say_quality(evaluation: Mapping[str, Any]) -> None:
     if not console.is_terminal:
         console = Console(width=terminal.TABLE_WIDTH)
     console.print(quality_table(evaluation))
-    for note in evaluation["quality"]["notes"]:
+    realism = evaluation.get("realism")
+    if realism:
+        console.print(realism_table(realism))
+    notes = [*evaluation["quality"]["notes"], *evaluation.get("notes", [])]
+    for note in [*notes, *(realism or {}).get("notes", [])]:
         terminal.say(f"Note: {note}")
 
 
@@ -190,6 +194,24 @@ def quality_table(evaluation: Mapping[str, Any]) -> Table:
             for row in _ROWS
         ),
     )
+    return table
+
+
+def realism_table(realism: Mapping[str, Any]) -> Table:
+    """Whether the blocks pass for blocks of the training half: generated, held out, that half's own."""
+    from rich.table import Table
+
+    from hud_fast.report.realism import SPACES, measures
+
+    rows = {"generated": "generated", "held_out": "held out (ceiling)", "real": "training"}
+    table = Table(title="Do they pass for blocks of the training half?", title_justify="left")
+    table.add_column("")
+    for words in rows.values():
+        table.add_column(words, justify="right")
+    for measure in measures(realism, list(rows)):
+        for cells, space in zip(measure.cells, SPACES.values(), strict=False):
+            where = f", {space}" if len(measure.cells) > 1 else ""
+            table.add_row(measure.name + where, *cells)
     return table
 
 

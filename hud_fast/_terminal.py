@@ -130,12 +130,16 @@ def say(text: str) -> None:
 
 def say_numbers(metrics: Mapping[str, Any]) -> None:
     """Print the key numbers, one a line, each with what it means and what real data give."""
+    from hud_fast.report.realism import realism_line
     from hud_fast.report.words import key_numbers
 
     for number in key_numbers(metrics):
         beside = ", ".join(f"{label} {value}" for label, value in number.references)
         say(f"{number.name + ':':<28}{number.value}" + (f"   ({beside})" if beside else ""))
-    for note in metrics.get("notes") or []:
+    realism = metrics.get("realism")
+    if realism:
+        say(f"{'Told from real (AUC):':<28}{realism_line(realism)}")
+    for note in [*(metrics.get("notes") or []), *(realism or {}).get("notes", [])]:
         say(f"Note: {note}")
 
 

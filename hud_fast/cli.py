@@ -344,7 +344,8 @@ def metrics(
     """Compare generated cubes with the real scene.
 
     Point fidelity (are the spectra right?), block diversity (are the cubes new in space?), their ratio,
-    a check for copies of the scene, and the same numbers for real data against real data.
+    a check for copies of the scene, and the same numbers for real data against real data. Of a run's
+    folder also whether the cubes pass for real: borders, grain, variety.
 
     [bold]Example[/]
 

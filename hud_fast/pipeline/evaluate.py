@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from hud_fast.diffusion import processes
 from hud_fast.pipeline.errors import InputError
 from hud_fast.pipeline.options import ModelOptions, SampleOptions, SceneOptions
-from hud_fast.pipeline.progress import Reporter
+from hud_fast.pipeline.progress import Progress, Reporter
+from hud_fast.pipeline.realism import judged_by_half
 from hud_fast.pipeline.run import describe
 from hud_fast.pipeline.rundir import RunFolder, fingerprint, read_json, write_json
 from hud_fast.pipeline.stages import claimed, generated_cubes, job_settings, trained_model
@@ -22,7 +23,6 @@ from hud_fast.report.machine import commit, machine, peak_memory, versions
 
 if TYPE_CHECKING:
     from hud_fast.diffusion import HUD
-    from hud_fast.metrics import Quality
     from hud_fast.scenes import Scene
 
 RESULT = "evaluation.json"
@@ -132,8 +132,9 @@ def evaluate_scene(
                 name = "Measuring against both halves"
                 options = {"bootstrap": bootstrap, "seed": model.seed}
                 with folder.stage("measuring"), reporter.stage(name) as progress:
-                    found = against_halves(halves, model, cubes, maps, progress=progress, **options)
-                numbers = found.to_dict()
+                    numbers = against_halves(
+                        halves, model, cubes, maps, progress=progress, **options
+                    )
                 _keep_memory(folder)
                 write_json(path, _result(scene, halves, model, numbers, folder, command))
 
@@ -207,12 +208,21 @@ def against_halves(
     model: HUD,
     cubes: NDArray[np.float32],  # (B, h, w, C)
     maps: NDArray[np.float32],  # (B, h, w, D)
-    **options: Any,
-) -> Quality:
-    """`metrics.quality` of what `model` generated after it learned the training half; `options` are passed on."""
-    from hud_fast.metrics import quality
+    bootstrap: int = 1000,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """What `model` generated after it learned the training half, against both.
 
-    return quality(
+    ``quality`` is what `metrics.quality` finds; ``realism`` what `judged_by_half` does, or None with a line in
+    ``notes``.
+    """
+    from hud_fast.metrics import quality
+    from hud_fast.metrics._json import Stages
+
+    stages = Stages(progress, {"quality": 3, "realism": 2})
+    options: dict[str, Any] = {"bootstrap": bootstrap, "seed": seed}
+    found = quality(
         cubes,
         maps,
         halves.training.cube,
@@ -220,8 +230,13 @@ def against_halves(
         model.endmembers,
         training_mask=halves.training.valid,
         held_out_mask=halves.held_out.valid,
+        progress=stages["quality"],
         **options,
     )
+    realism, notes = judged_by_half(
+        maps, model, halves.held_out, progress=stages["realism"], **options
+    )
+    return {"quality": found.to_dict(), "realism": realism, "notes": notes}
 
 
 def _result(
@@ -239,7 +254,7 @@ def _result(
         "scene": scene.name,
         "simulated": scene.simulated,
         "split": halves.to_dict(),
-        "quality": numbers,
+        **numbers,
         "command": command,
         "settings": folder.record["settings"],
         "settings_in_effect": shown_settings(folder.record["settings"], model),

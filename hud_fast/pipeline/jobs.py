@@ -12,6 +12,7 @@ import numpy as np
 
 from hud_fast.diffusion import processes
 from hud_fast.pipeline.cubes import (
+    ABUNDANCES,
     choose_format,
     read_cubes,
     writing_array,
@@ -27,6 +28,7 @@ from hud_fast.pipeline.model import (
 )
 from hud_fast.pipeline.options import ModelOptions, SampleOptions, SceneOptions
 from hud_fast.pipeline.progress import Reporter
+from hud_fast.pipeline.realism import abundances, judged
 from hud_fast.pipeline.rundir import check_writable, checkpoint_folder, write_json
 from hud_fast.pipeline.zarr_cubes import writing_zarr
 
@@ -174,6 +176,7 @@ def measure(
         Files that cannot be read, or bands that do not fit.
     """
     from hud_fast.metrics import evaluate
+    from hud_fast.metrics._json import Stages
 
     reporter = reporter or Reporter()
     with reporter.stage("Reading the cubes"):
@@ -187,17 +190,30 @@ def measure(
             f"{generated} must have the {C} good bands of {scene.name}, got {cubes.shape[-1]}"
         )
     with reporter.stage("Comparing with the real scene") as progress:
+        stages = Stages(progress, {"evaluate": 2, "realism": 1})
+        endmembers = _endmembers_beside(Path(generated))
         numbers: dict[str, Any] = evaluate(
             cubes,
             scene.cube,
             mask=scene.valid,
-            endmembers=_endmembers_beside(Path(generated)),
+            endmembers=endmembers,
             block=block,
             stride=stride,
             norm=norm,
             seed=seed,
-            progress=progress,
+            progress=stages["evaluate"],
         )
+        numbers["realism"] = None
+        notes = ["realism: needs the model's endmembers, give the folder of a whole run"]
+        if endmembers is not None:
+            numbers["realism"], notes = judged(
+                _maps_beside(Path(generated), cubes, scene, endmembers),
+                abundances(scene, endmembers),
+                endmembers,
+                seed=seed,
+                progress=stages["realism"],
+            )
+        numbers["notes"] += notes
     if json_file is not None:
         write_json(Path(json_file), numbers)
     return numbers
@@ -209,3 +225,16 @@ def _endmembers_beside(generated: Path) -> Any:  # (D, C) or None
 
     folder = generated / "model"
     return HUD.load(folder, device="cpu").endmembers if folder.is_dir() else None
+
+
+def _maps_beside(run: Path, cubes: Any, scene: Scene, endmembers: Any) -> Any:  # (B, h, w, D)
+    """What the run's cubes were mixed from; where that is gone, as the spectra have it."""
+    from hud_fast.kernels import fcls
+
+    path = run / "generated" / ABUNDANCES
+    if path.is_file():
+        with user_input():
+            maps = np.load(path, allow_pickle=False)
+        if maps.shape == (*cubes.shape[:3], len(endmembers)):
+            return maps
+    return fcls(cubes / np.float32(scene.scale), np.asarray(endmembers, dtype=cubes.dtype))

@@ -16,6 +16,7 @@ from hud_fast.pipeline.cubes import choose_format
 from hud_fast.pipeline.figures import run_figures, shown_settings
 from hud_fast.pipeline.options import ModelOptions, SampleOptions, SceneOptions
 from hud_fast.pipeline.progress import Reporter
+from hud_fast.pipeline.realism import judged
 from hud_fast.pipeline.rundir import RunFolder, read_json, write_json
 from hud_fast.pipeline.stages import claimed, generated_cubes, job_settings, trained_model
 from hud_fast.report.machine import machine, peak_memory, versions
@@ -128,18 +129,28 @@ def _metrics(
     reporter: Reporter,
 ) -> dict[str, Any]:
     from hud_fast.metrics import evaluate
+    from hud_fast.metrics._json import Stages
 
     path = folder.path / "metrics.json"
     if not path.exists():
         name = "Comparing with the real scene"
         with folder.stage("measuring"), reporter.stage(name) as progress:
+            stages = Stages(progress, {"evaluate": 2, "realism": 1})
             numbers = evaluate(
                 cubes,
                 scene.cube,
                 mask=scene.valid,
                 endmembers=model.endmembers,
-                progress=progress,
+                progress=stages["evaluate"],
             )
+            numbers["realism"], notes = judged(
+                maps,
+                model.abundances,
+                model.endmembers,
+                seed=model.seed,
+                progress=stages["realism"],
+            )
+            numbers["notes"] += notes
             write_json(path, {**numbers, "simplex": simplex(maps), "unmixing": model.unmixing})
     metrics: dict[str, Any] = read_json(path)
     return metrics

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from hud_fast._files import atomic_write
 from hud_fast.report.machine import machine, size_text, time_text, versions
 from hud_fast.report.panels import check_generated
+from hud_fast.report.realism import realism_section
 from hud_fast.report.style import figure_png
 from hud_fast.report.words import CAPTIONS, KeyNumber, key_numbers
 
@@ -52,7 +53,7 @@ def write_report(
     generated : (B, h, w, C) float array
         The generated cubes; only their count and size are used here.
     metrics : mapping
-        What ``hud_fast.metrics.evaluate`` returned.
+        What ``hud_fast.metrics.evaluate`` returned; ``realism``, from ``hud_fast.metrics.realism``, may be added.
     settings : mapping
         Name and value of every choice of the run, in the order in which they are shown.
     timings : mapping
@@ -111,6 +112,7 @@ def _page(
         )
     notes += [escape(text) for text in metrics.get("notes", [])]
     cards = "".join(_card(number) for number in key_numbers(metrics))
+    realism = metrics.get("realism")
     tables = _table("Settings", {k: _value(v) for k, v in settings.items()})
     tables += _table("Time", _times(timings))
     tables += _table("Machine", {**machine(), **_memory(memory)})
@@ -139,7 +141,7 @@ def _page(
 with. &ldquo;Halves&rdquo;: blocks of one half of the scene against the other half, what an honest
 generator can reach. &ldquo;Jittered copies&rdquo;: blocks of the scene with a little noise against
 the scene, what a generator that only memorises would give.</p>
-{"".join(pictures)}
+{realism_section(realism) if realism else ""}{"".join(pictures)}
 <h2>How it was made</h2>
 <div class="tables">
 {tables}</div>

@@ -87,6 +87,24 @@ def test_evaluations_are_kept_and_shown(tmp_path, monkeypatch) -> None:
     assert text.endswith("<!-- /table -->\nafter\n")
     assert "| field: generated | 0.99950 (0.99940 to 0.99960) | 0.99000 | - |" in text
     assert "1 of 32 (1.6 expected)" in text
+    assert "AUC" not in text  # a result from before there was a judge
+    space = {
+        "classifier": None,
+        "straight_edges": estimate(0.125),
+        "grain": estimate(0.25, [0.2, 0.3]),
+    }
+    evaluation["realism"] = {
+        "generated": {"spectra": {**space, "classifier": estimate(0.75, [0.7, 0.8])}},
+        "held_out": None,
+        "real": {"spectra": space},
+    }
+    (run / "evaluation.json").write_text(json.dumps(evaluation))
+    diffusion_tables.main(["--keep", str(run)])
+    lines = page.read_text().splitlines()
+    assert "| told from real (AUC) | straight edges | grain |" in lines[2]
+    assert lines[4].endswith("| 0.75 (0.70 to 0.80) | 0.125 | 0.250 (0.200 to 0.300) |")
+    assert lines[5].endswith("| - | - | - |")
+    assert lines[6].endswith("| - | 0.125 | 0.250 (0.200 to 0.300) |")
     assert "| field | 1.15 M parameters | 4,200 of 8 | 0.50 h | 0.75 h | 1.0 GiB |" in text
 
 

@@ -117,6 +117,12 @@ def test_everything_is_there(finished: tuple[Path, dict[str, Any]]) -> None:
     assert quality["generated"]["blocks"] == 4
     assert quality["settings"]["bootstrap"] == 40
     assert len(quality["generated"]["power"]) == 3
+    realism = evaluation["realism"]
+    for row in ("generated", "held_out", "real"):
+        assert realism[row]["blocks"] == 4
+        assert realism[row]["spectra"]["grain"]["interval"] is not None
+    assert realism["generated"]["spectra"] != realism["held_out"]["spectra"]
+    assert evaluation["notes"] == []
 
 
 def test_the_result_can_be_traced(finished: tuple[Path, dict[str, Any]]) -> None:
@@ -317,7 +323,7 @@ def test_masked_pixels_neither_train_nor_count(tmp_path: Path, scene: Scene) -> 
         ),
         ({"sample_options": SampleOptions(sampler_steps=1001)}, r"from 1 to T = 1000, got 1001"),
         ({"bootstrap": -1}, r"--bootstrap must be at least 0, got -1"),
-        ({"model_options": ModelOptions(preset="huge")}, r"--preset must be one of tiny"),
+        ({"model_options": ModelOptions(preset="huge")}, r"--preset must be one of instant, tiny"),
     ],
 )
 def test_bad_options(tmp_path: Path, scene_file: str, changes: dict[str, Any], text: str) -> None:
@@ -343,7 +349,14 @@ def test_the_command_prints_a_table(
     assert f"{value['value']:.5f} [{low:.5f}, {high:.5f}]" in line
     (line,) = [line for line in lines if "Near copies" in line]
     assert f"{evaluation['quality']['generated']['copies']['near_copies']} of 4 (expected" in line
-    for words in ("D_b / F_p", "Angle to the held-out half", "Abundances to the", "dB"):
+    assert any(line.startswith("Do they pass for blocks of the training half?") for line in lines)
+    edges = evaluation["realism"]["held_out"]["z"]["straight_edges"]["value"]
+    (line,) = [line for line in lines if "Straight edges, log abundances" in line]
+    assert f" {edges:.3f} (" in line
+    assert any(
+        line.startswith("Note: the classifier is undefined") for line in shown.out.split("\n")
+    )
+    for words in ("D_b / F_p", "Angle to the held-out half", "Abundances to the", "dB", "Recall"):
         assert any(words in line for line in lines), words
     assert "15 x 16 pixels train, 15 x 16 are held out" in shown.err
     assert "\x1b" not in shown.out + shown.err

@@ -104,6 +104,13 @@ def test_everything_is_there(finished: tuple[Path, RunResult]) -> None:
     assert metrics["simplex"]["share"] == 1.0
     assert 0 < metrics["point_fidelity"] <= 1
     assert metrics == result.metrics
+    realism = metrics["realism"]
+    assert realism["generated"]["blocks"] == realism["real"]["blocks"] == 3
+    assert realism["settings"]["block"] == [16, 16]
+    assert "the classifier is undefined: 6 tiles" in realism["notes"][0]
+    page = result.report.read_text(encoding="utf-8")
+    assert "Do the blocks pass for real?" in page
+    assert "the classifier is undefined" in page
     names = {p.stem for p in (out / "figures").iterdir()}
     assert {"panels", "spectral_density", "abundance_maps", "endmembers", "residual_map"} <= names
 
@@ -118,6 +125,31 @@ def test_a_runs_folder_is_measured_with_its_endmembers(
     assert numbers["copy_check"]["threshold"] == pytest.approx(
         result.metrics["copy_check"]["threshold"], rel=1e-6
     )
+    for row in ("generated", "real"):
+        for name in ("straight_edges", "grain"):
+            values = [found["realism"][row]["z"][name] for found in (numbers, result.metrics)]
+            assert values[0]["value"] == pytest.approx(values[1]["value"], rel=1e-3), name
+    (out / "generated" / "abundances.npy").rename(out / "abundances.npy")
+    try:  # the spectra hold them too
+        again = measure(out, scene_file)["realism"]["generated"]["spectra"]
+    finally:
+        (out / "abundances.npy").rename(out / "generated" / "abundances.npy")
+    known = numbers["realism"]["generated"]["spectra"]
+    assert again["grain"]["value"] == pytest.approx(known["grain"]["value"], rel=0.02)
+
+
+@pytest.mark.usefixtures("few_figures")
+def test_blocks_too_few_or_small_to_be_judged_get_a_note(tmp_path: Path, scene_file: str) -> None:
+    one = SampleOptions(samples=1, size=(16, 16), sampler_steps=2)
+    result = run_scene(scene_file, tmp_path, model_options=MODEL, sample_options=one)
+    assert result.metrics["realism"] is None
+    assert (
+        "realism: needs at least two blocks of 8 x 8 pixels, got 1 of 16 x 16"
+        in (result.metrics["notes"])
+    )
+    page = result.report.read_text(encoding="utf-8")
+    assert "needs at least two blocks" in page
+    assert "Do the blocks pass for real?" not in page
 
 
 def test_generated_cubes_are_of_the_scenes_kind(finished: tuple[Path, RunResult]) -> None:
@@ -222,7 +254,9 @@ def test_progress_is_reported_to_its_end(tmp_path: Path, scene_file: str) -> Non
 
 
 def test_unusable_input(tmp_path: Path, scene_file: str) -> None:
-    with pytest.raises(InputError, match=r"--preset must be one of tiny, small, paper, got huge"):
+    with pytest.raises(
+        InputError, match=r"--preset must be one of instant, tiny, small, paper, got huge"
+    ):
         run_scene(scene_file, tmp_path, model_options=ModelOptions(preset="huge"))
     with pytest.raises(InputError, match=r"--samples must be at least 1, got 0"):
         run_scene(scene_file, tmp_path, sample_options=SampleOptions(samples=0))
@@ -261,6 +295,8 @@ def test_model_then_cubes_then_numbers(tmp_path: Path, scene_file: str) -> None:
     assert json.loads((tmp_path / "numbers.json").read_text()) == numbers
     assert numbers["settings"]["block"] == [8, 8]
     assert numbers["settings"]["endmembers"] is None
+    assert numbers["realism"] is None
+    assert "realism: needs the model's endmembers" in numbers["notes"][-1]
 
 
 def test_bands_that_do_not_fit(tmp_path: Path, scene_file: str) -> None:

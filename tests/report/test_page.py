@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hud_fast._terminal import say_numbers
 from hud_fast.report import panels, training_curve, write_report
 from hud_fast.report.machine import machine, peak_memory, size_text, time_text, versions
 from hud_fast.report.words import key_numbers
@@ -130,6 +131,72 @@ def test_notes_of_the_metrics_are_shown(tmp_path: Path, scene: Scene) -> None:
     text = make(tmp_path, scene, metrics=metrics).read_text(encoding="utf-8")
     assert "too &lt;small&gt;" in text
     assert "Near copies" not in text
+
+
+def realism(classifier: float | None) -> dict[str, Any]:
+    def row(shift: float) -> dict[str, Any]:
+        values = {
+            "straight_edges": 0.15,
+            "grain": 0.33,
+            "frechet": 10.1,
+            "recall": 0.5,
+            "coverage": 0.25,
+        }
+        space = {
+            name: {"value": value + shift, "interval": [value, value + 2 * shift]}
+            for name, value in values.items()
+        }
+        told = {"value": 0.5 + shift, "interval": None}
+        space["classifier"] = None if classifier is None else told  # type: ignore[assignment]
+        return {
+            "blocks": 64,
+            "spectra": space,
+            "z": space,
+            "zeros": {"value": 0.5, "interval": None},
+            "copied_piece": {"value": 0.0125, "interval": None},
+            "largest_copied_piece": 0.0725,
+        }
+
+    return {
+        "generated": row(classifier or 0.25),
+        "real": row(0.0),
+        "notes": ["few <tiles>"],
+        "settings": {"block": [32, 32], "seed": 0},
+    }
+
+
+def test_whether_the_blocks_pass_is_a_table(tmp_path: Path, scene: Scene) -> None:
+    metrics = {**METRICS, "realism": realism(0.12)}
+    text = make(tmp_path, scene, metrics=metrics).read_text(encoding="utf-8")
+    checker = Checker()
+    checker.feed(text)
+    assert not checker.open
+    assert (
+        text.index("Near copies") < text.index("pass for real?") < text.index("What it looks like")
+    )
+    assert "few &lt;tiles&gt;" in text
+    (line,) = [part for part in text.split("<tr>") if "Told from real (AUC)" in part]
+    assert line.count("<td>0.62</td><td>0.50</td>") == 2
+    (line,) = [part for part in text.split("<tr>") if "Straight edges" in part]
+    assert "<td>0.270 (0.150 to 0.390)</td><td>0.150 (0.150 to 0.150)</td>" in line
+    (line,) = [part for part in text.split("<tr>") if "Copied piece, largest" in part]
+    assert "<td>7.2 %</td><td>7.2 %</td><td></td><td></td>" in line
+
+
+def test_the_line_of_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    say_numbers({**METRICS, "realism": realism(0.12)})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2] == (
+        "Told from real (AUC):       0.62   (real data 0.50; 0.5 = cannot be told), "
+        "straight edges 0.27 (0.15), grain 0.45 (0.33)"
+    )
+    assert lines[-1] == "Note: few <tiles>"
+    say_numbers({**METRICS, "realism": realism(None)})
+    assert "not defined, straight edges 0.40 (0.15)" in capsys.readouterr().out
+    say_numbers({**METRICS, "realism": None, "notes": ["too small"]})
+    shown = capsys.readouterr().out
+    assert "Told from real" not in shown
+    assert "Note: too small" in shown
 
 
 def test_numbers_come_with_meaning_and_reference() -> None:
