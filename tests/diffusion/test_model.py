@@ -240,7 +240,7 @@ def test_the_count_is_found_when_nobody_knows_it(scene: Scene, micro: Preset) ->
         ({"endmembers": 2.5}, TypeError, "`endmembers` must be an int, got float"),
         ({"endmembers": np.ones((3, 19))}, ValueError, r".*C = 20 as in `scene`, got \(3, 19\)"),
         ({"endmembers": np.full((3, 20), np.nan)}, ValueError, "`endmembers` must be finite"),
-        ({"preset": "huge"}, ValueError, "`preset` must be one of tiny, small, paper"),
+        ({"preset": "huge"}, ValueError, "`preset` must be one of instant, tiny, small, paper"),
         ({"preset": "tiny"}, ValueError, "`scene` must be at least 32 x 32 .* got 24 x 30"),
         ({"encoder": "magic"}, ValueError, "`encoder` must be one of fcls, linear, got 'magic'"),
         ({"seed": -1}, ValueError, "`seed` must be at least 0, got -1"),
