@@ -85,6 +85,44 @@ def _blocks(maps: np.ndarray, seed: int) -> np.ndarray:  # (H, W, D) -> (n, 32, 
     return np.stack([maps[i : i + 32, j : j + 32] for i, j in chosen])
 
 
+COLUMNS = ("straight_edges", "grain", "frechet", "recall")
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows in Markdown: each value, and behind the slash that of as many real blocks."""
+    lines = [
+        "| scene, preset, seed | AUC, spectra | AUC, z | straight edges | grain | Frechet | recall | zeros | "
+        "copied piece, mean; largest | near copies (expected) |",
+        "| --- " * 10 + "|",
+    ]
+    for row in rows:
+        made, real = row["generated"], row["real"]
+
+        def pair(*keys: str, made: Any = made, real: Any = real) -> str:
+            texts = []
+            for value in (made, real):
+                for key in keys:
+                    value = value[key]
+                texts.append("-" if value is None else f"{value['value']:.3g}")
+            return " / ".join(texts)
+
+        pieces = [
+            f"{x['copied_piece']['value']:.1%}; {x['largest_copied_piece']:.1%}"
+            for x in (made, real)
+        ]
+        cells = [
+            f"{row['scene']}, {row['preset']}, {row['seed']}",
+            pair("spectra", "classifier"),
+            pair("z", "classifier"),
+            *(pair("spectra", key) for key in COLUMNS),
+            pair("zeros"),
+            " / ".join(pieces),
+            f"{row['near copies']} ({row['expected near copies']:.0f})",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def picture(rows: Sequence[tuple[Scene, np.ndarray]], path: Path) -> None:
     """A row of real blocks over a row of generated ones, for each scene."""
     from hud_fast.report.panels import real_positions
@@ -155,6 +193,7 @@ def main() -> None:
                 result |= {"machine": machine(), "versions": versions()}
                 write_json(given.out, result)
                 print(f"{scene.name}: {preset}, seed {seed}", flush=True)
+    print(table(result["rows"]))
     if given.picture:
         picture(shown, given.picture)
 

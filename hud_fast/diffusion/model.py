@@ -161,7 +161,7 @@ class HUD:
             Whether to go on from `checkpoint_dir`; False removes the checkpoints there.
         steps : int, optional
             Training steps, in place of the preset's.
-        start : AbundanceModel, HUD or folder, optional
+        start : AbundanceModel, HUD, folder or "shipped", optional
             Begin from these weights in place of random ones, the average too. The model must have as many
             endmembers and the same network; its scene and sensor may be any.
         progress : callable, optional
