@@ -144,7 +144,11 @@ def picture(rows: Sequence[tuple[Scene, np.ndarray]], path: Path) -> None:
                 for axis, block in zip(axes[2 * k + line], blocks, strict=False):
                     shown = (block[..., list(scene.display_bands)] - low) / (high - low)
                     axis.imshow(np.clip(shown, 0, 1), interpolation="nearest")
-                axes[2 * k + line][0].set_title(f"{scene.name}: {name}", loc="left", fontsize=8)
+                first = axes[2 * k + line][0]
+                title = first.text(
+                    0, 1.06, f"{scene.name}: {name}", transform=first.transAxes, fontsize=8
+                )
+                title.set_in_layout(False)  # long names must not widen the first column
         figure.savefig(path, dpi=100)
 
 
@@ -176,8 +180,11 @@ def main() -> None:
                     continue
                 began = time.perf_counter()
                 trained = runs.get(scene.name) if preset != "instant" else None
+                label = preset
                 if trained is not None:
                     model = HUD.load(Path(trained) / "model", device="cpu")
+                    own = model.preset
+                    label = f"{own.name} of {own.steps} steps, patches: {own.patches}"
                 else:
                     model = HUD.fit(scene, endmembers=count, preset=preset, seed=seed)
                 fitting = time.perf_counter() - began
@@ -189,7 +196,7 @@ def main() -> None:
                     continue
                 if given.halves:
                     row["halves"] = held_out(scene, count, preset, seed)
-                result["rows"].append({"scene": scene.name, "preset": preset, "seed": seed, **row})
+                result["rows"].append({"scene": scene.name, "preset": label, "seed": seed, **row})
                 result |= {"machine": machine(), "versions": versions()}
                 write_json(given.out, result)
                 print(f"{scene.name}: {preset}, seed {seed}", flush=True)
