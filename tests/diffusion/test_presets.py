@@ -36,7 +36,9 @@ def test_json_round_trip(preset: Preset) -> None:
 def test_resolving(micro: Preset) -> None:
     assert resolve_preset("tiny") is TINY
     assert resolve_preset(micro) is micro
-    with pytest.raises(ValueError, match="`preset` must be one of instant, tiny, small, paper, got 'large'"):
+    with pytest.raises(
+        ValueError, match="`preset` must be one of instant, tiny, small, paper, got 'large'"
+    ):
         resolve_preset("large")
     with pytest.raises(TypeError, match="`preset` must be a name or a Preset, got int"):
         resolve_preset(3)  # type: ignore[arg-type]

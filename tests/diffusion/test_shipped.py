@@ -139,8 +139,8 @@ def test_what_it_does_not_go_with_is_refused(
     with pytest.raises(ValueError, match="`raw_latent` = True as this training has"):
         HUD.fit(scene, preset="tiny", raw_latent=True, start="shipped", device="cpu")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError, match="must be the folder of a model, got shiped"):
-        as_start("shiped")
+    with pytest.raises(FileNotFoundError, match="must be the folder of a model, got shippped"):
+        as_start("shippped")
     with pytest.raises(FileNotFoundError, match="must be the folder of a model, got shipped"):
         as_start(Path("shipped"))
     with pytest.raises(TypeError, match="or a folder of one, or 'shipped', got int"):
