@@ -352,7 +352,7 @@ class HUD:
         Returns
         -------
         (n, h, w, D) float32
-            Positive, and summing to one to 1e-6 in every pixel.
+            Not negative, and summing to one to 1e-6 in every pixel; of patches, abundances of the scene's own pixels.
         """
         batches = list(
             self._batches(
@@ -416,6 +416,9 @@ class HUD:
         progress: Progress | None = None,
     ) -> Array | tuple[Array, Array]:  # (n, h, w, C), (n, h, w, D)
         """Generate cubes.
+
+        A model with `patches` takes each pixel's abundances from the scene (see `diffusion.patches`): laid after what the
+        network generates, or, without a network, alone. `sampler`, `steps` and `tile` are the network's.
 
         Sample i depends on the model, `seed` and i only (and on `size`, `sampler`, `steps`): on a CPU to the bit for
         the same number of threads (to rounding for another), on a GPU to rounding for another `batch_size`. Samples
