@@ -417,8 +417,8 @@ class HUD:
     ) -> Array | tuple[Array, Array]:  # (n, h, w, C), (n, h, w, D)
         """Generate cubes.
 
-        A model with `patches` takes each pixel's abundances from the scene (see `diffusion.patches`): laid after what the
-        network generates, or, without a network, alone. `sampler`, `steps` and `tile` are the network's.
+        A model with `patches` takes each pixel's abundances from the scene (see `diffusion.patches`): laid after what
+        the network generates, or, without a network, alone. `sampler`, `steps` and `tile` are the network's.
 
         Sample i depends on the model, `seed` and i only (and on `size`, `sampler`, `steps`): on a CPU to the bit for
         the same number of threads (to rounding for another), on a GPU to rounding for another `batch_size`. Samples
