@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+ROOM = 1 << 24  # float64 values, 128 MiB
 LEAST = 1e-3  # of the scene's mean value: what a band counts at least in the logarithm
 
 
@@ -41,12 +42,20 @@ class LogComponents:
         >>> found(x).shape, bool((found(x).mean(dim=0).abs() < 1e-12).all())
         (torch.Size([4, 1]), True)
         """
-        x, spectra = abundances.double(), endmembers.double()
-        mixed = x @ spectra
-        least = LEAST * float(mixed.abs().mean())
-        logs = mixed.clamp_min(least).log()
-        mean = logs.mean(dim=0)
-        size, axes = torch.linalg.eigh((logs - mean).T @ (logs - mean) / len(logs))
+        spectra = endmembers.double()
+        count = len(abundances)
+        parts = abundances.split(_step(spectra.shape[1]))  # spectra of all pixels may be gigabytes
+        least = LEAST * float(sum((part.double() @ spectra).abs().sum() for part in parts))
+        least /= count * spectra.shape[1]
+        total = torch.zeros_like(spectra[0])
+        for part in parts:
+            total += _logs(part, spectra, least).sum(dim=0)
+        mean = total / count
+        products = spectra.new_zeros(len(mean), len(mean))
+        for part in parts:
+            apart = _logs(part, spectra, least) - mean
+            products += apart.T @ apart
+        size, axes = torch.linalg.eigh(products / count)
         size, axes = size.flip(0), axes.flip(1)
         # a sign of its own for each axis, the same on every machine
         axes = axes * axes.gather(0, axes.abs().argmax(dim=0)[None]).sign()
@@ -54,5 +63,18 @@ class LogComponents:
         return cls(spectra, least, mean, axes[:, :keep], size[:keep].clamp_min(0).sqrt())
 
     def __call__(self, abundances: Tensor) -> Tensor:  # (..., D) -> (..., K) float64
-        logs = (abundances.double() @ self.spectra).clamp_min(self.least).log()
-        return (logs - self.mean) @ self.axes
+        rows = abundances.reshape(-1, abundances.shape[-1])
+        parts = [
+            (_logs(part, self.spectra, self.least) - self.mean) @ self.axes
+            for part in rows.split(_step(len(self.mean)))
+        ]
+        return torch.cat(parts).reshape(*abundances.shape[:-1], -1)
+
+
+def _logs(abundances: Tensor, spectra: Tensor, least: float) -> Tensor:  # (n, D), (D, C) -> (n, C)
+    return (abundances.double() @ spectra).clamp_min(least).log()
+
+
+def _step(bands: int) -> int:
+    """Pixels whose spectra are held at a time."""
+    return max(1, ROOM // bands)
