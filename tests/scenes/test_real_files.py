@@ -15,7 +15,8 @@ FOLDER = real_data_dir()
 WITHOUT_CUBE = {
     "Indian_pines_gt", "end4", "spectral_library_jasperRidge", "M0_cuprite", "USGS_1995_Library",
     "PaviaU_endmembers", "PaviaU_gt", "Salinas_endmembers", "Salinas_gt", "end3",
-    "spectral_library_samson", "spectral_library_urban",
+    "spectral_library_samson", "spectral_library_urban", "pavia_centre_crop_105x120_anomalies",
+    "salinas_crop_126x150_altered",
 }  # fmt: skip
 FILES = sorted(FOLDER.rglob("*.mat")) if FOLDER is not None else []
 CUBES = [file for file in FILES if file.stem not in WITHOUT_CUBE]
