@@ -2,7 +2,8 @@
 
     python benchmarks/sampler_steps.py runs/evaluate/indian-pines --out benchmarks/results/sampler-steps.json
 
-Takes folders that ``hud-fast evaluate`` made (their model was trained on one half of the scene). All ways start from
+Takes folders that ``hud-fast evaluate`` made (their model was trained on one half of the scene),
+with ``--set patches=no``: patches would hide what samplers differ in. All ways start from
 the same noise. Answers that lie in ``--out`` already are kept, so the command can be stopped and given again.
 """
 

@@ -280,6 +280,10 @@ def fit_scenes(
         spectra = list(endmembers)
     else:
         spectra = [endmembers] * len(given)
+    if len(given) == 1 and not resolve_preset(preset).trains:  # before any work
+        raise ValueError(
+            "fit_scenes: `preset` must be one that trains a network, got one that lays patches: use HUD.fit"
+        )
     common, models = fit(
         "fit_scenes",
         [scene.drop_bad_bands() for scene in given],
@@ -296,10 +300,7 @@ def fit_scenes(
         start=start,
         progress=progress,
     )
-    if common is None:
-        raise ValueError(
-            "fit_scenes: `preset` must be one that trains a network, got one that lays patches: use HUD.fit"
-        )
+    assert common is not None
     return common, models
 
 

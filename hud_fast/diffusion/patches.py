@@ -15,9 +15,10 @@ depend on how a product was split.
 Three rules are ours. No candidate may overlap, in any turn, the place in the scene that a neighbour came from, nor
 lie within half a patch of any other: otherwise the best continuation is the scene's own, or its mirror image, and a
 block is a copy or a kaleidoscope. So no piece of a block that stands in the scene as it is can be larger than a
-patch. And since uniform ground fits to everything and rough ground to little, a chain of best fits would end in
-uniform ground: the weights w_k are set before, in a few rounds of trial blocks, so that all parts of the scene
-are used about as often as they stand in it (`Patches.balanced`).
+patch (where a scene is so small that the rules leave no candidate, they do not hold). And since uniform ground fits
+to everything and rough ground to little, a chain of best fits would end in uniform ground: the weights w_k are set
+before, in a few rounds of trial blocks, so that all parts of the scene are used about as often as they stand in it
+(`Patches.balanced`).
 
 A guide, the abundance maps of a network's sample, adds to d_k the distance from what it shows of the patch, in means
 over 4 x 4 pixels, times `GUIDANCE`: the network then says what stands where, and patches how it looks. (A network
@@ -44,7 +45,7 @@ from hud_fast.unmixing.components import LogComponents
 
 Tick = Callable[[int], None]
 
-PATCH = 12  # pixels a side: a tenth of a 32 x 32 block is what may be copied in one piece
+PATCH = 12  # pixels a side: 14 % of a 32 x 32 block, less what the seams cut away, may be copied in one piece
 OVERLAP = 4
 COMPONENTS = 8
 LEAST_SHARE = 1e-4  # of the variance, of the last component
@@ -278,9 +279,8 @@ class _Search:
             self.cells = _cells(self.values.view(-1, PATCH, PATCH, K)).flatten(1) * GUIDANCE**0.5
             self.cell_norms = self.cells.square().sum(dim=1)
             self.cell_turns = torch.from_numpy(turned_offsets(PATCH // CELL, PATCH // CELL))
-        self.least = 1e-6 + 0.5 * float(
-            gap.median()
-        )  # of two neighbours' distance: what fits better is no better
+        # half of two neighbours' distance: what fits better than that is no better
+        self.least = 1e-6 + 0.5 * float(gap.median())
 
     @staticmethod
     def known(above: bool, left: bool) -> Tensor:  # numbers in a patch
@@ -305,8 +305,7 @@ class _Search:
         left: bool,
         taken: list[tuple[Tensor, int]],  # windows (n,) and how near none may come
         draws: list[torch.Generator],
-        target: Tensor
-        | None = None,  # (n, PATCH, PATCH, K) what the patch should look like from afar
+        target: Tensor | None = None,  # (n, PATCH, PATCH, K): what to look like from afar
     ) -> tuple[Tensor, Tensor]:  # (n,), (n,)
         pictures, n = self.patches.pictures, len(here)
         known = self.known(above, left)
