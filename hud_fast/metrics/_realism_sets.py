@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -29,6 +31,7 @@ EVEN = 0.15  # added to a window's standard deviation before dividing by it
 SPLITS = 5
 REFERENCE = 400  # real blocks
 AXES = 24  # of whole blocks' statistics
+FARTHEST = 5.0  # standard deviations: what hardly varies in a scene would otherwise count alone
 
 
 def compare(
@@ -51,10 +54,8 @@ def compare(
     found: dict[str, list[dict[str, float]]] = {row: [] for row in pictures}
     for split, bank in enumerate(banks):
         rng = np.random.default_rng([seed, 4, split])
-        rows = reference[split]
-        mean, spread = rows.mean(axis=0), rows.std(axis=0) + 1e-9
-        axes = np.linalg.svd((rows - mean) / spread, full_matrices=False)[2][:AXES].T
-        real = (rows - mean) / spread @ axes
+        axes = _Axes.of(reference[split])
+        real = axes(reference[split])
         halves = None
         if len(corners) >= FEWEST_TILES:
             parts = np.array_split(rng.permutation(len(corners)), 2)
@@ -63,7 +64,7 @@ def compare(
         for row, picture in pictures.items():
             values: dict[str, float] = {}
             if n >= FEWEST_BLOCKS:
-                mine = (blocks[row][split] - mean) / spread @ axes
+                mine = axes(blocks[row][split])
                 values["frechet"] = frechet_distance(mine, real)
                 values["recall"], values["coverage"] = recall_coverage(mine, real)
             if halves is not None:
@@ -84,6 +85,25 @@ def compare(
 
 
 _MOST = {"classifier": 1.0, "frechet": np.inf, "recall": 1.0, "coverage": 1.0}
+
+
+@dataclass(frozen=True, eq=False)
+class _Axes:
+    """Principal axes of standardised statistics, none more than `FARTHEST` from the scene's mean."""
+
+    mean: Array  # (F,)
+    spread: Array  # (F,)
+    axes: Array  # (F, AXES)
+
+    @classmethod
+    def of(cls, rows: Array) -> _Axes:  # (m, F)
+        mean, spread = rows.mean(axis=0), rows.std(axis=0) + 1e-9
+        return cls(
+            mean, spread, np.linalg.svd((rows - mean) / spread, full_matrices=False)[2][:AXES].T
+        )
+
+    def __call__(self, rows: Array) -> Array:  # (n, F) -> (n, AXES)
+        return np.clip((rows - self.mean) / self.spread, -FARTHEST, FARTHEST) @ self.axes
 
 
 def _notes(blocks: int, found: int) -> list[str]:
