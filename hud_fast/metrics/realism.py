@@ -24,7 +24,8 @@ The classifier learns from windows of one half of the scene's tiles (24 x 24 pix
 the generated blocks, and is asked about the other halves. It wants `ENOUGH_TILES` tiles; below that its verdict is
 mostly chance (a note says so), and below `FEWEST_TILES` it is undefined. Real blocks lie on the very tiles that train
 and test, so their own AUC is mostly a little below 0.5 (0.40 to 0.56 in six draws of two scenes). Frechet, recall and
-coverage take 24 principal components of the statistics of whole blocks, against 400 real blocks.
+coverage take 24 principal components of the statistics of whole blocks, against 400 real blocks; a statistic counts
+as at most five of its standard deviations, since one that hardly varies in a scene would otherwise be all of it.
 
 All is measured at the same number of blocks for generated and real: at most `blocks`, since a Frechet distance falls
 with the number. The **real** row are that many blocks from random places, in random turns; its own place is left out
