@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from hud_fast.metrics import copy_check as copy_check
     from hud_fast.metrics import evaluate as evaluate
     from hud_fast.metrics import point_fidelity as point_fidelity
+    from hud_fast.metrics import quality as quality
     from hud_fast.metrics import real_reference as real_reference
     from hud_fast.metrics import realism as realism
     from hud_fast.metrics import reconstruction_cosine as reconstruction_cosine
@@ -62,8 +63,8 @@ _HOME = {
     "unmixing": "UnmixingAutoencoder count_endmembers linear_abundances vca",
     "diffusion": "HUD AbundanceModel fit_scenes",
     "metrics": (
-        "Mixtures block_diversity copy_check evaluate point_fidelity real_reference realism reconstruction_cosine "
-        "spectral_angle"
+        "Mixtures block_diversity copy_check evaluate point_fidelity quality real_reference realism "
+        "reconstruction_cosine spectral_angle"
     ),
 }
 _MODULE_OF = {name: room for room, names in _HOME.items() for name in names.split()}

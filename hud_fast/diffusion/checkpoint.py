@@ -21,6 +21,7 @@ from torch import Tensor
 from hud_fast._files import atomic_write
 
 PREFIX, SUFFIX = "step-", ".safetensors"
+OURS = PREFIX + 10 * "[0-9]"  # a user's own step-final.safetensors is not
 
 
 class DamagedFileError(OSError):
@@ -89,14 +90,13 @@ class CheckpointFolder:
     def __init__(self, folder: Path, keep: int = 2) -> None:
         self.folder, self.keep = folder, keep
         folder.mkdir(parents=True, exist_ok=True)
-        for stray in folder.glob(
-            f".{PREFIX}*{SUFFIX}"
-        ):  # of a process that was killed while writing
+        # of a process that was killed while writing
+        for stray in folder.glob(f".{OURS}-*{SUFFIX}"):
             stray.unlink(missing_ok=True)
 
     def paths(self) -> list[Path]:
         """The states, newest first."""
-        return sorted(self.folder.glob(f"{PREFIX}*{SUFFIX}"), reverse=True)
+        return sorted(self.folder.glob(f"{OURS}{SUFFIX}"), reverse=True)
 
     def save(self, step: int, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> Path:
         """Write the state after `step` steps, then remove all but the newest."""

@@ -48,7 +48,7 @@ FIGURES = (*CAPTIONS, "power_spectra", "abundance_histograms")
 _PART = r"-[a-z0-9_]{8}"  # what tempfile puts into the name of a file until it is whole
 _INSIDE = {
     "model": re.compile(r"config\.json|(network|statistics)\.safetensors"),
-    "checkpoints": re.compile(rf"step-\d+\.safetensors|\.step-\d+{_PART}\.safetensors"),
+    "checkpoints": re.compile(rf"step-\d{{10}}\.safetensors|\.step-\d{{10}}{_PART}\.safetensors"),
     "generated": re.compile(rf"{re.escape(ARRAY)}|{re.escape(ABUNDANCES)}|{CUBE.pattern}"),
     "figures": re.compile(rf"({'|'.join(FIGURES)})\.png|\.({'|'.join(FIGURES)}){_PART}\.png"),
 }

@@ -120,6 +120,20 @@ def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
     assert not stray.exists()
 
 
+def test_files_of_other_names_are_nobodys_checkpoints(tmp_path: Path) -> None:
+    """Neither read, nor removed with the older ones, nor cleared."""
+    others = ["step-final.safetensors", "step-10.safetensors", ".step-best-abc.safetensors"]
+    for name in others:
+        (tmp_path / name).write_bytes(b"mine")
+    folder = CheckpointFolder(tmp_path, keep=1)
+    assert folder.newest() is None
+    for step in (5, 10):
+        folder.save(step, TENSORS, {"step": step})
+    assert [path.name for path in folder.paths()] == ["step-0000000010.safetensors"]
+    folder.clear()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)
+
+
 def test_a_failing_write_leaves_the_old_files(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path)
     folder.save(5, TENSORS, {"step": 5})
