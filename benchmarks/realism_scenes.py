@@ -130,6 +130,8 @@ def picture(rows: Sequence[tuple[Scene, np.ndarray]], path: Path) -> None:
 
     with house_style():
         figure = new_figure(SHOWN * 0.95, len(rows) * 2.25)
+        # titles take no part in the layout, the topmost needs its line all the same
+        figure.set_layout_engine("constrained", rect=(0, 0, 1, 1 - 0.15 / figure.get_figheight()))
         axes = figure.subplots(2 * len(rows), SHOWN)
         for k, (scene, cubes) in enumerate(rows):
             low, high = np.nanquantile(
