@@ -31,7 +31,7 @@ from hud_fast.diffusion.checks import available_device
 from hud_fast.diffusion.fitting import trainer_of
 from hud_fast.diffusion.network import Denoiser, predict
 from hud_fast.diffusion.noise import addressed_noise, noise_key
-from hud_fast.diffusion.preparation import PreparedScene, choose_endmembers
+from hud_fast.diffusion.preparation import CPU, PreparedScene, choose_endmembers
 from hud_fast.diffusion.schedule import add_noise, velocity
 from hud_fast.diffusion.seeds import Stream, generator
 from hud_fast.diffusion.settings import changed
@@ -80,11 +80,13 @@ class Judge:
         return total / target.numel()
 
 
-def prepared(scene: Scene, D: int, start: AbundanceModel | None) -> PreparedScene:
+def prepared(
+    scene: Scene, D: int, start: AbundanceModel | None, device: torch.device = CPU
+) -> PreparedScene:
     """The third scene, its endmembers in the order of falling mean abundance for both starts."""
-    A = choose_endmembers(scene, D, seed=0)
+    A = choose_endmembers(scene, D, seed=0, device=device)
     ranks = range(D) if start is None else start.ranks
-    return PreparedScene.of(scene, A, encoder="fcls", raw_latent=False, ranks=ranks)
+    return PreparedScene.of(scene, A, encoder="fcls", raw_latent=False, ranks=ranks, device=device)
 
 
 def curve(trainer: Trainer, judge: Judge, at: list[int]) -> dict[str, Any]:
@@ -144,20 +146,18 @@ def study(given: argparse.Namespace) -> dict[str, Any]:
     pretraining = time.perf_counter() - began
     if given.keep:
         common.save(given.keep)
-    scene = prepared(third, D, common)
+    scene = prepared(third, D, common, device)
     preset = replace(settings, steps=given.steps)
     at = sorted({0, given.steps, *(k for k in given.at if k < given.steps)})
     rows, judge = [], None
     for seed in range(given.seeds):
         for name, start in (("scratch", None), ("pre-trained", common)):
-            trainer = trainer_of(
-                [scene], preset, seed=seed, encoder="fcls", device=device, start=start
-            )
+            trainer = trainer_of([scene], preset, seed=seed, encoder="fcls", start=start)
             judge = judge or Judge(trainer, given.windows)
             rows.append({"seed": seed, "start": name, **curve(trainer, judge, at)})
             say(f"{third.name}: seed {seed}, {name}: {rows[-1]['losses']}")
     assert judge is not None
-    untrained = trainer_of([scene], preset, seed=0, encoder="fcls", device=device)
+    untrained = trainer_of([scene], preset, seed=0, encoder="fcls")
     return {
         "learned": [one.name for one in learned],
         "then": third.name,

@@ -19,7 +19,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from pretraining import Judge, curve, prepared, say
 
 from hud_fast import HUD, load_scene
@@ -148,7 +147,6 @@ def main() -> None:
                     preset,
                     seed=seed,
                     encoder="fcls",
-                    device=torch.device("cpu"),
                     start=start if name == "shipped" else None,
                 )
                 judge = judge or Judge(trainer, given.windows)

@@ -266,6 +266,7 @@ def unmix(
     wavelengths: WavelengthsOpt = None,
     mask: MaskOpt = None,
     seed: SeedOpt = 0,
+    device: DeviceOpt = Device.auto,
     threads: ThreadsOpt = None,
     overwrite: OverwriteOpt = False,
 ) -> None:
@@ -280,7 +281,7 @@ def unmix(
     """
     from hud_fast.pipeline import ModelOptions, unmix_scene
 
-    terminal.prepare("cpu", threads)
+    where = terminal.prepare(device.value, threads)
     numbers = unmix_scene(
         scene,
         out,
@@ -290,6 +291,7 @@ def unmix(
             encoder=encoder.value,
             fine_tune=fine_tune,
             seed=seed,
+            device=where,
         ),
         kind=format.value,
         overwrite=overwrite,
@@ -339,6 +341,7 @@ def metrics(
     shape: ShapeOpt = None,
     mask: MaskOpt = None,
     seed: SeedOpt = 0,
+    device: DeviceOpt = Device.auto,
     threads: ThreadsOpt = None,
 ) -> None:
     """Compare generated cubes with the real scene.
@@ -353,7 +356,7 @@ def metrics(
     """
     from hud_fast.pipeline import measure
 
-    terminal.prepare("cpu", threads)
+    where = terminal.prepare(device.value, threads)
     numbers = measure(
         generated,
         real,
@@ -362,6 +365,7 @@ def metrics(
         stride=stride,
         norm="block" if norm is Norm.block else "pixel",
         seed=seed,
+        device=where,
         json_file=json,
         reporter=terminal.reporter(),
     )

@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hud_fast.diffusion import processes
 from hud_fast.diffusion.abundance_model import (
@@ -30,17 +31,16 @@ from hud_fast.diffusion.abundance_model import (
 )
 from hud_fast.diffusion.checks import available_device, check_precision, whole
 from hud_fast.diffusion.crops import CropSampler
-from hud_fast.diffusion.model import HUD, SceneFacts
+from hud_fast.diffusion.model import HUD, SceneFacts, scene_from
 from hud_fast.diffusion.network import Denoiser, build_network, place
 from hud_fast.diffusion.patches import Patches
 from hud_fast.diffusion.preparation import PreparedScene, choose_endmembers, ranks_of
 from hud_fast.diffusion.presets import Preset, resolve_preset
 from hud_fast.diffusion.training import Trainer, train
 from hud_fast.scenes import Scene
-from hud_fast.unmixing import unmixing_summary
 
 Progress = Callable[[int, int], None]
-Endmembers = int | NDArray[Any] | None
+Endmembers = int | NDArray[Any] | Tensor | None
 
 
 def trainer_of(
@@ -49,12 +49,11 @@ def trainer_of(
     *,
     seed: int,
     encoder: str,
-    device: torch.device,
     start: AbundanceModel | None = None,
 ) -> Trainer:
-    """A training of these scenes that has not begun: from fresh weights, or from those of `start`."""
+    """A training of these scenes, on their device, that has not begun: from fresh weights, or from those of `start`."""
     crops = CropSampler(
-        [scene.z.to(device) for scene in prepared],
+        [scene.z for scene in prepared],
         [scene.valid for scene in prepared],
         crop=preset.crop,
         augment=preset.augment,
@@ -111,17 +110,19 @@ def fit(
                     f"{preset.name}, which trains no network that scenes could share, got {value}"
                 )
         (one,) = _prepare(
-            scenes, endmembers, seed=seed, encoder=encoder, raw=raw_latent, start=None
+            scenes, endmembers, seed=seed, encoder=encoder, raw=raw_latent, start=None, device=where
         )
         return None, [_of_patches(one, preset, seed=seed, encoder=encoder, progress=progress)]
     begin = processes.on_first(lambda: as_start(start))
     if begin is not None:
         begin.check(preset, raw_latent=raw_latent)
 
-    prepared = _prepare(scenes, endmembers, seed=seed, encoder=encoder, raw=raw_latent, start=begin)
+    prepared = _prepare(
+        scenes, endmembers, seed=seed, encoder=encoder, raw=raw_latent, start=begin, device=where
+    )
     # before the training: a scene that has no patches must not cost one
     patches = [_patches_of(one, preset, seed=seed) for one in prepared]
-    trainer = trainer_of(prepared, preset, seed=seed, encoder=encoder, device=where, start=begin)
+    trainer = trainer_of(prepared, preset, seed=seed, encoder=encoder, start=begin)
     folder = None if checkpoint_dir is None else Path(checkpoint_dir)
     train(trainer, folder=folder, resume=resume, progress=progress)
 
@@ -133,14 +134,12 @@ def fit(
             network=network if len(prepared) == 1 else _with_prior(network, preset, one),
             latent=one.latent,
             endmembers=one.endmembers,
-            abundances=one.abundances,
+            abundances=one.abundances.cpu().numpy(),
             preset=preset,
             seed=seed,
             encoder=encoder,
             scene=SceneFacts.of(one.scene),
-            unmixing=unmixing_summary(
-                one.scene.cube, one.endmembers, one.abundances, mask=one.valid
-            ),
+            unmixing=one.unmixing(),
             history=trainer.history,
             patches=own,
         )
@@ -173,14 +172,12 @@ def _of_patches(
         network=None,
         latent=prepared.latent,
         endmembers=prepared.endmembers,
-        abundances=prepared.abundances,
+        abundances=prepared.abundances.cpu().numpy(),
         preset=preset,
         seed=seed,
         encoder=encoder,
         scene=SceneFacts.of(prepared.scene),
-        unmixing=unmixing_summary(
-            prepared.scene.cube, prepared.endmembers, prepared.abundances, mask=prepared.valid
-        ),
+        unmixing=prepared.unmixing(),
         history=[],
         patches=_patches_of(prepared, preset, seed=seed, progress=progress),
     )
@@ -195,13 +192,14 @@ def _patches_of(
 
     def weighed() -> Patches:
         patches = Patches.of(prepared.abundances, prepared.endmembers, seed=seed)
-        return patches.balanced(preset.crop, progress=progress)
+        patches = patches.balanced(preset.crop, progress=progress)
+        return patches if processes.count() == 1 else patches.to(torch.device("cpu"))
 
-    return processes.on_first(weighed)
+    return processes.on_first(weighed).to(prepared.z.device)
 
 
 def fit_scenes(
-    scenes: Sequence[Scene | NDArray[Any]],  # each Scene or (H, W, C)
+    scenes: Sequence[Scene | NDArray[Any] | Tensor],  # each Scene or (H, W, C)
     *,
     endmembers: int | Sequence[NDArray[Any]] | None = None,  # D, or (D, C) for each scene
     preset: str | Preset = "small",
@@ -222,7 +220,7 @@ def fit_scenes(
 
     Parameters
     ----------
-    scenes : sequence of Scene or (H, W, C) array
+    scenes : sequence of Scene or (H, W, C) array or tensor
         One or more; with one, `HUD.fit` to the bit.
     endmembers : int, sequence of (D, C) arrays, or None
         An int: that many of each scene, found by VCA. Arrays: their spectra, one array a scene. None: as many as each
@@ -257,11 +255,11 @@ def fit_scenes(
     >>> model_b.sample(1, size=16, steps=2).shape
     (1, 16, 16, 48)
     """
-    if isinstance(scenes, (Scene, np.ndarray)):
+    if isinstance(scenes, (Scene, np.ndarray, Tensor)):
         raise TypeError(
             f"fit_scenes: `scenes` must be a sequence of scenes, got {type(scenes).__name__}"
         )
-    given = [one if isinstance(one, Scene) else Scene(np.asarray(one)) for one in scenes]
+    given = [scene_from(one) for one in scenes]
     if not given:
         raise ValueError("fit_scenes: `scenes` must hold one scene or more, got none")
     spectra: list[Endmembers]
@@ -312,6 +310,7 @@ def _prepare(
     encoder: str,
     raw: bool,
     start: AbundanceModel | None,
+    device: torch.device,
 ) -> list[PreparedScene]:
     several = len(scenes) > 1
     found = []
@@ -319,7 +318,7 @@ def _prepare(
         if given is None and start is not None:
             given = start.count
         try:
-            find = partial(choose_endmembers, scene, given, seed=seed)
+            find = partial(choose_endmembers, scene, given, seed=seed, device=device)
             found.append(processes.on_first(find))
         except (ValueError, TypeError) as error:
             if not several:
@@ -338,7 +337,7 @@ def _prepare(
         start.check(start.preset, raw_latent=start.raw_latent, D=counts[0])
         ranks = start.ranks_for(counts[0])
     return [
-        PreparedScene.of(scene, A, encoder=encoder, raw_latent=raw, ranks=ranks)
+        PreparedScene.of(scene, A, encoder=encoder, raw_latent=raw, ranks=ranks, device=device)
         for scene, A in zip(scenes, found, strict=True)
     ]
 

@@ -62,20 +62,24 @@ class LatentSpace:
         cls,
         abundances: NDArray[np.floating] | Tensor,  # (..., D)
         *,
-        valid: NDArray[np.bool_] | None = None,  # (...)
+        valid: NDArray[np.bool_] | Tensor | None = None,  # (...)
         raw: bool = False,
     ) -> LatentSpace:
-        """The latent space of a scene's abundances; pixels with `valid` False do not count."""
+        """The latent space of a scene's abundances, on their device; pixels with `valid` False do not count."""
         x = torch.as_tensor(abundances)
         D = x.shape[-1]
         if raw:
-            return cls(torch.zeros(D), torch.ones(D), raw=True)
+            return cls(torch.zeros(D, device=x.device), torch.ones(D, device=x.device), raw=True)
         x = x.reshape(-1, D)
         if valid is not None:
-            x = x[torch.as_tensor(valid).reshape(-1)]
+            x = x[torch.as_tensor(valid, device=x.device).reshape(-1)]
         z = log_project(x.double(), dim=-1)
         std = z.std(dim=0, correction=0).clamp_min(STD_FLOOR)
         return cls(z.mean(dim=0).float(), std.float())
+
+    def to(self, device: torch.device) -> LatentSpace:
+        """The same on a device."""
+        return LatentSpace(self.mean.to(device), self.std.to(device), self.raw)
 
     def encode(
         self,

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from hud_fast.diffusion import processes, sampling
 from hud_fast.diffusion.checks import available_device, whole, window_size
+from hud_fast.diffusion.host import on_host
 from hud_fast.diffusion.latent import LatentSpace
 from hud_fast.diffusion.network import SMALLEST, Denoiser, place
 from hud_fast.diffusion.patches import Patches
@@ -108,17 +110,19 @@ class HUD:
 
     @property
     def device(self) -> torch.device:
-        """Where the network lies; the CPU where there is none."""
-        if self.network is None:
-            return torch.device("cpu")
-        return next(self.network.parameters()).device
+        """Where cubes are made."""
+        return self.latent.mean.device
+
+    @cached_property
+    def _spectra(self) -> Tensor:  # (D, C)
+        return torch.from_numpy(self.endmembers).to(self.device)
 
     @classmethod
     def fit(
         cls,
-        scene: Scene | NDArray[Any],  # Scene or (H, W, C)
+        scene: Scene | NDArray[Any] | Tensor,  # Scene or (H, W, C)
         *,
-        endmembers: int | NDArray[Any] | None = None,  # D or (D, C)
+        endmembers: int | NDArray[Any] | Tensor | None = None,  # D or (D, C)
         preset: str | Preset = "small",
         seed: int = 0,
         encoder: Literal["fcls", "linear"] = "fcls",
@@ -137,9 +141,9 @@ class HUD:
 
         Parameters
         ----------
-        scene : Scene or (H, W, C) array
+        scene : Scene or (H, W, C) array or tensor
             Bad bands are dropped first; masked and non-finite pixels are never learned from.
-        endmembers : None, int or (D, C) array, optional
+        endmembers : None, int or (D, C) array or tensor, optional
             None: as many as the scene is known to have, else HySime's count clamped to 3 to 16. An
             int: that many, found by VCA. An array: these spectra, in the unit of the cube. With `start`, None is
             as many as that has, and endmembers are put in its order of mean abundances.
@@ -184,11 +188,9 @@ class HUD:
         """
         from hud_fast.diffusion.fitting import fit
 
-        if not isinstance(scene, Scene):
-            scene = Scene(np.asarray(scene))
         _, (model,) = fit(
             "HUD.fit",
-            [scene.drop_bad_bands()],
+            [scene_from(scene).drop_bad_bands()],
             [endmembers],
             preset=preset,
             seed=seed,
@@ -216,7 +218,7 @@ class HUD:
         tile: int | None,
         first: int,
         progress: Progress | None,
-    ) -> Iterator[Array]:  # each (b, h, w, D)
+    ) -> Iterator[Tensor]:  # each (b, h, w, D), on the model's device
         n = whole("HUD.sample", "n", n, least=1)
         seed = whole("HUD.sample", "seed", seed, least=0)
         first = whole("HUD.sample", "first", first, least=0)
@@ -276,7 +278,7 @@ class HUD:
             progress=tick,
         )
         yield from processes.in_turn(
-            self._laid(batch, (h, w), seed, tick, self.latent.decode(z).cpu())
+            self._laid(batch, (h, w), seed, tick, self.latent.decode(z))
             for batch, z in zip(self._in_turn(samples, each), latents, strict=True)
         )
 
@@ -287,14 +289,14 @@ class HUD:
         seed: int,
         tick: Callable[[int], None],
         guides: Tensor | None = None,  # (b, h, w, D)
-    ) -> Array:  # (b, h, w, D)
+    ) -> Tensor:  # (b, h, w, D)
         """Abundances where layouts put them, guided by what a network generated; without patches the guides."""
-        patches = self.patches
-        if patches is None:
-            assert guides is not None
-            return guides.numpy()
-        layouts = patches.layouts(samples, size, seed=seed, guides=guides, progress=tick)
-        return patches.abundances[layouts].numpy()
+        maps, patches = guides, self.patches
+        if patches is not None:
+            layouts = patches.layouts(samples, size, seed=seed, guides=guides, progress=tick)
+            maps = patches.abundances[layouts]
+        assert maps is not None
+        return maps if processes.count() == 1 else maps.cpu()  # they travel
 
     @staticmethod
     def _in_turn(samples: range, each: int) -> Iterator[range]:
@@ -318,11 +320,14 @@ class HUD:
     def sample_batches(
         self,
         n: int,
+        *,
+        as_tensors: bool = False,
         **options: Any,
-    ) -> Generator[tuple[Array, Array]]:  # each (b, h, w, C), (b, h, w, D)
+    ) -> Generator[tuple[Any, Any]]:  # each (b, h, w, C), (b, h, w, D)
         """Generate cubes and abundance maps batch by batch, so that any number of them fits in memory.
 
-        The arguments are those of `sample`; put together, the batches are what `sample` returns.
+        The arguments are those of `sample`; put together, the batches are what `sample` returns. From a GPU a batch
+        comes to the host while the next one is being made.
 
         Yields
         ------
@@ -331,8 +336,10 @@ class HUD:
         free: dict[str, Any] = dict.fromkeys(
             ("size", "sampler", "steps", "batch_size", "tile", "progress")
         )
-        for abundances in self._batches(n, **{"seed": 0, "first": 0, **free, **options}):
-            yield abundances @ self.endmembers, abundances
+        batches = self._batches(n, **{"seed": 0, "first": 0, **free, **options})
+        mixed = ((maps.to(self.device) @ self._spectra, maps) for maps in batches)
+        found: Iterator[Any] = mixed if as_tensors else on_host(mixed)
+        yield from found
 
     def sample_abundances(
         self,
@@ -345,8 +352,9 @@ class HUD:
         batch_size: int | None = None,
         tile: int | None = None,
         first: int = 0,
+        as_tensors: bool = False,
         progress: Progress | None = None,
-    ) -> Array:  # (n, h, w, D)
+    ) -> Any:  # (n, h, w, D)
         """Generate abundance maps; the arguments are those of `sample`.
 
         Returns
@@ -354,8 +362,9 @@ class HUD:
         (n, h, w, D) float32
             Not negative, and summing to one to 1e-6 in every pixel; of patches, abundances of the scene's own pixels.
         """
-        batches = list(
-            self._batches(
+        made = (
+            (maps,)
+            for maps in self._batches(
                 n,
                 seed=seed,
                 size=size,
@@ -367,9 +376,31 @@ class HUD:
                 progress=progress,
             )
         )
+        batches = made if as_tensors else on_host(made)
+        return self._gathered(batches, n, size, (self.D,), as_tensors)[0]
+
+    def _gathered(
+        self,
+        batches: Iterator[tuple[Any, ...]],
+        n: int,
+        size: int | tuple[int, int] | None,
+        depths: tuple[int, ...],
+        as_tensors: bool,
+    ) -> tuple[Any, ...]:  # each (n, h, w, depth)
+        """All batches in one array or tensor; of no samples in another process than the first."""
         h, w = window_size("HUD.sample", size, self.preset.crop, SMALLEST)
-        none = np.empty((0, h, w, self.D), np.float32)  # of another process than the first
-        return np.concatenate([none, *batches])
+        count = whole("HUD.sample", "n", n, least=1) if processes.is_first() else 0
+        shapes = [(count, h, w, depth) for depth in depths]
+        found: list[Any] = [
+            torch.empty(shape, device=self.device) if as_tensors else np.empty(shape, np.float32)
+            for shape in shapes
+        ]
+        done = 0
+        for batch in batches:
+            for into, part in zip(found, batch, strict=False):
+                into[done : done + len(part)] = part
+            done += len(batch[0])
+        return tuple(found)
 
     @overload
     def sample(
@@ -384,6 +415,7 @@ class HUD:
         tile: int | None = ...,
         first: int = ...,
         return_abundances: Literal[False] = ...,
+        as_tensors: Literal[False] = ...,
         progress: Progress | None = ...,
     ) -> Array: ...
     @overload
@@ -399,8 +431,25 @@ class HUD:
         tile: int | None = ...,
         first: int = ...,
         return_abundances: Literal[True],
+        as_tensors: Literal[False] = ...,
         progress: Progress | None = ...,
     ) -> tuple[Array, Array]: ...
+    @overload
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int = ...,
+        size: int | tuple[int, int] | None = ...,
+        sampler: Sampler | None = ...,
+        steps: int | None = ...,
+        batch_size: int | None = ...,
+        tile: int | None = ...,
+        first: int = ...,
+        return_abundances: bool = ...,
+        as_tensors: Literal[True],
+        progress: Progress | None = ...,
+    ) -> Any: ...
     def sample(
         self,
         n: int,
@@ -413,8 +462,9 @@ class HUD:
         tile: int | None = None,
         first: int = 0,
         return_abundances: bool = False,
+        as_tensors: bool = False,
         progress: Progress | None = None,
-    ) -> Array | tuple[Array, Array]:  # (n, h, w, C), (n, h, w, D)
+    ) -> Any:  # (n, h, w, C), (n, h, w, D)
         """Generate cubes.
 
         A model with `patches` takes each pixel's abundances from the scene (see `diffusion.patches`): laid after what
@@ -447,6 +497,8 @@ class HUD:
             Number of the first sample.
         return_abundances : bool
             Also return the abundance maps.
+        as_tensors : bool
+            Return tensors on the model's device in place of arrays: nothing comes to the host.
         progress : callable, optional
             Called as ``progress(done, total)`` with sample-steps.
 
@@ -462,7 +514,7 @@ class HUD:
         TypeError, ValueError
             An argument of the wrong type or out of its range.
         """
-        abundances = self.sample_abundances(
+        batches = self.sample_batches(
             n,
             seed=seed,
             size=size,
@@ -471,10 +523,12 @@ class HUD:
             batch_size=batch_size,
             tile=tile,
             first=first,
+            as_tensors=as_tensors,
             progress=progress,
         )
-        cubes = abundances @ self.endmembers
-        return (cubes, abundances) if return_abundances else cubes
+        depths = (self.C, self.D) if return_abundances else (self.C,)
+        found = self._gathered(batches, n, size, depths, as_tensors)
+        return found if return_abundances else found[0]
 
     def summary(self) -> dict[str, Any]:
         """The model in plain, JSON-able numbers and words."""
@@ -528,8 +582,26 @@ class HUD:
         """
         from hud_fast.diffusion.storage import load_model
 
-        where = available_device("HUD.load", device)
-        model = load_model(Path(folder))
-        if model.network is not None:
-            place(model.network, where)
-        return model
+        return load_model(Path(folder), available_device("HUD.load", device))
+
+    def to(self, device: str | torch.device) -> HUD:
+        """The model on another device; a network is moved, not copied.
+
+        Raises
+        ------
+        RuntimeError
+            A device that is not there.
+        """
+        where = available_device("HUD.to", device)
+        if self.network is not None:
+            place(self.network, where)
+        patches = None if self.patches is None else self.patches.to(where)
+        return replace(self, latent=self.latent.to(where), patches=patches)
+
+
+def scene_from(scene: Scene | NDArray[Any] | Tensor) -> Scene:
+    """What a user gives as a scene; a tensor stays known where it lies."""
+    if isinstance(scene, Scene):
+        return scene
+    cube: Any = scene if isinstance(scene, Tensor) else np.asarray(scene)
+    return Scene(cube)

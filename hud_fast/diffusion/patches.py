@@ -32,6 +32,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -93,23 +94,25 @@ class Patches:
     @classmethod
     def of(
         cls,
-        abundances: NDArray[np.float32],  # (H, W, D), NaN where masked
+        abundances: NDArray[np.float32] | Tensor,  # (H, W, D), NaN where masked
         endmembers: NDArray[np.float32],  # (D, C)
         *,
         seed: int,
         log_weights: Tensor | None = None,
     ) -> Patches:
-        """The patches of a scene, all weights one where they are not given.
+        """The patches of a scene, on the device of `abundances`, all weights one where they are not given.
 
         Raises
         ------
         ValueError
             If the scene has no `PATCH` x `PATCH` window without masked pixels.
         """
-        valid = np.isfinite(abundances).all(axis=-1)
-        H, W = valid.shape
+        known_maps = torch.as_tensor(abundances)
+        device, kept = known_maps.device, known_maps.isfinite().all(dim=-1)
+        H, W = kept.shape
         fits = min(H, W) >= PATCH
-        corners = free_windows(np.asarray(valid), PATCH) if fits else np.empty((0, 2), np.int64)
+        # windows are listed on the host
+        corners = free_windows(kept.cpu().numpy(), PATCH) if fits else np.empty((0, 2), np.int64)
         if len(corners) < 2:
             raise ValueError(
                 f"HUD.fit: `scene` must hold two {PATCH} x {PATCH} windows without masked pixels, the patches that "
@@ -119,18 +122,31 @@ class Patches:
             rng = np.random.default_rng([seed, int(Stream.LAYOUT)])
             corners = corners[np.sort(rng.choice(len(corners), MOST_CANDIDATES, replace=False))]
         # least squares leaves the simplex: then as the network would see and give it (eqs. 4 and 6)
-        inside = (np.nan_to_num(abundances) >= 0).all()
-        maps = torch.from_numpy(abundances.reshape(H * W, -1))
+        inside = bool((known_maps.nan_to_num() >= 0).all())
+        maps = known_maps.reshape(H * W, -1)
         maps = maps if inside else simplex_softmax(log_project(maps, dim=-1), dim=-1)
-        kept = torch.from_numpy(np.asarray(valid).ravel())
+        kept = kept.flatten()
         known = maps[kept]
-        looks = LogComponents.of(
-            known, torch.from_numpy(endmembers), most=COMPONENTS, least_share=LEAST_SHARE
-        )
-        pictures = torch.zeros(H * W, len(looks.spread))
+        spectra = torch.from_numpy(endmembers).to(device)
+        looks = LogComponents.of(known, spectra, most=COMPONENTS, least_share=LEAST_SHARE)
+        pictures = torch.zeros(H * W, len(looks.spread), device=device)
         pictures[kept] = _pictures(looks, known)
         weights = torch.zeros(len(corners)) if log_weights is None else log_weights
-        return cls(maps, looks, pictures, W, torch.from_numpy(corners), weights, seed)
+        places = torch.from_numpy(corners).to(device)
+        return cls(maps, looks, pictures, W, places, weights.to(device), seed)
+
+    @property
+    def device(self) -> torch.device:
+        """Where layouts are made."""
+        return self.pictures.device
+
+    def to(self, device: torch.device) -> Patches:
+        """The same on a device."""
+        moved = {
+            name: getattr(self, name).to(device)
+            for name in ("abundances", "looks", "pictures", "corners", "log_weights")
+        }
+        return replace(self, **moved)
 
     def balanced(
         self,
@@ -140,7 +156,7 @@ class Patches:
     ) -> Patches:
         """With weights by which every part of the scene is used about as often as it stands in its blocks."""
         H, W = len(self.pictures) // self.width, self.width
-        here = torch.zeros(H * W, dtype=torch.float64)
+        here = torch.zeros(H * W, dtype=torch.float64, device=self.device)
         pixels = _windows(self.corners, W)  # (N, patch^2)
         for row in pixels.T:  # how many candidates hold a pixel: blocks of any size would use it so
             here += torch.bincount(row, minlength=H * W)
@@ -220,8 +236,9 @@ class Patches:
         n, step, (h, w) = len(samples), PATCH - OVERLAP, size
         # a square that is turned at the end keeps its shape; another is laid as it will be
         rows, columns = _count(h), _count(w)
-        field = torch.zeros(n, OVERLAP + rows * step, OVERLAP + columns * step, dtype=torch.int64)
-        chosen = torch.zeros(rows, columns, n, dtype=torch.int64)
+        whole: dict[str, Any] = {"dtype": torch.int64, "device": self.device}
+        field = torch.zeros(n, OVERLAP + rows * step, OVERLAP + columns * step, **whole)
+        chosen = torch.zeros(rows, columns, n, **whole)
         ways = [_Way.drawn(field.shape[1:], size, draw) for draw in draws]
         targets = None
         if guides is not None:
@@ -241,7 +258,7 @@ class Patches:
                     window, turn = search.next(here, r > 0, c > 0, taken, draws, target)
                 chosen[r, c] = window
                 new = search.pixels(window, turn)  # (n, PATCH, PATCH)
-                use = torch.ones(n, PATCH, PATCH, dtype=torch.bool)
+                use = torch.ones(n, PATCH, PATCH, dtype=torch.bool, device=self.device)
                 if r or c:
                     apart = (self.pictures[new] - self.pictures[here]).square().sum(dim=-1)
                     if c:
@@ -263,11 +280,14 @@ class _Search:
         self.windows = _windows(patches.corners, patches.width)  # (N, PATCH^2)
         pictures = patches.pictures
         self.values = pictures[self.windows].flatten(1)  # (N, PATCH^2 K)
-        self.turns = torch.from_numpy(turned_offsets(PATCH, PATCH))  # (8, PATCH^2)
+        self.turns = torch.from_numpy(turned_offsets(PATCH, PATCH)).to(
+            patches.device
+        )  # (8, PATCH^2)
         norms = pictures.square().sum(dim=1)[self.windows]  # (N, PATCH^2)
-        self.norms = {}
+        self.known, self.norms = {}, {}
         for above, left in ((False, False), (True, False), (False, True), (True, True)):
-            known = self.known(above, left)
+            known = _overlap(above, left).to(patches.device)
+            self.known[above, left] = known
             # of the candidate's pixels that a turn puts on the known ones
             self.norms[above, left] = torch.stack(
                 [norms[:, turn[known]].sum(1) for turn in self.turns]
@@ -278,25 +298,20 @@ class _Search:
             K = pictures.shape[1]
             self.cells = _cells(self.values.view(-1, PATCH, PATCH, K)).flatten(1) * GUIDANCE**0.5
             self.cell_norms = self.cells.square().sum(dim=1)
-            self.cell_turns = torch.from_numpy(turned_offsets(PATCH // CELL, PATCH // CELL))
+            turns = turned_offsets(PATCH // CELL, PATCH // CELL)
+            self.cell_turns = torch.from_numpy(turns).to(patches.device)
         # half of two neighbours' distance: what fits better than that is no better
         self.least = 1e-6 + 0.5 * float(gap.median())
-
-    @staticmethod
-    def known(above: bool, left: bool) -> Tensor:  # numbers in a patch
-        inside = torch.zeros(PATCH, PATCH, dtype=torch.bool)
-        inside[:OVERLAP] |= above
-        inside[:, :OVERLAP] |= left
-        return inside.flatten().nonzero()[:, 0]
 
     def pixels(self, window: Tensor, turn: Tensor) -> Tensor:  # (n,), (n,) -> (n, PATCH, PATCH)
         return self.windows[window].gather(1, self.turns[turn]).view(-1, PATCH, PATCH)
 
     def first(self, draws: list[torch.Generator]) -> tuple[Tensor, Tensor]:
-        weights = self.patches.log_weights.double().exp()
+        # drawn on the host: the same windows on any device
+        weights = self.patches.log_weights.cpu().double().exp()
         window = torch.stack([torch.multinomial(weights, 1, generator=g)[0] for g in draws])
         turn = torch.stack([torch.randint(TURNS, (), generator=g) for g in draws])
-        return window, turn
+        return window.to(self.turns.device), turn.to(self.turns.device)
 
     def next(
         self,
@@ -308,11 +323,11 @@ class _Search:
         target: Tensor | None = None,  # (n, PATCH, PATCH, K): what to look like from afar
     ) -> tuple[Tensor, Tensor]:  # (n,), (n,)
         pictures, n = self.patches.pictures, len(here)
-        known = self.known(above, left)
+        known = self.known[above, left]
         K, N = pictures.shape[1], len(self.windows)
         wanted = pictures[here.flatten(1)[:, known]]  # (n, m, K)
         # the same pixels where each turn looks for them, zeros elsewhere: one product serves all turns
-        asked = torch.zeros(n, TURNS, PATCH * PATCH, K)
+        asked = pictures.new_zeros(n, TURNS, PATCH * PATCH, K)
         for k, turn in enumerate(self.turns):
             asked[:, k, turn[known]] = wanted
         apart = torch.mm(asked.view(n * TURNS, -1), self.values.T).view(n, TURNS, N)
@@ -322,7 +337,7 @@ class _Search:
         goal = None
         if target is not None and self.cells is not None:
             goal = _cells(target).flatten(1, 2) * GUIDANCE**0.5  # (n, cells, K)
-            wished = torch.zeros(n, TURNS, *goal.shape[1:])
+            wished = goal.new_zeros(n, TURNS, *goal.shape[1:])
             for k, turn in enumerate(self.cell_turns):
                 wished[:, k, turn] = goal
             far = torch.mm(wished.view(n * TURNS, -1), self.cells.T).view(n, TURNS, N)
@@ -367,18 +382,26 @@ class _Search:
         score = self.patches.log_weights.double()[window] - apart / (2 * TEMPERATURE * best)
         luck = torch.stack(
             [torch.rand(short.shape[1], generator=g, dtype=torch.float64) for g in draws]
-        )
+        ).to(short.device)
         pick = (score - (-luck.clamp_min(1e-300).log()).log()).argmax(dim=1, keepdim=True)
         return window.gather(1, pick)[:, 0], turn.gather(1, pick)[:, 0]
 
     def _near(self, taken: list[tuple[Tensor, int]], n: int) -> Tensor:  # (n, N) bool
         """Candidates too near, in the scene, to where a patch of this layout came from."""
         corners = self.patches.corners
-        near = torch.zeros(n, len(corners), dtype=torch.bool)
+        near = torch.zeros(n, len(corners), dtype=torch.bool, device=corners.device)
         for window, reach in taken:
             near |= (corners[None] - corners[window][:, None]).abs().amax(dim=-1) < reach
         near &= ~near.all(dim=1, keepdim=True)  # a scene too small to be choosy
         return near
+
+
+def _overlap(above: bool, left: bool) -> Tensor:  # (m,) numbers in a patch
+    """What is known of a patch beside others."""
+    inside = torch.zeros(PATCH, PATCH, dtype=torch.bool)
+    inside[:OVERLAP] |= above
+    inside[:, :OVERLAP] |= left
+    return inside.flatten().nonzero()[:, 0]
 
 
 def _pictures(looks: LogComponents, abundances: Tensor) -> Tensor:  # (..., D) -> (..., K) float32
@@ -398,7 +421,8 @@ def _neighbours(chosen: Tensor, r: int, c: int) -> list[tuple[Tensor, int]]:
 
 
 def _windows(corners: Tensor, width: int) -> Tensor:  # (N, PATCH^2) numbers of pixels
-    i, j = torch.arange(PATCH).view(-1, 1), torch.arange(PATCH).view(1, -1)
+    side = torch.arange(PATCH, device=corners.device)
+    i, j = side.view(-1, 1), side.view(1, -1)
     return (corners[:, 0] * width + corners[:, 1])[:, None] + (i * width + j).view(1, -1)
 
 
@@ -434,8 +458,8 @@ class _Way:
         """The guide where `cut` will take the block from; its edge pixels go on beyond."""
         (i, j), (h, w) = self.corner, self.size
         block = self._flipped(guide.transpose(0, 1) if self.turn & 4 else guide)
-        rows = (torch.arange(room[0]) - i).clamp(0, h - 1)
-        columns = (torch.arange(room[1]) - j).clamp(0, w - 1)
+        rows = (torch.arange(room[0], device=guide.device) - i).clamp(0, h - 1)
+        columns = (torch.arange(room[1], device=guide.device) - j).clamp(0, w - 1)
         return block[rows][:, columns]
 
     def _flipped(self, block: Tensor) -> Tensor:
@@ -465,7 +489,7 @@ def beyond_seam(
     for row in apart.unbind(1)[1:]:
         above = torch.cat([wall, costs[-1], wall], dim=1)
         costs.append(row + above.unfold(1, 3, 1).amin(dim=-1))
-    columns = torch.arange(apart.shape[2])
+    columns = torch.arange(apart.shape[2], device=apart.device)
     at = costs[-1].argmin(dim=1)
     path = [at]
     for cost in costs[-2::-1]:

@@ -17,8 +17,9 @@ from hud_fast.diffusion.latent import LatentSpace
 from hud_fast.diffusion.prior import Prior
 from hud_fast.kernels import fcls
 from hud_fast.scenes import Scene
-from hud_fast.unmixing import count_endmembers, linear_abundances, vca
+from hud_fast.unmixing import count_endmembers, linear_abundances, unmixing_summary, vca
 
+CPU = torch.device("cpu")
 ENCODERS = ("fcls", "linear")
 FEWEST, MOST = 3, 16  # when HySime decides; the paper has 9 to 16
 LARGEST_D = 64  # channels; what the kernels and the network are made and tested for
@@ -39,9 +40,10 @@ def known_count(scene: Scene) -> int | None:
 
 def choose_endmembers(
     scene: Scene,
-    endmembers: int | NDArray[Any] | None,
+    endmembers: int | NDArray[Any] | Tensor | None,
     *,
     seed: int,
+    device: torch.device = CPU,
 ) -> NDArray[np.float32]:  # (D, C)
     """The scene's endmembers: given, or found by VCA (best of several runs by FCLS residual).
 
@@ -49,10 +51,12 @@ def choose_endmembers(
     ----------
     scene : Scene
         Without bad bands.
-    endmembers : None, int or (D, C) array
+    endmembers : None, int or (D, C) array or tensor
         None takes the count that is known of the scene, else HySime's, clamped to 3 to 16.
     seed : int
         Of VCA.
+    device : torch.device
+        Where pixels are counted and searched.
 
     Raises
     ------
@@ -70,8 +74,10 @@ def choose_endmembers(
     if endmembers is None:
         count = known_count(scene)
         if count is None:
-            count = min(max(count_endmembers(scene.cube, scene.valid), FEWEST), MOST)
+            count = min(max(count_endmembers(*scene.on(device)), FEWEST), MOST)
         endmembers = min(count, most)
+    if isinstance(endmembers, Tensor):
+        endmembers = endmembers.detach().cpu().numpy()
     if np.ndim(endmembers) == 0:
         D = whole("HUD.fit", "endmembers", endmembers, least=1)
         if most < D:
@@ -79,9 +85,9 @@ def choose_endmembers(
                 f"HUD.fit: `endmembers` must be at most {most} (the least of {scene.C} bands, "
                 f"{pixels} valid pixels and {LARGEST_D}), got {D}"
             )
-        found: NDArray[np.float32] = vca(
-            scene.cube, D, seed=seed, best_of=VCA_RUNS, criterion="residual", mask=scene.valid
-        )
+        cube, valid = scene.on(device)
+        spectra = vca(cube, D, seed=seed, best_of=VCA_RUNS, criterion="residual", mask=valid)
+        found: NDArray[np.float32] = spectra.cpu().numpy()
         return found
     given = np.asarray(endmembers, dtype=np.float32)
     if given.ndim != 2 or given.shape[1] != scene.C or not 1 <= len(given) <= LARGEST_D:
@@ -99,28 +105,35 @@ def abundances_of(
     endmembers: NDArray[np.float32],  # (D, C)
     *,
     encoder: str,
-) -> NDArray[np.float32]:  # (H, W, D)
+    device: torch.device = CPU,
+) -> Tensor:  # (H, W, D) float32, on `device`
     """Abundances by exact FCLS (eq. 2) or least squares (eq. 3); NaN where a pixel is not valid."""
     if encoder not in ENCODERS:
         raise ValueError(
             f"HUD.fit: `encoder` must be one of {', '.join(ENCODERS)}, got {encoder!r}"
         )
-    solve = fcls if encoder == "fcls" else linear_abundances
-    abundances = np.array(solve(scene.cube, endmembers), dtype=np.float32)
-    abundances[~scene.valid] = np.nan
-    return abundances
+    cube, valid = scene.on(device)
+    A = torch.from_numpy(endmembers).to(device)
+    abundances: Tensor = fcls(cube, A) if encoder == "fcls" else linear_abundances(cube, A)
+    return abundances.float().masked_fill(~valid[..., None], torch.nan)
 
 
 def falling(
-    abundances: NDArray[np.float32],  # (..., D), NaN where masked
+    abundances: NDArray[np.float32] | Tensor,  # (..., D), NaN where masked
 ) -> NDArray[np.intp]:  # (D,)
     """The endmembers from the largest mean abundance to the smallest."""
+    return np.argsort(-_means(torch.as_tensor(abundances)), kind="stable")
+
+
+def _means(abundances: Tensor) -> NDArray[np.float64]:  # (..., D) -> (D,)
+    """Over the pixels that are not masked."""
     rows = abundances.reshape(-1, abundances.shape[-1])
-    means = rows[np.isfinite(rows).all(axis=1)].mean(axis=0, dtype=np.float64)
-    return np.argsort(-means, kind="stable")
+    means = rows[rows.isfinite().all(dim=1)].double().mean(dim=0)
+    found: NDArray[np.float64] = means.cpu().numpy()
+    return found
 
 
-def ranks_of(abundances: NDArray[np.float32]) -> tuple[int, ...]:
+def ranks_of(abundances: NDArray[np.float32] | Tensor) -> tuple[int, ...]:
     """The rank of each endmember's mean abundance, 0 for the largest.
 
     Examples
@@ -132,7 +145,7 @@ def ranks_of(abundances: NDArray[np.float32]) -> tuple[int, ...]:
 
 
 def in_ranks(
-    abundances: NDArray[np.float32],  # (..., D)
+    abundances: NDArray[np.float32] | Tensor,  # (..., D)
     ranks: Sequence[int],
 ) -> NDArray[np.intp]:  # (D,)
     """Which endmember goes to each channel, so that channel k's has rank ``ranks[k]``."""
@@ -141,12 +154,12 @@ def in_ranks(
 
 @dataclass(frozen=True, eq=False)
 class PreparedScene:
-    """A scene as the diffusion sees it, and what it takes to come back."""
+    """A scene as the diffusion sees it, and what it takes to come back: tensors on the training's device."""
 
     scene: Scene  # without bad bands
     endmembers: NDArray[np.float32]  # (D, C)
-    abundances: NDArray[np.float32]  # (H, W, D), NaN at masked pixels
-    valid: NDArray[np.bool_]  # (H, W)
+    abundances: Tensor  # (H, W, D), NaN at masked pixels
+    valid: NDArray[np.bool_]  # (H, W), on the host: windows are listed there
     latent: LatentSpace
     z: Tensor  # (D, H, W)
 
@@ -159,33 +172,44 @@ class PreparedScene:
         encoder: str,
         raw_latent: bool,
         ranks: Sequence[int] | None = None,
+        device: torch.device = CPU,
     ) -> PreparedScene:
         """Unmix a scene and project; `ranks` orders its endmembers by mean abundance, None leaves them."""
         A = endmembers
+
+        def unmixed() -> Tensor:
+            X = abundances_of(scene, A, encoder=encoder, device=device)
+            return X if processes.count() == 1 else X.cpu()
+
         # other machines would differ in the last bits
-        X = processes.on_first(lambda: abundances_of(scene, A, encoder=encoder))
+        X = processes.on_first(unmixed).to(device)
         if ranks is not None:
             order = in_ranks(X, ranks)
-            A, X = A[order], X[..., order]
+            A, X = A[order], X[..., torch.from_numpy(order).to(device)].contiguous()
         # a pixel can also be lost here: an encoder gives NaN for what it cannot solve
-        valid: NDArray[np.bool_] = np.asarray(np.isfinite(X).all(axis=-1))
+        valid = X.isfinite().all(dim=-1)
         latent = LatentSpace.of(X, valid=valid, raw=raw_latent)
-        z = latent.encode(np.where(valid[..., None], X, 1 / len(A)).astype(np.float32))[0]
-        return cls(scene, A, X, valid, latent, z)
+        z = latent.encode(X.masked_fill(~valid[..., None], 1 / len(A)))[0]
+        return cls(scene, A, X, valid.cpu().numpy(), latent, z)
 
     @property
     def prior(self) -> Prior:
         """What the network is told of the scene."""
-        return Prior.of(self.z, torch.from_numpy(self.valid), self.latent.mean, self.latent.std)
+        valid = torch.from_numpy(self.valid).to(self.z.device)
+        return Prior.of(self.z, valid, self.latent.mean, self.latent.std)
+
+    def unmixing(self) -> dict[str, float | int]:
+        """How well endmembers and abundances explain the scene."""
+        cube, _ = self.scene.on(self.z.device)
+        return unmixing_summary(cube, self.endmembers, self.abundances, mask=self.valid)
 
     def facts(self, encoder: str) -> dict[str, Any]:
         """What a checkpoint of a training with this scene must agree with."""
-        shares = self.abundances[self.valid].mean(axis=0, dtype=np.float64)
         return {
             "scene size": list(self.valid.shape),
             "valid pixels": int(self.valid.sum()),
             "endmembers": len(self.endmembers),
             "encoder": encoder,
             "raw_latent": self.latent.raw,
-            "mean abundances": [float(x) for x in shares],
+            "mean abundances": _means(self.abundances).tolist(),
         }

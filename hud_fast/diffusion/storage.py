@@ -10,7 +10,7 @@ import torch
 
 from hud_fast.diffusion.folders import FolderKind
 from hud_fast.diffusion.latent import LatentSpace
-from hud_fast.diffusion.network import build_network
+from hud_fast.diffusion.network import build_network, place
 from hud_fast.diffusion.patches import Patches
 from hud_fast.diffusion.presets import Preset
 
@@ -57,17 +57,17 @@ def save_model(model: HUD, folder: Path) -> None:
     MODEL.write(folder, config, {NETWORK: weights, STATISTICS: statistics})
 
 
-def load_model(folder: Path) -> HUD:
-    """Read a model from `folder`, on the CPU."""
+def load_model(folder: Path, device: torch.device) -> HUD:
+    """Read a model from `folder`, onto a device."""
     from hud_fast.diffusion.model import HUD, SceneFacts
 
     config, (weights, numbers) = MODEL.read(folder)
     preset = Preset.from_dict(config["preset"])
     network = patches = None
-    endmembers, abundances = numbers["endmembers"].numpy(), numbers["abundances"].numpy()
+    endmembers, abundances = numbers["endmembers"].numpy(), numbers["abundances"]
     if preset.patches != "no":
         patches = Patches.of(
-            abundances,
+            abundances.to(device),
             endmembers,
             seed=config["patches_seed"],
             log_weights=numbers["patches.log_weights"],
@@ -76,13 +76,14 @@ def load_model(folder: Path) -> HUD:
         network = build_network(preset, config["D"])
         network.load_state_dict(weights)
         network.eval().requires_grad_(False)
+        place(network, device)
     wavelengths = numbers.get("wavelengths")
     scene = config["scene"]
     return HUD(
         network=network,
-        latent=LatentSpace(numbers["mean"], numbers["std"], config["raw_latent"]),
+        latent=LatentSpace(numbers["mean"], numbers["std"], config["raw_latent"]).to(device),
         endmembers=endmembers,
-        abundances=abundances,
+        abundances=abundances.numpy(),
         preset=preset,
         seed=config["seed"],
         encoder=config["encoder"],

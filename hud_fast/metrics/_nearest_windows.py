@@ -188,7 +188,7 @@ def outside(keys: Tensor, square: Tensor) -> Tensor:  # (..., r), (...) -> (...)
 
 def shared_basis(pixels: Tensor) -> Tensor | None:  # (n, C) -> (C, r) float64
     """As `span_basis`, from a sample of the pixels where that holds all of them."""
-    sample = pixels[torch.linspace(0, len(pixels) - 1, min(len(pixels), _SAMPLED)).long()]
+    sample = evenly(pixels, _SAMPLED)
     basis = span_basis(sample)
     if basis is None or len(sample) == len(pixels):
         return basis
@@ -200,6 +200,12 @@ def shared_basis(pixels: Tensor) -> Tensor | None:  # (n, C) -> (C, r) float64
     return basis
 
 
+def evenly(pixels: Tensor, most: int) -> Tensor:  # (n, C) -> (m, C)
+    """Up to `most` of the pixels, from all over."""
+    place = torch.linspace(0, len(pixels) - 1, min(len(pixels), most)).long()
+    return pixels[place.to(pixels.device)]
+
+
 def similarities(
     blocks: Tensor,  # (n, h, w, C)
     position: Tensor,  # (n, 2)
@@ -207,16 +213,16 @@ def similarities(
     norm: Norm,
 ) -> Tensor:  # (n,) float64
     """Each block's similarity with the window at its position, from the raw bands in float64."""
-    if runner(blocks) not in ("cpu", "torch"):
+    if runner(blocks) != "cpu":
         return similarities_on_device(blocks.detach(), position, real.values, norm)
     dtype = torch.promote_types(blocks.dtype, real.values.dtype)
     value = torch.empty(len(blocks), dtype=torch.float64)
     native.window_similarity(
-        blocks.detach().to("cpu", dtype).contiguous(),
-        real.values.to("cpu", dtype).contiguous(),
-        position.cpu().contiguous(),
+        blocks.detach().to(dtype).contiguous(),
+        real.values.to(dtype).contiguous(),
+        position.contiguous(),
         norm == "pixel",
         value,
         torch.get_num_threads(),
     )
-    return value.to(blocks.device)
+    return value

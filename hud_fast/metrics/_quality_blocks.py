@@ -167,6 +167,6 @@ def nearest_spectra(
     )
     found = []
     for values in (cosine, angle):
-        each = values.cpu() if place is None else values.cpu()[place]
-        found.append(each.reshape(len(blocks.cubes), -1).mean(dim=1).numpy())
+        each = values if place is None else values[place.to(values.device)]
+        found.append(each.reshape(len(blocks.cubes), -1).mean(dim=1).cpu().numpy())
     return found[0], found[1]

@@ -81,9 +81,9 @@ def _whole(valid: Tensor, block: tuple[int, int]) -> int:
 
 def draw(whole: Tensor, count: int, generator: np.random.Generator) -> Tensor:  # (n, 2) int64
     """Up to `count` different window positions, drawn evenly from those that are whole."""
-    positions = whole.nonzero().cpu()
+    positions = whole.nonzero()
     chosen = generator.choice(len(positions), min(count, len(positions)), replace=False)
-    return positions[torch.from_numpy(np.sort(chosen))]
+    return positions[torch.from_numpy(np.sort(chosen)).to(positions.device)].cpu()
 
 
 def cut_out(real: Spectra, origin: Tensor, block: tuple[int, int]) -> Tensor:  # (n, h, w, C)

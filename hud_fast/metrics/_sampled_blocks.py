@@ -18,6 +18,7 @@ from hud_fast.metrics._nearest_windows import (
     SearchScene,
     Windows,
     coordinates,
+    evenly,
     nearest_keys,
     nearest_windows,
     outside,
@@ -269,8 +270,8 @@ class _Cubes:
             if not bool(rest.any()) or self.bases >= _BASES:
                 break
             pixels = part[foreign]
-            few = torch.linspace(0, len(pixels) - 1, min(len(pixels), _SAMPLED)).long()
-            self.known = torch.cat([self.known, pixels[few].to(self.known.dtype)])
+            few = evenly(pixels, _SAMPLED)
+            self.known = torch.cat([self.known, few.to(self.known.dtype)])
             self._look_for_basis()
         if bool(rest.any()):
             if self.long is None:
@@ -296,5 +297,6 @@ def _sampled_pixels(samples: Samples) -> Tensor:  # (n, C)
     pixels = as_tensor(samples.function, "generated", picked, small_integers=torch.float32)
     keep = torch.isfinite(pixels).all(1)
     if samples.mask is not None:
-        keep &= torch.from_numpy(samples.mask[b, y, x]).to(keep.device)
+        mask = torch.as_tensor(samples.mask)
+        keep &= mask[tuple(torch.from_numpy(i).to(mask.device) for i in (b, y, x))].to(keep.device)
     return pixels[keep]

@@ -79,7 +79,7 @@ def read_spectra(
         )
     keep = as_mask(function, mask_argument, mask, tuple(tensor.shape[:-1]))
     finite, dark = _finite_and_zero(tensor)
-    kept = torch.ones_like(finite) if keep is None else torch.tensor(keep, device=finite.device)
+    kept = torch.ones_like(finite) if keep is None else torch.as_tensor(keep, device=finite.device)
     valid = kept & finite
     if not part and not bool(valid.any()):
         raise ValueError(

@@ -273,7 +273,7 @@ def nearest_in_turns(
     pick = torch.arange(len(blocks), device=best.device)
     position = torch.stack([windows.position for windows in found])[best, pick]
     turn = torch.tensor(turns, device=best.device)[best]
-    upright = torch.cat([turned(blocks[i : i + 1], k) for i, k in enumerate(turn.tolist())])
+    upright = torch.cat([turned(blocks[i : i + 1], k) for i, k in enumerate(turn.cpu().tolist())])
     return similarities(upright, position, scene.real, "pixel"), position, turn
 
 

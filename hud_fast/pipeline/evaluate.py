@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hud_fast.diffusion import processes
+from hud_fast.pipeline.device import to_measure
 from hud_fast.pipeline.errors import InputError
 from hud_fast.pipeline.options import ModelOptions, SampleOptions, SceneOptions
 from hud_fast.pipeline.progress import Progress, Reporter
@@ -222,19 +223,22 @@ def against_halves(
 
     stages = Stages(progress, {"quality": 3, "realism": 2})
     options: dict[str, Any] = {"bootstrap": bootstrap, "seed": seed}
+    generated, shown = to_measure(model.device, cubes, maps)
+    training, learned = halves.training.on(model.device)
+    held_out, kept = halves.held_out.on(model.device)
     found = quality(
-        cubes,
-        maps,
-        halves.training.cube,
-        halves.held_out.cube,
+        generated,
+        shown,
+        training,
+        held_out,
         model.endmembers,
-        training_mask=halves.training.valid,
-        held_out_mask=halves.held_out.valid,
+        training_mask=learned,
+        held_out_mask=kept,
         progress=stages["quality"],
         **options,
     )
     realism, notes = judged_by_half(
-        maps, model, halves.held_out, progress=stages["realism"], **options
+        shown, model, halves.held_out, progress=stages["realism"], **options
     )
     return {"quality": found.to_dict(), "realism": realism, "notes": notes}
 

@@ -18,6 +18,7 @@ from hud_fast.pipeline.cubes import (
     writing_array,
     writing_cubes,
 )
+from hud_fast.pipeline.device import chosen_device, to_measure
 from hud_fast.pipeline.errors import InputError, user_input
 from hud_fast.pipeline.model import (
     find_endmembers,
@@ -28,7 +29,7 @@ from hud_fast.pipeline.model import (
 )
 from hud_fast.pipeline.options import ModelOptions, SampleOptions, SceneOptions
 from hud_fast.pipeline.progress import Reporter
-from hud_fast.pipeline.realism import abundances, judged
+from hud_fast.pipeline.realism import judged
 from hud_fast.pipeline.rundir import check_writable, checkpoint_folder, write_json
 from hud_fast.pipeline.zarr_cubes import writing_zarr
 
@@ -165,6 +166,7 @@ def measure(
     stride: int = 1,
     norm: Literal["pixel", "block"] = "pixel",
     seed: int = 0,
+    device: str | None = None,
     json_file: str | os.PathLike[str] | None = None,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
@@ -175,10 +177,12 @@ def measure(
     InputError
         Files that cannot be read, or bands that do not fit.
     """
+    from hud_fast.diffusion.preparation import abundances_of
     from hud_fast.metrics import evaluate
     from hud_fast.metrics._json import Stages
 
     reporter = reporter or Reporter()
+    where = chosen_device("metrics", device)
     with reporter.stage("Reading the cubes"):
         cubes = read_cubes(generated)
         scene = (scene_options or SceneOptions()).load(real)
@@ -192,10 +196,11 @@ def measure(
     with reporter.stage("Comparing with the real scene") as progress:
         stages = Stages(progress, {"evaluate": 2, "realism": 1})
         endmembers = _endmembers_beside(Path(generated))
+        (made,), (known, valid) = to_measure(where, cubes), scene.on(where)
         numbers: dict[str, Any] = evaluate(
-            cubes,
-            scene.cube,
-            mask=scene.valid,
+            made,
+            known,
+            mask=valid,
             endmembers=endmembers,
             block=block,
             stride=stride,
@@ -206,9 +211,10 @@ def measure(
         numbers["realism"] = None
         notes = ["realism: needs the model's endmembers, give the folder of a whole run"]
         if endmembers is not None:
+            (maps,) = to_measure(where, _maps_beside(Path(generated), cubes, scene, endmembers))
             numbers["realism"], notes = judged(
-                _maps_beside(Path(generated), cubes, scene, endmembers),
-                abundances(scene, endmembers),
+                maps,
+                abundances_of(scene, endmembers, encoder="fcls", device=where),
                 endmembers,
                 seed=seed,
                 progress=stages["realism"],

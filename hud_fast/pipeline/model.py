@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hud_fast.diffusion import processes
+from hud_fast.pipeline.device import chosen_device
 from hud_fast.pipeline.options import FINE_TUNE_STEPS, ModelOptions, SampleOptions
 from hud_fast.pipeline.progress import Progress, Reporter
 
@@ -31,18 +32,19 @@ def find_endmembers(
     from hud_fast.diffusion.preparation import choose_endmembers
     from hud_fast.unmixing import UnmixingAutoencoder
 
+    device = chosen_device("HUD.fit", options.device)
     count, start = options.endmembers, options.load_start()
     if count is None and start is not None:
         count = start.count
     with reporter.stage("Finding the endmembers"):
-        found = choose_endmembers(scene, count, seed=options.seed)
+        found = choose_endmembers(scene, count, seed=options.seed, device=device)
     if not options.fine_tune:
         return found
     with reporter.stage("Fine-tuning the endmembers") as progress:
-        autoencoder = UnmixingAutoencoder(found, encoder=_encoder(options))
-        autoencoder.fine_tune(
-            scene.valid_pixels, steps=FINE_TUNE_STEPS, seed=options.seed, progress=progress
-        )
+        autoencoder = UnmixingAutoencoder(found, encoder=_encoder(options)).to(device)
+        cube, valid = scene.on(device)
+        pixels = cube[valid]
+        autoencoder.fine_tune(pixels, steps=FINE_TUNE_STEPS, seed=options.seed, progress=progress)
     tuned: NDArray[np.float32] = autoencoder.endmembers.detach().cpu().numpy()
     return tuned
 
@@ -112,13 +114,14 @@ def generate(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:  # (B, h, w, C), (B, h, w, D)
     """Generate cubes and the abundance maps that they are mixed from."""
     with reporter.stage(f"Generating {options.samples} cubes") as progress:
-        return model.sample(
+        cubes, maps = model.sample(
             options.samples,
             seed=seed,
             return_abundances=True,
             progress=progress,
             **options.arguments(),
         )
+    return cubes, maps
 
 
 def generate_batches(
@@ -135,19 +138,14 @@ def generate_batches(
 def load_model(folder: Path, device: str | None) -> HUD:
     """Read a saved model, or the one of a run; in several processes the first reads, and all get it."""
     from hud_fast.diffusion import HUD
-    from hud_fast.diffusion.checks import available_device
-    from hud_fast.diffusion.network import place
 
-    where = available_device("HUD.load", device)
+    where = chosen_device("HUD.load", device)
     source = folder / "model"
 
     def read() -> HUD:
         return HUD.load(source if source.is_dir() else folder, device="cpu")
 
-    model = processes.on_first(read)
-    if model.network is not None:
-        place(model.network, where)
-    return model
+    return processes.on_first(read).to(where)
 
 
 def scene_of(model: HUD) -> Scene:

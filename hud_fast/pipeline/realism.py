@@ -9,6 +9,8 @@ import numpy as np
 from hud_fast.pipeline.progress import Progress
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from hud_fast.diffusion import HUD
     from hud_fast.scenes import Scene
 
@@ -61,6 +63,7 @@ def judged_by_half(
     ``generated`` and ``real`` as in `judged`; ``held_out`` is what blocks of the other half get in the place of the
     generated ones: real, and of no copy, hence the ceiling.
     """
+    from hud_fast.diffusion.preparation import abundances_of
     from hud_fast.metrics._json import Stages
 
     stages = Stages(progress, {"generated": 1, "held out": 1})
@@ -70,7 +73,9 @@ def judged_by_half(
     if found is None:
         return None, notes
     blocks = found["generated"]["blocks"]
-    other = _blocks(abundances(held_out, endmembers), found["settings"]["block"], blocks, seed)
+    spectra = np.asarray(endmembers, dtype=np.float32)
+    unmixed = abundances_of(held_out, spectra, encoder="fcls", device=model.device)
+    other = _blocks(unmixed, found["settings"]["block"], blocks, seed)
     ceiling, notes = judged(other, known, endmembers, progress=stages["held out"], **options)
     found["held_out"] = None if ceiling is None else ceiling["generated"]
     if ceiling is not None and ceiling["generated"]["blocks"] < blocks:
@@ -78,19 +83,7 @@ def judged_by_half(
     return found, notes
 
 
-def abundances(
-    scene: Scene,
-    endmembers: Any,  # (D, C)
-) -> Any:  # (H, W, D)
-    """The exact ones of a scene's pixels; NaN where they are masked."""
-    from hud_fast.kernels import fcls
-
-    maps = np.array(fcls(scene.cube, np.asarray(endmembers, dtype=scene.cube.dtype)))
-    maps[~scene.valid] = np.nan
-    return maps
-
-
-def _blocks(maps: Any, size: tuple[int, int], count: int, seed: int) -> Any:
+def _blocks(maps: Tensor, size: tuple[int, int], count: int, seed: int) -> Tensor:
     """Up to `count` from random places."""
     import torch
 
@@ -98,6 +91,6 @@ def _blocks(maps: Any, size: tuple[int, int], count: int, seed: int) -> Any:
     from hud_fast.metrics._samples import whole_windows
 
     h, w = size
-    whole = whole_windows(torch.from_numpy(np.isfinite(maps).all(axis=-1)), h, w)
+    whole = whole_windows(maps.isfinite().all(dim=-1), h, w)
     corners = draw(whole, count, np.random.default_rng([seed, 7])).tolist()
-    return np.stack([maps[i : i + h, j : j + w] for i, j in corners])
+    return torch.stack([maps[i : i + h, j : j + w] for i, j in corners])

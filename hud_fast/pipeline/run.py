@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hud_fast.diffusion import processes
 from hud_fast.pipeline.cubes import choose_format
+from hud_fast.pipeline.device import to_measure
 from hud_fast.pipeline.figures import run_figures, shown_settings
 from hud_fast.pipeline.options import ModelOptions, SampleOptions, SceneOptions
 from hud_fast.pipeline.progress import Reporter
@@ -136,15 +137,17 @@ def _metrics(
         name = "Comparing with the real scene"
         with folder.stage("measuring"), reporter.stage(name) as progress:
             stages = Stages(progress, {"evaluate": 2, "realism": 1})
+            generated, shown = to_measure(model.device, cubes, maps)
+            real, valid = scene.on(model.device)
             numbers = evaluate(
-                cubes,
-                scene.cube,
-                mask=scene.valid,
+                generated,
+                real,
+                mask=valid,
                 endmembers=model.endmembers,
                 progress=stages["evaluate"],
             )
             numbers["realism"], notes = judged(
-                maps,
+                shown,
                 model.abundances,
                 model.endmembers,
                 seed=model.seed,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hud_fast._files import atomic_write
 from hud_fast.pipeline.cubes import SUFFIX, choose_format
+from hud_fast.pipeline.device import chosen_device
 from hud_fast.pipeline.errors import InputError
 from hud_fast.pipeline.model import find_endmembers
 from hud_fast.pipeline.options import ModelOptions, SceneOptions
@@ -46,6 +47,7 @@ def unmix_scene(
     from hud_fast.unmixing import unmixing_summary
 
     options = model_options or ModelOptions()
+    device = chosen_device("unmix", options.device)
     reporter = reporter or Reporter()
     folder = Path(out)
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
@@ -58,13 +60,16 @@ def unmix_scene(
     kind = choose_format(kind, scene)
     endmembers = find_endmembers(scene, options, reporter)
     with reporter.stage("Solving the abundances"):
-        abundances = abundances_of(scene, endmembers, encoder=options.encoder)
+        solved = abundances_of(scene, endmembers, encoder=options.encoder, device=device)
+        cube, valid = scene.on(device)
+        summary = unmixing_summary(cube, endmembers, solved, mask=valid)
+        abundances = solved.cpu().numpy()
     numbers: dict[str, Any] = {
         "scene": scene.name,
         "endmembers": len(endmembers),
         "encoder": options.encoder,
         "seed": options.seed,
-        **unmixing_summary(scene.cube, endmembers, abundances, mask=scene.valid),
+        **summary,
     }
     with reporter.stage("Writing and drawing"):
         _write(folder, scene, endmembers, abundances, kind)

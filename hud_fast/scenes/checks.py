@@ -9,8 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
-def real_cube(function: str, cube: ArrayLike) -> NDArray[Any]:  # (H, W, C)
-    """Three axes, real numbers, not empty."""
+def real_cube(function: str, cube: Any) -> NDArray[Any]:  # (H, W, C)
+    """Three axes, real numbers, not empty; a tensor is brought to the host."""
+    if hasattr(cube, "detach"):
+        cube = cube.detach().cpu()
+        cube = cube.float() if cube.dtype.is_floating_point and cube.dtype.itemsize < 4 else cube
     array = np.asarray(cube)
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{function}: `cube` must hold real numbers, got dtype {array.dtype}")

@@ -10,16 +10,21 @@ with a missing value. Whatever learns from a scene or measures it uses the valid
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hud_fast.scenes import checks, display, georeference
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 ROWS_A_BLOCK = 64  # finite-ness is tested by blocks, so that the temporary stays in cache
 
@@ -38,8 +43,9 @@ class Scene:
 
     Parameters
     ----------
-    cube : (H, W, C) array, kept as C-contiguous float32
-        File values divided by `scale`.
+    cube : (H, W, C) array or tensor, kept as a C-contiguous float32 array
+        File values divided by `scale`. `on` gives it as a tensor on a device; of a tensor on a GPU nothing goes there
+        twice.
     name : str
         What figures and reports call it.
     wavelengths : (C,) array, optional
@@ -111,7 +117,8 @@ class Scene:
     details: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        cube = checks.real_cube("Scene", self.cube)
+        given: Any = self.cube
+        cube = checks.real_cube("Scene", given)
         height, width, bands = cube.shape
         clean: dict[str, Any] = {
             "cube": np.ascontiguousarray(cube, dtype=np.float32),
@@ -131,6 +138,12 @@ class Scene:
             clean["dtype"] = np.dtype(self.dtype)
         for field, value in clean.items():
             object.__setattr__(self, field, value)
+        device = getattr(given, "device", "cpu")
+        if not isinstance(device, str) and device.type != "cpu":
+            import torch
+
+            kept = given.detach().to(torch.float32).contiguous()
+            self._tensors[device] = kept, torch.from_numpy(self.valid).to(device)
 
     def __repr__(self) -> str:
         parts = [repr(self.name), f"{self.H} x {self.W} pixels", f"{self.C} bands"]
@@ -181,6 +194,23 @@ class Scene:
     def valid_pixels(self) -> NDArray[np.float32]:  # (n, C)
         """The valid pixels, row by row; a view where all are valid."""
         return self.pixels if self.valid.all() else self.cube[self.valid]
+
+    def on(self, device: torch.device) -> tuple[Tensor, Tensor]:  # (H, W, C) float32, (H, W) bool
+        """The cube and `valid` as tensors on a device: sent there once, then kept. On the CPU they are the arrays."""
+        import torch
+
+        if device not in self._tensors:
+            with (
+                warnings.catch_warnings()
+            ):  # read-only memory is borrowed: whoever works with it writes nothing
+                warnings.filterwarnings("ignore", message=".*not writable.*")
+                here = torch.from_numpy(self.cube), torch.from_numpy(self.valid)
+            self._tensors[device] = here[0].to(device), here[1].to(device)
+        return self._tensors[device]
+
+    @cached_property
+    def _tensors(self) -> dict[torch.device, tuple[Tensor, Tensor]]:
+        return {}
 
     @property
     def display_bands(self) -> tuple[int, int, int]:

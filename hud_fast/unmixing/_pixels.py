@@ -1,7 +1,8 @@
-"""One way in for pixels: numpy or torch, in memory or memory-mapped, bad pixels told apart.
+"""One way in for pixels: numpy or torch, in memory, memory-mapped or on a GPU, bad pixels told apart.
 
 `Pixels` reads a (..., C) array in float64 blocks along its first axis, so a scene that lies in a
-memory map is never loaded as a whole, whatever its interleave. A pixel counts as valid when the
+memory map is never loaded as a whole, whatever its interleave. Blocks of a tensor on a GPU stay there: what
+is made of them is written for both kinds (`space_of`). A pixel counts as valid when the
 mask keeps it, all of its bands are finite, and at least one band is not zero (an all-zero pixel is
 the usual mark for "no data").
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -106,22 +107,49 @@ def like(value: ArrayT, result: Tensor) -> ArrayT:
     return result.detach().cpu().numpy()
 
 
-def as_mask(
-    function: str, argument: str, mask: Any, shape: tuple[int, ...]
-) -> NDArray[np.bool_] | None:
-    """`mask` as a boolean numpy array of `shape`; None stays None."""
+def as_mask(function: str, argument: str, mask: Any, shape: tuple[int, ...]) -> Any:
+    """`mask` as booleans of `shape`, a numpy array or a tensor where it lies on a GPU; None stays None."""
     if mask is None:
         return None
-    array = mask.detach().cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
-    if array.dtype != np.bool_:
+    array = (
+        mask if on_device(mask) else np.asarray(mask.detach() if isinstance(mask, Tensor) else mask)
+    )
+    if array.dtype not in (np.bool_, torch.bool):
         raise TypeError(
             f"{function}: `{argument}` must be boolean (True = valid pixel), got {array.dtype}"
         )
-    if array.shape != shape:
+    if tuple(array.shape) != shape:
         raise ValueError(
-            f"{function}: `{argument}` must have the shape {shape} of the pixels, got {array.shape}"
+            f"{function}: `{argument}` must have the shape {shape} of the pixels, got {tuple(array.shape)}"
         )
-    return cast("NDArray[np.bool_]", array)
+    return array
+
+
+def on_device(value: Any) -> bool:
+    """Whether `value` is a tensor that numpy cannot read where it lies."""
+    return isinstance(value, Tensor) and value.device.type != "cpu"
+
+
+def space_of(values: Any) -> Any:
+    """The library, torch or numpy, whose functions take `values`. Both know `axis`."""
+    return torch if isinstance(values, Tensor) else np
+
+
+def to_host(values: Any) -> NDArray[Any]:
+    """Small results of either kind as a numpy array."""
+    return values.cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+
+
+def beside(values: Any, array: NDArray[Any]) -> Any:
+    """`array` where `values` lie, and of their kind."""
+    if not isinstance(values, Tensor):
+        return array
+    return torch.from_numpy(np.ascontiguousarray(array)).to(values.device)
+
+
+def flat_nonzero(flags: Any) -> Any:  # (n,) bool -> (k,) int64
+    """The places of what is true."""
+    return flags.nonzero()[:, 0] if isinstance(flags, Tensor) else np.flatnonzero(flags)
 
 
 def dead_bands(alive: NDArray[np.bool_]) -> str:  # (C,)
@@ -158,40 +186,51 @@ class Pixels:
 
     def __init__(self, function: str, pixels: Any, mask: Any = None) -> None:
         self.function = function
-        self.array = as_numpy(function, "pixels", pixels)  # (..., C)
-        if self.array.ndim < 2:
+        # (..., C), numpy's, or a tensor that lies on a GPU
+        self.array: Any = (
+            as_numpy(function, "pixels", pixels)
+            if not on_device(pixels)
+            else as_tensor(function, "pixels", pixels).detach()
+        )
+        shape = tuple(self.array.shape)
+        if len(shape) < 2:
             raise ValueError(
                 f"{function}: `pixels` must have shape (..., C) with at least one axis of pixels, "
-                f"got {self.array.shape}"
+                f"got {shape}"
             )
-        if self.array.size == 0:
-            raise ValueError(
-                f"{function}: `pixels` must not be empty, got shape {self.array.shape}"
-            )
-        self.shape: tuple[int, ...] = self.array.shape[:-1]
-        self.C: int = self.array.shape[-1]
+        if 0 in shape:
+            raise ValueError(f"{function}: `pixels` must not be empty, got shape {shape}")
+        self.shape, self.C = shape[:-1], shape[-1]
         self.P = int(np.prod(self.shape))
         self._mask = as_mask(function, "mask", mask, self.shape)
+        if self._mask is not None:
+            if on_device(self.array):
+                self._mask = torch.as_tensor(self._mask, device=self.array.device)
+            else:
+                self._mask = to_host(self._mask)
 
-    def blocks(self) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    def blocks(self) -> Iterator[tuple[slice, Any]]:
         """Yield (rows, block): `rows` of the flattened pixels and their values, (n, C) float64."""
-        per_entry = self.array[0].size
+        per_entry = int(np.prod(self.array.shape[1:]))
         entries = max(1, BLOCK_VALUES // per_entry)
         for first in range(0, len(self.array), entries):
-            part = np.asarray(self.array[first : first + entries], dtype=np.float64)
-            block = part.reshape(-1, self.C)
+            part = self.array[first : first + entries]
+            wide = part.double() if isinstance(part, Tensor) else np.asarray(part, dtype=np.float64)
+            block = wide.reshape(-1, self.C)
             start = first * (per_entry // self.C)
             yield slice(start, start + len(block)), block
 
-    def valid_in(self, rows: slice, block: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def valid_in(self, rows: slice, block: Any) -> Any:
         """Which pixels of a block are valid, (n,)."""
-        valid = np.isfinite(block).all(axis=1) & (block != 0).any(axis=1)
+        valid = space_of(block).isfinite(block).all(axis=1) & (block != 0).any(axis=1)
         if self._mask is not None:
             valid &= self._mask.reshape(-1)[rows]
-        return cast("NDArray[np.bool_]", valid)
+        return valid
 
-    def take(self, index: NDArray[np.int64]) -> NDArray[Any]:
+    def take(self, index: Any) -> Any:
         """The pixels at flattened positions `index`, (n, C), in the input's own dtype."""
+        if isinstance(self.array, Tensor):
+            return self.array.reshape(-1, self.C)[torch.as_tensor(index, device=self.array.device)]
         return self.array[np.unravel_index(index, self.shape)]
 
 
@@ -203,7 +242,7 @@ class Moments:
     scale: float
     mean: NDArray[np.float64]  # (C,)
     covariance: NDArray[np.float64]  # (C, C)
-    valid: NDArray[np.bool_]  # (P,)
+    valid: Any  # (P,) bool, where the pixels lie
 
     @property
     def correlation(self) -> NDArray[np.float64]:
@@ -214,22 +253,27 @@ class Moments:
 def moments(pixels: Pixels) -> Moments:
     """Two passes over the blocks, in float64: scale and mean, then the centred second moment.
 
+    From a GPU come the moments alone.
+
     Centring before squaring keeps the covariance exact for scenes with a large offset (raw sensor
     counts). The scale is the largest absolute value, one number for the whole scene, so that no
     result depends on the unit of the pixels.
     """
-    valid = np.zeros(pixels.P, dtype=np.bool_)
     alive = np.zeros(pixels.C, dtype=np.bool_)
-    largest, sums = 0.0, []
+    largest, sums, found = 0.0, [], []
     for rows, block in pixels.blocks():
-        alive |= np.isfinite(block).any(axis=0)
+        xp = space_of(block)
         good = pixels.valid_in(rows, block)
-        valid[rows] = good
+        found.append(good)
         if good.any():
             kept = block[good]
-            peak = float(np.abs(kept).max())
+            peak = float(abs(kept).max())
             largest = max(largest, peak)
-            sums.append(kept.sum(axis=0))
+            sums.append(to_host(kept.sum(axis=0)))
+            alive[:] = True
+        else:
+            alive |= to_host(xp.isfinite(block).any(axis=0))
+    valid = space_of(found[0]).concatenate(found)
     count = int(valid.sum())
     if count == 0:
         raise ValueError(
@@ -237,8 +281,9 @@ def moments(pixels: Pixels) -> Moments:
             f"{pixels.P} are masked, not finite or zero in every band{dead_bands(alive)}"
         )
     mean = np.sum([part / largest for part in sums], axis=0) / count
-    covariance = np.zeros((pixels.C, pixels.C))
+    centre = beside(pixels.array, mean)
+    covariance = beside(pixels.array, np.zeros((pixels.C, pixels.C)))
     for rows, block in pixels.blocks():
-        centred = block[valid[rows]] / largest - mean
+        centred = block[valid[rows]] / largest - centre
         covariance += centred.T @ centred
-    return Moments(count, largest, mean, covariance / count, valid)
+    return Moments(count, largest, mean, to_host(covariance / count), valid)

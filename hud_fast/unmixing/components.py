@@ -62,6 +62,11 @@ class LogComponents:
         keep = min(most, max(1, int((size > least_share * size.sum()).sum())))
         return cls(spectra, least, mean, axes[:, :keep], size[:keep].clamp_min(0).sqrt())
 
+    def to(self, device: torch.device) -> LogComponents:
+        """The same on a device."""
+        moved = (t.to(device) for t in (self.mean, self.axes, self.spread))
+        return LogComponents(self.spectra.to(device), self.least, *moved)
+
     def __call__(self, abundances: Tensor) -> Tensor:  # (..., D) -> (..., K) float64
         rows = abundances.reshape(-1, abundances.shape[-1])
         parts = [

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hud_fast.unmixing._pixels import Pixels, as_numpy
+from hud_fast.unmixing._pixels import Pixels, as_numpy, as_tensor, beside, on_device, space_of
 
 
 def unmixing_summary(
@@ -62,30 +62,35 @@ def unmixing_summary(
     """
     name = "unmixing_summary"
     reader = Pixels(name, pixels, mask)
-    A = as_numpy(name, "endmembers", endmembers).astype(np.float64)
+    A = as_numpy(name, "endmembers", endmembers).astype(np.float64)  # small, wherever it lies
     if A.ndim != 2 or A.shape[1] != reader.C:
         raise ValueError(
             f"{name}: `endmembers` must have shape (D, C) with C = {reader.C} as in `pixels`, "
             f"got {A.shape}"
         )
-    X = as_numpy(name, "abundances", abundances)
-    if X.shape != (*reader.shape, len(A)):
+    X: Any
+    if on_device(reader.array):
+        X = as_tensor(name, "abundances", abundances).detach().to(reader.array.device)
+    else:
+        X = as_numpy(name, "abundances", abundances)
+    if tuple(X.shape) != (*reader.shape, len(A)):
         raise ValueError(
-            f"{name}: `abundances` must have shape {(*reader.shape, len(A))}, got {X.shape}"
+            f"{name}: `abundances` must have shape {(*reader.shape, len(A))}, got {tuple(X.shape)}"
         )
-    X = X.reshape(-1, len(A))
+    X, spectra = X.reshape(-1, len(A)), beside(reader.array, A)
 
     used, cosine_sum, cosine_min, error, power = 0, 0.0, np.inf, 0.0, 0.0
     zeros, negatives, sum_error = 0, 0, 0.0
     for rows, block in reader.blocks():
-        x = X[rows].astype(np.float64)
-        good = reader.valid_in(rows, block) & np.isfinite(x).all(axis=1)
+        xp = space_of(block)
+        x = xp.asarray(X[rows], dtype=xp.float64)
+        good = reader.valid_in(rows, block) & xp.isfinite(x).all(axis=1)
         if not good.any():
             continue
         y, x = block[good], x[good]
-        again = x @ A
-        norms = np.linalg.norm(y, axis=1) * np.linalg.norm(again, axis=1)
-        cosine = np.einsum("nc,nc->n", y, again) / np.where(norms > 0, norms, np.inf)
+        again = x @ spectra
+        norms = xp.linalg.norm(y, axis=1) * xp.linalg.norm(again, axis=1)
+        cosine = xp.einsum("nc,nc->n", y, again) / xp.where(norms > 0, norms, np.inf)
         used += len(y)
         cosine_sum += float(cosine.sum())
         cosine_min = min(cosine_min, float(cosine.min()))
@@ -93,7 +98,7 @@ def unmixing_summary(
         power += float((y**2).sum())
         zeros += int((x == 0).sum())
         negatives += int((x < 0).sum())
-        sum_error = max(sum_error, float(np.abs(x.sum(axis=1) - 1).max()))
+        sum_error = max(sum_error, float(abs(x.sum(axis=1) - 1).max()))
     if used == 0:
         raise ValueError(
             f"{name}: `pixels` must hold at least one valid pixel with finite abundances, got none"

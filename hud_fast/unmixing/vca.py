@@ -27,7 +27,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hud_fast.unmixing._pixels import ArrayT, Moments, Pixels, check_count, check_seed, moments
+from hud_fast.unmixing._pixels import (
+    ArrayT,
+    Moments,
+    Pixels,
+    beside,
+    check_count,
+    check_seed,
+    flat_nonzero,
+    moments,
+    space_of,
+    to_host,
+)
 
 Criterion = Literal["volume", "residual"]
 
@@ -163,22 +174,24 @@ def vca(
     if best_of > 1 and snr_db is None and D > 1:
         searches.append(_project(reader, stats, D, principal, not affine))
 
+    valid = flat_nonzero(stats.valid)
+    sample = valid[:: -(-len(valid) // _RESIDUAL_PIXELS)]
     best, best_score = None, -np.inf
     for run in range(best_of):
         points, rows = searches[run % len(searches)]
-        chosen = rows[_vertices(points, D, np.random.default_rng([seed, run]))]
+        chosen = to_host(rows[_vertices(points, D, np.random.default_rng([seed, run]))])
         score = 0.0
         if best_of > 1:
-            spectra = reader.take(chosen).astype(np.float64) / stats.scale
+            spectra = to_host(reader.take(chosen)).astype(np.float64) / stats.scale
             if criterion == "volume":
                 score = _log_volume((spectra - stats.mean) @ principal)
             else:
-                score = -_residual(reader, np.flatnonzero(stats.valid), spectra, stats.scale)
+                score = -_residual(reader, sample, spectra, stats.scale)
         if best is None or score > best_score:
             best, best_score = chosen, score
     assert best is not None  # best_of >= 1
 
-    found = reader.take(best)
+    found = to_host(reader.take(best))
     if found.dtype.kind != "f":
         found = found.astype(np.float64)
     if isinstance(pixels, Tensor):
@@ -225,8 +238,8 @@ def _project(
     D: int,
     principal: NDArray[np.float64],  # (C, D - 1)
     affine: bool,
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:  # (n, D), (n,)
-    """Valid pixels in the D coordinates of the search, and their places in the flattened scene."""
+) -> tuple[Any, Any]:  # (n, D), (n,)
+    """Valid pixels in the D coordinates of the search, and their places in the flattened scene, where that lies."""
     if D == 1:
         # One vertex: no simplex to search. The axis of the mean makes it the pixel brightest along
         # the mean.
@@ -235,22 +248,21 @@ def _project(
         axes = principal
     else:
         axes = np.linalg.eigh(stats.correlation)[1][:, ::-1][:, :D]
-    points = np.empty((stats.count, axes.shape[1]))
-    filled = 0
+    there, mean = beside(reader.array, axes), beside(reader.array, stats.mean)
+    xp, projected = space_of(stats.valid), []
     for rows, block in reader.blocks():
         kept = block[stats.valid[rows]] / stats.scale
         if affine and D > 1:
-            kept = kept - stats.mean
-        points[filled : filled + len(kept)] = kept @ axes
-        filled += len(kept)
-    where = np.flatnonzero(stats.valid)
+            kept = kept - mean
+        projected.append(kept @ there)
+    points, where = xp.concatenate(projected), flat_nonzero(stats.valid)
     if D == 1:
         return points, where
     if affine:
-        radius = np.sqrt((points**2).sum(axis=1).max())
-        return np.column_stack([points, np.full(len(points), radius)]), where
+        radius = float((points**2).sum(axis=1).max()) ** 0.5
+        return xp.concatenate([points, xp.full_like(points[:, :1], radius)], axis=1), where
     centre = axes.T @ stats.mean
-    along = points @ centre
+    along = points @ beside(points, centre)
     # The projection divides by <x, mean>: a pixel at or behind that plane has no projection.
     ahead = along > 1e-9 * float(centre @ centre)
     if int(ahead.sum()) < D:
@@ -262,11 +274,14 @@ def _project(
 
 
 def _vertices(
-    points: NDArray[np.float64],  # (n, D)
+    points: Any,  # (n, D)
     D: int,
     generator: np.random.Generator,
 ) -> NDArray[np.int64]:  # (D,)
-    """One run: D times the extreme point along a random direction orthogonal to those before."""
+    """One run: D times the extreme point along a random direction orthogonal to those before.
+
+    Of points on a GPU only the places and coordinates of those found come to the host.
+    """
     found = np.zeros((D, D))
     found[D - 1, 0] = 1.0  # the paper's start: keeps the first direction off the lifted coordinate
     if D == 1:
@@ -275,10 +290,12 @@ def _vertices(
     for i in range(D):
         direction = generator.random(D)
         direction -= found @ (np.linalg.pinv(found) @ direction)
-        extent = np.abs(points @ (direction / np.linalg.norm(direction)))
-        extent[index[:i]] = -1.0  # never the same pixel twice, whatever the rounding
+        extent = abs(points @ beside(points, direction / np.linalg.norm(direction)))
+        extent[
+            beside(points, index[:i])
+        ] = -1.0  # never the same pixel twice, whatever the rounding
         index[i] = int(extent.argmax())
-        found[:, i] = points[index[i]]
+        found[:, i] = to_host(points[index[i]])
     return index
 
 
@@ -290,14 +307,14 @@ def _log_volume(vertices: NDArray[np.float64]) -> float:  # vertices (D, D - 1)
 
 def _residual(
     reader: Pixels,
-    rows: NDArray[np.int64],  # (n,)
+    rows: Any,  # (n,)
     endmembers: NDArray[np.float64],  # (D, C), divided by scale
     scale: float,
 ) -> float:
-    """Root-mean-square FCLS residual over evenly taken pixels, in units of the scene's scale."""
+    """Root-mean-square FCLS residual over pixels, in units of the scene's scale."""
     from hud_fast.kernels import fcls
 
-    step = -(-len(rows) // _RESIDUAL_PIXELS)
-    sample = reader.take(rows[::step]).astype(np.float64) / scale
-    abundances = fcls(sample, endmembers)
-    return float(np.sqrt(np.mean((sample - abundances @ endmembers) ** 2)))
+    taken = reader.take(rows)
+    sample = (taken.double() if isinstance(taken, Tensor) else taken.astype(np.float64)) / scale
+    A = beside(sample, endmembers)
+    return float(((sample - fcls(sample, A) @ A) ** 2).mean() ** 0.5)

@@ -17,7 +17,6 @@ from hud_fast.diffusion.fitting import trainer_of
 from hud_fast.diffusion.training import Trainer
 from hud_fast.scenes import Scene, save_scene, simulate_scene
 
-CPU = torch.device("cpu")
 TINY = [
     "widths=8,8",
     "attention=no,no",
@@ -37,7 +36,7 @@ def scene() -> Scene:
 def training(scene: Scene, seed: int = 0) -> Trainer:
     preset = replace(MICRO, prediction="residual", steps=40, learning_rate=1e-2)
     prepared = pretraining.prepared(scene, 3, None)
-    return trainer_of([prepared], preset, seed=seed, encoder="fcls", device=CPU)
+    return trainer_of([prepared], preset, seed=seed, encoder="fcls")
 
 
 def test_the_judge_is_eq_15_on_draws_of_its_own(scene: Scene) -> None:

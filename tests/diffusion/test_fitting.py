@@ -61,8 +61,7 @@ def trainer(scenes: Sequence[Scene], preset: Any = RESIDUAL, **options: Any) -> 
         for scene in scenes
         if scene.truth is not None
     ]
-    cpu = torch.device("cpu")
-    return trainer_of(prepared, preset, seed=0, encoder="fcls", device=cpu, **options)
+    return trainer_of(prepared, preset, seed=0, encoder="fcls", **options)
 
 
 def assert_same_weights(a: nn.Module, b: nn.Module) -> None:
@@ -82,7 +81,7 @@ def some_priors() -> list[Prior]:
 def by_hand(scene: Scene, preset: Preset, seed: int) -> Trainer:
     """The training of one scene from its parts, as it was before there were several."""
     A = choose_endmembers(scene, None, seed=seed)
-    X = abundances_of(scene, A, encoder="fcls")
+    X = abundances_of(scene, A, encoder="fcls").numpy()
     valid = np.isfinite(X).all(axis=-1)
     latent = LatentSpace.of(X, valid=valid)
     z = latent.encode(X)[0]

@@ -101,9 +101,7 @@ def test_a_training_from_it_starts_lower(shipped: AbundanceModel, scene: Scene) 
     first = {}
     for name, start in (("scratch", None), ("shipped", shipped)):
         preset = replace(TINY, steps=2, batch=32, log_every=1)
-        trainer = trainer_of(
-            [prepared], preset, seed=0, encoder="fcls", device=torch.device("cpu"), start=start
-        )
+        trainer = trainer_of([prepared], preset, seed=0, encoder="fcls", start=start)
         trainer.step()
         first[name] = trainer.history[0]["loss"]
     assert first["shipped"] < 0.97 * first["scratch"]

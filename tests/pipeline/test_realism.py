@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from hud_fast.pipeline.realism import abundances, judged, judged_by_half
+from hud_fast.diffusion.preparation import CPU, abundances_of
+from hud_fast.pipeline.realism import judged, judged_by_half
 from hud_fast.scenes import Scene
 
 D, C = 3, 10
@@ -24,14 +25,14 @@ def field(seed: int, H: int, W: int) -> np.ndarray:  # (H, W, D)
 
 
 MAPS = np.stack([field(2, 40, 40)[i : i + 10, i : i + 10] for i in range(0, 30, 5)])
-MODEL: Any = SimpleNamespace(abundances=field(0, 40, 36), endmembers=ENDMEMBERS)
+MODEL: Any = SimpleNamespace(abundances=field(0, 40, 36), endmembers=ENDMEMBERS, device=CPU)
 HELD_OUT = Scene(field(1, 40, 36) @ ENDMEMBERS)
 
 
 def test_a_scenes_abundances_are_exact_and_masked() -> None:
     mask = np.ones((40, 36), bool)
     mask[3, 4] = False
-    maps = abundances(HELD_OUT.replace(mask=mask), ENDMEMBERS)
+    maps = abundances_of(HELD_OUT.replace(mask=mask), ENDMEMBERS, encoder="fcls").numpy()
     assert np.isnan(maps[3, 4]).all()
     np.testing.assert_allclose(maps[mask], field(1, 40, 36)[mask], atol=2e-4)  # worst 3e-5
 
@@ -48,7 +49,7 @@ def test_want_of_room_is_a_note(maps: np.ndarray, known: np.ndarray, text: str) 
     found, (note,) = judged(maps, known, ENDMEMBERS)
     assert found is None
     assert text in note
-    model: Any = SimpleNamespace(abundances=known, endmembers=ENDMEMBERS)
+    model: Any = SimpleNamespace(abundances=known, endmembers=ENDMEMBERS, device=CPU)
     assert judged_by_half(maps, model, HELD_OUT) == (None, [note])
 
 
