@@ -247,7 +247,7 @@ def test_the_jobs_send_the_scene_once_and_fetch_results(
     device, noted = card
     save_scene(SCENE, tmp_path / "field.mat")
     source, where = str(tmp_path / "field.mat"), str(device)
-    options = ModelOptions(preset="instant", endmembers=4, device=where)
+    options = ModelOptions(preset="instant", endmembers=4, settings=("crop=16",), device=where)
     samples = SampleOptions(samples=4, size=(12, 12))
 
     unmix_scene(source, tmp_path / "unmixed", model_options=options)

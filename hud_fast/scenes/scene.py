@@ -208,6 +208,10 @@ class Scene:
             self._tensors[device] = here[0].to(device), here[1].to(device)
         return self._tensors[device]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy in another process has its own devices."""
+        return {name: value for name, value in vars(self).items() if name != "_tensors"}
+
     @cached_property
     def _tensors(self) -> dict[torch.device, tuple[Tensor, Tensor]]:
         return {}
