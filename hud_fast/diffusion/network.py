@@ -30,6 +30,9 @@ from hud_fast.diffusion.prior import Prior
 from hud_fast.diffusion.schedule import NoiseSchedule
 from hud_fast.diffusion.seeds import Stream, number
 
+# The layout on CUDA. Convolutions like channels last, but group norms of torch 2.11 return channels first there, so
+# that each is converted twice: which is faster is for `hud-fast bench --gpu` to say.
+ON_CUDA: torch.memory_format = torch.channels_last
 SMALLEST = 8  # rows and columns: less has no room for the reflection of a four-level network
 
 
@@ -141,8 +144,8 @@ def predict(
 
 
 def memory_format(device: torch.device) -> torch.memory_format:
-    """Channels last on CUDA; channels first on the CPU.
+    """`ON_CUDA` on CUDA; channels first on the CPU.
 
     `hud-fast bench --groups notes` finds channels last no slower there, but samples of saved models keep their bits.
     """
-    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
+    return ON_CUDA if device.type == "cuda" else torch.contiguous_format

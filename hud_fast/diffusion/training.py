@@ -34,7 +34,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from hud_fast.diffusion import processes
-from hud_fast.diffusion.capture import Repeated, captures
+from hud_fast.diffusion.capture import Repeated, Told, captures
 from hud_fast.diffusion.checkpoint import CheckpointFolder
 from hud_fast.diffusion.crops import CropSampler
 from hud_fast.diffusion.loss import loss_weights, squared_error
@@ -113,7 +113,8 @@ class Trainer:
         # since the last entry of the history; a tensor, so that no step waits for a GPU
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         # what a step is told: windows, their turns and times; its number; the first sample of the batch
-        self._drawn = torch.zeros((3, preset.batch), dtype=torch.int64, device=self.device)
+        self._told = Told((3, preset.batch), self.device)
+        self._drawn = self._told.there
         self._number = torch.zeros((), dtype=torch.int64, device=self.device)
         # a part of the batch draws the noise of its items' numbers in the batch; ours are the parts of our share
         self._share = share_of_batch(preset)
@@ -177,7 +178,7 @@ class Trainer:
         draw = generator(self.seed, Stream.TRAINING, self.done)
         chosen = self.crops.choose(self.preset.batch, draw)
         times = stratified_times(self.preset.T, self.preset.batch, draw)
-        self._drawn.copy_(torch.cat([chosen, times[None]]))
+        self._told.tell(torch.cat([chosen, times[None]]))
         self._number.fill_(self.done)
 
     def _time_loading(self) -> float:

@@ -51,8 +51,12 @@ def _unit_scale(size: Tensor) -> Tensor:  # -> () float64
     largest = size.amax() if size.numel() else size.new_zeros(())
     # A number beyond float64 by the last factor counts as its largest power.
     exponent = torch.frexp(largest.clamp(max=torch.finfo(torch.float64).max))[1]
-    one = torch.ones((), dtype=torch.float64, device=size.device)
-    return torch.ldexp(one, (-exponent).clamp(-1000, 1000))
+    return power_of_two((-exponent).clamp(-1000, 1000))
+
+
+def power_of_two(exponent: Tensor) -> Tensor:  # (...) integers from -1022 to 1023 -> (...) float64
+    """2 ** exponent, exactly, from its bits: CUDA's pow, which torch.ldexp calls too, may be two units off."""
+    return ((exponent.long() + 1023) << 52).view(torch.float64)
 
 
 def device_block_scales(

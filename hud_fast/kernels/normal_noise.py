@@ -23,21 +23,41 @@ BLOCKS, OUTPUTS = 16, 4
 GROUP = BLOCKS * OUTPUTS
 
 
-def _multiply(a: Tensor, b: int) -> tuple[Tensor, Tensor]:
-    """Upper and lower 32 bits of a product of 32-bit numbers that lie in int64."""
-    low, high = (a & 0xFFFF) * b, (a >> 16) * b
-    return (high + (low >> 16)) >> 16, ((high << 16) + low) & 0xFFFFFFFF
+# Philox 4x32's multipliers and what its keys grow by, each for c0 and c2.
+FACTORS, BUMPS = (0xD2511F53, 0xCD9E8D57), (0x9E3779B9, 0xBB67AE85)
+ROUNDS = 10
+
+
+def _philox(
+    even: Tensor,  # (2, ...) int32, the bits of c0 and c2
+    odd: Tensor,  # (2, ...) int32, of c1 and c3
+    key: tuple[int, int],
+) -> tuple[Tensor, Tensor]:  # the same
+    """Philox 4x32-10, four launches a round.
+
+    int64 wraps, so the two words of a product of unsigned 32-bit numbers are all its bits: high and low words are views
+    of it (little-endian, as every machine with torch is). Both factors multiply both c0 and c2; the middle two of the
+    four products are the wanted ones in the order in which the round takes them.
+    """
+
+    def numbers(first: int, step: int, count: int) -> Tensor:
+        # on the device by itself: for a copy of numbers of the host it would be waited
+        return torch.arange(first, first + count * step, step, device=even.device)
+
+    single = (1,) * (even.ndim - 1)
+    factors = numbers(FACTORS[1], FACTORS[0] - FACTORS[1], 2).view(2, 1, *single)
+    words = [numbers(k, bump, ROUNDS) for k, bump in zip(key, BUMPS, strict=True)]
+    keys = torch.stack(words, 1).view(torch.int32)[:, ::2].view(ROUNDS, 2, *single)
+    for now in keys:
+        product = (factors * even.view(torch.uint32).long()).flatten(0, 1)[1:3].view(torch.int32)
+        even, odd = product[..., 1::2] ^ odd ^ now, product[..., ::2]
+    return even, odd
 
 
 def philox_reference(counter: list[Tensor], key: tuple[int, int]) -> list[Tensor]:
     """Philox 4x32-10 in int64 tensors: four 32-bit numbers for each counter."""
-    c0, c1, c2, c3 = counter
-    k0, k1 = key
-    for _ in range(10):
-        high0, low0 = _multiply(c0, 0xD2511F53)
-        high1, low1 = _multiply(c2, 0xCD9E8D57)
-        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
-        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
+    even, odd = _philox(torch.stack(counter[::2]).int(), torch.stack(counter[1::2]).int(), key)
+    (c0, c2), (c1, c3) = (words.view(torch.uint32).long() for words in (even, odd.contiguous()))
     return [c0, c1, c2, c3]
 
 
@@ -61,33 +81,44 @@ def normal_noise_reference(
     seed, step, first, at, start = address
     numbers = torch.arange(first, first + samples, device=device)
     numbers = numbers if start is None else numbers + start
-    now = step if at is None else (at + step) & 0xFFFFFFFF
+    now = torch.full((1,), step, device=device) if at is None else at + step
     return normal_noise_at(numbers, now, count, seed=seed)
 
 
 def normal_noise_at(
     samples: Tensor,  # (B,) int64, numbers of the samples
-    step: int | Tensor,  # () int64
+    step: Tensor,  # () or (1,) int64, modulo 2**32
     count: int,
     *,
     seed: int,
 ) -> Tensor:  # (B, count) float32, on the device of `samples`
-    """The definition at addresses that lie on a device: nothing waits for them."""
-    groups = -(-count // GROUP)
-    block = torch.arange(groups * BLOCKS, device=samples.device).expand(len(samples), -1)
-    sample = samples.view(-1, 1).expand_as(block)
-    counter = [block, torch.zeros_like(block) + step, sample & 0xFFFFFFFF, sample >> 32]
-    numbers = philox_reference(counter, (seed & 0xFFFFFFFF, seed >> 32))
-    normals = []
-    for a, b in (numbers[:2], numbers[2:]):
-        radius = torch.sqrt(-2 * torch.log((a.double() + 0.5) * 2**-32))
-        # the upper two bits are a quadrant, the rest an angle about its middle line
-        angle = (b >> 30) * (math.pi / 2) + (((b << 2) + 2**31) % 2**32 - 2**31) * (
-            math.pi / 4 * 2**-31
-        )
-        normals += [radius * torch.cos(angle), radius * torch.sin(angle)]
-    shaped = torch.stack(normals, 1).view(len(samples), OUTPUTS, groups, BLOCKS).transpose(1, 2)
-    return shaped.reshape(len(samples), -1)[:, :count].float()
+    """The definition at addresses that lie on a device: nothing waits for them.
+
+    60 launches of torch's kernels, whatever the size: all of a small network's step are a few hundred.
+    """
+    B, groups = len(samples), -(-count // GROUP)
+    shape = (B, groups * BLOCKS)
+    block = torch.arange(shape[1], dtype=torch.int32, device=samples.device)
+    low, high = samples.view(torch.int32).view(B, 2, 1).unbind(1)
+    now = step.reshape(1).view(torch.int32)[:1]
+    even = torch.stack([block.expand(shape), low.expand(shape)])
+    odd = torch.stack([now.expand(shape), high.expand(shape)])
+    even, odd = _philox(even, odd, (seed & 0xFFFFFFFF, seed >> 32))
+    # Tensors of one number on the CPU go along as arguments do, and make what comes of integers float64.
+    half, turn = (
+        torch.tensor(x, dtype=torch.float64, device="cpu") for x in (2**-33, math.pi * 2**-31)
+    )
+    uniform = torch.add(half, even.view(torch.uint32).long(), alpha=2**-32)  # (c + 1/2) 2^-32
+    radius = torch.sqrt(-2 * torch.log(uniform))
+    # The upper two bits are a quadrant, the rest an angle about its middle line: where its upper bit is set, the angle
+    # is a quadrant less than the number says. A full circle is 2^32, so the number may as well be signed.
+    angle = torch.sub(odd * turn, odd & (1 << 29), alpha=math.pi * 2**-30)
+    normals: Tensor = torch.view_as_real(torch.polar(radius, angle)).unflatten(2, (groups, BLOCKS))
+    # (pair, B, group, block, number of the pair) to the order that is promised
+    ordered = normals.permute(1, 2, 0, 4, 3).to(
+        torch.float32, memory_format=torch.contiguous_format
+    )
+    return ordered.view(B, groups * GROUP)[:, :count].contiguous()
 
 
 def check_address(op: str, seed: Any, step: Any, first: Any) -> tuple[int, int, int]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from hud_fast.diffusion import network as network_module
 from hud_fast.diffusion.network import SMALLEST, build_network, memory_format, place
 from hud_fast.diffusion.presets import PAPER, Preset
 from hud_fast.diffusion.prior import Prior
@@ -94,8 +95,12 @@ def test_attention_where_the_preset_wants_it(micro: Preset) -> None:
     assert not any("to_q" in name for name, _ in plain.named_parameters())
 
 
-def test_channels_last_only_on_a_gpu(micro: Preset) -> None:
-    assert memory_format(torch.device("cuda")) is torch.channels_last
+def test_channels_last_only_on_a_gpu(micro: Preset, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert memory_format(torch.device("cuda")) is network_module.ON_CUDA
+    for form in (torch.channels_last, torch.contiguous_format):
+        monkeypatch.setattr(network_module, "ON_CUDA", form)
+        assert memory_format(torch.device("cuda")) is form
+        assert memory_format(torch.device("cpu")) is torch.contiguous_format
     network = build_network(micro, 2)
     place(network, torch.device("cpu"))
     assert network.unet.conv_in.weight.is_contiguous()

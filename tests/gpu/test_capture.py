@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,9 +20,10 @@ from hud_fast.diffusion.latent import LatentSpace
 from hud_fast.diffusion.network import build_network, place
 from hud_fast.diffusion.noise import addressed_noise
 from hud_fast.diffusion.prior import Prior
-from hud_fast.diffusion.sampling import plan, sample_latent
+from hud_fast.diffusion.sampling import Denoising, plan, sample_latent
 from hud_fast.diffusion.schedule import NoiseSchedule
 from hud_fast.diffusion.training import Trainer
+from hud_fast.kernels.normal_noise import Address, normal_noise_reference, philox_reference
 
 PRESET = replace(MICRO, prediction="residual")
 
@@ -73,9 +77,9 @@ def test_a_gpu_gives_the_samples_of_a_cpu(gpu: torch.device, sampler: str) -> No
     torch.testing.assert_close(there, here, rtol=1e-3, atol=1e-3)
 
 
-def trained(
-    device: torch.device, precision: Any, capture: bool, scenes: int = 1
-) -> tuple[list[float], dict[str, Tensor]]:
+def trainer_on(
+    device: torch.device, precision: Any, capture: bool, scenes: int = 1, log_every: int = 4
+) -> Trainer:
     z, priors, masks = [], [], []
     for number in range(scenes):
         abundances = smooth_abundances(20 + number, 24 - number, 3, seed=number)
@@ -84,11 +88,17 @@ def trained(
         masks.append(np.ones(abundances.shape[:2], bool))
         on_cpu, valid = z[-1].cpu(), torch.from_numpy(masks[-1])
         priors.append(Prior.of(on_cpu, valid, space.mean, space.std))
-    preset = replace(PRESET, steps=24, log_every=4, precision=precision)
+    preset = replace(PRESET, steps=24, log_every=log_every, precision=precision)
     crops = CropSampler(z, masks, crop=preset.crop)
     network = build_network(preset, 3, prior=priors if scenes > 1 else priors[0])
-    trainer = Trainer(network, crops, preset, seed=5, capture=capture)
-    for _ in range(preset.steps):
+    return Trainer(network, crops, preset, seed=5, capture=capture)
+
+
+def trained(
+    device: torch.device, precision: Any, capture: bool, scenes: int = 1
+) -> tuple[list[float], dict[str, Tensor]]:
+    trainer = trainer_on(device, precision, capture, scenes)
+    for _ in range(trainer.preset.steps):
         trainer.step()
     weights = {name: value.cpu() for name, value in trainer.averaged_weights().items()}
     return [entry["loss"] for entry in trainer.history], weights
@@ -126,3 +136,126 @@ def test_noise_changes_from_replay_to_replay(gpu: torch.device) -> None:
         repeated()
         expected = addressed_noise(11, first.cpu(), step.cpu(), (3, 5, 7))
         torch.testing.assert_close(out.cpu(), expected, rtol=1e-5, atol=2e-6)
+
+
+def test_the_noise_in_plain_torch_is_a_cpu_s(gpu: torch.device) -> None:
+    """The same integers, to the last bit of products that wrap; a logarithm, root and angle in float64."""
+    draw = torch.Generator().manual_seed(0)
+    counter = [torch.randint(2**32, (1000,), generator=draw) for _ in range(4)]
+    key = (0xDEADBEEF, 0x80000001)
+    there = philox_reference([c.to(gpu) for c in counter], key)
+    for ours, theirs in zip(there, philox_reference(counter, key), strict=True):
+        assert torch.equal(ours.cpu(), theirs)
+    at, start = torch.tensor([2**32 - 1]), torch.tensor([2**40 + 2**32 - 2])
+    given = Address(2**63 - 1, 3, 1, at, start)
+    moved = given._replace(at=at.to(gpu), start=start.to(gpu))
+    with no_waiting():
+        noise = normal_noise_reference(3, 1000, moved, gpu)
+    expected = normal_noise_reference(3, 1000, given)
+    torch.testing.assert_close(noise.cpu(), expected, rtol=1.2e-7, atol=0)
+
+
+@contextlib.contextmanager
+def no_waiting() -> Iterator[None]:
+    """torch itself refuses what would make the host wait for the GPU."""
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is called a prototype
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("scenes", [1, 2])
+@pytest.mark.parametrize("capture", [False, True], ids=["loop", "graph"])
+def test_a_training_step_does_not_wait(
+    gpu: torch.device, precision: Any, scenes: int, capture: bool
+) -> None:
+    """From its draws to the average, launch by launch and replayed."""
+    trainer = trainer_on(gpu, precision, capture, scenes, log_every=100)
+    for _ in range(WARM + 2):  # libraries are made ready, and captures may wait
+        trainer.step()
+    with no_waiting():
+        for _ in range(4):
+            trainer.step()
+    assert trainer.done == WARM + 6
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "dpm++"])
+def test_a_sampling_step_does_not_wait(gpu: torch.device, sampler: str) -> None:
+    network = build_network(PRESET, 2).eval().requires_grad_(False)
+    place(network, gpu)
+    steps = plan(NoiseSchedule(), sampler=sampler, steps=6)
+    loop = Denoising(network, steps, 4, (2, 16, 16), seed=3)
+    with torch.no_grad():
+        loop.start(0)
+        loop()
+        with no_waiting():
+            loop.start(4)
+            for _ in steps:
+                loop()
+    assert torch.isfinite(loop.z).all()
+
+
+@pytest.mark.parametrize("fails", ["a number is asked for", "the work ends in an error"])
+def test_a_capture_that_fails_is_as_if_it_had_not_been(gpu: torch.device, fails: str) -> None:
+    """The work goes on, with the numbers of the loop; streams, allocator and generator are as they were."""
+    total, one = (torch.full((1000,), float(k), device=gpu) for k in (0, 1))
+    seen: list[int] = []
+
+    def work() -> None:
+        seen.append(1)
+        total.add_(one * 2)
+        if len(seen) == WARM + 1:
+            if fails == "a number is asked for":
+                total.sum().item()
+            else:
+                raise ValueError("not now")
+
+    stream = torch.cuda.current_stream(gpu)
+    repeated = Repeated(work, gpu, capture=True)
+    for _ in range(WARM):
+        repeated()
+    torch.cuda.manual_seed(7)
+    with pytest.warns(RuntimeWarning, match="goes on launch by launch"):
+        repeated()
+    assert torch.cuda.current_stream(gpu) == stream
+    drawn = torch.randn(5, device=gpu)
+    torch.cuda.manual_seed(7)
+    assert torch.equal(torch.randn(5, device=gpu), drawn)
+    for _ in range(2):
+        repeated()
+    assert total.tolist() == [2.0 * (WARM + 3)] * 1000
+    assert used_on_two_streams_comes_back(gpu)
+    # another one captures
+    other = Repeated(lambda: total.mul_(2), gpu, capture=True)
+    total.fill_(1)
+    for _ in range(WARM + 3):
+        other()
+    assert other._graph is not None
+    assert total.tolist() == [2.0 ** (WARM + 3)] * 1000
+
+
+def used_on_two_streams_comes_back(gpu: torch.device) -> bool:
+    """Whether freed memory is given out again: not as long as torch's allocator takes a capture to be under way."""
+    torch.cuda.empty_cache()
+    block = torch.empty(1 << 26, dtype=torch.uint8, device=gpu)
+    block.record_stream(torch.cuda.Stream(gpu))
+    place = block.data_ptr()
+    del block
+    torch.cuda.synchronize(gpu)
+    return torch.empty(1 << 26, dtype=torch.uint8, device=gpu).data_ptr() == place
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one GPU here, or none")
+def test_the_second_gpu_captures_after_the_first() -> None:
+    totals = [torch.zeros(10, device=f"cuda:{k}") for k in range(2)]
+    for total in totals:
+        repeated = Repeated(lambda total=total: total.add_(1), total.device, capture=True)
+        for _ in range(WARM + 4):
+            repeated()
+        assert repeated._graph is not None
+    assert [total.tolist() for total in totals] == [[WARM + 4.0] * 10] * 2

@@ -10,10 +10,12 @@ import oracles
 import pytest
 import torch
 from device_windows import ATOL, NEEDS_GPU, every_way, ready
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import hud_fast as hud
 from hud_fast.kernels._native import C
 from hud_fast.kernels._window_cuda import DeviceWindowScene
+from hud_fast.kernels._window_device import device_factor, power_of_two
 
 
 @pytest.mark.parametrize("shared", [166912, 232448])
@@ -42,6 +44,38 @@ def test_the_cheaper_way_is_taken():
     assert way(300, 300, 9, 290, 290, 1) == "direct"  # no tile of that size fits
     with pytest.raises(ValueError, match="no tile of this size"):
         C.window_tile_plan(300, 300, 9, 290, 290, 1, 232448, "fft", 0, 0)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NEEDS_GPU)])
+def test_powers_of_two_are_exact_on_every_device(device):
+    exponents = torch.arange(-1022, 1024, dtype=torch.int32)
+    found = power_of_two(exponents.to(device))
+    assert found.dtype == torch.float64
+    assert found.tolist() == [2.0**e for e in exponents.tolist()]
+    assert power_of_two(torch.tensor(-3, device=device)).item() == 0.125
+
+
+class NoPowers(TorchDispatchMode):
+    """Refuses what is not exact on CUDA: on a CPU it is, and no number would tell."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert func.overloadpacket.__name__ not in ("pow", "exp2", "ldexp")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NEEDS_GPU)])
+@pytest.mark.parametrize("exponent", [-1074, -1022, -999, -150, -1, 0, 3, 1000, 1023])
+def test_pixels_that_keep_their_lengths_are_scaled_by_a_power_of_two(device, exponent):
+    """No digit of theirs is lost, so that the bits are the same however the blocks are split."""
+    pixels = torch.tensor([[0.25, -0.75, 0.5, 0.0]], dtype=torch.float64) * 2.0**exponent
+    with NoPowers():
+        factor = device_factor(pixels.to(device), "block", True)
+    factor = factor.cpu()
+    mantissa, shift = np.frexp(factor.item())
+    assert mantissa == 0.5
+    assert shift <= 1001
+    if abs(exponent) < 999:
+        assert 0.25 <= float((pixels * factor).abs().max()) <= 1
 
 
 @pytest.mark.parametrize("mixed", [False, True])

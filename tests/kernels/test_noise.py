@@ -9,13 +9,14 @@ import torch
 from isa import SLOW, cpu_only, every_backend, every_level, every_path, running
 from scipy import stats
 from torch.library import opcheck
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import hud_fast as hud
 from hud_fast.diffusion.sampling import plan
 from hud_fast.diffusion.schedule import NoiseSchedule
 from hud_fast.kernels import sampler_step_at
 from hud_fast.kernels._native import C
-from hud_fast.kernels.normal_noise import philox_reference
+from hud_fast.kernels.normal_noise import Address, normal_noise_reference, philox_reference
 
 # Random123's known answers for philox4x32-10: counter, key, result.
 KNOWN = [
@@ -33,6 +34,66 @@ def test_philox_gives_the_known_answers(level, counter, key, answer):
     assert oracles.philox(counter, key) == answer
     tensors = philox_reference([torch.tensor(c) for c in counter], (key[0], key[1]))
     assert [int(t) for t in tensors] == answer
+
+
+def test_philox_in_torch_is_philox():
+    """All bits of all words, 64-bit products that wrap included, for counters of any shape."""
+    generator = torch.Generator().manual_seed(0)
+    counter = [torch.randint(2**32, (20, 7), generator=generator) for _ in range(4)]
+    for key in ((0x80000000, 0xFFFFFFFF), (0xDEADBEEF, 7)):
+        numbers = torch.stack(philox_reference(counter, key), -1).view(-1, 4)
+        for given, answer in zip(
+            torch.stack(counter, -1).view(-1, 4).tolist(), numbers, strict=True
+        ):
+            assert oracles.philox(given, list(key)) == answer.tolist()
+
+
+class Launches(TorchDispatchMode):
+    """Counts the operations that a device has to launch: views are none, and numbers of the host are none of its."""
+
+    def __init__(self, device):
+        super().__init__()
+        self.device, self.names = device, []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        returned = func._schema.returns
+        view = any(r.alias_info is not None and not r.alias_info.is_write for r in returned)
+        if not view and isinstance(out, torch.Tensor) and out.device.type == self.device:
+            self.names.append(func.__name__)
+        return out
+
+
+def test_the_plain_reference_takes_few_launches():
+    """Each costs some microseconds on a GPU, in every step of a training or sampling; they were 289."""
+    at = torch.ones(1, dtype=torch.int64, device="meta")
+    with Launches("meta") as launches:
+        noise = normal_noise_reference(8, 4096, Address(2**62, 0, 0, at, at), "meta")
+    assert (noise.shape, noise.dtype, noise.device.type) == ((8, 4096), torch.float32, "meta")
+    assert 40 < len(launches.names) <= 60, launches.names
+
+
+def test_the_plain_reference_rounds_once():
+    """float64 to the end, whatever torch's default is: the oracle's number, rounded to float32."""
+    address, count = (2**63 - 1, 2**32 - 2, 2**40 + 2**32 - 1), 1000
+    truth = np.stack([oracles.normal_noise(count, *address[:2], address[2] + i) for i in range(2)])
+    at, start = torch.tensor([1]), torch.tensor([2**40])
+    told = Address(address[0], address[1] - 1, 2**32 - 1, at, start)
+    ours = [normal_noise_reference(2, count, a) for a in (Address(*address), told)]
+    torch.set_default_dtype(torch.float64)
+    try:
+        ours.append(normal_noise_reference(2, count, told))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for noise in ours:
+        assert noise.dtype == torch.float32
+        assert noise.is_contiguous()
+        np.testing.assert_allclose(noise, truth, rtol=1e-7)
+    # a step is modulo 2**32, and none of either is none
+    wrapped = normal_noise_reference(2, count, told._replace(at=at + 2**32))
+    assert torch.equal(wrapped, ours[1])
+    assert normal_noise_reference(0, 5, told).shape == (0, 5)
+    assert normal_noise_reference(3, 0, told).shape == (3, 0)
 
 
 @every_path

@@ -95,6 +95,18 @@ def test_subnormals_are_not_flushed():
 
 
 @compiled
+@pytest.mark.parametrize("way", ["forward", "backward"])
+def test_deviations_are_inverted_to_nearest(way):
+    """Once a tile. A division by what full precision is called there, two units off, is left to the gradient's own."""
+    x, m = meta(1000, 9), meta(9, dtype=torch.float64)
+    grad = x if way == "backward" else None
+    launch = standardize.log_standardize(x, x, (1000, 9, 1), 1e-4, m, m, grad)
+    text = launch.compile(90).asm["ptx"]
+    assert "div.rn.f32" in text
+    assert ("div.full.f32" in text) == (way == "backward")
+
+
+@compiled
 def test_doubles_stay_doubles():
     """A constant that the compiler read as float32 would pass every test but the last digits on a GPU."""
     launch = EVERY["log_project forward, float64"]

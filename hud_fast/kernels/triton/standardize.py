@@ -4,7 +4,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from hud_fast.kernels.triton.arithmetic import narrow, widen
+from hud_fast.kernels.triton.arithmetic import narrow, reciprocal, widen
 from hud_fast.kernels.triton.launch import Launch, in_vectors, power_of_two, tiles
 from hud_fast.kernels.triton.simplex import VALUES, WARPS, log_projected
 
@@ -41,7 +41,7 @@ def _log_standardize(
     at = row[:, None] * width + column[None, :]
     mask = (row < height)[:, None] & (column < width)[None, :]
     d = (column % D)[None, :] if ALONG else (row % D)[:, None]
-    inverse = 1.0 / tl.load(std + d).to(wide)
+    inverse = reciprocal(tl.load(std + d).to(wide))
     m = 0.0 if BACKWARD else tl.load(mean + d).to(wide)
     floor = tl.full((1, 1), delta, tl.float64).to(wide)
     # The last row of rows put together may be a part; asking every value would break up the 16-byte accesses.
