@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -136,6 +137,10 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[torch.device, C
 
     for module in (checks, fitting, model):
         monkeypatch.setattr(module, "available_device", available)
+    # What a GPU does beside its memory: page-locked buffers, and events that nobody waits for.
+    monkeypatch.setattr(Tensor, "pin_memory", lambda tensor: tensor)
+    monkeypatch.setattr(torch.cuda, "Event", lambda **_: MagicMock())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
     # torch.tensor(numbers, device=card) is then seen as what it is: made on the host, and sent
     before = torch._C._only_lift_cpu_tensors()
     torch._C._set_only_lift_cpu_tensors(True)
