@@ -188,21 +188,21 @@ def proven(op: str, device: torch.device | None = None) -> bool:
 
     `device` None is the first GPU.
     """
-    number = 0 if device is None else device.index or 0
+    return _has_proved(0 if device is None else device.index or 0, op)
+
+
+def _has_proved(number: int, op: str) -> bool:
     known = _proven.get(number)
-    return op in known if known is not None else _read_verdict(op, number)
+    if known is None:
+        from hud_fast.kernels.gpu_check.verdict import proven_operations
+
+        known = _proven[number] = proven_operations(number)
+    return op in known
 
 
-def _read_verdict(op: str, number: int) -> bool:
-    from hud_fast.kernels.gpu_check.verdict import proven_operations
-
-    _proven[number] = proven_operations(number)
-    return op in _proven[number]
-
-
-# torch.compile takes the answer as a constant instead of tracing into files. As torch.compiler.assume_constant_result
-# does, which would import all of torch._dynamo here.
-_read_verdict._dynamo_marked_constant = True  # type: ignore[attr-defined]
+# torch.compile takes the answer as a constant instead of tracing into files, and without a guard on what reading them
+# changes. As torch.compiler.assume_constant_result does, which would import all of torch._dynamo here.
+_has_proved._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def forget_verdicts() -> None:

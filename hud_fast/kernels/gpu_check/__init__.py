@@ -17,7 +17,7 @@ from hud_fast.kernels.gpu_check import verdict
 from hud_fast.kernels.gpu_check.ask import ask
 from hud_fast.kernels.gpu_check.verdict import GPUCheck, Operation
 
-__all__ = ["OPERATIONS", "GPUCheck", "Operation", "check_gpu", "ensure"]
+__all__ = ["OPERATIONS", "GPUCheck", "Operation", "check_gpu", "ensure", "known", "needed"]
 
 # Safest first: no reduction; reductions in one tile; certified; a wrong answer would be silent; the whole in a graph.
 OPERATIONS = (
@@ -88,14 +88,24 @@ def check_gpu(
         return _make(chosen, key, progress) if found is None else found
 
 
+def needed(device: str | torch.device | None) -> bool:
+    """Whether `ensure` would make a check: a GPU that has no verdict on file, and no HUD_FAST_GPU_KERNELS."""
+    if os.environ.get(GPU_KERNELS) or not torch.cuda.is_available():
+        return False
+    if device is not None and torch.device(device).type != "cuda":
+        return False
+    try:
+        return verdict.on_file(verdict.key_of(_gpu(device).index)) is None
+    except Exception:  # a card that cannot even be named: nothing to ask it
+        return False
+
+
 def ensure(
     device: str | torch.device | None,
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
 ) -> None:
-    """Make the check where a GPU has no verdict on file; whatever comes of it, nothing is raised.
-
-    Nothing to do for a CPU, and where HUD_FAST_GPU_KERNELS decides.
+    """Make the check where it is `needed`; whatever comes of it, nothing is raised.
 
     Parameters
     ----------
@@ -106,20 +116,21 @@ def ensure(
     say : callable, optional
         Told in one line what was proven and what stays with torch, if a check was made.
     """
-    if os.environ.get(GPU_KERNELS) or not torch.cuda.is_available():
-        return
-    if device is not None and torch.device(device).type != "cuda":
+    if not needed(device):
         return
     try:
-        chosen = _gpu(device)
-        key = verdict.key_of(chosen.index)
-        if verdict.on_file(key) is not None:
-            return
-        line = check_gpu(chosen, progress=progress).line()
+        line = check_gpu(device, progress=progress).line()
     except Exception as error:  # torch can do without: a check must not cost anybody their run
         line = f"GPU kernels: the check could not be made ({error}); torch does all"
     if say is not None:
         say(line)
+
+
+def known() -> list[GPUCheck]:
+    """The verdicts on file for this machine's GPUs, one for each kind of card."""
+    keys = dict.fromkeys(verdict.key_of(number) for number in range(torch.cuda.device_count()))
+    found = (verdict.on_file(key) for key in keys)
+    return [check for check in found if check is not None]
 
 
 def _gpu(device: str | torch.device | None) -> torch.device:
