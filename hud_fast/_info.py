@@ -13,7 +13,10 @@ def info_text() -> str:
     values = info_values()
     sections: list[tuple[str, dict[str, Any]]] = [
         ("Versions", values["versions"]),
-        ("Kernels", {key.replace("_", " "): _words(word) for key, word in values["kernels"].items()}),
+        (
+            "Kernels",
+            {key.replace("_", " "): _words(word) for key, word in values["kernels"].items()},
+        ),
         ("Machine", values["machine"]),
         ("Presets", _presets()),
         ("Scenes (* = at hand on this machine)", _catalogue()),
@@ -56,7 +59,9 @@ def gpu_text() -> str:
 
     tables = [check.table() for check in known()]
     title = "GPU kernels (proven ones run by themselves, torch does the rest)"
-    return "\n".join([title, *(tables or ["  no verdict on file: hud-fast info --check-gpu makes one"])])
+    return "\n".join(
+        [title, *(tables or ["  no verdict on file: hud-fast info --check-gpu makes one"])]
+    )
 
 
 def check_gpus(progress: Progress) -> None:
@@ -99,8 +104,9 @@ def _catalogue() -> dict[str, str]:
 
 def at_hand(name: str) -> bool:
     """Return True if a scene of the catalogue can be loaded without the network."""
+    from hud_fast._files import cache_folder
     from hud_fast.scenes import find_entry
-    from hud_fast.scenes.fetch import cache_folder, data_folder, find_local
+    from hud_fast.scenes.fetch import data_folder, find_local
 
     if name == "indian-pines" and importlib.util.find_spec("tensorly") is not None:
         return True

@@ -149,7 +149,10 @@ def test_a_cuda_tensor_gets_what_its_card_has_proved(verdicts, monkeypatch):
     assert found == {"fcls": "cuda", "log_project": "triton", "q_sample": "torch"}
     other = torch.device("cuda", 1)  # another card, another verdict
     verdicts[1] = frozenset({"q_sample", "graphs"})
-    assert (_backend.on_cuda("q_sample", other), _backend.on_cuda("fcls", other)) == ("triton", "torch")
+    assert (_backend.on_cuda("q_sample", other), _backend.on_cuda("fcls", other)) == (
+        "triton",
+        "torch",
+    )
     assert _backend.proven("graphs", other)
     assert not _backend.proven("graphs")
 

@@ -1,7 +1,7 @@
 """Which GPU kernels this very machine has proved: each operation against the CPU's float64 answer, in a child process.
 
 Kernels run by themselves where, and only where, a check on this card with this driver, torch, Triton and build has
-found them right: `verdict` keeps what was found, `ask` and `child` are the two processes, `examine` looks at one
+found them right: `verdict` keeps what was found, `asking` and `child` are the two processes, `examine` looks at one
 operation, `cases` and `searches` say what is asked of it.
 """
 
@@ -14,7 +14,7 @@ import torch
 
 from hud_fast.kernels._backend import GPU_KERNELS, KERNELS_ON_CUDA
 from hud_fast.kernels.gpu_check import verdict
-from hud_fast.kernels.gpu_check.ask import ask
+from hud_fast.kernels.gpu_check.asking import ask
 from hud_fast.kernels.gpu_check.verdict import GPUCheck, Operation
 
 __all__ = ["OPERATIONS", "GPUCheck", "Operation", "check_gpu", "ensure", "known", "needed"]

@@ -5,9 +5,8 @@ Truths are the CPU's in float64, of the very values that the kernels read; bound
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,7 +27,7 @@ from hud_fast.kernels.sampler_step_at import sampler_step_at
 CPU = "cpu"
 TRITON = "triton"
 _TINY = 1e-37  # where float32 ends
-_ADDRESS = {"seed": 2**62 + 12345, "step": 2**32 - 1, "first": 2**33 - 1}
+_SEED, _STEP, _FIRST = 2**62 + 12345, 2**32 - 1, 2**33 - 1
 _NOISE = 2e-5  # of noise drawn by other logarithms and sines
 
 
@@ -81,6 +80,7 @@ def statistics(D: int) -> tuple[Tensor, Tensor]:
     return torch.linspace(-5, -1, D).double(), torch.linspace(0.5, 3, D).double()
 
 
+Cases = Callable[[torch.device], Iterator[Case]]
 # of (values, mean, std, dim, backend)
 Function = Callable[[Tensor, Tensor, Tensor, int, str], Tensor]
 # of (lines, truth, values, gradient from above), float64 on the CPU
@@ -89,47 +89,37 @@ Bound = Callable[[Lines, Tensor, Tensor, Tensor], Tensor]
 
 def _differentiable(
     function: Function, prepare: Callable[[Tensor], Tensor], forward: Bound, backward: Bound
-) -> Callable[[torch.device], Iterator[Case]]:
+) -> Cases:
     """Cases of an operation along an axis and of its gradient."""
 
-    def cases(device: torch.device) -> Iterator[Case]:
-        for lines in LINES:
-            x = put(prepare(draw(lines.shape, 0)), lines.dtype, device, lines.offset)
-            g = put(draw(lines.shape, 1), lines.dtype, device, lines.offset)
-            mean, std = statistics(lines.shape[lines.dim])
-            here = mean.to(device), std.to(device)
-            wide = x.detach().cpu().double().requires_grad_()
-            above = g.cpu().double()
-            truth = function(wide, mean, std, lines.dim, CPU)
-            (slope,) = torch.autograd.grad(truth, wide, above)
-            truth, values = truth.detach(), wide.detach()
+    def both(device: torch.device, lines: Lines) -> tuple[Case, Case]:
+        x = put(prepare(draw(lines.shape, 0)), lines.dtype, device, lines.offset)
+        g = put(draw(lines.shape, 1), lines.dtype, device, lines.offset)
+        mean, std = statistics(lines.shape[lines.dim])
+        here = mean.to(device), std.to(device)
+        wide = x.detach().cpu().double().requires_grad_()
+        above = g.cpu().double()
+        truth = function(wide, mean, std, lines.dim, CPU)
+        (slope,) = torch.autograd.grad(truth, wide, above)
+        truth, values = truth.detach(), wide.detach()
 
-            def call(x: Tensor = x, lines: Lines = lines, here: Results = here) -> Results:
-                return (function(x, *here, lines.dim, TRITON),)
+        def call() -> Results:
+            return (function(x, *here, lines.dim, TRITON),)
 
-            yield Case(
-                _words(lines),
-                call,
-                (truth,),
-                (forward(lines, truth, values, above),),
-                (x,),
-                lambda call=call: call,
-            )
+        def gradient() -> Results:
+            leaf = x.detach().requires_grad_()
+            return torch.autograd.grad(function(leaf, *here, lines.dim, TRITON), leaf, g)
 
-            def gradient(
-                x: Tensor = x, g: Tensor = g, lines: Lines = lines, here: Results = here
-            ) -> Results:
-                leaf = x.detach().requires_grad_()
-                return torch.autograd.grad(function(leaf, *here, lines.dim, TRITON), leaf, g)
+        near = forward(lines, truth, values, above)
+        far = backward(lines, slope, values, above)
+        return (
+            Case(_words(lines), lambda: call, (truth,), (near,), (x,)),
+            Case(
+                f"gradient, {_words(lines)}", lambda: gradient, (slope,), (far,), (x,), graph=False
+            ),
+        )
 
-            yield Case(
-                f"gradient, {_words(lines)}",
-                gradient,
-                (slope,),
-                (backward(lines, slope, values, above),),
-            )
-
-    return cases
+    return lambda device: (case for lines in LINES for case in both(device, lines))
 
 
 def _logs(factor: float) -> Bound:
@@ -174,40 +164,35 @@ def _abundances(values: Tensor) -> Tensor:
     return values.mul(0.3).clamp_min(-0.01)
 
 
-def decodes(device: torch.device) -> Iterator[Case]:
-    """softmax_decode: endmembers and bands around the tiles' sides."""
-    sizes = [
-        (2, 9, 3, 11, 65, torch.float32, 0),
-        (1, 17, 1, 31, 63, torch.float32, 1),
-        (1, 40, 3, 11, 20, torch.float64, 0),
-        (2, 16, 5, 7, 64, torch.bfloat16, 0),
-        (1, 16, 4, 8, 64, torch.float16, 0),
-    ]
-    for B, D, H, W, C, dtype, offset in sizes:
-        z = put(draw((B, D, H, W), 0), dtype, device, offset)
-        A = draw((D, C), 1).abs()
-        if dtype != torch.float64:
-            A = A.float().double()
-        mean, std = statistics(D)
-        truth = softmax_decode(z.cpu().double(), A, mean=mean, std=std, backend=CPU)
-        rounding, eps, least = precision(dtype)
+# Maps, endmembers and bands around the tiles' sides.
+MAPS = (
+    ((2, 9, 3, 11), 65, torch.float32, 0),
+    ((1, 17, 1, 31), 63, torch.float32, 1),
+    ((1, 40, 3, 11), 20, torch.float64, 0),
+    ((2, 16, 5, 7), 64, torch.bfloat16, 0),
+    ((1, 16, 4, 8), 64, torch.float16, 0),
+)
 
-        def call(
-            z: Tensor = z,
-            A: Tensor = A.to(device),
-            mean: Tensor = mean.to(device),
-            std: Tensor = std.to(device),
-        ) -> Results:
-            return (softmax_decode(z, A, mean=mean, std=std, backend=TRITON),)
 
-        yield Case(
-            _words(Lines((B, D, H, W), 1, dtype, offset)) + f", {C} bands",
-            call,
-            (truth,),
-            (2 * ((40 + D / 4) * eps + rounding) * truth + least,),
-            (z,),
-            lambda call=call: call,
-        )
+def _decode(
+    device: torch.device, shape: tuple[int, ...], C: int, dtype: torch.dtype, offset: int
+) -> Case:
+    z = put(draw(shape, 0), dtype, device, offset)
+    D = shape[1]
+    A = draw((D, C), 1).abs()
+    if dtype != torch.float64:
+        A = A.float().double()  # as the kernel rounds it
+    mean, std = statistics(D)
+    truth = softmax_decode(z.cpu().double(), A, mean=mean, std=std, backend=CPU)
+    rounding, eps, least = precision(dtype)
+    near = 2 * ((40 + D / 4) * eps + rounding) * truth + least
+    spectra, m, s = A.to(device), mean.to(device), std.to(device)
+
+    def call() -> Results:
+        return (softmax_decode(z, spectra, mean=m, std=s, backend=TRITON),)
+
+    what = f"{_words(Lines(shape, 1, dtype, offset))}, {C} bands"
+    return Case(what, lambda: call, (truth,), (near,), (z,))
 
 
 # Counts around a group of 64 numbers and a tile; the dtype, and an odd start of what is read.
@@ -225,137 +210,91 @@ def _near(dtype: torch.dtype, truth: Tensor, noise: float = _NOISE) -> Tensor:
     return noise + (2 * rounding + 4 * eps) * truth.abs()
 
 
-def _count_words(count: int, dtype: torch.dtype, offset: int) -> str:
+def _samples(count: int, dtype: torch.dtype, offset: int) -> str:
     return _words(Lines((2, count), 1, dtype, offset))
 
 
-def noises(device: torch.device) -> Iterator[Case]:
-    """normal_noise, its step a number and on the device."""
-    for count, dtype, _ in COUNTS:
-        truth = normal_noise((2, count), **_ADDRESS, dtype=torch.float64, backend=CPU)
-        at = torch.tensor([_ADDRESS["step"]], device=device)
+def _noise(device: torch.device, count: int, dtype: torch.dtype, offset: int) -> Case:
+    """Drawn at a step that is a number, and at one on the device."""
+    kind: dict[str, Any] = {"seed": _SEED, "first": _FIRST, "dtype": dtype, "device": device}
+    truth = normal_noise(
+        (2, count), seed=_SEED, step=_STEP, first=_FIRST, dtype=torch.float64, backend=CPU
+    )
+    at = torch.tensor([_STEP], device=device)
 
-        def call(count: int = count, dtype: torch.dtype = dtype, at: Tensor = at) -> Results:
-            address = {"seed": _ADDRESS["seed"], "first": _ADDRESS["first"]}
-            kind = {"dtype": dtype, "device": device, "backend": TRITON}
-            whole = normal_noise((2, count), step=_ADDRESS["step"], **address, **kind)
-            return whole, normal_noise((2, count), step=at, **address, **kind)
+    def call() -> Results:
+        steps: tuple[Any, ...] = (_STEP, at)
+        return tuple(normal_noise((2, count), step=t, **kind, backend=TRITON) for t in steps)
 
-        near = _near(dtype, truth)
-        yield Case(
-            _count_words(count, dtype, 0),
-            call,
-            (truth, truth),
-            (near, near),
-            (at,),
-            lambda call=call: call,
-        )
+    near = _near(dtype, truth)
+    return Case(_samples(count, dtype, 0), lambda: call, (truth, truth), (near, near), (at,))
 
 
-def forward_processes(device: torch.device) -> Iterator[Case]:
-    """q_sample: z at its time, and the noise."""
+def _forward_process(device: torch.device, count: int, dtype: torch.dtype, offset: int) -> Case:
+    """z at its time, and the noise."""
     signal = torch.tensor([0.3, 1.0], dtype=torch.float64)
-    for count, dtype, offset in COUNTS:
-        z = put(draw((2, count), 0), dtype, device, offset)
-        truth = q_sample(z.cpu().double(), signal, **_ADDRESS, backend=CPU)
+    z, levels = put(draw((2, count), 0), dtype, device, offset), signal.to(device)
+    address = {"seed": _SEED, "step": _STEP, "first": _FIRST}
+    truth = q_sample(z.cpu().double(), signal, **address, backend=CPU)
 
-        def call(z: Tensor = z, signal: Tensor = signal.to(device)) -> Results:
-            return q_sample(z, signal, **_ADDRESS, backend=TRITON)
+    def call() -> Results:
+        return q_sample(z, levels, **address, backend=TRITON)
 
-        yield Case(
-            _count_words(count, dtype, offset),
-            call,
-            truth,
-            tuple(_near(dtype, t) for t in truth),
-            (z,),
-            lambda call=call: call,
+    near = tuple(_near(dtype, t) for t in truth)
+    return Case(_samples(count, dtype, offset), lambda: call, truth, near, (z,))
+
+
+def _step(device: torch.device, count: int, dtype: torch.dtype, offset: int) -> Case:
+    """With noise drawn, given, and none."""
+    maps = tuple(put(draw((2, count), k), dtype, device, offset) for k in range(3))
+
+    def ask(z: Tensor, eps: Tensor, noise: Tensor, backend: str) -> Results:
+        factors: dict[str, Any] = {"z_factor": 1.1, "eps_factor": -0.2, "backend": backend}
+        address = {"seed": _SEED, "step": _STEP, "first": _FIRST}
+        return (
+            sampler_step(z, eps, noise_factor=0.3, **factors, **address),
+            sampler_step(z, eps, noise_factor=0.3, noise=noise, **factors),
+            sampler_step(z, eps, noise_factor=0.0, **factors),
         )
 
-
-def steps(device: torch.device) -> Iterator[Case]:
-    """sampler_step: noise drawn, given, and none."""
-    for count, dtype, offset in COUNTS:
-        z, eps, noise = (put(draw((2, count), k), dtype, device, offset) for k in range(3))
-        options = (
-            {"noise_factor": 0.3, **_ADDRESS},
-            {"noise_factor": 0.3, "noise": noise},
-            {"noise_factor": 0.0},
-        )
-
-        def ask(
-            z: Tensor, eps: Tensor, backend: str, options: tuple[dict[str, object], ...] = options
-        ) -> Results:
-            found = []
-            for option in options:
-                given = option.get("noise")
-                if isinstance(given, Tensor):
-                    option = option | {"noise": given.to(z)}
-                found.append(
-                    sampler_step(z, eps, z_factor=1.1, eps_factor=-0.2, backend=backend, **option)  # type: ignore[arg-type]
-                )
-            return tuple(found)
-
-        truth = ask(z.cpu().double(), eps.cpu().double(), CPU)
-
-        def call(
-            z: Tensor = z, eps: Tensor = eps, ask: Callable[..., Results] = ask
-        ) -> Results:
-            return ask(z, eps, TRITON)
-
-        bounds = zip(truth, (_NOISE, 2e-6, 2e-6), strict=True)
-        yield Case(
-            _count_words(count, dtype, offset),
-            call,
-            truth,
-            tuple(_near(dtype, t, noise) for t, noise in bounds),
-            (z,),
-            lambda call=call: call,
-        )
+    z, eps, noise = (t.cpu().double() for t in maps)
+    truth = ask(z, eps, noise, CPU)
+    near = tuple(_near(dtype, t, n) for t, n in zip(truth, (_NOISE, 2e-6, 2e-6), strict=True))
+    what = _samples(count, dtype, offset)
+    return Case(what, lambda: lambda: ask(*maps, TRITON), truth, near, maps)
 
 
-def steps_at(device: torch.device) -> Iterator[Case]:
-    """sampler_step_at: a row of the table on the device, without and with a past, eps of another dtype, in place."""
+def _step_at(device: torch.device, count: int, dtype: torch.dtype, offset: int) -> Case:
+    """A row of the table on the device, without and with a past; eps of another dtype; in place."""
     table = torch.tensor(
         [[0.9, 0.1, 0.0, 0.2, 0.5, 0.5], [1.1, -0.2, 0.3, 0.3, -0.2, 1.1]], dtype=torch.float64
     )
-    for count, dtype, offset in COUNTS:
-        z, past = (put(draw((2, count), k), dtype, device, offset) for k in (0, 2))
-        other = torch.float32 if dtype == torch.bfloat16 else torch.bfloat16
-        eps = put(draw((2, count), 1), other, device)
+    row = torch.ones(1, dtype=torch.int64)
+    z, past = (put(draw((2, count), k), dtype, device, offset) for k in (0, 2))
+    other = torch.float32 if dtype == torch.bfloat16 else torch.bfloat16
+    eps = put(draw((2, count), 1), other, device)
 
-        def ask(z: Tensor, eps: Tensor, past: Tensor, backend: str) -> Results:
-            row, rows = torch.ones(1, dtype=torch.int64, device=z.device), table.to(z.device)
-            address = {"seed": 9, "step": 7, "first": 4}
-            plain = sampler_step_at(
-                z, eps, rows[:, :3].contiguous(), row, **address, backend=backend
-            )
-            kept, out = past.clone(), z.clone()
-            sampler_step_at(out, eps, rows, row, **address, past=kept, out=out, backend=backend)
-            return plain, out, kept
+    def ask(
+        z: Tensor, eps: Tensor, past: Tensor, table: Tensor, row: Tensor, backend: str
+    ) -> Results:
+        step: dict[str, Any] = {"seed": 9, "step": 7, "first": 4, "backend": backend}
+        kept, out = past.clone(), z.clone()
+        plain = sampler_step_at(z, eps, table[:, :3].contiguous(), row, **step)
+        sampler_step_at(out, eps, table, row, past=kept, out=out, **step)
+        return plain, out, kept
 
-        truth = ask(z.cpu().double(), eps.cpu().double(), past.cpu().double(), CPU)
-
-        def call(
-            z: Tensor = z,
-            eps: Tensor = eps,
-            past: Tensor = past,
-            ask: Callable[..., Results] = ask,
-        ) -> Results:
-            return ask(z, eps, past, TRITON)
-
-        yield Case(
-            _count_words(count, dtype, offset),
-            call,
-            truth,
-            tuple(_near(dtype, t) for t in truth),
-        )
+    truth = ask(z.cpu().double(), eps.cpu().double(), past.cpu().double(), table, row, CPU)
+    near = tuple(_near(dtype, t) for t in truth)
+    rows, at = table.to(device), row.to(device)
+    what = _samples(count, dtype, offset)
+    return Case(what, lambda: lambda: ask(z, eps, past, rows, at, TRITON), truth, near, (z,))
 
 
-CASES: dict[str, Callable[[torch.device], Iterator[Case]]] = {
-    "normal_noise": noises,
-    "q_sample": forward_processes,
-    "sampler_step": steps,
-    "sampler_step_at": steps_at,
+CASES: dict[str, Cases] = {
+    "normal_noise": lambda device: (_noise(device, *row) for row in COUNTS),
+    "q_sample": lambda device: (_forward_process(device, *row) for row in COUNTS),
+    "sampler_step": lambda device: (_step(device, *row) for row in COUNTS),
+    "sampler_step_at": lambda device: (_step_at(device, *row) for row in COUNTS),
     "log_project": _differentiable(
         lambda x, mean, std, dim, backend: log_project(x, dim, backend=backend),
         _abundances,
@@ -375,12 +314,10 @@ CASES: dict[str, Callable[[torch.device], Iterator[Case]]] = {
         _share_slopes(False),
     ),
     "standardized_softmax": _differentiable(
-        lambda z, mean, std, dim, backend: standardized_softmax(
-            z, mean, std, dim, backend=backend
-        ),
+        lambda z, mean, std, dim, backend: standardized_softmax(z, mean, std, dim, backend=backend),
         lambda z: z,
         _shares,
         _share_slopes(True),
     ),
-    "softmax_decode": decodes,
+    "softmax_decode": lambda device: (_decode(device, *row) for row in MAPS),
 }

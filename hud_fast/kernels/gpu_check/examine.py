@@ -25,12 +25,11 @@ class Case:
     """One question to one operation."""
 
     what: str
-    call: Callable[[], Results]  # on the device; its results are memory of its own
+    ready: Callable[[], Callable[[], Results]]  # prepares on the device, and returns the call
     truth: Results  # float64 or integers, on the CPU
     bound: Results  # the largest deviation from each
-    inputs: Results = ()  # what `call` and a graph read anew each time; the first may be changed
-    # Makes ready, and returns what a graph can hold; None where nothing is to be captured.
-    launch: Callable[[], Callable[[], Results]] | None = None
+    inputs: Results  # what a call reads anew each time
+    graph: bool = True  # whether a graph can hold the call
 
 
 def examine(operation: str, device: torch.device) -> str:
@@ -54,7 +53,7 @@ def why_not(case: Case, device: torch.device) -> str:
     first: Results | None = None
     for _ in range(RUNS):
         with fenced(device) as fences:
-            found = tuple(t.detach().clone() for t in case.call())
+            found = tuple(t.detach().clone() for t in case.ready()())
         if any(fence.broken() for fence in fences):
             return "wrote outside of its results"
         if first is None:
@@ -68,8 +67,8 @@ def why_not(case: Case, device: torch.device) -> str:
         wrong = _compare(value.cpu(), truth, bound)
         if wrong:
             return wrong if len(first) == 1 else f"result {number}: {wrong}"
-    if case.launch is not None and device.type == "cuda":
-        return _replayed(case, case.launch(), device)
+    if case.graph and device.type == "cuda":
+        return _replayed(case, device)
     return ""
 
 
@@ -166,11 +165,12 @@ def captured(call: Callable[[], Any], device: torch.device) -> tuple[torch.cuda.
     return graph, results
 
 
-def _replayed(case: Case, launch: Callable[[], Results], device: torch.device) -> str:
+def _replayed(case: Case, device: torch.device) -> str:
     """Whether a graph gives the bits of the call: of what it was captured on, and of other values in their place."""
+    launch = case.ready()
     graph, results = captured(launch, device)
     for changed in (False, True):
-        if changed and case.inputs:
+        if changed:
             turn(case.inputs[0])
         expected = tuple(t.clone() for t in launch())
         for result in results:

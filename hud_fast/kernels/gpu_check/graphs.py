@@ -9,7 +9,10 @@ from hud_fast.kernels.gpu_check.examine import captured
 from hud_fast.kernels.normal_noise import normal_noise
 
 _STEPS = 8
-_LOSS, _WEIGHT = 1e-3, 5e-3  # gradients of convolutions may be summed in any order, and Adam divides by their size
+_LOSS, _WEIGHT = (
+    1e-3,
+    5e-3,
+)  # gradients of convolutions may be summed in any order, and Adam divides by their size
 
 
 def why_not(device: torch.device) -> str:
@@ -35,9 +38,7 @@ def train(device: torch.device, *, capture: bool) -> tuple[Tensor, Tensor]:
             nn.Conv2d(3, 32, 3, padding=1), nn.GroupNorm(8, 32), nn.SiLU(), nn.Conv2d(32, 3, 3, padding=1)
         ).to(device)  # fmt: skip
     weights = list(network.parameters())
-    optimizer = torch.optim.AdamW(
-        weights, lr=1e-3, fused=True, capturable=device.type == "cuda"
-    )
+    optimizer = torch.optim.AdamW(weights, lr=1e-3, fused=True, capturable=device.type == "cuda")
     clean = torch.randn(shape, generator=generator).to(device)
     row = torch.zeros(1, dtype=torch.int64, device=device)
     losses = torch.zeros(_STEPS + 8, device=device)

@@ -22,6 +22,7 @@ from hud_fast.kernels._backend import GPU_KERNELS
 
 SUITE = "hud_fast.kernels.gpu_check.examine:examine"
 LIMIT = 60.0  # seconds for one operation, compiling its kernels included
+_END = 10.0  # seconds for a process that has ended or been killed to go
 START = 180.0  # seconds until torch is imported and the card answers, from a slow disk
 _BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1])['path']; "
@@ -76,43 +77,50 @@ class _Child:
     def __init__(self, process: subprocess.Popen[str], errors: IO[str]) -> None:
         self._process, self._errors = process, errors
         self._lines: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._ended = False
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
-        for text in self._process.stdout:
-            with contextlib.suppress(ValueError):  # a library's own words
-                line = json.loads(text)
-                if isinstance(line, dict):
-                    self._lines.put(line)
+        with self._process.stdout as said:
+            for text in said:
+                with contextlib.suppress(ValueError):  # a library's own words
+                    line = json.loads(text)
+                    if isinstance(line, dict):
+                        self._lines.put(line)
         self._lines.put(None)
 
     def line(self, seconds: float) -> dict[str, Any] | None:
         """What it says next; None where it has ended, or says nothing for so long."""
         try:
-            return self._lines.get(timeout=seconds)
+            line = self._lines.get(timeout=seconds)
         except queue.Empty:
             return None
+        self._ended = line is None
+        return line
 
     def fate(self, seconds: float) -> str:
         """Why there was no line: a word on how it ended, and the last one of its own."""
+        if not self._ended:
+            return f"no answer within {seconds:g} s"
+        code: int | None = None
         with contextlib.suppress(subprocess.TimeoutExpired):
-            code = self._process.wait(1)
-            self._errors.seek(0)
-            last = ([line.strip() for line in self._errors if line.strip()] or [""])[-1]
-            how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
-            return f"the process ended ({how}){': ' if last else ''}{last}"
-        return f"no answer within {seconds:g} s"
+            code = self._process.wait(_END)
+        self._errors.seek(0)
+        last = ([line.strip() for line in self._errors if line.strip()] or [""])[-1]
+        how = f"exit code {code}" if code is None or code >= 0 else signal.Signals(-code).name
+        return f"the process ended ({how}){': ' if last else ''}{last}"
 
     def end(self) -> None:
-        """Kill it and what it has started."""
+        """Kill it and what it has started. One that waits for a hung card may outlive that; nobody waits for it."""
         if os.name == "posix":
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
         self._process.kill()
-        # One that waits for a hung card may outlive its signal; nobody waits for it.
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(5)
+            self._process.wait(_END)
+        self._listener.join(_END)
 
 
 @contextlib.contextmanager
