@@ -13,12 +13,13 @@ from hud_fast.kernels._window_scales import energy
 
 QUERIES = 4  # of a look
 # A look at queries is a pass over the reference in float64, about 30 bytes of traffic a value (its rows are made unit
-# again: no number of the index is trusted): 130 MB for Indian Pines, below 0.1 ms on a GPU of 3 TB/s; building the index
-# takes several such passes.
+# again: no number of the index is trusted): 130 MB for Indian Pines, below 0.1 ms on a GPU of 3 TB/s. Building the
+# index takes several such passes.
 EVERY_QUERIES = 1 << 16
 COSINE = 1e-12  # float64's rounding over a few hundred bands, several times over
-# A look at a block correlates it with the whole scene by float64 transforms, 2 C of them of H W log(H W) operations: what
-# looking up some ten to twenty blocks takes; direct sums would take h w / log(H W) times as long.
+# A look at a block correlates it with the whole scene by float64 transforms, 2 C of 2.5 H W log2(H W) operations each:
+# 15 thousand operations a pixel for Indian Pines, what looking up some ten to twenty blocks takes. Sums of products
+# would take 2 h w C, 27 times as many for blocks of 32 x 32.
 EVERY_BLOCKS = 1 << 10
 WINDOW = 1e-9  # what `window_search` promises
 _VALUES = 1 << 23  # of the scene that are transformed at once
@@ -70,8 +71,9 @@ def check_cosines(
         return
     k = int((~right).to(torch.int8).argmax())
     raise RuntimeError(
-        f"cosine_max: the GPU's search is wrong for query {places[k]}: cosine {float(found[k])!r} with row {int(row[k])} "
-        f"(which has {float(attained[k])!r}), brute force finds {float(best[k])!r}; HUD_FAST_GPU_KERNELS=0 does without it"
+        f"cosine_max: the GPU's search is wrong for query {places[k]}: cosine {float(found[k])!r} with row "
+        f"{int(row[k])} (which has {float(attained[k])!r}), brute force finds {float(best[k])!r}; "
+        "HUD_FAST_GPU_KERNELS=0 does without it"
     )
 
 

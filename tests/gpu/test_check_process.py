@@ -84,8 +84,8 @@ def card(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number=0: KEY[0])
-    monkeypatch.setattr(verdict, "key_of", lambda number: KEY)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _=0: KEY[0])
+    monkeypatch.setattr(verdict, "key_of", lambda _: KEY)
     return tmp_path
 
 
@@ -131,12 +131,12 @@ def test_a_verdict_is_made_once_kept_and_decides(card, asked):
 def test_another_card_driver_version_or_build_is_asked_anew(card, asked, monkeypatch, place):
     hud.check_gpu()
     other = tuple(f"{part} x" if k == place else part for k, part in enumerate(KEY))
-    monkeypatch.setattr(verdict, "key_of", lambda number: other)
+    monkeypatch.setattr(verdict, "key_of", lambda _: other)
     _backend.forget_verdicts()
     assert _backend.on_cuda("fcls") == "torch"
     assert hud.check_gpu().key == other
     assert len(asked) == 2
-    monkeypatch.setattr(verdict, "key_of", lambda number: KEY)
+    monkeypatch.setattr(verdict, "key_of", lambda _: KEY)
     assert hud.check_gpu().key == KEY
     assert len(asked) == 2
 
@@ -192,7 +192,7 @@ def test_what_may_pass_is_not_kept_on_file(card, monkeypatch):
     monkeypatch.setattr(
         gpu_check,
         "ask",
-        lambda device, operations: (asking.Answer(o, "no memory", 1.0, False) for o in operations),
+        lambda _, operations: (asking.Answer(o, "no memory", 1.0, False) for o in operations),
     )
     hud.check_gpu()
     assert verdict.on_file(KEY) is not None

@@ -146,15 +146,17 @@ def _gpu(device: str | torch.device | None) -> torch.device:
 def _make(device: torch.device, key: tuple[str, ...], progress: Progress | None) -> GPUCheck:
     found: dict[str, Operation] = {}
     lasting = True
-    report = progress or (lambda done, total: None)
-    report(0, len(OPERATIONS))
+    if progress is not None:
+        progress(0, len(OPERATIONS))
     for answer in ask(str(device), OPERATIONS):
         backend = KERNELS_ON_CUDA.get(answer.operation, answer.operation)
         found[answer.operation] = Operation(
             backend, not answer.why, answer.why, round(answer.seconds, 3)
         )
         lasting = lasting and answer.lasting
-        report(len(found), len(OPERATIONS))
-    check = GPUCheck(*key, operations=found)
+        if progress is not None:
+            progress(len(found), len(OPERATIONS))
+    card, driver, version, triton, build = key
+    check = GPUCheck(card, driver, version, triton, build, found)
     verdict.keep(check, lasting=lasting)
     return check

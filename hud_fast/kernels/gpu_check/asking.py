@@ -1,4 +1,4 @@
-"""The parent of a check's child process: asks it for one operation after the other, and ends it where it does not answer.
+"""The parent of a check's child process: asks it for one operation after the other, and ends it where no answer comes.
 
 A child that has fallen or hung takes the blame for the operation it was at; the others are asked of a new one.
 """

@@ -1,4 +1,4 @@
-"""What is asked of the elementwise and softmax operations: every dtype, rows and maps with tails, odd starts, gradients.
+"""What is asked of the elementwise and softmax operations: every dtype, lines and maps with tails, odd starts, slopes.
 
 Truths are the CPU's in float64, of the very values that the kernels read; bounds are those of tests/gpu, twice.
 """
@@ -246,22 +246,21 @@ def _forward_process(device: torch.device, count: int, dtype: torch.dtype, offse
 
 def _step(device: torch.device, count: int, dtype: torch.dtype, offset: int) -> Case:
     """With noise drawn, given, and none."""
-    maps = tuple(put(draw((2, count), k), dtype, device, offset) for k in range(3))
+    z, eps, noise = (put(draw((2, count), k), dtype, device, offset) for k in range(3))
 
     def ask(z: Tensor, eps: Tensor, noise: Tensor, backend: str) -> Results:
         factors: dict[str, Any] = {"z_factor": 1.1, "eps_factor": -0.2, "backend": backend}
-        address = {"seed": _SEED, "step": _STEP, "first": _FIRST}
+        address: dict[str, Any] = {"seed": _SEED, "step": _STEP, "first": _FIRST}
         return (
             sampler_step(z, eps, noise_factor=0.3, **factors, **address),
             sampler_step(z, eps, noise_factor=0.3, noise=noise, **factors),
             sampler_step(z, eps, noise_factor=0.0, **factors),
         )
 
-    z, eps, noise = (t.cpu().double() for t in maps)
-    truth = ask(z, eps, noise, CPU)
+    truth = ask(z.cpu().double(), eps.cpu().double(), noise.cpu().double(), CPU)
     near = tuple(_near(dtype, t, n) for t, n in zip(truth, (_NOISE, 2e-6, 2e-6), strict=True))
     what = _samples(count, dtype, offset)
-    return Case(what, lambda: lambda: ask(*maps, TRITON), truth, near, maps)
+    return Case(what, lambda: lambda: ask(z, eps, noise, TRITON), truth, near, (z,))
 
 
 def _step_at(device: torch.device, count: int, dtype: torch.dtype, offset: int) -> Case:
@@ -296,7 +295,7 @@ CASES: dict[str, Cases] = {
     "sampler_step": lambda device: (_step(device, *row) for row in COUNTS),
     "sampler_step_at": lambda device: (_step_at(device, *row) for row in COUNTS),
     "log_project": _differentiable(
-        lambda x, mean, std, dim, backend: log_project(x, dim, backend=backend),
+        lambda x, _mean, _std, dim, backend: log_project(x, dim, backend=backend),
         _abundances,
         _logs(8),
         _slopes,
@@ -308,7 +307,7 @@ CASES: dict[str, Cases] = {
         _slopes,
     ),
     "simplex_softmax": _differentiable(
-        lambda z, mean, std, dim, backend: simplex_softmax(z, dim, backend=backend),
+        lambda z, _mean, _std, dim, backend: simplex_softmax(z, dim, backend=backend),
         lambda z: 4 * z,
         _shares,
         _share_slopes(False),

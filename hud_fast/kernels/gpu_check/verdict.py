@@ -126,7 +126,7 @@ def _driver() -> str:
         found = re.search(r"\b\d{3,}\.\d[\d.]*", Path("/proc/driver/nvidia/version").read_text())
         if found:
             return found[0]
-    return f"CUDA {torch._C._cuda_getDriverVersion()}"
+    return f"CUDA {torch._C._cuda_getDriverVersion()}"  # type: ignore[attr-defined]
 
 
 @lru_cache
@@ -173,9 +173,11 @@ def keep(found: GPUCheck, *, lasting: bool = True) -> None:
     _held[found.key] = found
     forget_verdicts()
     if lasting:
-        with contextlib.suppress(OSError, RuntimeError):
-            with atomic_write(path_of(found.key), "w") as file:
-                json.dump(found.to_dict(), file, indent=1)
+        with (
+            contextlib.suppress(OSError, RuntimeError),
+            atomic_write(path_of(found.key), "w") as file,
+        ):
+            json.dump(found.to_dict(), file, indent=1)
 
 
 def proven_operations(number: int) -> frozenset[str]:
