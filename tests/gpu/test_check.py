@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import importlib
 import importlib.util
 import itertools
 
@@ -227,3 +228,40 @@ def test_cases_cover_tails_odd_starts_and_dtypes(op):
             assert truth.is_cpu
             assert truth.isfinite().all()
             assert not bound.isnan().any()
+
+
+class Recorded:
+    """What `captured` gives, of a "graph" on the CPU: its replay does the call again, or goes wrong."""
+
+    def __init__(self, call, wrong):
+        self.call, self.wrong, self.results = call, wrong, tuple(t.clone() for t in call())
+        self.first = tuple(t.clone() for t in self.results)
+
+    def replay(self):
+        if self.wrong == "does nothing":
+            return
+        found = self.first if self.wrong == "keeps its input" else self.call()
+        for result, value in zip(self.results, found, strict=True):
+            result.copy_(value)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("", ""),
+        ("does nothing", "a replayed graph gives other numbers"),
+        ("keeps its input", "a replayed graph gives other numbers where its input has changed"),
+    ],
+)
+@pytest.mark.parametrize("op", CUDA_KERNELS)
+def test_a_graph_that_replays_something_else_is_caught(monkeypatch, op, wrong, words):
+    module = importlib.import_module("hud_fast.kernels.gpu_check.examine")
+
+    def recorded(call, device):
+        graph = Recorded(call, wrong)
+        return graph, graph.results
+
+    monkeypatch.setattr(module, "captured", recorded)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda _: None)
+    case = list(searches.CASES[op](CPU))[-1]
+    assert module._replayed(case, CPU) == words
