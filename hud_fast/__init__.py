@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hud_fast.kernels import CosineIndex as CosineIndex
     from hud_fast.kernels import build_config as build_config
     from hud_fast.kernels import can_run as can_run
+    from hud_fast.kernels import check_gpu as check_gpu
     from hud_fast.kernels import cosine_max as cosine_max
     from hud_fast.kernels import fcls as fcls
     from hud_fast.kernels import last_backend as last_backend
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "kernels": (
-        "CosineIndex build_config can_run cosine_max fcls last_backend log_project log_standardize "
+        "CosineIndex build_config can_run check_gpu cosine_max fcls last_backend log_project log_standardize "
         "normal_noise q_sample sampler_step set_isa simplex_softmax softmax_decode standardized_softmax window_search"
     ),
     "scenes": "Scene fetch load_scene save_scene simulate_scene",

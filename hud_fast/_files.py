@@ -1,7 +1,7 @@
 """Writing that cannot leave half a file: to a temporary name beside the target, then renamed.
 
 A reader sees the old file, the new file, or none; never a part. On any error, a full disk included, the
-temporary file is removed and the target is as it was.
+temporary file is removed and the target is as it was. And where what is kept between runs lies.
 """
 
 from __future__ import annotations
@@ -69,3 +69,13 @@ def atomic_dir(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def cache_folder() -> Path:
+    """Where downloads and verdicts on this machine are kept: HUD_FAST_CACHE, else the system's cache folder."""
+    folder = os.environ.get("HUD_FAST_CACHE")
+    if folder:
+        return Path(folder).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("hud-fast"))

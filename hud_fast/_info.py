@@ -5,25 +5,74 @@ from __future__ import annotations
 import importlib.util
 from typing import Any
 
+from hud_fast.pipeline.progress import Progress
+
 
 def info_text() -> str:
-    """Return versions, build, machine, presets and catalogue as text."""
-    from hud_fast.kernels import build_config
-    from hud_fast.report.machine import machine, versions
-
-    build = build_config()
+    """Return versions, build, machine, verdicts on GPU kernels, presets and catalogue as text."""
+    values = info_values()
     sections: list[tuple[str, dict[str, Any]]] = [
-        ("Versions", versions()),
-        ("Kernels", {key.replace("_", " "): _words(value) for key, value in build.items()}),
-        ("Machine", machine()),
+        ("Versions", values["versions"]),
+        (
+            "Kernels",
+            {key.replace("_", " "): _words(word) for key, word in values["kernels"].items()},
+        ),
+        ("Machine", values["machine"]),
         ("Presets", _presets()),
         ("Scenes (* = at hand on this machine)", _catalogue()),
     ]
-    lines: list[str] = []
+    blocks = []
     for title, rows in sections:
         width = max(len(key) for key in rows)
-        lines += [title, *(f"  {key:<{width}}  {value}" for key, value in rows.items()), ""]
-    return "\n".join(lines[:-1])
+        lines = (f"  {key:<{width}}  {value}" for key, value in rows.items())
+        blocks.append("\n".join([title, *lines]))
+    blocks[3:3] = [gpu_text()] if values["machine"]["GPU"] != "none" else []
+    return "\n\n".join(blocks)
+
+
+def info_values() -> dict[str, Any]:
+    """Return the same as plain values, for ``--json``."""
+    from dataclasses import asdict
+
+    from hud_fast.diffusion import PRESETS
+    from hud_fast.kernels import build_config
+    from hud_fast.kernels.gpu_check import known
+    from hud_fast.report.machine import machine, versions
+    from hud_fast.scenes import CATALOGUE
+
+    return {
+        "versions": versions(),
+        "kernels": build_config(),
+        "machine": machine(),
+        "gpu_kernels": [check.to_dict() for check in known()],
+        "presets": {name: asdict(preset) for name, preset in PRESETS.items()},
+        "scenes": {
+            name: {"title": entry.title, "shape": entry.shape, "at_hand": at_hand(name)}
+            for name, entry in CATALOGUE.items()
+        },
+    }
+
+
+def gpu_text() -> str:
+    """Return the verdicts on this machine's GPUs as a table."""
+    from hud_fast.kernels.gpu_check import known
+
+    tables = [check.table() for check in known()]
+    title = "GPU kernels (proven ones run by themselves, torch does the rest)"
+    return "\n".join(
+        [title, *(tables or ["  no verdict on file: hud-fast info --check-gpu makes one"])]
+    )
+
+
+def check_gpus(progress: Progress) -> None:
+    """Make the verdicts anew, one for each kind of card here; RuntimeError where there is no GPU."""
+    import torch
+
+    from hud_fast.kernels import check_gpu
+
+    cards = {torch.cuda.get_device_name(n): n for n in reversed(range(torch.cuda.device_count()))}
+    for number in sorted(cards.values()) or [0]:
+        check_gpu(f"cuda:{number}", again=True, progress=progress)
 
 
 def _presets() -> dict[str, str]:
@@ -55,8 +104,9 @@ def _catalogue() -> dict[str, str]:
 
 def at_hand(name: str) -> bool:
     """Return True if a scene of the catalogue can be loaded without the network."""
+    from hud_fast._files import cache_folder
     from hud_fast.scenes import find_entry
-    from hud_fast.scenes.fetch import cache_folder, data_folder, find_local
+    from hud_fast.scenes.fetch import data_folder, find_local
 
     if name == "indian-pines" and importlib.util.find_spec("tensorly") is not None:
         return True

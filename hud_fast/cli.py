@@ -419,16 +419,35 @@ def fetch(
 
 
 @app.command()
-def info() -> None:
-    """Print versions, what was compiled in, this machine, the presets and the catalogue.
+def info(
+    check_gpu: Annotated[
+        bool,
+        typer.Option(
+            "--check-gpu",
+            help="Ask each kind of GPU here anew which kernels give the CPU's answer; half a minute.",
+        ),
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Print versions, what was compiled in, this machine, its GPU's verdict, the presets and the catalogue.
 
-    [bold]Example[/]
+    The verdict says which GPU kernels this machine has proved, and decides which ones run. Commands that
+    use a GPU make it by themselves the first time.
+
+    [bold]Examples[/]
 
         hud-fast info
-    """
-    from hud_fast._info import info_text
 
-    terminal.say(info_text())
+        hud-fast info --check-gpu
+    """
+    from json import dumps
+
+    from hud_fast import _info
+
+    if check_gpu:
+        with terminal.reporter().stage("Checking the GPU's kernels") as progress:
+            _info.check_gpus(progress)
+    terminal.say(dumps(_info.info_values(), indent=2) if json else _info.info_text())
 
 
 app.info.help = unwrap(str(app.info.help))

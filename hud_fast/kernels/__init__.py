@@ -16,11 +16,15 @@ from hud_fast.kernels.softmax_decode import softmax_decode
 from hud_fast.kernels.standardized_softmax import standardized_softmax
 from hud_fast.kernels.window_search import window_search
 
+from hud_fast.kernels.gpu_check import GPUCheck, check_gpu  # isort: skip  it checks all of the above
+
 __all__ = [
     "CosineIndex",
     "FCLSResult",
+    "GPUCheck",
     "build_config",
     "can_run",
+    "check_gpu",
     "cosine_max",
     "fcls",
     "get_isa",

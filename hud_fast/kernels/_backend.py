@@ -30,29 +30,25 @@ _TAKE_HALVES = frozenset(
 )
 # Operations with Triton kernels, for float16, bfloat16, float32 and float64.
 _IN_TRITON = _TAKE_HALVES
-# What a CUDA tensor gets where nobody names a backend: "torch" until an operation's tests (tests/gpu) have passed on a
-# GPU, then its kernels, "triton" or "cuda": one word here.
-ON_CUDA = {
-    "cosine_max": "torch",
-    "fcls": "torch",
-    "log_project": "torch",
-    "log_standardize": "torch",
-    "normal_noise": "torch",
-    "q_sample": "torch",
-    "sampler_step": "torch",
-    "sampler_step_at": "torch",
-    "simplex_softmax": "torch",
-    "softmax_decode": "torch",
-    "standardized_softmax": "torch",
-    "window_search": "torch",
-}
-# What HUD_FAST_GPU_KERNELS=1 chooses in its place.
-_KERNELS_ON_CUDA = {
-    op: "cuda" if op in ("cosine_max", "fcls", "window_search") else "triton" for op in ON_CUDA
+# What a CUDA tensor gets where nobody names a backend and this very machine has proved it (`gpu_check`), else "torch".
+KERNELS_ON_CUDA = {
+    "cosine_max": "cuda",
+    "fcls": "cuda",
+    "log_project": "triton",
+    "log_standardize": "triton",
+    "normal_noise": "triton",
+    "q_sample": "triton",
+    "sampler_step": "triton",
+    "sampler_step_at": "triton",
+    "simplex_softmax": "triton",
+    "softmax_decode": "triton",
+    "standardized_softmax": "triton",
+    "window_search": "cuda",
 }
 GPU_KERNELS = "HUD_FAST_GPU_KERNELS"
 _HAS_TRITON = importlib.util.find_spec("triton") is not None
 _state = threading.local()
+_proven: dict[int, frozenset[str]] = {}  # by the device's number, as far as verdicts have been read
 
 
 def can_run(
@@ -71,9 +67,8 @@ def can_run(
         ``"torch"`` is the plain reference and runs anywhere; ``"cpu"`` the compiled kernels (float32 and float64;
         with `op` one of the elementwise and softmax operations also float16 and bfloat16); ``"cuda"`` the CUDA kernels
         where they were built; ``"triton"`` the Triton kernels of the elementwise and softmax operations, on a GPU, or
-        on the CPU in Triton's interpreter (``TRITON_INTERPRET=1``, for tests). CUDA and Triton kernels compile but have
-        not yet run on a GPU, so they are chosen by name only, or all at once by ``HUD_FAST_GPU_KERNELS=1`` in the
-        environment, which leaves what lies on the CPU to the CPU.
+        on the CPU in Triton's interpreter (``TRITON_INTERPRET=1``, for tests). Without a name, a GPU's tensors get
+        the kernels that `check_gpu` has proved there, else torch.
     device : str or torch.device
         Where the tensors lie.
     dtype : torch.dtype
@@ -111,7 +106,7 @@ def can_run(
         why = "this build has no CUDA kernels (no CUDA compiler was found when it was installed)"
     elif backend == "cuda" and kind != "cuda":
         why = f"the CUDA kernels need tensors on a GPU, got device {kind!r}"
-    elif backend == "cuda" and C.cuda_device_count() == 0:
+    elif backend == "cuda" and not torch.cuda.is_available():
         why = "no CUDA device or driver on this machine"
     elif backend == "cuda" and dtype not in _NATIVE_DTYPES:
         why = f"the CUDA kernels take float32 and float64, got {dtype}"
@@ -175,16 +170,44 @@ def resolve(
         except RuntimeError as error:
             raise RuntimeError(f"{op}: {error}") from None
         return wanted
-    first = on_cuda(op) if tensor.device.type == "cuda" else "cpu"
+    first = on_cuda(op, tensor.device) if tensor.device.type == "cuda" else "cpu"
     return first if can_run(first, device=tensor.device, dtype=tensor.dtype, op=op) else "torch"
 
 
-def on_cuda(op: str) -> str:
-    """The backend of a CUDA tensor where nobody names one: `ON_CUDA`, or the kernels with HUD_FAST_GPU_KERNELS=1."""
-    text = os.environ.get(GPU_KERNELS) or "0"
-    if text not in ("0", "1"):
+def on_cuda(op: str, device: torch.device | None = None) -> str:
+    """The backend of a CUDA tensor where nobody names one: HUD_FAST_GPU_KERNELS, else the verdict on file."""
+    text = os.environ.get(GPU_KERNELS) or ""
+    if text not in ("", "0", "1"):
         raise ValueError(f"{op}: {GPU_KERNELS} must be 0 or 1, got {text!r}")
-    return (ON_CUDA if text == "0" else _KERNELS_ON_CUDA).get(op, "torch")
+    chosen = proven(op, device) if text == "" else text == "1"
+    return KERNELS_ON_CUDA.get(op, "torch") if chosen else "torch"
+
+
+def proven(op: str, device: torch.device | None = None) -> bool:
+    """Whether `gpu_check` has proved an operation (or "graphs") on a GPU: read once a process, nothing a call.
+
+    `device` None is the first GPU.
+    """
+    return _has_proved(0 if device is None else device.index or 0, op)
+
+
+def _has_proved(number: int, op: str) -> bool:
+    known = _proven.get(number)
+    if known is None:
+        from hud_fast.kernels.gpu_check.verdict import proven_operations
+
+        known = _proven[number] = proven_operations(number)
+    return op in known
+
+
+# torch.compile takes the answer as a constant instead of tracing into files, and without a guard on what reading them
+# changes. As torch.compiler.assume_constant_result does, which would import all of torch._dynamo here.
+_has_proved._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+def forget_verdicts() -> None:
+    """Read them again where they are next asked for: a check has been made."""
+    _proven.clear()
 
 
 def ran(backend: str) -> None:
@@ -219,6 +242,11 @@ def eager(*tensors: Tensor) -> bool:
     """True where an op may be called round the dispatcher: readable tensors, and no gradient wanted."""
     grad = torch.is_grad_enabled()
     return readable(*tensors) and not (grad and any(t.requires_grad for t in tensors))
+
+
+def capturing(tensor: Tensor) -> bool:
+    """Whether what is launched on the tensor's stream goes into a CUDA graph: then nothing may be read back."""
+    return tensor.is_cuda and torch.cuda.is_current_stream_capturing()
 
 
 def on_stream(tensor: Tensor) -> tuple[int, int]:

@@ -16,10 +16,11 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from hud_fast.kernels._backend import ran
+from hud_fast.kernels._backend import capturing, ran
 from hud_fast.kernels._cosine_basis import Basis, endmember_basis, sample_rows, span_basis
 from hud_fast.kernels._cosine_launch import Launcher, inverse_norms, most_depth
 from hud_fast.kernels._native import C
+from hud_fast.kernels._spot_check import EVERY_QUERIES, check_cosines
 
 TILE: int = C.cosine_tile
 _LEADING = 16  # coordinates that boxes are tested in beside the rest's length
@@ -322,11 +323,22 @@ class TileSearch:
         self.piece = piece  # rows whose bands are formed at once
         self.chunk = max(TILE, min(_CHUNK, spare // 2 // query_bytes(self.index.depth)))
 
+        self._looks, self._since = (
+            0,
+            EVERY_QUERIES,
+        )  # answers compared with brute force, and given since
+
     def run(self, query: Tensor) -> tuple[Tensor, Tensor]:
-        """Search some of the queries."""
+        """Search some of the queries. RuntimeError where brute force contradicts an answer."""
         query = query.contiguous()
-        ran(self.index.launcher.name)
         if len(query) <= self.chunk:
-            return self.index.search(query)
-        found = [self.index.search(part) for part in query.split(self.chunk)]
-        return torch.cat([f[0] for f in found]), torch.cat([f[1] for f in found])
+            found = self.index.search(query)
+        else:
+            parts = [self.index.search(part) for part in query.split(self.chunk)]
+            found = torch.cat([f[0] for f in parts]), torch.cat([f[1] for f in parts])
+        if self._since >= EVERY_QUERIES and len(query) and not capturing(query):
+            check_cosines(query, self.reference, *found, self.piece, self._looks)
+            self._looks, self._since = self._looks + 1, 0
+        self._since += len(query)
+        ran(self.index.launcher.name)
+        return found

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from hud_fast.kernels._arrays import widen
-from hud_fast.kernels._backend import on_stream, ran
+from hud_fast.kernels._backend import capturing, on_stream, ran
 from hud_fast.kernels._native import C
+from hud_fast.kernels._spot_check import EVERY_BLOCKS, check_windows, spread
 from hud_fast.kernels._window_device import (
     along_of,
     centre_of,
@@ -97,6 +98,10 @@ class DeviceWindowScene:
         )
         self.pairs: int = (self._plan["tiles_down"] * self._plan["tiles_across"] + 1) // 2
         self._counts: list[Tensor] = []
+        self._looks, self._since = (
+            0,
+            EVERY_BLOCKS,
+        )  # answers compared with all windows, and given since
         self._share_out()
         if self.transforms:
             self._prepare()
@@ -230,7 +235,11 @@ class DeviceWindowScene:
         blocks: Tensor,  # (B, h, w, C)
         also_left_out: Tensor | None = None,  # (rows, columns) bool
     ) -> tuple[Tensor, Tensor]:  # (B,) float64, (B, 2) int64
-        """The kernels' value and position for each block; NaN and -1 for a block with a non-finite value."""
+        """The kernels' value and position for each block; NaN and -1 for a block with a non-finite value.
+
+        RuntimeError where float64 contradicts an answer. With a limit of memory nothing is compared: there may be no
+        room for the scene's transforms.
+        """
         device = self.scene.device
         exact = self.window_scale
         if also_left_out is not None:
@@ -265,8 +274,33 @@ class DeviceWindowScene:
             position[first:last].masked_fill_(broken[:, None], -1)
         if self.norm == "block" or self.normalize:
             value.clamp_(-1, 1)  # rounding only
+        if self._since >= EVERY_BLOCKS and len(blocks) and self.limit is None:
+            self._look(blocks, exact, value, position)
+        self._since += len(blocks)
         ran(self.run)
         return value, position
+
+    def _look(self, blocks: Tensor, exact: Tensor, value: Tensor, position: Tensor) -> None:
+        """One block's answer against all windows, where something may be read back."""
+        if capturing(blocks):
+            return
+        (b,) = spread(len(blocks), 1, self._looks)
+        one = widen(blocks[b : b + 1]).to(self.dtype)
+        factor = device_factor(one, self.norm, self.normalize)
+        scale = device_block_scales(one, factor, self.scene_scale, self.norm)
+        check_windows(
+            one[0],
+            factor[0],
+            scale[0],
+            self.scene,
+            self.factor,
+            exact,
+            self.stride,
+            value[b],
+            position[b],
+            cosine=self.norm == "block" or self.normalize,
+        )
+        self._looks, self._since = self._looks + 1, 0
 
     def _look_up(self, job: dict[str, int]) -> None:
         self._step("blocks", job, self.transforms)

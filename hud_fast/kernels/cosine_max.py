@@ -30,21 +30,10 @@ from hud_fast.kernels._backend import ran, readable, resolve
 from hud_fast.kernels._cosine_launch import on_cuda
 from hud_fast.kernels._cosine_search import brute_least, check_room, room_for, search
 from hud_fast.kernels._cosine_tiles import TileSearch, least_bytes
+from hud_fast.kernels._spot_check import unit_rows
 
 OFFERED = ("torch", "cpu", "cuda")
 _CHUNK = 1 << 22  # values of one similarity block of the reference
-
-
-def unit_rows(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """float64 unit rows (zero where undefined), and masks of the zero and the non-finite rows."""
-    wide = rows.double()
-    finite = torch.isfinite(wide).all(-1)
-    largest = wide.abs().amax(-1)
-    zero = finite & ~(largest > 1e-300)
-    used = (finite & ~zero)[..., None]
-    scaled = torch.where(used, wide / torch.where(used, largest[..., None], 1.0), 0.0)
-    norm = torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
-    return scaled / torch.where(used, norm, 1.0), zero, ~finite
 
 
 def cosine_max_reference(
@@ -133,8 +122,8 @@ def cosine_max(
     reference : ndarray or Tensor, shape (P, C)
         Spectra to look among. Zero and non-finite rows take no part.
     backend : {None, "cpu", "torch", "cuda"}
-        Force an implementation; None takes the fastest. "cuda", for tensors on a GPU, is chosen by name only: it has
-        not yet run on one.
+        Force an implementation; None takes the fastest, on a GPU "cuda" where `check_gpu` has proved it. "cuda"
+        compares a few queries of a call with brute force.
     memory_limit : int, optional
         Bytes of scratch beyond inputs and outputs, whatever Q is; the compiled kernels keep to it, the plain torch
         reference does not. None works on a million queries at a time.
@@ -152,6 +141,8 @@ def cosine_max(
         For anything but arrays or tensors of real numbers.
     ValueError
         Where the shapes do not fit, no reference row has a direction, or `memory_limit` is too small to work in.
+    RuntimeError
+        For tensors on different devices, a backend that cannot run, or where brute force contradicts a GPU's search.
 
     References
     ----------

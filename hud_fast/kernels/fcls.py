@@ -32,12 +32,13 @@ from hud_fast.kernels._arrays import (
     shape_text,
     widen,
 )
-from hud_fast.kernels._backend import can_run, eager, ran, readable, resolve
+from hud_fast.kernels._backend import can_run, capturing, eager, ran, readable, resolve
 from hud_fast.kernels._fcls_reference import fcls_reference, reduce_problem
 from hud_fast.kernels._fcls_tables import fcls_tables
 from hud_fast.kernels._memory import empty
 from hud_fast.kernels._native import C
 
+_CERTIFIED = 1e-12  # duality gap, in `FCLSResult`'s unit
 _BACKWARD_CHUNK = 16384  # pixels whose (D + 1)^2 systems are held at once
 
 
@@ -98,14 +99,38 @@ def _cuda(
         return _torch(pixels, endmembers, sum_to_one, shade, status)
     pixels = pixels.detach()
     tables = _fcls_cuda.prepare(endmembers, sum_to_one, shade, pixels.device)
-    to = _fcls_cuda.results(pixels, tables, status)
+    to = _fcls_cuda.results(pixels, tables, True)
     _fcls_cuda.solve(pixels, tables, to)
+    if not capturing(pixels):
+        _solve_again(pixels, endmembers, sum_to_one, shade, to)
     ran("cuda")
-    rest = (
-        pixels.new_empty(0, dtype=torch.int8 if i == 2 else torch.float64) if t is None else t
-        for i, t in enumerate(to[1:])
-    )
-    return to.abundances, *rest  # type: ignore[return-value]
+    empty = (part.new_empty(0) for part in to[1:] if part is not None)
+    return (to.abundances, *empty) if not status else tuple(to)  # type: ignore[return-value]
+
+
+def _solve_again(
+    pixels: Tensor,
+    endmembers: Tensor,
+    sum_to_one: bool,
+    shade: bool,
+    to: _fcls_cuda.Solution,
+) -> None:
+    """Pixels whose certificate fails, by the CPU's solver, put back. Reads one number back from the device.
+
+    A pixel that is not finite is what it is: it is not asked again.
+    """
+    assert to.gap is not None
+    assert to.status is not None
+    rows = (~((to.status == 0) & (to.gap <= _CERTIFIED))).nonzero()[:, 0]
+    if len(rows) == 0:
+        return
+    rows = rows[pixels[rows].isfinite().all(1)]
+    some = pixels[rows].cpu()
+    for part, found in zip(
+        to, _native(some, endmembers.cpu(), sum_to_one, shade, True), strict=True
+    ):
+        assert part is not None
+        part[rows] = found.to(part)
 
 
 def _filled(extra: Tensor | None, flags: bool) -> Tensor:
@@ -275,7 +300,8 @@ def fcls(
         the float64 solution, before float32 abundances are rounded. Without the sum constraint the gap is the largest
         violation of the optimality conditions, max_i c_i or |x . c|, in the same unit, rounding of x . c included.
     backend : {None, "cpu", "cuda", "torch"}
-        Force an implementation; None takes the fastest, on a GPU the one that has been proven there.
+        Force an implementation; None takes the fastest, on a GPU the one that `check_gpu` has proved there. "cuda"
+        sends pixels whose certificate fails to the CPU's solver.
 
     Returns
     -------

@@ -199,7 +199,8 @@ def window_search(
     normalize : bool
         False takes pixels as they are, unit spectra in a reduced basis say (only with ``norm="pixel"``).
     backend : {None, "cpu", "cuda", "torch"}
-        Force an implementation; None takes the fastest. "cuda" is chosen by name only until it has run on a GPU.
+        Force an implementation; None takes the fastest, on a GPU "cuda" where `check_gpu` has proved it. "cuda"
+        compares one block of a call with all windows in float64, where no `memory_limit` is set.
     memory_limit : int, optional
         Bytes of scratch beyond inputs and results that a compiled kernel may use; time is traded for it, values are
         the same. Without it the scratch grows with scene and block, but not with the number of blocks.
@@ -218,6 +219,8 @@ def window_search(
         For anything but arrays or tensors of real numbers, or a mask that is not bool.
     ValueError
         Where shapes or options do not fit, or every window is left out.
+    RuntimeError
+        For tensors on different devices, a backend that cannot run, or where float64 contradicts a GPU's search.
 
     References
     ----------

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hud_fast._files import atomic_path
+from hud_fast._files import atomic_path, cache_folder
 from hud_fast.scenes import mat
 from hud_fast.scenes.catalogue import Entry, File, find_entry
 
@@ -33,16 +33,6 @@ def data_folder() -> Path | None:
     """The user's folder of scenes, from HUD_FAST_DATA."""
     folder = os.environ.get("HUD_FAST_DATA")
     return Path(folder).expanduser() if folder else None
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept: HUD_FAST_CACHE, else the system's cache folder."""
-    folder = os.environ.get("HUD_FAST_CACHE")
-    if folder:
-        return Path(folder).expanduser()
-    import pooch
-
-    return Path(pooch.os_cache("hud-fast"))
 
 
 def find_local(name: str, folder: Path | None = None) -> Path | None:

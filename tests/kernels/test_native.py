@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import os
 import shutil
@@ -21,6 +22,7 @@ import hud_fast as hud
 from hud_fast import kernels
 from hud_fast.kernels import _backend, build_config, can_run, get_isa, isa_levels
 from hud_fast.kernels._native import C
+from hud_fast.kernels.gpu_check import OPERATIONS
 
 
 def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -113,18 +115,78 @@ def test_triton_is_imported_where_it_runs_only():
     assert done.stdout.strip() == "False", done.stderr
 
 
-def test_a_cuda_tensor_gets_what_the_table_says():
-    """Every operation has a word there, and until its tests have run on a GPU the word is torch."""
-    with FakeTensorMode():
-        like = torch.empty(2, 3, device="cuda")
-        assert {_backend.resolve(op, None, like) for op in _backend.ON_CUDA} == {"torch"}
-        assert hud.log_project(like).device.type == "cuda"
+def test_every_operation_has_kernels_that_a_cuda_tensor_may_get():
     functions = {
         name
         for name in kernels.__all__
         if "backend" in inspect.signature(getattr(kernels, name)).parameters
     }
-    assert functions - {"CosineIndex", "can_run", "last_backend"} == set(_backend.ON_CUDA)
+    operations = set(_backend.KERNELS_ON_CUDA)
+    assert functions - {"CosineIndex", "can_run", "last_backend"} == operations
+    assert operations | {"graphs"} == set(OPERATIONS)
+
+
+@pytest.fixture
+def verdicts(monkeypatch):
+    """What this process knows of GPUs' verdicts: nothing yet, and nobody's word against them."""
+    monkeypatch.delenv(_backend.GPU_KERNELS, raising=False)
+    known: dict[int, frozenset[str]] = {}
+    monkeypatch.setattr(_backend, "_proven", known)
+    return known
+
+
+def test_a_cuda_tensor_gets_what_its_card_has_proved(verdicts, monkeypatch):
+    with FakeTensorMode():
+        like = torch.empty(2, 3, device="cuda")
+        wide = torch.empty(2, 3, device="cuda", dtype=torch.float64)
+    if not torch.cuda.is_available():
+        assert {_backend.resolve(op, None, like) for op in _backend.KERNELS_ON_CUDA} == {"torch"}
+        assert hud.log_project(like).device.type == "cuda"
+        assert verdicts == {0: frozenset()}  # read once
+    monkeypatch.setattr(_backend, "can_run", lambda *_, **__: True)
+    verdicts[0] = frozenset({"fcls", "log_project"})
+    found = {op: _backend.resolve(op, None, wide) for op in ("fcls", "log_project", "q_sample")}
+    assert found == {"fcls": "cuda", "log_project": "triton", "q_sample": "torch"}
+    other = torch.device("cuda", 1)  # another card, another verdict
+    verdicts[1] = frozenset({"q_sample", "graphs"})
+    assert (_backend.on_cuda("q_sample", other), _backend.on_cuda("fcls", other)) == (
+        "triton",
+        "torch",
+    )
+    assert _backend.proven("graphs", other)
+    assert not _backend.proven("graphs")
+
+
+@pytest.mark.parametrize("read", [False, True], ids=["unread", "read"])
+def test_what_is_chosen_is_traced(verdicts, monkeypatch, read):
+    """torch.compile goes through the choice without a break, whether the verdict has been read before or not."""
+    asked = []
+    module = importlib.import_module("hud_fast.kernels.gpu_check.verdict")
+    monkeypatch.setattr(
+        module, "proven_operations", lambda number: asked.append(number) or frozenset({"fcls"})
+    )
+    if read:
+        verdicts[0] = frozenset({"fcls"})
+
+    def chosen(x):
+        device = torch.device("cuda", 0)
+        right = _backend.on_cuda("fcls", device) == "cuda"
+        return x + 1 if right and _backend.on_cuda("q_sample", device) == "torch" else x
+
+    compiled = torch.compile(chosen, fullgraph=True, backend="eager")
+    assert compiled(torch.zeros(1)) == 1
+    assert asked == ([] if read else [0])
+
+
+def test_whether_a_gpu_can_run_is_traced():
+    for backend in ("cuda", "triton"):
+        able = can_run(backend, device="cuda")
+
+        def asks(x, backend=backend):
+            return x + 1 if can_run(backend, device="cuda") else x
+
+        compiled = torch.compile(asks, fullgraph=True, backend="eager")
+        assert compiled(torch.zeros(1)) == int(able)
 
 
 def test_an_operation_without_a_backend_says_so():
@@ -134,9 +196,10 @@ def test_an_operation_without_a_backend_says_so():
         hud.log_standardize(np.ones((1, 2)), [0, 0], [1, 1], backend="cuda")
 
 
-def test_the_environment_may_choose_the_gpu_kernels(monkeypatch):
-    monkeypatch.delenv(_backend.GPU_KERNELS, raising=False)
-    assert {_backend.on_cuda(op) for op in _backend.ON_CUDA} == {"torch"}
+def test_the_environment_overrules_the_verdict(verdicts, monkeypatch):
+    verdicts[0] = frozenset({"fcls"})
+    monkeypatch.setenv(_backend.GPU_KERNELS, "0")
+    assert {_backend.on_cuda(op) for op in _backend.KERNELS_ON_CUDA} == {"torch"}
     monkeypatch.setenv(_backend.GPU_KERNELS, "1")
     assert _backend.on_cuda("fcls") == _backend.on_cuda("window_search") == "cuda"
     assert _backend.on_cuda("cosine_max") == "cuda"
