@@ -5,19 +5,17 @@ from __future__ import annotations
 import importlib.util
 from typing import Any
 
-from hud_fast.pipeline.progress import Progress
-
 
 def info_text() -> str:
     """Return versions, build, machine, verdicts on GPU kernels, presets and catalogue as text."""
-    values = info_values()
+    from hud_fast.kernels import build_config
+    from hud_fast.report.machine import machine, versions
+
+    build, here = build_config(), machine()
     sections: list[tuple[str, dict[str, Any]]] = [
-        ("Versions", values["versions"]),
-        (
-            "Kernels",
-            {key.replace("_", " "): _words(word) for key, word in values["kernels"].items()},
-        ),
-        ("Machine", values["machine"]),
+        ("Versions", versions()),
+        ("Kernels", {key.replace("_", " "): _words(value) for key, value in build.items()}),
+        ("Machine", here),
         ("Presets", _presets()),
         ("Scenes (* = at hand on this machine)", _catalogue()),
     ]
@@ -26,35 +24,11 @@ def info_text() -> str:
         width = max(len(key) for key in rows)
         lines = (f"  {key:<{width}}  {value}" for key, value in rows.items())
         blocks.append("\n".join([title, *lines]))
-    blocks[3:3] = [gpu_text()] if values["machine"]["GPU"] != "none" else []
+    blocks[3:3] = [_gpu_text()] if here["GPU"] != "none" else []
     return "\n\n".join(blocks)
 
 
-def info_values() -> dict[str, Any]:
-    """Return the same as plain values, for ``--json``."""
-    from dataclasses import asdict
-
-    from hud_fast.diffusion import PRESETS
-    from hud_fast.kernels import build_config
-    from hud_fast.kernels.gpu_check import known
-    from hud_fast.report.machine import machine, versions
-    from hud_fast.scenes import CATALOGUE
-
-    return {
-        "versions": versions(),
-        "kernels": build_config(),
-        "machine": machine(),
-        "gpu_kernels": [check.to_dict() for check in known()],
-        "presets": {name: asdict(preset) for name, preset in PRESETS.items()},
-        "scenes": {
-            name: {"title": entry.title, "shape": entry.shape, "at_hand": at_hand(name)}
-            for name, entry in CATALOGUE.items()
-        },
-    }
-
-
-def gpu_text() -> str:
-    """Return the verdicts on this machine's GPUs as a table."""
+def _gpu_text() -> str:
     from hud_fast.kernels.gpu_check import known
 
     tables = [check.table() for check in known()]
@@ -62,17 +36,6 @@ def gpu_text() -> str:
     return "\n".join(
         [title, *(tables or ["  no verdict on file: hud-fast info --check-gpu makes one"])]
     )
-
-
-def check_gpus(progress: Progress) -> None:
-    """Make the verdicts anew, one for each kind of card here; RuntimeError where there is no GPU."""
-    import torch
-
-    from hud_fast.kernels import check_gpu
-
-    cards = {torch.cuda.get_device_name(n): n for n in reversed(range(torch.cuda.device_count()))}
-    for number in sorted(cards.values()) or [0]:
-        check_gpu(f"cuda:{number}", again=True, progress=progress)
 
 
 def _presets() -> dict[str, str]:

@@ -424,15 +424,23 @@ def info(
         bool,
         typer.Option(
             "--check-gpu",
-            help="Ask each kind of GPU here anew which kernels give the CPU's answer; half a minute.",
+            help="Ask the GPU anew which kernels give the CPU's answer there, and print only that; half a minute.",
         ),
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    json: Annotated[
+        Path | None,
+        typer.Option(
+            "--json",
+            metavar="FILE",
+            help="With --check-gpu: write the verdict here, after each operation.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Print versions, what was compiled in, this machine, its GPU's verdict, the presets and the catalogue.
 
     The verdict says which GPU kernels this machine has proved, and decides which ones run. Commands that
-    use a GPU make it by themselves the first time.
+    use a GPU make it by themselves the first time. The exit code of --check-gpu is 1 unless all are proven.
 
     [bold]Examples[/]
 
@@ -440,14 +448,28 @@ def info(
 
         hud-fast info --check-gpu
     """
-    from json import dumps
+    from hud_fast._info import info_text
+    from hud_fast.kernels import GPUCheck
+    from hud_fast.kernels import check_gpu as check
+    from hud_fast.pipeline.rundir import check_writable, write_json
 
-    from hud_fast import _info
+    if not check_gpu:
+        if json is not None:
+            raise typer.BadParameter("--json goes with --check-gpu")
+        terminal.say(info_text())
+        return
+    if json is not None:
+        check_writable(json.parent)
 
-    if check_gpu:
-        with terminal.reporter().stage("Checking the GPU's kernels") as progress:
-            _info.check_gpus(progress)
-    terminal.say(dumps(_info.info_values(), indent=2) if json else _info.info_text())
+    def keep(found: GPUCheck) -> None:
+        if json is not None:
+            write_json(json, found.to_dict())
+
+    with terminal.reporter().stage("Checking the GPU's kernels") as progress:
+        found = check(again=True, progress=progress, each=keep)
+    terminal.say(found.table())
+    if len(found.proven) < len(found.operations):
+        raise typer.Exit(1)
 
 
 app.info.help = unwrap(str(app.info.help))

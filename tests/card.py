@@ -140,7 +140,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[torch.device, C
     # What a GPU does beside its memory: page-locked buffers, and events that nobody waits for.
     monkeypatch.setattr(Tensor, "pin_memory", lambda tensor: tensor)
     monkeypatch.setattr(torch.cuda, "Event", lambda **_: MagicMock())
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _device: None)
     # torch.tensor(numbers, device=card) is then seen as what it is: made on the host, and sent
     before = torch._C._only_lift_cpu_tensors()
     torch._C._set_only_lift_cpu_tensors(True)

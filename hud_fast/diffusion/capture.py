@@ -16,9 +16,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-# Whether a GPU uses graphs where neither the caller nor the environment says: off until the tests in tests/gpu have
-# passed on a GPU.
-BY_DEFAULT = False
+from hud_fast.kernels._backend import GPU_KERNELS, proven
+
 VARIABLE = "HUD_FAST_CUDA_GRAPHS"
 WARM = 3  # calls before the capture, in which libraries choose their algorithms and ask for their memory
 _failed: list[
@@ -27,7 +26,8 @@ _failed: list[
 
 
 def captures(device: torch.device, wanted: bool | None) -> bool:
-    """Whether work on `device` is captured: as wanted, else as HUD_FAST_CUDA_GRAPHS (1 or 0) says; never on a CPU.
+    """Whether work on `device` is captured: as wanted, else as HUD_FAST_CUDA_GRAPHS (1 or 0) says, else where
+    `check_gpu` has proved graphs on this machine; never on a CPU.
 
     Raises
     ------
@@ -37,9 +37,13 @@ def captures(device: torch.device, wanted: bool | None) -> bool:
     text = os.environ.get(VARIABLE) or None
     if text not in (None, "0", "1"):
         raise ValueError(f"HUD: {VARIABLE} must be 0 or 1, got {text!r}")
+    if device.type != "cuda":
+        return False
     if wanted is None:
-        wanted = BY_DEFAULT if text is None else text == "1"
-    return device.type == "cuda" and wanted
+        wanted = text == "1"
+        if text is None and os.environ.get(GPU_KERNELS) != "0":
+            wanted = proven("graphs", device)
+    return wanted
 
 
 class Repeated:

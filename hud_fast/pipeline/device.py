@@ -4,17 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hud_fast.pipeline.progress import Reporter
+
 if TYPE_CHECKING:
     import torch
 
 ROOM = 4  # times the arrays themselves: what a search makes of them
 
 
-def chosen_device(caller: str, device: str | torch.device | None) -> torch.device:
-    """The device meant by `device`; None is the GPU where there is one."""
-    from hud_fast.diffusion.checks import available_device
+def chosen_device(
+    caller: str, device: str | torch.device | None, reporter: Reporter | None = None
+) -> torch.device:
+    """The device meant by `device`; None is the GPU where there is one.
 
-    return available_device(caller, device)
+    With a `reporter`, a GPU that has never been asked is now asked which kernels it can run: half a minute, once.
+    """
+    from hud_fast.diffusion.checks import available_device
+    from hud_fast.kernels import gpu_check
+
+    where = available_device(caller, device)
+    if reporter is not None and gpu_check.needed(where):
+        said: list[str] = []
+        with reporter.stage("Checking the GPU's kernels, once for this machine") as progress:
+            gpu_check.ensure(where, progress, said.append)
+        for line in said:
+            reporter.say(f"  {line}")
+    return where
 
 
 def to_measure(device: torch.device, *arrays: Any) -> tuple[Any, ...]:

@@ -182,7 +182,7 @@ def measure(
     from hud_fast.metrics._json import Stages
 
     reporter = reporter or Reporter()
-    where = chosen_device("metrics", device)
+    where = chosen_device("metrics", device, reporter)
     with reporter.stage("Reading the cubes"):
         cubes = read_cubes(generated)
         scene = (scene_options or SceneOptions()).load(real)

@@ -32,7 +32,7 @@ def find_endmembers(
     from hud_fast.diffusion.preparation import choose_endmembers
     from hud_fast.unmixing import UnmixingAutoencoder
 
-    device = chosen_device("HUD.fit", options.device)
+    device = chosen_device("HUD.fit", options.device, reporter)
     count, start = options.endmembers, options.load_start()
     if count is None and start is not None:
         count = start.count

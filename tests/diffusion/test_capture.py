@@ -140,14 +140,23 @@ def test_half_the_digits_make_nearly_the_same_samples(micro: Preset) -> None:
 def test_a_cpu_never_captures_and_a_gpu_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = torch.device("cuda")
     monkeypatch.delenv(capture.VARIABLE, raising=False)
+    monkeypatch.delenv("HUD_FAST_GPU_KERNELS", raising=False)
     assert not capture.captures(torch.device("cpu"), True)
     assert capture.captures(gpu, True)
-    assert capture.captures(gpu, None) is capture.BY_DEFAULT
-    for text, answer in (("1", True), ("0", False), ("", capture.BY_DEFAULT)):
-        monkeypatch.setenv(capture.VARIABLE, text)
-        assert capture.captures(gpu, None) is answer
-        assert capture.captures(gpu, True)
-        assert not capture.captures(gpu, False)
+    for found in (True, False):
+        asked: list[Any] = []
+        monkeypatch.setattr(capture, "proven", lambda *what, f=found, a=asked: a.append(what) or f)
+        assert capture.captures(gpu, None) is found
+        assert asked == [("graphs", gpu)]
+        for text, answer in (("1", True), ("0", False), ("", found)):
+            monkeypatch.setenv(capture.VARIABLE, text)
+            assert capture.captures(gpu, None) is answer
+            assert capture.captures(gpu, True)
+            assert not capture.captures(gpu, False)
+        monkeypatch.delenv(capture.VARIABLE)
+        monkeypatch.setenv("HUD_FAST_GPU_KERNELS", "0")
+        assert not capture.captures(gpu, None)
+        monkeypatch.delenv("HUD_FAST_GPU_KERNELS")
     monkeypatch.setenv(capture.VARIABLE, "yes")
     with pytest.raises(ValueError, match="HUD_FAST_CUDA_GRAPHS must be 0 or 1, got 'yes'"):
         capture.captures(torch.device("cpu"), None)

@@ -43,6 +43,7 @@ def check_gpu(
     *,
     again: bool = False,
     progress: Progress | None = None,
+    each: Callable[[GPUCheck], None] | None = None,
 ) -> GPUCheck:
     """Ask a GPU whether each kernel gives the CPU's float64 answer there, and keep the verdict; about half a minute.
 
@@ -59,6 +60,8 @@ def check_gpu(
         Make the check even where there is a verdict on file.
     progress : callable, optional
         Called as progress(operations done, operations in all).
+    each : callable, optional
+        Called with the verdict so far after each operation, where a check is made.
 
     Returns
     -------
@@ -85,7 +88,7 @@ def check_gpu(
         return found
     with verdict.alone(key):
         found = None if again else verdict.on_file(key)  # another process may have made it by now
-        return _make(chosen, key, progress) if found is None else found
+        return _make(chosen, key, progress, each) if found is None else found
 
 
 def needed(device: str | torch.device | None) -> bool:
@@ -143,7 +146,12 @@ def _gpu(device: str | torch.device | None) -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if chosen.index is None else chosen
 
 
-def _make(device: torch.device, key: tuple[str, ...], progress: Progress | None) -> GPUCheck:
+def _make(
+    device: torch.device,
+    key: tuple[str, ...],
+    progress: Progress | None,
+    each: Callable[[GPUCheck], None] | None,
+) -> GPUCheck:
     found: dict[str, Operation] = {}
     lasting = True
     if progress is not None:
@@ -156,7 +164,8 @@ def _make(device: torch.device, key: tuple[str, ...], progress: Progress | None)
         lasting = lasting and answer.lasting
         if progress is not None:
             progress(len(found), len(OPERATIONS))
-    card, driver, version, triton, build = key
-    check = GPUCheck(card, driver, version, triton, build, found)
+        if each is not None:
+            each(GPUCheck(*key, operations=dict(found)))
+    check = GPUCheck(*key, operations=found)
     verdict.keep(check, lasting=lasting)
     return check
