@@ -165,7 +165,12 @@ def _make(
         if progress is not None:
             progress(len(found), len(OPERATIONS))
         if each is not None:
-            each(GPUCheck(*key, operations=dict(found)))
-    check = GPUCheck(*key, operations=found)
+            each(_so_far(key, found))
+    check = _so_far(key, found)
     verdict.keep(check, lasting=lasting)
     return check
+
+
+def _so_far(key: tuple[str, ...], found: dict[str, Operation]) -> GPUCheck:
+    card, driver, version, triton, build = key
+    return GPUCheck(card, driver, version, triton, build, dict(found))
