@@ -30,6 +30,7 @@ from hud_fast.diffusion.prior import Prior
 from hud_fast.diffusion.schedule import NoiseSchedule
 from hud_fast.diffusion.seeds import Stream, number
 
+ON_CUDA = torch.channels_last  # `hud-fast bench --gpu --groups gpu_diffusion` times channels first beside it
 SMALLEST = 8  # rows and columns: less has no room for the reflection of a four-level network
 
 
@@ -145,4 +146,4 @@ def memory_format(device: torch.device) -> torch.memory_format:
 
     `hud-fast bench --groups notes` finds channels last no slower there, but samples of saved models keep their bits.
     """
-    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
+    return ON_CUDA if device.type == "cuda" else torch.contiguous_format
