@@ -94,7 +94,7 @@ class Call:
         limit = min(step.limit * (REHEARSAL if self.summary["dry run"] else 1), self.left)
         if step.absent:
             entry["result"], entry["why"] = "not here", step.absent
-        elif limit < LEAST:
+        elif self.left < LEAST:
             entry["result"] = "no time left"
         else:
             self.write()
@@ -349,7 +349,8 @@ class Plan:
         words += ["-W", "default"]  # a warning of another library's version should not cost a number
         if have("xdist"):
             # Triton compiles a kernel at its first call: many processes do so at once, and one that falls is replaced
-            words += ["-n", str(min(12, self.cores)), "--dist", "loadgroup"]
+            # (with worksteal; loadgroup then waits for ever)
+            words += ["-n", str(min(12, self.cores)), "--dist", "worksteal"]
         if have("pytest_timeout"):
             words += ["--timeout", "40", "--timeout-method", "thread"]
         environment = {"HUD_FAST_TEST_LOG": str(self.out / "tests.jsonl")}

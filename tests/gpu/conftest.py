@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
@@ -30,6 +31,20 @@ def gpu() -> torch.device:
     if not torch.cuda.is_available():
         pytest.skip("no GPU here")
     return torch.device("cuda")
+
+
+@pytest.fixture
+def most_memory() -> Generator[None]:
+    """One test at a time among all processes takes a good part of the GPU's memory, and gives it back.
+
+    (Not pytest-xdist's groups: with --dist loadgroup a session waits for ever for a worker that fell.)
+    """
+    import fcntl
+
+    with (Path(tempfile.gettempdir()) / f"hud-fast-most-memory-{os.getuid()}").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+        torch.cuda.empty_cache()
 
 
 @pytest.fixture
@@ -52,11 +67,6 @@ def note(**row: object) -> None:
             file.write(json.dumps(row) + "\n")
 
 
-def name_of(node: str) -> str:
-    """A test's name without the group that pytest-xdist appends."""
-    return node.removesuffix("@big")
-
-
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
@@ -69,7 +79,7 @@ def pytest_runtest_makereport(
         torch.cuda.synchronize()
     except Exception as error:
         text = str(outcome.get_result().longrepr)  # type: ignore[attr-defined]
-        note(test=name_of(item.nodeid), lost=f"{type(error).__name__}: {error}", text=text[-4000:])
+        note(test=item.nodeid, lost=f"{type(error).__name__}: {error}", text=text[-4000:])
         if "PYTEST_XDIST_WORKER" in os.environ:
             os._exit(LOST)
 
@@ -80,7 +90,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         return
     text = {"text": str(report.longrepr)[-4000:]} if report.failed else {}
     seconds = round(report.duration, 2)
-    note(test=name_of(report.nodeid), outcome=report.outcome, seconds=seconds, **text)
+    note(test=report.nodeid, outcome=report.outcome, seconds=seconds, **text)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -91,6 +101,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     outcomes: dict[str, str] = {}
     for row in map(json.loads, Path(path).read_text().splitlines()):
         outcomes[row["test"]] = row.get("outcome", "failed")
-    kept = [item for item in items if outcomes.get(name_of(item.nodeid)) not in ("passed", "skipped")]
+    kept = [item for item in items if outcomes.get(item.nodeid) not in ("passed", "skipped")]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept
