@@ -15,7 +15,7 @@ mkdir -p "$folder/wheels" "$folder/data/indian_pines"
 "$python" -m pip download -q --no-deps --only-binary=:all: -d "$folder/wheels" \
   diffusers==0.42.1 spectral==0.24 pooch==1.9.0 platformdirs
 
-digest="$("$python" -c 'import sys; sys.path.insert(0, "benchmarks"); import gpu_call; print(gpu_call.sources_digest())')"
+digest="$("$python" -c 'import sys; sys.path.insert(0, "benchmarks"); import gpu_steps; print(gpu_steps.sources_digest())')"
 if [ "$(cat "$folder/wheels/sources.sha256" 2>/dev/null)" != "$digest" ]; then
   rm -f "$folder"/wheels/hud_fast-*.whl "$folder/wheels/sources.sha256"
   "$python" -m pip wheel -q --no-deps -w "$folder/wheels" . -C cmake.define.HUD_CUDA=ON \

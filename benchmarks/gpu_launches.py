@@ -19,7 +19,13 @@ from hud_fast.kernels import _fcls_cuda, _window_cuda, log_project, simplex_soft
 from hud_fast.kernels._cosine_launch import emulated, on_cuda
 from hud_fast.kernels._cosine_tiles import TileSearch
 
-COUNTS = (5, 16, 24, 40, 70)  # endmembers: a thread, a group, a warp a pixel; beyond a group; the active set alone
+COUNTS = (
+    5,
+    16,
+    24,
+    40,
+    70,
+)  # endmembers: a thread, a group, a warp a pixel; beyond a group; the active set alone
 Launch = Callable[[], tuple[Tensor, ...]]
 
 
@@ -54,7 +60,9 @@ def launches(device: torch.device, large: bool = False) -> Iterator[tuple[str, L
         yield f"window {way}", _window(scene, blocks, way, "cuda" if on_gpu else "emulated")
 
     backend = "cuda" if on_gpu else "cpu"
-    for shape, dim in (((1 << 22, 16), 1),) if large else (((130, 9), 1), ((2, 16, 5, 13), 1), ((3, 1025), 1)):
+    for shape, dim in (
+        (((1 << 22, 16), 1),) if large else (((130, 9), 1), ((2, 16, 5, 13), 1), ((3, 1025), 1))
+    ):
         x = random(*shape)
         for name, operation in (("log_project", log_project), ("simplex_softmax", simplex_softmax)):
             yield f"{name} {tuple(shape)}", _elementwise(operation, x, dim, backend)
@@ -81,7 +89,9 @@ def _window(scene: Tensor, blocks: Tensor, way: str, run: str) -> Launch:
     def launch() -> tuple[Tensor, ...]:
         before, _window_cuda.FORCED_PATH = _window_cuda.FORCED_PATH, way
         try:
-            made = _window_cuda.DeviceWindowScene(scene, tuple(blocks.shape[1:3]), blocks.dtype, run=run)
+            made = _window_cuda.DeviceWindowScene(
+                scene, tuple(blocks.shape[1:3]), blocks.dtype, run=run
+            )
             return tuple(made.search(blocks))
         finally:
             _window_cuda.FORCED_PATH = before
@@ -101,8 +111,12 @@ def _elementwise(operation: Callable[..., Tensor], x: Tensor, dim: int, backend:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--large", metavar="NAME", help="only what begins with this, at a real size")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--large", metavar="NAME", help="only what begins with this, at a real size"
+    )
     options = parser.parse_args(arguments)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     for name, launch in launches(device, options.large is not None):

@@ -59,8 +59,14 @@ def searches(cases: list[Json]) -> list[Row]:
         if case is None or ours is None:
             rows.append((what, target, "not measured", None))
             continue
-        said = f"{1 / ours['median_s']:.3g} /s" if group == "gpu_fcls" else f"{ours['median_s'] * ours['of']:.3g} s"
-        others = [r for r in case["results"] if r["kind"] in ("peer", "reference") and "missing" not in r]
+        said = (
+            f"{1 / ours['median_s']:.3g} /s"
+            if group == "gpu_fcls"
+            else f"{ours['median_s'] * ours['of']:.3g} s"
+        )
+        others = [
+            r for r in case["results"] if r["kind"] in ("peer", "reference") and "missing" not in r
+        ]
         if others:
             best = min(others, key=lambda r: r["median_s"])
             said += f"; {best['median_s'] / ours['median_s']:.3g} times {best['provider']}"
@@ -99,7 +105,14 @@ def diffusion(cases: list[Json]) -> list[Row]:
         if case["case"].startswith("training"):
             total = STEPS.get(preset, 0) * step
             if preset == "small":
-                rows.append(("small, trained whole", "<= 3 min", f"{total / 60:.3g} min by {said}", total <= TRAINED))
+                rows.append(
+                    (
+                        "small, trained whole",
+                        "<= 3 min",
+                        f"{total / 60:.3g} min by {said}",
+                        total <= TRAINED,
+                    )
+                )
             elif preset == "paper":
                 said = f"{total / 3600:.3g} h by {said}"
                 rows.append(("the paper's protocol, 100,000 steps", "-", said, None))
@@ -107,11 +120,21 @@ def diffusion(cases: list[Json]) -> list[Row]:
                 rows.append((case["case"], "-", said, None))
             continue
         for precision in ("float32", "bfloat16"):
-            ours, peer = result(case, f"graph, {precision}"), result(case, f"diffusers, {precision}")
+            ours, peer = (
+                result(case, f"graph, {precision}"),
+                result(case, f"diffusers, {precision}"),
+            )
             if ours and peer:
                 ratio = peer["median_s"] / ours["median_s"]
                 what = f"{case['case']}, {precision}"
-                rows.append((what, f">= {DIFFUSERS:g} times diffusers", f"{ratio:.3g} times", ratio >= DIFFUSERS))
+                rows.append(
+                    (
+                        what,
+                        f">= {DIFFUSERS:g} times diffusers",
+                        f"{ratio:.3g} times",
+                        ratio >= DIFFUSERS,
+                    )
+                )
         if preset in SAMPLED:
             seconds = SAMPLED[preset] * step
             rows.append((f"{batch} samples of {preset}", "-", f"{seconds:.3g} s by {said}", None))
@@ -125,7 +148,9 @@ def answers(found: Json) -> list[Row]:
     if operations:
         items = operations.values() if isinstance(operations, dict) else operations
         good = sum(bool(item.get("proven", item.get("passed"))) for item in items)
-        rows.append(("operations proven", "all", f"{good} of {len(operations)}", good == len(operations)))
+        rows.append(
+            ("operations proven", "all", f"{good} of {len(operations)}", good == len(operations))
+        )
     if found["tests"]:
         counts = found["tests"]
         said = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
@@ -133,7 +158,9 @@ def answers(found: Json) -> list[Row]:
         rows.append(("tests on the GPU", "all pass", said, not bad))
     for step in found["steps"]:
         met = None if step["result"] == "not here" else step["result"] == "passed"
-        rows.append((f"step {step['step']}", "passed", f"{step['result']}, {step['seconds']} s", met))
+        rows.append(
+            (f"step {step['step']}", "passed", f"{step['result']}, {step['seconds']} s", met)
+        )
     return rows
 
 
@@ -145,11 +172,14 @@ def read(folders: list[Path]) -> Json:
     tests: dict[str, str] = {}
     steps: dict[str, Json] = {}
     for folder in folders:
+
         def load(name: str, folder: Path = folder) -> Json:
             path = folder / name
             return json.loads(path.read_text()) if path.is_file() else {}
 
-        found["call"] = {key: value for key, value in load("summary.json").items() if key != "steps"}
+        found["call"] = {
+            key: value for key, value in load("summary.json").items() if key != "steps"
+        }
         steps |= {step["step"]: step for step in load("summary.json").get("steps", [])}
         newest = load("bench.json")
         cases |= {(case["group"], case["case"]): case for case in newest.get("cases", [])}
@@ -158,7 +188,9 @@ def read(folders: list[Path]) -> Json:
         found["evaluation"] = load("evaluate.json") or found["evaluation"]
         if (folder / "tests.jsonl").is_file():
             lines = (folder / "tests.jsonl").read_text().splitlines()
-            tests |= {row["test"]: row["outcome"] for row in map(json.loads, lines) if "outcome" in row}
+            tests |= {
+                row["test"]: row["outcome"] for row in map(json.loads, lines) if "outcome" in row
+            }
     return {**bench, **found, "tests": dict(Counter(tests.values())), "steps": list(steps.values()),
             "cases": list(cases.values())}  # fmt: skip
 
@@ -185,16 +217,22 @@ def keep(found: Json, folder: Path) -> Path:
     if found["call"].get("dry run") or found.get("rehearsal"):
         raise ValueError("gpu_table: a rehearsal is no record; run benchmarks/gpu.sh on a GPU")
     card = re.sub(r"[^a-z0-9]+", "-", str(found["call"].get("GPU") or "unknown").lower()).strip("-")
-    rows = [dict(zip(("what", "target", "measured", "met"), row, strict=True)) for row in rows_of(found)]
+    rows = [
+        dict(zip(("what", "target", "measured", "met"), row, strict=True)) for row in rows_of(found)
+    ]
     path = folder / f"gpu-{card}.json"
     write_results({**found, "targets": rows}, path)
     return path
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folders", type=Path, nargs="+", metavar="OUT")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="write gpu-CARD.json into this folder")
+    parser.add_argument(
+        "--keep", type=Path, metavar="DIR", help="write gpu-CARD.json into this folder"
+    )
     options = parser.parse_args(arguments)
     found = read(options.folders)
     print(text(rows_of(found)))

@@ -94,7 +94,9 @@ def bench(
     from hud_fast.report.machine import available_cores
 
     names = [name.strip() for name in groups.split(",") if name.strip()]
-    suite.choose_cases(names, quick, only, gpu, headline)  # a mistake is told before anything is written
+    suite.choose_cases(
+        names, quick, only, gpu, headline
+    )  # a mistake is told before anything is written
     if out is not None:
         check_writable(out)
 

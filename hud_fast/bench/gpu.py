@@ -15,8 +15,7 @@ from typing import Any
 
 import torch
 
-
-_compile = False  # whether torch.compile's version of a formula is timed, too: it compiles for seconds
+_compile = False  # torch.compile's versions take seconds to make
 
 
 @contextlib.contextmanager

@@ -161,7 +161,9 @@ def true_window_value(block: Tensor, scene: Tensor) -> float:  # (h, w, C), (H, 
     )
     spectrum: Any = 0
     for c in range(C):
-        spectrum = spectrum + torch.fft.rfft2(s[..., c]) * torch.fft.rfft2(b[..., c], s=(H, W)).conj()
+        spectrum = (
+            spectrum + torch.fft.rfft2(s[..., c]) * torch.fft.rfft2(b[..., c], s=(H, W)).conj()
+        )
     scores = torch.fft.irfft2(spectrum, s=(H, W))[: H - h + 1, : W - w + 1]
     near = (scores >= scores.max() - 1e-9 * h * w).nonzero()[:64].tolist()
     return max(float((b * s[y : y + h, x : x + w]).sum(-1).mean()) for y, x in near)

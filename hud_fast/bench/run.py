@@ -102,7 +102,9 @@ def choose_cases(
     """
     # a rehearsal of the headlines is of the short run's cases: small inputs, and one a group
     every = [case for group in choose(groups, gpu) for case in cases_of(group, quick)]
-    found = [case for case in every if only in case.name and (case.headline or quick or not headline)]
+    found = [
+        case for case in every if only in case.name and (case.headline or quick or not headline)
+    ]
     if not found:
         such = f", such as {every[0].name!r}" if every else " (these groups have none here)"
         raise ValueError(f"bench: `only` must be part of a case's name{such}, got {only!r}")

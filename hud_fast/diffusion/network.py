@@ -30,7 +30,9 @@ from hud_fast.diffusion.prior import Prior
 from hud_fast.diffusion.schedule import NoiseSchedule
 from hud_fast.diffusion.seeds import Stream, number
 
-ON_CUDA = torch.channels_last  # `hud-fast bench --gpu --groups gpu_diffusion` times channels first beside it
+ON_CUDA = (
+    torch.channels_last
+)  # `hud-fast bench --gpu --groups gpu_diffusion` times channels first beside it
 SMALLEST = 8  # rows and columns: less has no room for the reflection of a four-level network
 
 

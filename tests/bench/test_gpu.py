@@ -119,7 +119,10 @@ def test_inputs_made_on_the_device_are_what_they_should_be():
     assert float(scene.abundances.min()) >= 0
     mixed = gpu_inputs.queries(scene, "HUD-like", 50)
     assert np.linalg.matrix_rank(mixed.double().numpy(), tol=1e-4) <= 9
-    assert gpu_inputs.queries(scene, "noisy", 50).shape == gpu_inputs.queries(scene, "random", 50).shape
+    assert (
+        gpu_inputs.queries(scene, "noisy", 50).shape
+        == gpu_inputs.queries(scene, "random", 50).shape
+    )
     assert gpu_inputs.mixture_blocks(scene, 2, 8).shape == (2, 8, 8, 103)
 
 

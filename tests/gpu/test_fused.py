@@ -214,7 +214,9 @@ def test_a_step_is_compiled_to_the_same_bits_in_every_form(backend, dtype):
     z, eps = draw(shape, dtype), draw(shape, dtype, 1)
     table = torch.tensor([[1.1, -0.2, 0.3], [0.9, 0.1, 0.0]], dtype=torch.float64, device=DEVICE)
     for k in (0, 1):
-        named = dict(zip(("z_factor", "eps_factor", "noise_factor"), table[k].tolist(), strict=True))
+        named = dict(
+            zip(("z_factor", "eps_factor", "noise_factor"), table[k].tolist(), strict=True)
+        )
         known = hud.sampler_step(z, eps, **named, seed=9, step=7 + k, first=4, backend=backend)
         at = torch.tensor([7 + k], device=DEVICE)
         found = [hud.sampler_step(z, eps, **named, seed=9, step=at, first=4, backend=backend)]
@@ -235,7 +237,9 @@ def test_products_of_a_real_size_are_as_exact_as_their_dtype(backend, dtype, D):
     A, z = draw((D, 200), "float64").abs(), draw((3, D, 32, 32), dtype)
     cube = hud.softmax_decode(z, A, mean=mean, std=std, backend=backend)
     raw = oracles.standardized(wide(z), wide(mean), wide(std), 1, undo=True)
-    truth = (np.moveaxis(oracles.softmax(raw, 1), 1, -1) @ wide(A).astype(np.longdouble)).astype(float)
+    truth = (np.moveaxis(oracles.softmax(raw, 1), 1, -1) @ wide(A).astype(np.longdouble)).astype(
+        float
+    )
     rounding, eps = own(dtype)
     assert (np.abs(wide(cube) - truth) <= ((40 + D / 4) * eps + rounding) * truth).all()
 

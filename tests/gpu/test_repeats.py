@@ -14,11 +14,21 @@ LAUNCHES = list(launches(torch.device("cuda" if ON_GPU else "cpu")))
 
 def test_every_operation_with_cuda_kernels_is_launched():
     names = " ".join(name for name, _ in LAUNCHES)
-    for word in ("fcls D=5", "fcls D=70", "cosine auto", "window direct", "window fft", "log_project", "simplex_softmax"):
+    for word in (
+        "fcls D=5",
+        "fcls D=70",
+        "cosine auto",
+        "window direct",
+        "window fft",
+        "log_project",
+        "simplex_softmax",
+    ):
         assert word in names
 
 
-@pytest.mark.parametrize("launch", [launch for _, launch in LAUNCHES], ids=[name for name, _ in LAUNCHES])
+@pytest.mark.parametrize(
+    "launch", [launch for _, launch in LAUNCHES], ids=[name for name, _ in LAUNCHES]
+)
 def test_three_runs_give_the_same_bits(launch):
     first = [field.clone() for field in launch()]
     assert all(not field.isnan().any() for field in first)
