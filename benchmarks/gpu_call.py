@@ -31,7 +31,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gpu_steps import GOOD, NAMES, ROOT, Plan, Step, commit_of, wanted, write_json
+from gpu_steps import GOOD, NAMES, ROOT, Plan, Step, commit_of, nothing, wanted, write_json
 from gpu_table import read, rows_of, text
 
 CARRIED = ROOT / ".carry"
@@ -110,7 +110,7 @@ def ended(
     limit: float,
     output: Any,
     environment: dict[str, str],
-    meanwhile: Callable[[], None] = lambda: None,
+    meanwhile: Callable[[], None] = nothing,
 ) -> int | None:
     """Exit code of a command, or None where it was ended at its limit. Its children end with it."""
     # a group of its own, so that all of it can be ended, in this session, so that it ends with the call's
@@ -222,6 +222,8 @@ def main(words: list[str] | None = None) -> int:
         "OMP_WAIT_POLICY": "passive",
     }
     os.environ["CUDA_MODULE_LOADING"] = "LAZY"
+    if (options.carried / "data").is_dir():
+        os.environ.setdefault("HUD_FAST_DATA", str((options.carried / "data").absolute()))
     options.out = options.out.absolute()
     options.out.mkdir(parents=True, exist_ok=True)
     options.carried = options.carried.absolute()

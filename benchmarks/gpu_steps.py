@@ -21,15 +21,16 @@ from typing import Any
 from gpu_table import over_target
 
 ROOT = Path(__file__).resolve().parents[1]
-SANITIZERS = (
-    "racecheck",
-    "memcheck",
-    "synccheck",
-)  # races are what the emulation cannot see: first
+# Races are what the emulation cannot see: first.
+SANITIZERS = ("racecheck", "memcheck", "synccheck")
 PROFILED = {"fcls": "gpu_fcls", "cosine": "gpu_cosine_max", "window": "gpu_window_search"}
 KERNELS = "regex:supports|finish|solve|project|search|correlate|tiles_kernel"
-GOOD = ("passed", "not here", "rehearsed")
+GOOD = ("passed", "not here")
 Json = dict[str, Any]
+
+
+def nothing() -> None:
+    """What a step brings of its own accord."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,8 @@ class Step:
     environment: dict[str, str] = field(default_factory=dict)
     good: tuple[int, ...] = (0,)  # exit codes of a step that did its work
     absent: str = ""  # why it cannot be done here
-    meanwhile: Callable[[], None] = lambda: (
-        None
-    )  # brings its results into OUT, every second and at the end
-    after: Callable[[], None] = lambda: None  # when it has ended
+    meanwhile: Callable[[], None] = nothing  # brings results into OUT, each second and at the end
+    after: Callable[[], None] = nothing  # when it has ended
 
 
 def write_json(path: Path, value: Json, rows: str = "") -> None:
@@ -176,7 +175,7 @@ class Plan:
         ]
         given = [*others, *([str(ours)] if ours else [])]
         if given:
-            yield Step("wheels", 40, [*pip, *given], after=self._overlay if ours else lambda: None)
+            yield Step("wheels", 40, [*pip, *given], after=self._overlay if ours else nothing)
         if not ours:
             defines = {
                 "cmake.define.HUD_CUDA": "ON",
@@ -333,10 +332,7 @@ class Plan:
                 shutil.copy(folder / "evaluation.json", out)
 
         scene = self.work / "scene.npy"
-        real = self.options.carried / "data" / "indian_pines"
         environment = {"HUD_FAST_CUDA_GRAPHS": "1"}
-        if real.is_dir():
-            environment["HUD_FAST_DATA"] = str(real.parent)
         words = ["evaluate", "indian-pines", "--preset", "small", "--precision", "bfloat16"]
         if self.small:
             make = "hud_fast.simulate_scene(64, 64, C=20, D=3).cube"

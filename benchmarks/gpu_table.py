@@ -144,13 +144,12 @@ def diffusion(cases: list[Json]) -> list[Row]:
 def answers(found: Json) -> list[Row]:
     """Checks, tests and steps."""
     rows: list[Row] = []
-    operations = found["smoke"].get("operations") if isinstance(found["smoke"], dict) else None
+    operations = found["smoke"].get("operations", {})
     if operations:
-        items = operations.values() if isinstance(operations, dict) else operations
-        good = sum(bool(item.get("proven", item.get("passed"))) for item in items)
-        rows.append(
-            ("operations proven", "all", f"{good} of {len(operations)}", good == len(operations))
-        )
+        wrong = {name: item["why"] for name, item in operations.items() if not item["proven"]}
+        said = f"{len(operations) - len(wrong)} of {len(operations)}"
+        said += "".join(f"; {name}: {why}" for name, why in wrong.items())
+        rows.append(("operations proven", "all", said, not wrong))
     if found["tests"]:
         counts = found["tests"]
         said = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))

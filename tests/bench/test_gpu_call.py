@@ -390,6 +390,11 @@ def test_targets_are_read_beside_what_was_measured(tmp_path):
         {"test": "b", "outcome": "passed"},
     ]
     (tmp_path / "tests.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    operations = {
+        "fcls": {"backend": "cuda", "proven": True, "why": ""},
+        "graphs": {"backend": "graphs", "proven": False, "why": "hung"},
+    }
+    (tmp_path / "smoke.json").write_text(json.dumps({"operations": operations}))
     found = gpu_table.read([tmp_path])
     rows = {what: (said, met) for what, _, said, met in gpu_table.rows_of(found)}
     assert rows["FCLS, 200 bands, 16 endmembers"][1] is True
@@ -400,12 +405,13 @@ def test_targets_are_read_beside_what_was_measured(tmp_path):
     assert rows["1000 blocks against Pavia's size"] == ("not measured", None)
     assert rows["small, trained whole"] == ("2 min by 6 ms a step (graph, bfloat16)", True)
     assert rows["sampling step, small, 64 of 32 x 32, D=16, float32"] == ("5 times", True)
+    assert rows["operations proven"] == ("1 of 2; graphs: hung", False)
     assert rows["tests on the GPU"] == ("2 passed", True)
     assert rows["step memcheck"][1] is None
     path = gpu_table.keep(found, tmp_path)
     assert path.name == "gpu-nvidia-h100-80gb.json"
     kept = json.loads(path.read_text())
-    assert kept["targets"][0]["what"] == "tests on the GPU"
+    assert kept["targets"][0]["what"] == "operations proven"
     assert len(kept["cases"]) == 4
 
 
