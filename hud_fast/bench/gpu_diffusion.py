@@ -122,8 +122,10 @@ def _sampling(preset: str, batch: int) -> Callable[[bool], Bench]:
             if "NCHW" in way:
                 called = copy.deepcopy(network)
                 place(called, device())
+            if "compiled" in way:
+                called = torch.compile(network, dynamic=False)
             return Denoising(
-                torch.compile(called, dynamic=False) if "compiled" in way else called,
+                called,
                 steps,
                 count,
                 (D, side, side),

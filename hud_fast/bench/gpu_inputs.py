@@ -80,7 +80,8 @@ def smooth_abundances(
     ordered = values.sort(-1, descending=True).values
     excess = (ordered.cumsum(-1) - 1) / torch.arange(1, D + 1, device=device())
     support = (ordered > excess).sum(-1, keepdim=True)
-    return (values - excess.gather(-1, support - 1)).clamp_min_(0)
+    found: Tensor = (values - excess.gather(-1, support - 1)).clamp_min_(0)
+    return found
 
 
 @dataclass(frozen=True, eq=False)

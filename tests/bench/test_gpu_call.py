@@ -237,17 +237,24 @@ def test_the_second_call_does_what_did_not_pass(tmp_path):
     assert tests.environment["HUD_FAST_TEST_DONE"] == str(first / "tests.jsonl")
 
 
+def packed(folder, tag="", digest=""):
+    """A folder of wheels as gpu_carry.sh leaves it, and the package's own wheel in it."""
+    folder.mkdir()
+    tag = tag or f"cp{sys.version_info.major}{sys.version_info.minor}"
+    (folder / f"hud_fast-0.1.0-{tag}-{tag}-linux_x86_64.whl").touch()
+    (folder / "pooch-1.9.0-py3-none-any.whl").touch()
+    (folder / "sources.sha256").write_text(digest or gpu_steps.sources_digest())
+    return folder
+
+
 @pytest.mark.parametrize(
     ("tag", "digest", "taken"), [("", "", True), ("cp39", "", False), ("", "other", False)]
 )
 def test_the_carried_wheel_must_be_of_this_python_and_of_these_sources(
     tmp_path, tag, digest, taken
 ):
-    tag = tag or f"cp{sys.version_info.major}{sys.version_info.minor}"
-    wheel = tmp_path / f"hud_fast-0.1.0-{tag}-{tag}-linux_x86_64.whl"
-    wheel.touch()
-    (tmp_path / "sources.sha256").write_text(digest or gpu_steps.sources_digest())
-    assert (gpu_steps.own_wheel(tmp_path) == wheel) is taken
+    found = gpu_steps.own_wheel(packed(tmp_path / "wheels", tag, digest))
+    assert (found is not None) is taken
 
 
 def test_the_steps_install_the_wheel_or_build(tmp_path):
@@ -256,18 +263,10 @@ def test_the_steps_install_the_wheel_or_build(tmp_path):
     )
     made = Plan(options, tmp_path, tmp_path, gpu=True)
     assert [step.name for step in made.install()] == ["environment", "build"]
-    test_the_carried_wheel_must_be_of_this_python_and_of_these_sources(
-        _made(tmp_path / "wheels"), "", "", True
-    )
-    (tmp_path / "wheels/pooch-1.9.0-py3-none-any.whl").touch()
+    packed(tmp_path / "wheels")
     steps = {step.name: step for step in made.install()}
     assert list(steps) == ["environment", "wheels"]
     assert len([word for word in steps["wheels"].command if word.endswith(".whl")]) == 2
-
-
-def _made(folder):
-    folder.mkdir()
-    return folder
 
 
 CRASH = """
