@@ -75,7 +75,7 @@ def merge_bench(folders: list[Path], path: Path, commit: str) -> None:
 def sources_digest() -> str:
     """Of all that the compiled part of the package is made from."""
     digest = hashlib.sha256()
-    files = [ROOT / "CMakeLists.txt", ROOT / "pyproject.toml"]
+    files = [ROOT / "CMakeLists.txt"]
     files += sorted(
         path for path in (ROOT / "csrc").rglob("*") if path.suffix in (".cpp", ".cu", ".cuh", ".h")
     )
