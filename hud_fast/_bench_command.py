@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,13 +36,35 @@ def bench(
         bool,
         typer.Option(
             "--gpu",
-            help="Time the GPU kernels; their groups are gpu_memory, gpu_simplex, gpu_fused, gpu_fcls, gpu_cosine_max, "
-            "gpu_window_search, gpu_diffusion. With --quick also without a GPU: a rehearsal.",
+            help="Time the GPU kernels; their groups are gpu_memory, gpu_diffusion, gpu_fcls, gpu_cosine_max, "
+            "gpu_window_search, gpu_simplex, gpu_fused. With --quick also without a GPU: a rehearsal.",
         ),
     ] = False,
+    headline: Annotated[
+        bool, typer.Option("--headline", help="Only the cases of the short tables.")
+    ] = False,
+    compile: Annotated[
+        bool,
+        typer.Option("--compile", help="With --gpu: time torch.compile's versions, too."),
+    ] = False,
+    limit: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="Begin no further case of a group that has taken so long.",
+            show_default=False,
+        ),
+    ] = None,
     threads: Annotated[
-        int, typer.Option(min=1, help="CPU threads of every provider.", rich_help_panel=GENERAL)
-    ] = 1,
+        int | None,
+        typer.Option(
+            min=1,
+            help="CPU threads of every provider; by default 1, with --gpu all cores.",
+            show_default=False,
+            rich_help_panel=GENERAL,
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -68,9 +91,12 @@ def bench(
     """
     from hud_fast.bench import run as suite
     from hud_fast.pipeline.rundir import check_writable
+    from hud_fast.report.machine import available_cores
 
     names = [name.strip() for name in groups.split(",") if name.strip()]
-    suite.choose_cases(names, quick, only, gpu)  # a mistake is told before anything is written
+    suite.choose_cases(
+        names, quick, only, gpu, headline
+    )  # a mistake is told before anything is written
     if out is not None:
         check_writable(out)
 
@@ -84,7 +110,10 @@ def bench(
             only=only,
             quick=quick,
             gpu=gpu,
-            thread_count=threads,
+            headline=headline,
+            compile=compile,
+            limit=math.inf if limit is None else limit,
+            thread_count=threads or (available_cores() if gpu else 1),
             progress=progress,
             each=keep,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # Small arrays on a shared machine: one thread is several times faster than two that wait for each other. Tests of
 # threading set their own count.
@@ -22,6 +23,30 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("suite")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interpreted_loops() -> Iterator[None]:
+    """Triton's interpreter counts loops with NumPy 2.4 and later, too.
+
+    Before 3.7 it asks for the int of an array of one value, which only arrays without an axis have since.
+    """
+    from hud_fast.kernels._backend import interpreting
+
+    if not interpreting():
+        yield
+        return
+    from triton.runtime import interpreter
+
+    patched = interpreter._patch_lang_tensor
+
+    def patch_tensor(tensor: Any, scope: Any) -> None:
+        patched(tensor, scope)
+        scope.set_attr(tensor, "__index__", lambda self: int(self.handle.data.item()))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(interpreter, "_patch_lang_tensor", patch_tensor)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,12 +6,32 @@ that the tests use, the same checks of the answers. A rehearsal's times mean not
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import time
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
+
+_compile = False  # torch.compile's versions take seconds to make
+
+
+@contextlib.contextmanager
+def compiling(wanted: bool) -> Iterator[None]:
+    """Time torch.compile's versions, too, inside a with block."""
+    global _compile
+    before, _compile = _compile, wanted
+    try:
+        yield
+    finally:
+        _compile = before
+
+
+def compiles() -> bool:
+    """Whether torch.compile's versions are wanted; a rehearsal has none."""
+    return _compile and not rehearsing()
 
 
 def device() -> torch.device:

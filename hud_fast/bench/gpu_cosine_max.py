@@ -11,9 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from hud_fast.bench import inputs, truth
+from hud_fast.bench import gpu_inputs, inputs
 from hud_fast.bench.case import Bench, Case, Run
 from hud_fast.bench.gpu import device, rehearsing
 
@@ -36,7 +34,7 @@ def cases() -> list[Case]:
             PROVIDERS,
             _make(scene, kind),
             quick=scene == "PaviaU-size" and kind == "HUD-like",
-            headline=scene == "Pavia-size",
+            headline=scene == "Pavia-size" and kind == "HUD-like",
         )
         for scene in ("Indian-Pines-size", *inputs.PAVIA)
         for kind in inputs.QUERIES
@@ -45,26 +43,25 @@ def cases() -> list[Case]:
 
 def _make(name: str, kind: str) -> Callable[[bool], Bench]:
     def make(quick: bool) -> Bench:
-        scene = inputs.simulated(name, quick)
-        return _bench(scene, inputs.queries(scene, kind, M_SMALL if quick else M))
+        scene = gpu_inputs.simulated(name, quick)
+        return _bench(scene.pixels, gpu_inputs.queries(scene, kind, M_SMALL if quick else M))
 
     return make
 
 
-def _bench(scene: inputs.Searched, query: Any) -> Bench:
+def _bench(u: Any, q: Any) -> Bench:  # (P, C), (Q, C) float32
     import torch
 
     from hud_fast.kernels import cosine_max
     from hud_fast.kernels._cosine_launch import emulated, on_cuda
     from hud_fast.kernels._cosine_tiles import TileSearch
 
-    q, u = torch.from_numpy(query).to(device()), torch.from_numpy(scene.pixels).to(device())
     # Spread over all queries would need all of them done: judged are the first ones.
-    true = truth.cosine_max(query[:_JUDGED], scene.pixels)
+    true = gpu_inputs.true_cosine_max(q[:_JUDGED], u)
 
     def error(found: Any) -> float:
-        value = (found[0] if isinstance(found, tuple) else found).double().cpu().numpy()
-        return float(np.abs(value[: len(true)] - true[: len(value)]).max())
+        value = (found[0] if isinstance(found, tuple) else found).double()
+        return float((value[: len(true)] - true[: len(value)]).abs().max())
 
     launcher = emulated() if rehearsing() else on_cuda(device())
 
@@ -76,16 +73,16 @@ def _bench(scene: inputs.Searched, query: Any) -> Bench:
     ready, bands = TileSearch(q, u, launcher), TileSearch(q, u, launcher, plan="bands")
 
     def run(call: Callable[[int], Any], note: str = "") -> Run:
-        return Run(call, len(query), "ours", step=_PART, error=error, limit=LIMIT, note=note)
+        return Run(call, len(q), "ours", step=_PART, error=error, limit=LIMIT, note=note)
 
     facts = {
-        "Q": len(query),
+        "Q": len(q),
         "P": len(u),
-        "C": query.shape[1],
+        "C": q.shape[1],
         "numbers of a key": ready.index.dims,
         **_work(ready, q),
     }
-    build = Run(lambda _: TileSearch(q, u, launcher), len(query), "part", note="over all queries")
+    build = Run(lambda _: TileSearch(q, u, launcher), len(q), "part", note="over all queries")
     return Bench(
         "query",
         {
@@ -93,11 +90,9 @@ def _bench(scene: inputs.Searched, query: Any) -> Bench:
             "ours-ready": run(lambda n: ready.run(q[:n]), "index built before"),
             "ours-bands": run(lambda n: bands.run(q[:n]), "index built before, all bands"),
             "index-build": build,
-            "torch-float32": _torch(query, scene, torch.float32, error),
-            "torch-float16": _torch(query, scene, torch.float16, error),
-            "read": Run(
-                lambda _: (q.amax(), u.amax()), len(query), "floor", note="both sides, once"
-            ),
+            "torch-float32": _torch(q, u, torch.float32, error),
+            "torch-float16": _torch(q, u, torch.float16, error),
+            "read": Run(lambda _: (q.amax(), u.amax()), len(q), "floor", note="both sides, once"),
         },
         facts,
     )
@@ -120,14 +115,11 @@ def _work(ready: Any, q: Any) -> dict[str, Any]:
     }
 
 
-def _torch(query: Any, scene: inputs.Searched, dtype: Any, error: Callable[[Any], float]) -> Run:
+def _torch(query: Any, reference: Any, dtype: Any, error: Callable[[Any], float]) -> Run:
     """What one would write: similarities in blocks, and their maximum."""
     import torch
 
-    q, u = (
-        torch.from_numpy(truth.unit(rows).astype(np.float32)).to(device()).to(dtype)
-        for rows in (query, scene.pixels)
-    )
+    q, u = (torch.nn.functional.normalize(rows, dim=-1).to(dtype) for rows in (query, reference))
     turned = u.T.contiguous()
     step = max(_PART, _BLOCK // len(u) // _PART * _PART)
 
@@ -141,4 +133,4 @@ def _torch(query: Any, scene: inputs.Searched, dtype: Any, error: Callable[[Any]
         return torch.cat([f[0] for f in found]), torch.cat([f[1] for f in found])
 
     note = "TF32 off" if dtype == torch.float32 else "not exact"
-    return Run(call, len(query), step=_PART, error=error, note=note)
+    return Run(call, len(q), step=_PART, error=error, note=note)

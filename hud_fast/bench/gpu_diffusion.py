@@ -1,25 +1,32 @@
 """Group ``gpu_diffusion``: one step of sampling and of training, launch by launch and as a CUDA graph.
 
+Beside them: the same with channels first ("NCHW"; see `network.memory_format`), with the network compiled by
+torch.compile (asked for with `--compile`: half a minute each), and diffusers' own eager loop on the same network.
+
 Errors of sampling are the distance of a few steps' result from the float32 loop's, relative to its spread: a graph
-must give the loop's own samples.
+must give the loop's own samples. A call of training is several steps, so that the seven rounds make a hundred.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import copy
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from hud_fast.bench.case import Bench, Case, Run
-from hud_fast.bench.gpu import device, rehearsing
+from hud_fast.bench.case import Bench, Case, Missing, Run
+from hud_fast.bench.gpu import compiles, device, rehearsing
 
 PRECISIONS = ("float32", "bfloat16")
-WAYS = ("loop", "graph")
+OURS = ("loop", "graph", "graph, NCHW", "loop, compiled", "graph, compiled")
+WAYS = (*OURS, "diffusers")
 PROVIDERS = tuple(f"{way}, {precision}" for precision in PRECISIONS for way in WAYS)
 BATCHES = {"tiny": (16, 64), "small": (64,), "paper": (64,)}
 D, SIDE = 16, 32
 _STEPS = 8  # of which the first few run before the capture
+_TRAINED = 15  # steps of one call
 LIMITS = {"float32": 1e-3, "bfloat16": 0.1}
 
 
@@ -28,16 +35,65 @@ def cases() -> list[Case]:
     found = []
     for preset, batches in BATCHES.items():
         for batch in batches:
-            name = f"sampling step, {preset}, {batch} of {SIDE} x {SIDE}, D={D}"
-            quick = preset == "tiny" and batch == 16
             found.append(
-                Case("gpu_diffusion", name, PROVIDERS, _sampling(preset, batch), quick=quick)
+                Case(
+                    "gpu_diffusion",
+                    f"sampling step, {preset}, {batch} of {SIDE} x {SIDE}, D={D}",
+                    PROVIDERS,
+                    _sampling(preset, batch),
+                    quick=preset == "tiny" and batch == 16,
+                    headline=batch == 64,
+                )
             )
-        name = f"training step, {preset}, D={D}"
         found.append(
-            Case("gpu_diffusion", name, PROVIDERS, _training(preset), quick=preset == "tiny")
+            Case(
+                "gpu_diffusion",
+                f"training step, {preset}, D={D}",
+                PROVIDERS,
+                _training(preset),
+                quick=preset == "tiny",
+                headline=True,
+            )
         )
     return found
+
+
+@contextlib.contextmanager
+def _layout(way: str) -> Iterator[None]:
+    """What `way` says of the network's layout, inside a with block."""
+    import torch
+
+    from hud_fast.diffusion import network
+
+    before = network.ON_CUDA
+    if "NCHW" in way:
+        network.ON_CUDA = torch.contiguous_format
+    try:
+        yield
+    finally:
+        network.ON_CUDA = before
+
+
+def _providers(make: Callable[[str, str], Run]) -> dict[str, Run | Missing]:
+    """Every way in every precision; what compiles only where that was asked for."""
+    runs: dict[str, Run | Missing] = {}
+    for precision in PRECISIONS:
+        for way in OURS:
+            if "compiled" in way and not compiles():
+                why = Missing("left out here: it compiles for half a minute (--compile)", "part")
+                runs[f"{way}, {precision}"] = why
+                continue
+            try:
+                with _layout(way):
+                    runs[f"{way}, {precision}"] = make(way, precision)
+            except Exception as error:  # one way that fails leaves the others to be timed
+                if way == "graph":
+                    raise
+                words = " ".join(str(error).split())[:200]
+                runs[f"{way}, {precision}"] = Missing(
+                    f"failed: {type(error).__name__}: {words}", "part"
+                )
+    return runs
 
 
 def _kind(way: str) -> Any:
@@ -62,14 +118,20 @@ def _sampling(preset: str, batch: int) -> Callable[[bool], Bench]:
         steps = plan(NoiseSchedule(), sampler="ddpm", steps=_STEPS)
 
         def loop(way: str, precision: str) -> Denoising:
+            called: Any = network
+            if "NCHW" in way:
+                called = copy.deepcopy(network)
+                place(called, device())
+            if "compiled" in way:
+                called = torch.compile(network, dynamic=False)
             return Denoising(
-                network,
+                called,
                 steps,
                 count,
                 (D, side, side),
                 seed=0,
                 precision=precision,
-                capture=way == "graph" and not rehearsing(),
+                capture="graph" in way and not rehearsing(),
             )
 
         @torch.no_grad()
@@ -87,18 +149,41 @@ def _sampling(preset: str, batch: int) -> Callable[[bool], Bench]:
 
             @torch.no_grad()
             def call(_: int) -> Any:
-                made.index.zero_()  # any step costs the same
-                made()
+                with _layout(way):
+                    made.index.zero_()  # any step costs the same
+                    made()
 
             def error(_: Any) -> float:
                 return float((got - truth).abs().max() / truth.std())
 
             return Run(call, items=count, kind=_kind(way), error=error, limit=LIMITS[precision])
 
-        runs = {f"{way}, {p}": provider(way, p) for p in PRECISIONS for way in WAYS}
-        return Bench("sample", runs, {"batch": count, "parameters": network.parameter_count})
+        runs = _providers(provider)
+        for precision in PRECISIONS:
+            runs[f"diffusers, {precision}"] = _diffusers(network, (count, D, side, side), precision)
+        facts = {"batch": count, "parameters": network.parameter_count}
+        return Bench("sample", runs, facts)
 
     return make
+
+
+def _diffusers(network: Any, shape: tuple[int, ...], precision: str) -> Run:
+    """A step as diffusers' own pipelines do it: the network, then DDPMScheduler.step with its own noise."""
+    import torch
+    from diffusers import DDPMScheduler
+
+    from hud_fast.diffusion.network import predict
+
+    schedule: Any = DDPMScheduler(num_train_timesteps=1000, clip_sample=False)  # type: ignore[no-untyped-call]
+    schedule.set_timesteps(1000)
+    z, t = torch.randn(shape, device=device()), schedule.timesteps[500]
+
+    @torch.no_grad()
+    def call(_: int) -> Any:
+        noise = predict(network, z, t.to(device()), precision)
+        return schedule.step(noise, t, z).prev_sample
+
+    return Run(call, items=shape[0], kind="peer", note="eager")
 
 
 def _training(preset: str) -> Callable[[bool], Bench]:
@@ -112,26 +197,29 @@ def _training(preset: str) -> Callable[[bool], Bench]:
         from hud_fast.diffusion.presets import resolve_preset
         from hud_fast.diffusion.training import Trainer
 
-        settings = resolve_preset(preset)
+        settings, count = resolve_preset(preset), _TRAINED
         if quick and rehearsing():
-            settings = replace(settings, batch=2, crop=8)
+            settings, count = replace(settings, batch=2, crop=8), 1
         draw = torch.Generator().manual_seed(0)
         z = torch.randn(D, 145, 145, generator=draw).to(device())
+        first = build_network(settings, D)
 
         def provider(way: str, precision: Any) -> Run:
-            chosen = replace(settings, precision=precision)
+            chosen = replace(settings, precision=precision, compile="compiled" in way)
             crops = CropSampler(z, np.ones((145, 145), bool), crop=settings.crop)
-            network = build_network(chosen, D)
-            trainer = Trainer(network, crops, chosen, seed=0, capture=way == "graph")
-            for _ in range(5):
+            network = copy.deepcopy(first)
+            trainer = Trainer(network, crops, chosen, seed=0, capture="graph" in way)
+            for _ in range(1 if rehearsing() else 5):  # warms up and captures
                 trainer.step()
 
             def call(_: int) -> Any:
-                trainer.step()
+                with _layout(way):
+                    for _ in range(count):
+                        trainer.step()
 
-            return Run(call, items=settings.batch, kind=_kind(way))
+            items = count * settings.batch
+            return Run(call, items=items, kind=_kind(way), note=f"{count} steps a call")
 
-        runs = {f"{way}, {p}": provider(way, p) for p in PRECISIONS for way in WAYS}
-        return Bench("sample", runs, {"batch": settings.batch})
+        return Bench("sample", _providers(provider), {"batch": settings.batch})
 
     return make

@@ -3,7 +3,7 @@
 `ours` and `ours-float64` are the whole call with the endmembers' factors, `ours-ready` launches on tables and results
 made before, as a CUDA graph would. `reference` is the batched active set in torch on the same device, a few pixels of
 it; the projection onto D directions in float64 is a part that no solver can leave out, and the floor reads the pixels
-once. Pixels are made in float32 on the host, a block of them repeated over the scene.
+once. Pixels are float32 and made on the device.
 """
 
 from __future__ import annotations
@@ -11,10 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from hud_fast.bench import inputs, truth
+from hud_fast.bench import gpu_inputs, truth
 from hud_fast.bench.case import Bench, Case, Missing, Run
 from hud_fast.bench.gpu import device, rehearsing
 
@@ -22,7 +19,6 @@ SIZES = ((103, 9), (188, 12), (200, 16), (220, 16), (200, 32))
 HARD = ((200, 16), (200, 32))
 PROVIDERS = ("ours", "ours-ready", "ours-float64", "reference", "projection", "read")
 P, P_SMALL = 10_000_000, 500
-_BLOCK = 500_000  # pixels that differ
 _STEP = 4096  # pixels of the reference
 _JUDGED = 2_000
 # Rounding the abundances to float32 alone moves the gap to about 1e-8 where endmembers are alike.
@@ -52,30 +48,27 @@ def cases() -> list[Case]:
 def _make(C: int, D: int, hard: bool) -> Callable[[bool], Bench]:
     def make(quick: bool) -> Bench:
         count = P_SMALL if quick else P
-        block = inputs.mixed_pixels(min(count, _BLOCK), C, D, hard=hard)
-        return _bench(block.pixels.astype(np.float32), block.endmembers, count)
+        return _bench(*gpu_inputs.mixed_pixels(count, C, D, hard=hard))
 
     return make
 
 
-def _bench(block: NDArray[np.float32], A: NDArray[np.float64], count: int) -> Bench:
+def _bench(narrow: Any, E: Any) -> Bench:  # (P, C) float32, (D, C) float64
     import torch
 
     from hud_fast.kernels import _fcls_cuda, fcls
 
-    on = device()
-    narrow = torch.from_numpy(block).to(on).repeat(-(-count // len(block)), 1)[:count]
+    on, count = device(), len(narrow)
     small = narrow[: max(1, count // 4)].double()  # float64 pixels of a quarter of the scene
-    E = torch.from_numpy(A).to(on)
+    A = E.cpu().numpy()
     basis = torch.linalg.qr((E - E.mean(0)).T)[0]
     ready = _fcls_cuda.prepare(E, True, False, on)
     to = _fcls_cuda.results(narrow, ready, False)
 
     def error(found: Any) -> float:
-        x = found[: len(block)]
-        step = max(1, len(x) // _JUDGED)
-        y = block[: len(x)].astype(np.float64)
-        return truth.fcls_error(y[::step], A, x[::step].cpu().numpy())
+        rows = slice(None, None, max(1, len(found) // _JUDGED))
+        y = narrow[: len(found)][rows].double()
+        return truth.fcls_error(y.cpu().numpy(), A, found[rows].cpu().numpy())
 
     def ours(pixels: Any) -> Any:
         if not rehearsing():
@@ -107,7 +100,7 @@ def _bench(block: NDArray[np.float32], A: NDArray[np.float64], count: int) -> Be
         "read": Run(lambda _: narrow.amax(), count, "floor", note="float32 pixels, once"),
     }
     plan = _fcls_cuda.plan(narrow, ready)
-    facts = {"P": count, "C": block.shape[1], "D": len(A), "plan": plan, **_ways(narrow, ready)}
+    facts = {"P": count, "C": narrow.shape[1], "D": len(A), "plan": plan, **_ways(narrow, ready)}
     return Bench("pixel", runs, facts)
 
 

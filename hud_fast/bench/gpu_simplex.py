@@ -13,7 +13,7 @@ import numpy as np
 
 from hud_fast.bench import truth
 from hud_fast.bench.case import Bench, Case, Kind, Missing, Run
-from hud_fast.bench.gpu import device, rehearsing
+from hud_fast.bench.gpu import compiles, device, rehearsing
 
 PROVIDERS = ("triton", "cuda", "torch", "torch-compile", "copy")
 SIDE, BATCH = 32, 64
@@ -71,10 +71,10 @@ def on_host(values: Any) -> Any:
 
 
 def compiled(function: Any, wanted: bool) -> Any:
-    """torch.compile's, or None where that would only cost seconds."""
+    """torch.compile's, or None where nobody asked for it or that would only cost seconds."""
     import torch
 
-    return torch.compile(function, dynamic=False) if wanted and not rehearsing() else None
+    return torch.compile(function, dynamic=False) if wanted and compiles() else None
 
 
 def bench(
@@ -98,7 +98,7 @@ def bench(
 def or_missing(function: Any, *inputs: Any) -> Callable[[], Any] | Missing:
     """A call of a compiled function, or why there is none."""
     if function is None:
-        return Missing("left out here: it compiles for seconds")
+        return Missing("left out here: it compiles for seconds (--compile)")
     return lambda: function(*inputs)
 
 

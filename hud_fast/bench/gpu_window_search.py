@@ -9,14 +9,13 @@ transform of the whole scene, both with the largest score taken.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from hud_fast.bench import inputs, truth
+from hud_fast.bench import gpu_inputs, inputs
 from hud_fast.bench.case import Bench, Case, Missing, Run
 from hud_fast.bench.cosine_max import NO_SCENE
-from hud_fast.bench.gpu import device, rehearsing
+from hud_fast.bench.gpu import rehearsing
 
 PROVIDERS = ("ours", "ours-ready", "ours-channels", "torch-conv2d", "torch-fft", "read")
 COUNTS = (64, 1000)
@@ -36,6 +35,7 @@ def cases() -> list[Case]:
             PROVIDERS,
             _make(scene, count),
             quick=scene == "Indian Pines" and count == COUNTS[0],
+            headline=scene == "Pavia-size" and count == COUNTS[1],
         )
         for scene in ("Indian Pines", *inputs.PAVIA)
         for count in COUNTS
@@ -44,36 +44,35 @@ def cases() -> list[Case]:
 
 def _make(name: str, count: int) -> Callable[[bool], Bench]:
     def make(quick: bool) -> Bench:
-        scene = inputs.real() if name == "Indian Pines" else inputs.simulated(name, quick)
+        real = name == "Indian Pines"
+        scene = gpu_inputs.indian_pines() if real else gpu_inputs.simulated(name, quick)
         if scene is None:
             return Bench("block", {"ours": Missing(NO_SCENE, "ours")})
         if quick:
-            scene = inputs.Searched(scene.cube[:64, :64], scene.endmembers, scene.abundances)
+            scene = replace(scene, cube=scene.cube[:64, :64].contiguous())
         return _bench(scene, _TOGETHER if quick else count, SIDE_SMALL if quick else SIDE)
 
     return make
 
 
-def _bench(scene: inputs.Searched, count: int, side: int) -> Bench:
+def _bench(scene: gpu_inputs.Searched, count: int, side: int) -> Bench:
     import torch
 
     from hud_fast.kernels._window_cuda import DeviceWindowScene
     from hud_fast.metrics._span import into_span, span_basis
 
     run = "emulated" if rehearsing() else "cuda"
-    some = inputs.mixture_blocks(scene, min(count, DIFFERENT), side) @ scene.endmembers
-    blocks = torch.from_numpy(np.resize(some, (count, *some.shape[1:])))
-    cube = torch.from_numpy(scene.cube)
+    some = gpu_inputs.mixture_blocks(scene, min(count, DIFFERENT), side)
+    blocks = some.repeat(-(-count // len(some)), 1, 1, 1)[:count]
+    cube = scene.cube
     C = cube.shape[-1]
-    basis = span_basis(torch.from_numpy(some.reshape(-1, C)))
+    basis = span_basis(some.reshape(-1, C))
     if basis is None:
         raise RuntimeError("bench: mixtures of few endmembers must lie in a small span")
     b_keys = into_span(blocks.reshape(-1, C), basis, inside=True).float()
     s_keys = into_span(cube.reshape(-1, C), basis, inside=False).float()
     b_keys, s_keys = b_keys.reshape(*blocks.shape[:3], -1), s_keys.reshape(*cube.shape[:2], -1)
-    true = truth.window_value(some[0], scene.cube)
-    true_keys = truth.window_value(b_keys[0].numpy(), s_keys.numpy())
-    b_keys, s_keys = b_keys.to(device()), s_keys.to(device())
+    true_keys = gpu_inputs.true_window_value(b_keys[0], s_keys)
 
     def prepared(s: torch.Tensor) -> DeviceWindowScene:
         return DeviceWindowScene(s, (side, side), s.dtype, run=run)
@@ -103,9 +102,9 @@ def _bench(scene: inputs.Searched, count: int, side: int) -> Bench:
         "read": Run(lambda _: s_keys.amax(), items=count, kind="floor", note="the scene's keys"),
     }
     if cube.numel() < 30e6:
-        all_bands, whole = prepared(cube.to(device())), blocks.to(device())
+        all_bands, true = prepared(cube), gpu_inputs.true_window_value(some[0], cube)
         runs["ours-channels"] = of(
-            lambda n: all_bands.search(whole[:n]), true, ours=True, step=_TOGETHER
+            lambda n: all_bands.search(blocks[:n]), true, ours=True, step=_TOGETHER
         )
     facts = {"B": count, "side": side, "H": cube.shape[0], "W": cube.shape[1], "C": C}
     plan = {key: value for key, value in ready.plan.items() if key != "tied"}

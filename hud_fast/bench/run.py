@@ -6,6 +6,7 @@ import datetime
 import difflib
 import importlib
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -13,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from hud_fast._files import atomic_write
-from hud_fast.bench.case import Case
-from hud_fast.bench.gpu import card, clock, gpu_versions, rehearsing
-from hud_fast.bench.measure import Settings, measure
+from hud_fast.bench.case import Bench, Case
+from hud_fast.bench.gpu import card, clock, compiling, gpu_versions, rehearsing
+from hud_fast.bench.measure import Absent, Settings, measure
 from hud_fast.bench.peers import kept_memory, peer_versions, threads
 from hud_fast.report.machine import commit as commit
 
@@ -29,14 +30,15 @@ GROUPS = (
     "scaling",
     "notes",
 )
+# What matters most comes first: a run on a borrowed GPU may be cut short.
 GPU_GROUPS = (
     "gpu_memory",
-    "gpu_simplex",
-    "gpu_fused",
+    "gpu_diffusion",
     "gpu_fcls",
     "gpu_cosine_max",
     "gpu_window_search",
-    "gpu_diffusion",
+    "gpu_simplex",
+    "gpu_fused",
 )
 SCHEMA = 1
 Progress = Callable[[int, int], None]
@@ -77,9 +79,13 @@ def cases_of(group: str, quick: bool = False) -> list[Case]:
 
 
 def choose_cases(
-    groups: Iterable[str], quick: bool = False, only: str = "", gpu: bool = False
+    groups: Iterable[str],
+    quick: bool = False,
+    only: str = "",
+    gpu: bool = False,
+    headline: bool = False,
 ) -> list[Case]:
-    """Return the cases of the groups whose name holds `only`.
+    """Return the cases of the groups whose name holds `only`; with `headline`, those of the short tables.
 
     Raises
     ------
@@ -94,8 +100,11 @@ def choose_cases(
     Traceback (most recent call last):
     ValueError: bench: `only` must be part of a case's name, such as 'C=103 D=9', got '107'
     """
+    # a rehearsal of the headlines is of the short run's cases: small inputs, and one a group
     every = [case for group in choose(groups, gpu) for case in cases_of(group, quick)]
-    found = [case for case in every if only in case.name]
+    found = [
+        case for case in every if only in case.name and (case.headline or quick or not headline)
+    ]
     if not found:
         such = f", such as {every[0].name!r}" if every else " (these groups have none here)"
         raise ValueError(f"bench: `only` must be part of a case's name{such}, got {only!r}")
@@ -105,15 +114,26 @@ def choose_cases(
 def run_case(case: Case, settings: Settings) -> dict[str, Any]:
     """Build a case, time its providers in turns, and return what they gave, JSON-able."""
     begin = time.perf_counter()
-    bench = case.build(settings.quick)
-    results = measure(bench, settings, *([clock] if case.group in GPU_GROUPS else []))
+    try:
+        bench = case.build(settings.quick)
+    except Exception as error:
+        # on a GPU the groups that follow are worth having, whatever became of one
+        if case.group not in GPU_GROUPS:
+            raise
+        words = " ".join(str(error).split())[:200]
+        why = f"failed: {type(error).__name__}: {words}"
+        absent = Absent(case.providers[0], "ours", why, wrong=True).to_dict()
+        bench, results = Bench("", {}), [absent]
+    else:
+        on_gpu = [clock] if case.group in GPU_GROUPS else []
+        results = [result.to_dict() for result in measure(bench, settings, *on_gpu)]
     row: dict[str, Any] = {
         "group": case.group,
         "case": case.name,
         "unit": bench.unit,
         "headline": case.headline,
         "facts": dict(bench.facts),
-        "results": [result.to_dict() for result in results],
+        "results": results,
         "seconds": round(time.perf_counter() - begin, 2),
     }
     if case.curve is not None:
@@ -127,6 +147,9 @@ def run_groups(
     only: str = "",
     quick: bool = False,
     gpu: bool = False,
+    headline: bool = False,
+    compile: bool = False,
+    limit: float = math.inf,
     thread_count: int = 1,
     progress: Progress | None = None,
     each: Callable[[Mapping[str, Any]], None] | None = None,
@@ -143,6 +166,12 @@ def run_groups(
         Few cases, small inputs: minutes less, and figures for a smell test only.
     gpu : bool
         The groups of `GPU_GROUPS` in place of `GROUPS`. Without a GPU they can only be rehearsed, with `quick`.
+    headline : bool
+        Only the cases of the short tables: of the GPU's searches one each.
+    compile : bool
+        The GPU groups time torch.compile's versions, too.
+    limit : float
+        Seconds of a group; what it has not begun by then is left out, and named under "left out".
     thread_count : int
         Threads of every provider.
     progress : callable, optional
@@ -160,22 +189,28 @@ def run_groups(
     if gpu and rehearsing() and not quick:
         raise RuntimeError("bench: `gpu` needs a GPU, got a machine without one; `quick` rehearses")
     settings = Settings(quick=quick)
-    chosen = choose_cases(groups, quick, only, gpu)
+    chosen = choose_cases(groups, quick, only, gpu, headline)
     rows: list[dict[str, Any]] = []
-    with threads(thread_count), kept_memory() as kept:
+    left_out: list[str] = []
+    began: dict[str, float] = {}
+    with threads(thread_count), compiling(compile), kept_memory() as kept:
         results = {
             **surroundings(thread_count, gpu=gpu),
             "freed memory": "kept" if kept else "given back",
             "quick": quick,
             **({"rehearsal": rehearsing()} if gpu else {}),
             "complete": False,
+            "left out": left_out,
             "cases": rows,
         }
         for done, case in enumerate(chosen):
             if progress is not None:
                 progress(done, len(chosen))
-            rows.append(run_case(case, settings))
-            results["complete"] = len(rows) == len(chosen)
+            if time.monotonic() - began.setdefault(case.group, time.monotonic()) > limit:
+                left_out.append(f"{case.group}: {case.name}")
+            else:
+                rows.append(run_case(case, settings))
+            results["complete"] = done + 1 == len(chosen) and not left_out
             if each is not None:
                 each(results)
     if progress is not None:

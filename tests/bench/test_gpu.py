@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from hud_fast import cli
-from hud_fast.bench import GPU_GROUPS, Settings, cases_of, faults, measure, run_groups
+from hud_fast import cli, fcls
+from hud_fast.bench import (
+    GPU_GROUPS,
+    Settings,
+    cases_of,
+    faults,
+    gpu,
+    gpu_inputs,
+    measure,
+    run_groups,
+    truth,
+)
 from hud_fast.bench.gpu import clock, rehearsing
+from hud_fast.bench.run import choose_cases
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = ROOT / "benchmarks/gpu.sh"
 
 
 @pytest.mark.parametrize("group", GPU_GROUPS)
@@ -62,53 +70,70 @@ def test_groups_of_the_other_kind_are_unknown():
         run_groups(["gpu_memory"], quick=True)
 
 
-def run_script(*arguments, **variables):
-    return subprocess.run(
-        ["bash", str(SCRIPT), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHON": sys.executable, **variables},
-        timeout=300,
-        check=False,
+def test_the_headline_cases_are_one_a_search_and_every_pass():
+    names = [case.name for case in choose_cases([], gpu=True, headline=True)]
+    groups = [case.group for case in choose_cases([], gpu=True, headline=True)]
+    for search in ("gpu_fcls", "gpu_cosine_max", "gpu_window_search"):
+        assert groups.count(search) == 1
+    assert "C=200 D=16" in names
+    assert "training step, paper, D=16" in names
+    assert groups == sorted(groups, key=GPU_GROUPS.index)
+
+
+def test_a_group_beyond_its_limit_begins_no_further_case(tmp_path):
+    results = run_groups(["gpu_memory", "gpu_fcls"], quick=True, gpu=True, limit=0.0)
+    assert [case["group"] for case in results["cases"]] == ["gpu_memory", "gpu_fcls"]
+    assert results["left out"] == ["gpu_memory: batch size", "gpu_fcls: C=200 D=32"]
+    assert not results["complete"]
+
+
+def test_a_case_that_cannot_be_built_is_told_and_leaves_the_others(monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("CUDA error")
+
+    monkeypatch.setattr("hud_fast.bench.gpu_inputs.mixed_pixels", broken)
+    results = run_groups(["gpu_fcls", "gpu_memory"], only="C=103", quick=True, gpu=True)
+    (case,) = results["cases"]
+    assert case["results"][0]["missing"] == "failed: RuntimeError: CUDA error"
+    assert faults(results)
+
+
+def test_what_compiles_is_left_out_unless_asked_for():
+    assert not gpu.compiles()
+    with gpu.compiling(True):
+        assert gpu.compiles() is not rehearsing()
+    assert not gpu.compiles()
+
+
+def test_inputs_made_on_the_device_are_what_they_should_be():
+    pixels, endmembers = gpu_inputs.mixed_pixels(500, 60, 9)
+    assert truth.infeasible(fcls(pixels.double(), endmembers).numpy()) < 1e-12
+    again, _ = gpu_inputs.mixed_pixels(500, 60, 9)
+    assert torch.equal(pixels, again)
+    shares = fcls(pixels.double(), endmembers)
+    assert 1 <= float((shares > 0.05).sum(1).double().mean()) <= 5
+    _, hard = gpu_inputs.mixed_pixels(10, 60, 8, hard=True)
+    assert float(((hard[4:] - hard[:4]) / hard[:4]).abs().max()) < 0.02
+    scene = gpu_inputs.simulated("Indian-Pines-size", small=True)
+    assert float((scene.abundances.sum(1) - 1).abs().max()) < 1e-5
+    assert float(scene.abundances.min()) >= 0
+    mixed = gpu_inputs.queries(scene, "HUD-like", 50)
+    assert np.linalg.matrix_rank(mixed.double().numpy(), tol=1e-4) <= 9
+    assert (
+        gpu_inputs.queries(scene, "noisy", 50).shape
+        == gpu_inputs.queries(scene, "random", 50).shape
     )
+    assert gpu_inputs.mixture_blocks(scene, 2, 8).shape == (2, 8, 8, 103)
 
 
-def test_the_script_rehearses_one_step(tmp_path):
-    done = run_script("--dry-run", "--installed", "--only", "bench", tmp_path / "out")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"== bench: passed, [\d.]+ s", done.stdout)
-    files = {path.name for path in (tmp_path / "out").iterdir()}
-    assert files == {"bench.json", "environment.txt", "log.txt", "summary.json"}
-    summary = json.loads((tmp_path / "out/summary.json").read_text())
-    assert summary["dry run"] is True
-    assert [step["result"] for step in summary["steps"]] == ["passed"]
-    assert json.loads((tmp_path / "out/bench.json").read_text())["complete"]
-
-
-def test_a_step_that_fails_is_the_scripts_failure(tmp_path):
-    """A level that no processor has: the package cannot be imported, so the benchmarks fail."""
-    done = run_script(
-        "--dry-run", "--installed", "--only", "bench", tmp_path / "out", HUD_FAST_ISA="none"
-    )
-    assert done.returncode == 1
-    assert "== bench: failed" in done.stdout
-    summary = json.loads((tmp_path / "out/summary.json").read_text())
-    assert summary["steps"][0]["result"].startswith("failed")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "text"),
-    [
-        ((), "needs a folder for the results"),
-        (("a", "b"), "one folder, got a and b"),
-        (("--fast", "a"), "unknown option --fast"),
-        (("--only", "magic", "a"), "--only takes tests, sanitizer, bench and profile, got magic"),
-    ],
-)
-def test_the_scripts_errors(arguments, text):
-    done = run_script(*arguments)
-    assert done.returncode == 2
-    assert text in done.stderr
+def test_truths_on_the_device_are_the_suite_s():
+    draw = np.random.default_rng(0)
+    q, u = draw.normal(size=(9, 6)), draw.normal(size=(50, 6))
+    found = gpu_inputs.true_cosine_max(torch.from_numpy(q), torch.from_numpy(u))
+    np.testing.assert_allclose(found.numpy(), truth.cosine_max(q, u), rtol=0, atol=1e-14)
+    scene, block = draw.random((17, 15, 4)), draw.random((6, 5, 4))
+    value = gpu_inputs.true_window_value(torch.from_numpy(block), torch.from_numpy(scene))
+    assert value == pytest.approx(truth.window_value(block, scene), abs=1e-14)
 
 
 # What runs for every pixel, query or block; the others may spill a little.

@@ -362,7 +362,8 @@ def test_memory_limit_is_kept():
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
     value, index = hud.cosine_max(q, u, backend="cuda", memory_limit=limit)
-    assert torch.cuda.max_memory_allocated() - before <= limit + 16 * len(q)
+    taken = torch.cuda.max_memory_allocated() - before - 16 * len(q)
+    assert taken <= limit, f"{taken / 2**20:.1f} MiB: sorting and eigenvectors count, too"
     assert torch.equal(value, known[0])
     assert torch.equal(index, known[1])
 

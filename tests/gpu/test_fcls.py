@@ -457,7 +457,9 @@ def test_a_graph_captures_and_replays_on_another_stream():
         _fcls_cuda.solve(pixels, tables, to, chunk=1024)
     for field in to:
         field.zero_()
-    with torch.cuda.stream(torch.cuda.Stream()):
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())  # the zeros first
+    with torch.cuda.stream(stream):
         graph.replay()
     torch.cuda.synchronize()
     for field, wanted in zip(to, expected, strict=True):

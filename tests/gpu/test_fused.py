@@ -6,7 +6,7 @@ import numpy as np
 import oracles
 import pytest
 import torch
-from devices import DEVICE, captured, gpu_only, with_triton
+from devices import DEVICE, ON_GPU, captured, gpu_only, with_triton
 
 import hud_fast as hud
 from hud_fast.kernels import sampler_step_at
@@ -205,6 +205,45 @@ def test_steps_read_on_the_device(backend):
         assert not torch.equal(op(at), op(6))
 
 
+@with_triton
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_step_is_compiled_to_the_same_bits_in_every_form(backend, dtype):
+    """Factors as numbers, in a row of one and in a number on the device: each is a compiled kernel of its own, which
+    must fuse the same products."""
+    shape = (2, 16, 32, 32) if ON_GPU else (2, 3, 9, 11)
+    z, eps = draw(shape, dtype), draw(shape, dtype, 1)
+    table = torch.tensor([[1.1, -0.2, 0.3], [0.9, 0.1, 0.0]], dtype=torch.float64, device=DEVICE)
+    for k in (0, 1):
+        named = dict(
+            zip(("z_factor", "eps_factor", "noise_factor"), table[k].tolist(), strict=True)
+        )
+        known = hud.sampler_step(z, eps, **named, seed=9, step=7 + k, first=4, backend=backend)
+        at = torch.tensor([7 + k], device=DEVICE)
+        found = [hud.sampler_step(z, eps, **named, seed=9, step=at, first=4, backend=backend)]
+        for row in (torch.tensor([k], device=DEVICE), torch.tensor(k, device=DEVICE)):
+            for step in (7, torch.tensor(7, device=DEVICE)):
+                address = {"seed": 9, "step": step, "first": 4}
+                found.append(sampler_step_at(z, eps, table, row, **address, backend=backend))
+        assert all(torch.equal(form, known) for form in found)
+
+
+@gpu_only
+@with_triton
+@every_dtype
+@pytest.mark.parametrize("D", [9, 16, 17, 40])
+def test_products_of_a_real_size_are_as_exact_as_their_dtype(backend, dtype, D):
+    """float64 through the tensor cores, 16-bit types through three products of TF32: many tiles, long rows."""
+    mean, std = statistics(D)
+    A, z = draw((D, 200), "float64").abs(), draw((3, D, 32, 32), dtype)
+    cube = hud.softmax_decode(z, A, mean=mean, std=std, backend=backend)
+    raw = oracles.standardized(wide(z), wide(mean), wide(std), 1, undo=True)
+    truth = (np.moveaxis(oracles.softmax(raw, 1), 1, -1) @ wide(A).astype(np.longdouble)).astype(
+        float
+    )
+    rounding, eps = own(dtype)
+    assert (np.abs(wide(cube) - truth) <= ((40 + D / 4) * eps + rounding) * truth).all()
+
+
 @gpu_only
 @with_triton
 def test_a_replayed_graph_reads_the_step_it_finds(backend):
@@ -273,8 +312,11 @@ def test_every_pass_is_captured(backend):
 
 @gpu_only
 @with_triton
-def test_more_values_than_32_bits_count(backend):
+def test_more_values_than_32_bits_count(backend, most_memory):
     count = 2**30 + 3
+    free, _ = torch.cuda.mem_get_info()
+    if free < 10 * count * 2:
+        pytest.skip(f"needs {10 * count * 2 >> 30} GiB of GPU memory")
     z = torch.zeros(2, count, dtype=torch.bfloat16, device="cuda")
     signal = torch.tensor([0.5, 0.0], dtype=torch.float64, device="cuda")
     noisy, noise = hud.q_sample(z, signal, seed=1, step=2, backend=backend)

@@ -195,7 +195,7 @@ def test_the_callers_stream_and_a_graph(backend):
 @gpu_only
 @with_both
 @pytest.mark.parametrize("shape", [(2**31 + 7,), (2**27 + 1, 17), (3, 17, 2**25 + 3)])
-def test_more_values_than_32_bits_count(backend, shape):
+def test_more_values_than_32_bits_count(backend, shape, most_memory):
     """The last values of more than 2^31 are computed, from their own places."""
     free, _ = torch.cuda.mem_get_info()
     count = int(np.prod(shape))

@@ -235,3 +235,17 @@ def test_a_launch_that_fails_names_step_and_shapes():
         C.cuda_window_correlate(made._common(), False, 0, 0)
     with pytest.raises(KeyError, match="the job lacks 'centre'"):
         C.emulated_window_tiles({"scene": 0, "is_float32": 0, "one_scale": 0, "factor": 0}, 0, 0)
+
+
+@NEEDS_GPU
+def test_powers_of_two_are_exact_on_a_gpu():
+    """What a scene is scaled with moves no bit: every exponent of `_unit_scale`, and itself."""
+    from hud_fast.kernels._window_device import _unit_scale
+
+    exponents = torch.arange(-1000, 1001)
+    exact = torch.from_numpy(np.ldexp(1.0, exponents.numpy()))
+    sizes = exact.cuda()
+    found = torch.stack([_unit_scale(size) for size in sizes])
+    expected = torch.stack([_unit_scale(size) for size in exact])
+    assert torch.equal(found.cpu(), expected)
+    assert (np.frexp(expected.numpy())[0] == 0.5).all()

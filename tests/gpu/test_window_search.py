@@ -196,7 +196,10 @@ def test_a_list_too_short_is_made_again_and_moves_no_bit(force, run):
     known = search(run, block[None], scene)
     force("fft", (9, 10), 2)
     value, position, plan = search(run, block[None], scene)
-    assert plan["tied"] == (1, 0)
+    # on a GPU all tiles run at once: a good one may come before the list runs over
+    ran_over, left = plan["tied"]
+    assert left == 0
+    assert ran_over == 1 or (run == "cuda" and ran_over == 0)
     assert value.tobytes() == known[0].tobytes()
     np.testing.assert_array_equal(position, known[1])
     check(run, block[None], scene, "fft")
