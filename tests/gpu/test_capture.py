@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -29,7 +30,13 @@ PRESET = replace(MICRO, prediction="residual")
 
 
 def samples(
-    device: torch.device, sampler: str, precision: str, capture: bool, n: int = 7
+    device: torch.device,
+    sampler: str,
+    precision: str,
+    capture: bool,
+    n: int = 7,
+    side: int = 16,
+    tile: int | None = None,
 ) -> Tensor:
     network = build_network(PRESET, 2).eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(0)
@@ -39,9 +46,10 @@ def samples(
         network,
         plan(NoiseSchedule(), sampler=sampler, steps=WARM + 5),
         range(n),
-        (2, 16, 16),
+        (2, side, side),
         seed=3,
         batch_size=4,
+        tile=tile,
         precision=precision,
         capture=capture,
     )
@@ -62,6 +70,12 @@ def test_a_graph_gives_the_samples_of_the_loop(
     monkeypatch.setenv("HUD_FAST_GPU_KERNELS", kernels)
     loop, graph = (samples(gpu, sampler, precision, capture) for capture in (False, True))
     torch.testing.assert_close(graph, loop, rtol=0, atol=0 if precision == "float32" else 1e-2)
+
+
+def test_a_graph_of_windows_gives_the_samples_of_the_loop(gpu: torch.device) -> None:
+    """An image of overlapping windows, four at a time, is one graph a step."""
+    loop, graph = (samples(gpu, "ddpm", "float32", c, n=2, side=40, tile=16) for c in (False, True))
+    torch.testing.assert_close(graph, loop, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++"])
@@ -120,6 +134,29 @@ def test_a_graph_trains_as_the_loop_does(gpu: torch.device, precision: Any, scen
     assert graph == pytest.approx(loop, rel=1e-3 if precision == "float32" else 2e-2)
     for name, value in weights.items():
         torch.testing.assert_close(others[name], value, rtol=1e-2, atol=2e-3)
+
+
+def test_a_training_restored_is_captured_anew(gpu: torch.device) -> None:
+    """A graph knows the optimiser's old tensors: after `restore` the steps are captured again, and go on the same."""
+    steps = WARM + 2
+    one = trainer_on(gpu, "float32", True)
+    for _ in range(steps):
+        one.step()
+    tensors, record = one.state()
+    kept = (
+        {name: tensor.clone() for name, tensor in tensors.items()},
+        json.loads(json.dumps(record)),
+    )
+    for _ in range(steps):
+        one.step()
+    wanted = {name: weight.clone() for name, weight in one.averaged_weights().items()}
+    for other in (one, trainer_on(gpu, "float32", True)):  # itself, rewound, and a fresh one
+        other.restore(*kept)
+        for _ in range(steps):
+            other.step()
+        assert other.done == 2 * steps
+        for name, weight in other.averaged_weights().items():
+            torch.testing.assert_close(weight, wanted[name], rtol=1e-2, atol=2e-3, msg=name)
 
 
 def test_noise_changes_from_replay_to_replay(gpu: torch.device) -> None:
