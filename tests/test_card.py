@@ -166,7 +166,7 @@ def test_a_model_lives_where_it_was_made(
     for other in (model.to("cpu"), HUD.load(tmp_path / "model", device="cpu")):
         same = other.sample(3, size=16, seed=2)
         assert other.device == torch.device("cpu")
-        np.testing.assert_allclose(same, arrays, rtol=1e-4, atol=1e-5 * np.abs(arrays).max())
+        np.testing.assert_allclose(same, arrays, rtol=1e-4)  # worst 5e-6, of a network alone
 
 
 def test_the_metrics_there_are_the_metrics_here(card: tuple[torch.device, Card]) -> None:
