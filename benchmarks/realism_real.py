@@ -21,10 +21,9 @@ from diffusion_tables import origin, put, spread, table
 from realism_scenes import read
 from scipy.ndimage import gaussian_filter
 
-from hud_fast.diffusion.preparation import choose_endmembers
+from hud_fast.diffusion.preparation import abundances_of, choose_endmembers
 from hud_fast.metrics import realism
 from hud_fast.metrics._realism_windows import tiles
-from hud_fast.pipeline.realism import abundances
 from hud_fast.pipeline.rundir import read_json, write_json
 from hud_fast.report.machine import machine, versions
 
@@ -38,7 +37,7 @@ def measured(text: str, seeds: list[int]) -> list[dict[str, Any]]:
     """Rows of a scene: real, copied and blurred blocks for each seed."""
     scene, count = read(text)
     endmembers = choose_endmembers(scene, count, seed=0)
-    maps = abundances(scene, endmembers)
+    maps = abundances_of(scene, endmembers, encoder="fcls").numpy()
     whole = np.lib.stride_tricks.sliding_window_view(np.isfinite(maps).all(-1), (SIDE, SIDE))
     corners = np.argwhere(whole.all(axis=(2, 3)))
     facts = {

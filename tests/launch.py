@@ -62,3 +62,8 @@ def launch(*arguments: str, count: int = 2, seconds: float = 500) -> list[Done]:
             for child, _, _ in running:
                 child.kill()
                 child.wait()
+
+
+def own_pytest() -> dict[str, str]:
+    """The environment of a pytest that a test starts: without options and worker of the one around it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import signal
 import subprocess
@@ -19,6 +18,7 @@ import gpu_table
 import pytest
 from gpu_call import Call
 from gpu_steps import Plan, Step
+from launch import own_pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "benchmarks/gpu.sh"
@@ -29,7 +29,7 @@ def run_script(*arguments, **variables):
         [str(SCRIPT), *map(str, arguments)],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHON": sys.executable, **variables},
+        env={**own_pytest(), "PYTHON": sys.executable, **variables},
         timeout=600,
         check=False,
     )
@@ -302,8 +302,7 @@ def suite(folder, *words, **variables):
         [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *words, str(folder)],
         cwd=folder,
         env={
-            **os.environ,
-            "PYTEST_ADDOPTS": "",
+            **own_pytest(),
             "HUD_FAST_TEST_LOG": str(folder / "log.jsonl"),
             **variables,
         },

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from launch import own_pytest
 
 from hud_fast import cli
 from hud_fast.bench import GROUPS, cases_of, peers, run_groups
@@ -143,7 +143,7 @@ def test_the_benchmarks_collect_and_their_answers_are_right():
     done = subprocess.run(
         [sys.executable, "-P", "-m", "pytest", "-q", "benchmarks"],
         cwd=ROOT,
-        env={**os.environ, "PYTEST_ADDOPTS": ""},  # a second -q there would swallow the count below
+        env=own_pytest(),  # a second -q there would swallow the count below
         capture_output=True,
         text=True,
         check=False,
