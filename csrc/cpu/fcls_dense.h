@@ -41,8 +41,8 @@ HUD_HD void table_block(const T* base, const T* table, int64_t stride, const T* 
 }
 
 template <bool Minus, typename T>
-void table_times(const T* base, const T* table, int64_t stride, const T* factor, int64_t terms,
-                 int64_t count, T* out) {
+HUD_HD void table_times(const T* base, const T* table, int64_t stride, const T* factor,
+                        int64_t terms, int64_t count, T* out) {
   constexpr int N = kTileVectors, R = HUD_VECTOR_BYTES == 64 ? 4 : 2;
   constexpr int L = kTileLanes<T>;
   int64_t i = 0;
@@ -123,7 +123,7 @@ HUD_HD void certify_lanes(const FclsJob& job, const SupportTile<double>& tile, c
 }
 
 // The x of every lane of one half, brought to sum one, and its negative gradient into dense.c.
-inline void lanes_descent(const FclsJob& job, const SupportTile<double>& tile,
+HUD_HD void lanes_descent(const FclsJob& job, const SupportTile<double>& tile,
                           const DenseTile& dense, int half) {
   constexpr int H = kTileLanes<double>;
   const int64_t K = job.endmembers, rank = job.rank;

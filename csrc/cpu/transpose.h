@@ -167,7 +167,7 @@ HUD_HD void columns_to_short_rows(const Float32s* columns, float* rows) {
 
 // A group of kLanesOf<V> contiguous rows of D values; column d goes to columns[d].
 template <typename V, typename T>
-void rows_to_columns(const T* rows, V* columns, int64_t D) {
+HUD_HD void rows_to_columns(const T* rows, V* columns, int64_t D) {
   constexpr int B = Chunks<V>::kColumns;
   if constexpr (sizeof(T) == 4) {
     if (D == 2) return short_rows_to_columns<2>(rows, columns);
@@ -186,7 +186,7 @@ void rows_to_columns(const T* rows, V* columns, int64_t D) {
   }
 }
 template <typename V, typename T>
-void columns_to_rows(const V* columns, T* rows, int64_t D) {
+HUD_HD void columns_to_rows(const V* columns, T* rows, int64_t D) {
   constexpr int B = Chunks<V>::kColumns;
   if constexpr (sizeof(T) == 4) {
     if (D == 2) return columns_to_short_rows<2>(columns, rows);
