@@ -107,8 +107,8 @@ struct OneThread {
 // Appends column j as support member k. False (nothing changed) where it depends on the members to
 // rounding.
 template <typename Team>
-HUD_HD bool append_column(const Team& team, const ActiveSetProblem& p, const ActiveSetScratch& s,
-                          int64_t k, int64_t j, bool force) {
+HUD_SHARED bool append_column(const Team& team, const ActiveSetProblem& p,
+                              const ActiveSetScratch& s, int64_t k, int64_t j, bool force) {
   const int64_t capacity = active_set_capacity(p.endmembers, p.rank);
   if (k >= capacity) return false;
   const double* column = p.columns + j * p.rank;
@@ -151,9 +151,9 @@ HUD_HD void remove_member(const Team& team, const ActiveSetProblem& p, const Act
 
 // residual = z - R x, descent_i = R_i . residual; returns sum_i x_i descent_i.
 template <typename Team>
-HUD_HD double update_residual(const Team& team, const ActiveSetProblem& p,
-                              const ActiveSetScratch& s, const double* z, const double* x,
-                              int64_t size) {
+HUD_SHARED double update_residual(const Team& team, const ActiveSetProblem& p,
+                                  const ActiveSetScratch& s, const double* z, const double* x,
+                                  int64_t size) {
   team.spread(p.rank, [&](int64_t i) { s.residual[i] = z[i]; });
   for (int64_t k = 0; k < size; ++k) {
     const double factor = -x[s.support[k]];

@@ -47,14 +47,14 @@ HUD_HD int64_t alone_scratch(int64_t endmembers, int64_t rank) {
   return rank + endmembers + active_set_workspace(endmembers, rank);
 }
 
-template <typename T, typename Group>
+template <typename Group>
 HUD_HD void solve_pixel_alone(const Group& group, const FclsJob& job, int64_t pixel,
                               double* scratch) {
   const GroupTeam<Group> team = {group};
   double *z = scratch, *x = z + job.rank;
-  const T* in = static_cast<const T*>(job.pixels) + pixel * job.pixel_stride;
+  const int64_t from = pixel * job.pixel_stride;
   const auto centred = [&](int64_t c) {
-    return static_cast<double>(in[c * job.band_stride]) * job.scale - job.centre[c];
+    return pixel_value(job, from + c * job.band_stride) * job.scale - job.centre[c];
   };
   typename Group::template PerLane<double> part;
   group.each([&](int lane) {
@@ -78,7 +78,7 @@ HUD_HD void solve_pixel_alone(const Group& group, const FclsJob& job, int64_t pi
   } else {
     team.spread(job.endmembers, [&](int64_t j) { x[j] = __builtin_nan(""); });
   }
-  write_result<T>(group, job, pixel, x, gap, status);
+  write_result(group, job, pixel, x, gap, status);
   team.meet();  // the next pixel writes where this one was read
 }
 

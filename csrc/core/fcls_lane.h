@@ -435,7 +435,7 @@ HUD_HD uint32_t lane_support(const LaneTables<K>& t, const FclsJob& job, const P
 }
 
 // One pixel's results on a support that lane_support() found; false where it is left.
-template <int K, typename T, typename Values, typename Floats>
+template <int K, typename Values, typename Floats>
 HUD_HD bool lane_solve(const LaneTables<K>& t, const FclsJob& job, int64_t place,
                        const ProjectedPixel& from, uint32_t support, const Values& x,
                        const Floats& h, const Floats& factor) {
@@ -443,15 +443,14 @@ HUD_HD bool lane_solve(const LaneTables<K>& t, const FclsJob& job, int64_t place
   const LanePixel<Values, Floats> pixel = {from.z, from.norm, from.noise, x, factor, h};
   const LaneResult result = finish_lane<K>(t, job, pixel, support);
   if (!result.solved) return false;
-  T* out = static_cast<T*>(job.abundances) + place * job.kept;
   HUD_UNROLL
   for (int j = 0; j < K; ++j)
-    if (j < job.kept) out[j] = static_cast<T>(x(j) + 0.0);  // a -0 becomes 0
+    if (j < job.kept) put_abundance(job, place * job.kept + j, x(j) + 0.0);  // a -0 becomes 0
   if (job.status == nullptr) return true;
-  const T* in = static_cast<const T*>(job.pixels) + place * job.pixel_stride;
+  const int64_t first = place * job.pixel_stride;
   double sum = 0;
   for (int64_t c = 0; c < job.bands; ++c) {
-    double left = static_cast<double>(in[c * job.band_stride]) * job.scale - job.centre[c];
+    double left = pixel_value(job, first + c * job.band_stride) * job.scale - job.centre[c];
     for (int j = 0; j < job.endmembers; ++j) left -= x(j) * job.centred[j * job.bands + c];
     sum += left * left;
   }

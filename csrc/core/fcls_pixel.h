@@ -283,23 +283,37 @@ HUD_HD bool wide_rounds(const Group& group, const FclsJob& job,
   return false;
 }
 
+// A value of the pixels and one of the abundances by their place. Which type they have is asked a
+// value, not a kernel: half as many kernels, and these reads and writes are few.
+HUD_HD double pixel_value(const FclsJob& job, int64_t at) {
+  return job.is_float32 ? static_cast<double>(static_cast<const float*>(job.pixels)[at])
+                        : static_cast<const double*>(job.pixels)[at];
+}
+HUD_HD void put_abundance(const FclsJob& job, int64_t at, double x) {
+  if (job.is_float32) {
+    static_cast<float*>(job.abundances)[at] = static_cast<float>(x);
+  } else {
+    static_cast<double*>(job.abundances)[at] = x;
+  }
+}
+
 // Writes one pixel's results; x (D) lies in memory that the whole group sees.
-template <typename T, typename Group>
+template <typename Group>
 HUD_HD void write_result(const Group& group, const FclsJob& job, int64_t pixel, const double* x,
                          double gap, int8_t status) {
-  T* out = static_cast<T*>(job.abundances) + pixel * job.kept;
   group.each([&](int lane) {  // adding 0 turns a -0 into 0
-    for (int64_t j = lane; j < job.kept; j += Group::kLanes) out[j] = static_cast<T>(x[j] + 0.0);
+    for (int64_t j = lane; j < job.kept; j += Group::kLanes)
+      put_abundance(job, pixel * job.kept + j, x[j] + 0.0);
   });
   if (job.status == nullptr) return;
   double length = gap;
   if (status != kNotFinite) {
-    const T* in = static_cast<const T*>(job.pixels) + pixel * job.pixel_stride;
+    const int64_t from = pixel * job.pixel_stride;
     typename Group::template PerLane<double> part;
     group.each([&](int lane) {
       part[lane] = 0;
       for (int64_t c = lane; c < job.bands; c += Group::kLanes) {
-        double left = static_cast<double>(in[c * job.band_stride]) * job.scale - job.centre[c];
+        double left = pixel_value(job, from + c * job.band_stride) * job.scale - job.centre[c];
         for (int64_t j = 0; j < job.endmembers; ++j)
           if (x[j] > 0) left -= x[j] * job.centred[j * job.bands + c];
         part[lane] += left * left;
@@ -315,20 +329,11 @@ HUD_HD void write_result(const Group& group, const FclsJob& job, int64_t pixel, 
   });
 }
 
-// One projected pixel from its first guess to its results; false where it is left to another way.
-template <typename T, typename Group, int N>
-HUD_HD bool solve_pixel(const Group& group, const FclsJob& job, int64_t pixel,
-                        const ProjectedPixel& from, PixelMemory<Group::kLanes, N>& memory) {
+// A finite pixel's x, into memory.wide.x; false where it is left to another way.
+template <typename Group, int N>
+HUD_HD bool solve_finite(const Group& group, const FclsJob& job, const ProjectedPixel& from,
+                         PixelMemory<Group::kLanes, N>& memory, double* gap) {
   constexpr int K = Group::kLanes;
-  double gap = __builtin_nan("");
-  if (!(from.norm <= kLargestDouble)) {
-    group.each([&](int lane) {
-      HUD_UNROLL
-      for (int n = 0; n < N; ++n) memory.residual[lane + n * K] = gap;
-    });
-    write_result<T>(group, job, pixel, memory.residual, gap, kNotFinite);
-    return true;
-  }
   group.each([&](int lane) {
     for (int64_t t = lane; t < job.rank; t += K) memory.z[t] = from.z[t];
   });
@@ -351,8 +356,24 @@ HUD_HD bool solve_pixel(const Group& group, const FclsJob& job, int64_t pixel,
     HUD_UNROLL
     for (int n = 0; n < N; ++n) memory.wide.h[lane + n * K] = right[lane].v[n];
   });
-  if (!wide_rounds<Group, N>(group, job, memory, from.norm, support, &gap)) return false;
-  write_result<T>(group, job, pixel, memory.wide.x, gap, kOptimal);
+  return wide_rounds<Group, N>(group, job, memory, from.norm, support, gap);
+}
+
+// One projected pixel from its first guess to its results; false where it is left to another way.
+template <typename Group, int N>
+HUD_HD bool solve_pixel(const Group& group, const FclsJob& job, int64_t pixel,
+                        const ProjectedPixel& from, PixelMemory<Group::kLanes, N>& memory) {
+  double gap = __builtin_nan("");
+  const bool finite = from.norm <= kLargestDouble;
+  if (finite) {
+    if (!solve_finite(group, job, from, memory, &gap)) return false;
+  } else {
+    group.each([&](int lane) {
+      HUD_UNROLL
+      for (int n = 0; n < N; ++n) memory.wide.x[lane + n * Group::kLanes] = gap;
+    });
+  }
+  write_result(group, job, pixel, memory.wide.x, gap, finite ? kOptimal : kNotFinite);
   return true;
 }
 

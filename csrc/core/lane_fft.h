@@ -123,14 +123,13 @@ void fft_stage_of(int radix, int64_t m, int64_t s, const T* twiddle, const Sourc
   }
 }
 
-// All stages but the last: returns where their result lies. `input` as in PaddedSource; `work` and
+// All stages but the last: returns where their result lies. `first` is the input; `work` and
 // `other` hold `length` complex values each, and `other` may be the input itself where that is
 // contiguous and done with (two buffers then fit where three would not).
-template <bool Inverse, typename T>
-const Vector<T>* lane_fft_begin(const FftPlan& plan, const Vector<T>* input, int64_t stride,
-                                int64_t count, Vector<T>* work, Vector<T>* other) {
+template <bool Inverse, typename T, typename Source>
+const Vector<T>* lane_fft_begin(const FftPlan& plan, const Source& first, Vector<T>* work,
+                                Vector<T>* other) {
   using V = Vector<T>;
-  const PaddedSource<T> first = {input, stride, count};
   const T* twiddle = static_cast<const T*>(plan.twiddle);
   if (plan.stages < 2) {  // leaves the copy as it is; the one stage may be the last
     PlainSink<T> store = {work};
@@ -175,11 +174,10 @@ void lane_fft_end(const FftPlan& plan, const Vector<T>* from, Sink& sink) {
                                   PlainSource<T>{from}, sink);
 }
 
-template <bool Inverse, typename T, typename Sink>
-void lane_fft(const FftPlan& plan, const Vector<T>* input, int64_t stride, int64_t count,
-              Vector<T>* work, Vector<T>* other, Sink& sink) {
-  lane_fft_end<Inverse, T>(
-      plan, lane_fft_begin<Inverse, T>(plan, input, stride, count, work, other), sink);
+template <bool Inverse, typename T, typename Source, typename Sink>
+void lane_fft(const FftPlan& plan, const Source& first, Vector<T>* work, Vector<T>* other,
+              Sink& sink) {
+  lane_fft_end<Inverse, T>(plan, lane_fft_begin<Inverse, T>(plan, first, work, other), sink);
 }
 
 HUD_CORE_END

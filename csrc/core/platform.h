@@ -19,6 +19,14 @@
 #define HUD_HD inline __attribute__((always_inline))
 #endif
 
+// A long function of several callers that seldom runs: one copy of it on the host, where each copy
+// is compiled once a level.
+#ifdef __CUDACC__
+#define HUD_SHARED HUD_HD
+#else
+#define HUD_SHARED inline __attribute__((noinline))
+#endif
+
 #define HUD_CORE_BEGIN \
   namespace hud {      \
   namespace HUD_ISA {  \

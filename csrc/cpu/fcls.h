@@ -19,21 +19,21 @@
 HUD_CORE_BEGIN
 
 // Centres and projects pixels [first, first + count).
-template <typename T>
-void project_chunk(const FclsJob& job, const FclsChunk& chunk, int64_t first, int count) {
+inline void project_chunk(const FclsJob& job, const FclsChunk& chunk, int64_t first, int count) {
+  const int64_t pixel_bytes = job.pixel_stride * (job.is_float32 ? 4 : 8);
   for (int at = 0; at < count; at += kTilePixels) {
     const int used = count - at < kTilePixels ? count - at : kTilePixels;
     for (int p = 0; p < kTilePixels; ++p) {
-      const double norm = centre_pixel<T>(job, first + at + (p < used ? p : used - 1),
-                                          chunk.centred + p * job.bands);
+      const double norm =
+          centre_pixel(job, first + at + (p < used ? p : used - 1), chunk.centred + p * job.bands);
       if (p < used) chunk.norm[at + p] = norm;
     }
     double* z = chunk.z + at * job.rank;
     const bool more = at + 2 * kTilePixels <= count;
-    const char* ahead = reinterpret_cast<const char*>(
-        static_cast<const T*>(job.pixels) + (first + at + kTilePixels) * job.pixel_stride);
+    const char* ahead =
+        static_cast<const char*>(job.pixels) + (first + at + kTilePixels) * pixel_bytes;
     multiply_tile(chunk.centred, job.bands, job.bands, job.basis, job.rank, z, job.rank,
-                  more ? ahead : nullptr, kTilePixels * job.pixel_stride * int64_t{sizeof(T)});
+                  more ? ahead : nullptr, kTilePixels * pixel_bytes);
     for (int p = 0; p < used; ++p) {
       const double inside = squared_length(z + p * job.rank, job.rank);
       const double outside = chunk.norm[at + p] - inside;
@@ -74,8 +74,7 @@ inline void guess_supports(const FclsJob& job, const FclsChunk& chunk, int count
   }
 }
 
-template <typename T>
-void fcls_typed(const FclsJob& job, int64_t begin, int64_t end, double* workspace, FclsWays* ways) {
+void fcls_range(const FclsJob& job, int64_t begin, int64_t end, double* workspace, FclsWays* ways) {
   FclsChunk chunk = {};
   DenseTile dense;
   chunk.dense = &dense;
@@ -84,9 +83,9 @@ void fcls_typed(const FclsJob& job, int64_t begin, int64_t end, double* workspac
   fcls_layout(job, base, &chunk);
   for (int64_t first = begin; first < end; first += kChunk) {
     const int count = static_cast<int>(end - first < kChunk ? end - first : kChunk);
-    project_chunk<T>(job, chunk, first, count);
+    project_chunk(job, chunk, first, count);
     if (job.gram == nullptr) {
-      for (int place = 0; place < count; ++place) solve_alone<T>(job, chunk, first, place);
+      for (int place = 0; place < count; ++place) solve_alone(job, chunk, first, place);
       ways->alone += count;
       continue;
     }
@@ -94,7 +93,7 @@ void fcls_typed(const FclsJob& job, int64_t begin, int64_t end, double* workspac
     if (job.endmembers <= kDenseEndmembers) {
       constexpr int L = kTileLanes<float>;
       for (int at = 0; at < count; at += L)
-        active = dense_tile<T>(job, chunk, first, at, count - at < L ? count - at : L, active);
+        active = dense_tile(job, chunk, first, at, count - at < L ? count - at : L, active);
     } else {
       guess_supports(job, chunk, count);
       for (int place = 0; place < count; ++place) chunk.list[active++] = place;
@@ -121,20 +120,12 @@ void fcls_typed(const FclsJob& job, int64_t begin, int64_t end, double* workspac
       chunk.list[i] = place;
     }
     for (int round = 0; round < kWideRounds && active > 0; ++round)
-      active = wide_round<T>(job, chunk, first, active, round < kBoldRounds ? kEnter : kOnlyLargest,
-                             &lost);
+      active =
+          wide_round(job, chunk, first, active, round < kBoldRounds ? kEnter : kOnlyLargest, &lost);
     for (int i = 0; i < active; ++i) chunk.later[lost++] = chunk.list[i];
-    for (int i = 0; i < lost; ++i) solve_alone<T>(job, chunk, first, chunk.later[i]);
+    for (int i = 0; i < lost; ++i) solve_alone(job, chunk, first, chunk.later[i]);
     ways->rounds += solving - lost;
     ways->alone += lost;
-  }
-}
-
-void fcls_range(const FclsJob& job, int64_t begin, int64_t end, double* workspace, FclsWays* ways) {
-  if (job.is_float32) {
-    fcls_typed<float>(job, begin, end, workspace, ways);
-  } else {
-    fcls_typed<double>(job, begin, end, workspace, ways);
   }
 }
 

@@ -107,28 +107,39 @@ int64_t fcls_workspace(const FclsJob& job) {
 }
 
 // |y - A' x| of one pixel, from the bands.
-template <typename T>
-double band_residual(const FclsJob& job, int64_t pixel, const double* x, double* centred) {
-  centre_pixel<T>(job, pixel, centred);
+inline double band_residual(const FclsJob& job, int64_t pixel, const double* x, double* centred) {
+  centre_pixel(job, pixel, centred);
   for (int64_t j = 0; j < job.endmembers; ++j)
     if (x[j] > 0) add_scaled(centred, -x[j], job.centred + j * job.bands, job.bands);
   return __builtin_sqrt(dot(centred, centred, job.bands)) / job.scale;
 }
 
+// Abundances of one pixel, `step` values apart.
 template <typename T>
-void write_pixel(const FclsJob& job, const FclsChunk& chunk, int64_t pixel, const double* x,
-                 double gap, int8_t status) {
+HUD_HD void write_abundances_of(const FclsJob& job, int64_t pixel, const double* x, int64_t step) {
   T* out = static_cast<T*>(job.abundances) + pixel * job.kept;
-  for (int64_t j = 0; j < job.kept; ++j) out[j] = static_cast<T>(x[j]);
+  for (int64_t j = 0; j < job.kept; ++j)
+    out[j] = static_cast<T>(x[j * step] + 0.0);  // a -0 becomes 0
+}
+inline void write_abundances(const FclsJob& job, int64_t pixel, const double* x, int64_t step) {
+  if (job.is_float32) {
+    write_abundances_of<float>(job, pixel, x, step);
+  } else {
+    write_abundances_of<double>(job, pixel, x, step);
+  }
+}
+
+inline void write_pixel(const FclsJob& job, const FclsChunk& chunk, int64_t pixel, const double* x,
+                        double gap, int8_t status) {
+  write_abundances(job, pixel, x, 1);
   if (job.status == nullptr) return;
   job.status[pixel] = status;
   job.gap[pixel] = gap;
-  job.residual[pixel] = status == kNotFinite ? gap : band_residual<T>(job, pixel, x, chunk.centred);
+  job.residual[pixel] = status == kNotFinite ? gap : band_residual(job, pixel, x, chunk.centred);
 }
 
 // The way that always ends, one pixel at a time.
-template <typename T>
-void solve_alone(const FclsJob& job, const FclsChunk& chunk, int64_t first, int place) {
+inline void solve_alone(const FclsJob& job, const FclsChunk& chunk, int64_t first, int place) {
   double gap = __builtin_nan("");
   int8_t status = kNotFinite;
   if (chunk.norm[place] <= 1.7976931348623157e308) {
@@ -140,7 +151,7 @@ void solve_alone(const FclsJob& job, const FclsChunk& chunk, int64_t first, int 
   } else {
     for (int64_t j = 0; j < job.endmembers; ++j) chunk.x[j] = __builtin_nan("");
   }
-  write_pixel<T>(job, chunk, first + place, chunk.x, gap, status);
+  write_pixel(job, chunk, first + place, chunk.x, gap, status);
 }
 
 HUD_CORE_END

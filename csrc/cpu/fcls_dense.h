@@ -147,9 +147,8 @@ HUD_HD void lanes_descent(const FclsJob& job, const SupportTile<double>& tile,
 
 // One tile of `lanes` pixels from place `at` on. Pixels that are optimal are written; the places of
 // the others, with what fcls_rounds.h needs of them, go to chunk.list, whose count is returned.
-template <typename T>
-int dense_tile(const FclsJob& job, const FclsChunk& chunk, int64_t first, int at, int lanes,
-               int listed) {
+inline int dense_tile(const FclsJob& job, const FclsChunk& chunk, int64_t first, int at, int lanes,
+                      int listed) {
   constexpr int L = kTileLanes<float>, H = kTileLanes<double>, halves = L / H;
   const int K = static_cast<int>(job.endmembers), rank = static_cast<int>(job.rank);
   const DenseTile& dense = *chunk.dense;
@@ -230,13 +229,12 @@ int dense_tile(const FclsJob& job, const FclsChunk& chunk, int64_t first, int at
     certify_lanes(job, wide, dense.c, dense.reach + half * H, gap);
     for (int l = 0; l < H && half * H + l < lanes; ++l) {
       const int place = at + half * H + l;
-      if (gap[l] <= 1e-12) {  // adding 0 turns a -0 into 0
+      if (gap[l] <= 1e-12) {
         if (job.status == nullptr) {
-          T* out = static_cast<T*>(job.abundances) + (first + place) * job.kept;
-          for (int64_t j = 0; j < job.kept; ++j) out[j] = static_cast<T>(wide.x[j * H + l] + 0.0);
-        } else {
+          write_abundances(job, first + place, wide.x + l, H);
+        } else {  // adding 0 turns a -0 into 0
           for (int j = 0; j < K; ++j) chunk.x[j] = wide.x[j * H + l] + 0.0;
-          write_pixel<T>(job, chunk, first + place, chunk.x, gap[l], kOptimal);
+          write_pixel(job, chunk, first + place, chunk.x, gap[l], kOptimal);
         }
         continue;
       }

@@ -30,9 +30,9 @@ HUD_HD double squared_length(const double* row, int64_t count) {
   return total;
 }
 
-// Pixel `index`, scaled and minus the centre, into `to` (C); returns the squared length.
+// Pixel `index`, scaled and minus the centre, into `to` (C).
 template <typename T>
-HUD_HD double centre_pixel(const FclsJob& job, int64_t index, double* __restrict to) {
+HUD_HD void centre_pixel_of(const FclsJob& job, int64_t index, double* __restrict to) {
   const T* __restrict pixel = static_cast<const T*>(job.pixels) + index * job.pixel_stride;
   const double* __restrict centre = job.centre;
   const double scale = job.scale;
@@ -44,7 +44,16 @@ HUD_HD double centre_pixel(const FclsJob& job, int64_t index, double* __restrict
     for (int64_t c = 0; c < bands; ++c)
       to[c] = static_cast<double>(pixel[c * step]) * scale - centre[c];
   }
-  return squared_length(to, bands);
+}
+// Returns the squared length. The input's type is asked here, a pixel, so that all else is compiled
+// once for both.
+inline double centre_pixel(const FclsJob& job, int64_t index, double* to) {
+  if (job.is_float32) {
+    centre_pixel_of<float>(job, index, to);
+  } else {
+    centre_pixel_of<double>(job, index, to);
+  }
+  return squared_length(to, job.bands);
 }
 
 // out[p] += in[p] (bands) times matrix (bands, columns), for P rows and N vectors of columns in

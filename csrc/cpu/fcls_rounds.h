@@ -99,7 +99,7 @@ struct LaneVerdict {
 
 // Brings the x of a lane to sum one and judges it by the negative gradient: from the residual where
 // `exact`, else from the Gram matrix, whose tau moves all values alike.
-HUD_HD LaneVerdict judge_lane(const FclsJob& job, const FclsChunk& chunk,
+inline LaneVerdict judge_lane(const FclsJob& job, const FclsChunk& chunk,
                               const LaneLists<double>& lists, int place, int lane, double* x,
                               bool exact, double share) {
   constexpr int L = kTileLanes<double>, W = kWidth<double>;
@@ -183,9 +183,8 @@ inline void refine_places(const FclsJob& job, const FclsChunk& chunk,
 
 // One round of float64: as above, and what is optimal is certified and written. Pixels that are
 // lost go to `later`, whose count is updated.
-template <typename T>
-int wide_round(const FclsJob& job, const FclsChunk& chunk, int64_t first, int count, double share,
-               int* lost) {
+inline int wide_round(const FclsJob& job, const FclsChunk& chunk, int64_t first, int count,
+                      double share, int* lost) {
   constexpr int L = kTileLanes<double>;
   const SupportTile<double> tile = support_tile(chunk.tile64, job.endmembers);
   sort_by_size(chunk, chunk.list, count);
@@ -207,7 +206,7 @@ int wide_round(const FclsJob& job, const FclsChunk& chunk, int64_t first, int co
         for (int64_t j = 0; j < job.endmembers; ++j) chunk.x[j] = 0;
         for (int a = 0; a < lists.sizes[l]; ++a)
           chunk.x[lists.members[l][a]] = tile.x[a * L + l] + 0.0;
-        write_pixel<T>(job, chunk, first + place, chunk.x, verdicts[l].gap, kOptimal);
+        write_pixel(job, chunk, first + place, chunk.x, verdicts[l].gap, kOptimal);
         continue;
       }
       const uint64_t next = verdicts[l].stay | verdicts[l].entering;

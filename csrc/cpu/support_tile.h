@@ -180,7 +180,7 @@ HUD_HD Lanes<T> invert(const SupportTile<T>& tile, Lanes<T> pivot, Lanes<T> whol
 
 // Factors vector n of the tile, the right-hand sides with it.
 template <typename T, typename Gram>
-HUD_HD void factor_support(const SupportTile<T>& tile, const Gram& gram, int K, int n, Take take) {
+void factor_support(const SupportTile<T>& tile, const Gram& gram, int K, int n, Take take) {
   using V = Lanes<T>;
   constexpr int L = kTileLanes<T>;
   T* first = tile.row + n * kWidth<T>;

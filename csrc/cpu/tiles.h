@@ -175,28 +175,29 @@ struct LineWalk {
     V* const scratch = columns_b + (Inputs == 2 ? D + kApart : 0);
     V* const results = scratch + D + kApart;
     RowsBefore<S> before{nullptr, results, past && vector_aligned(out + begin * D)};
-    int64_t r = begin;
-    for (; r + L <= end; r += L) {
-      row_tile(a + r * D, b + (Inputs == 2 ? r * D : 0), columns_a, columns_b, scratch, before);
+    // The last rows, padded to a group. They go the way of all others: the group's code is long.
+    S part_a[kLongest * L], part_b[Inputs == 2 ? kLongest * L : 1];
+    const int64_t last = end - (end - begin) % L;
+    const size_t bytes = static_cast<size_t>((end - last) * D) * sizeof(S);
+    for (int64_t r = begin; r < end; r += L) {
+      const S *from_a = a + r * D, *from_b = b + (Inputs == 2 ? r * D : 0);
+      if (r == last) {
+        from_a = pad_rows(part_a, from_a, D, bytes);
+        if (Inputs == 2) from_b = pad_rows(part_b, from_b, D, bytes);
+      }
+      row_tile(from_a, from_b, columns_a, columns_b, scratch, before);
       columns_to_rows(columns_a, reinterpret_cast<Element<V>*>(results), D);
-      before.to = out + r * D;
+      before.to = r == last ? part_a : out + r * D;
+      before.past = before.past && r != last;
     }
     for (int64_t d = 0; d < D; ++d) before(d);
-    if (r == end) return;
-    // The last rows, padded to a group.
-    S part_a[kLongest * L], part_b[Inputs == 2 ? kLongest * L : 1];
-    const size_t bytes = static_cast<size_t>((end - r) * D) * sizeof(S);
-    const size_t padded = static_cast<size_t>(L * D) * sizeof(S);
-    __builtin_memset(part_a, 0, padded);
-    __builtin_memcpy(part_a, a + r * D, bytes);
-    if (Inputs == 2) {
-      __builtin_memset(part_b, 0, padded);
-      __builtin_memcpy(part_b, b + r * D, bytes);
-    }
-    row_tile(part_a, part_b, columns_a, columns_b, scratch, NothingElse{});
-    columns_to_rows(columns_a, reinterpret_cast<Element<V>*>(results), D);
-    for (int64_t d = 0; d < D; ++d) store_lanes(part_a + d * L, results[d]);
-    __builtin_memcpy(out + r * D, part_a, bytes);
+    if (last < end) __builtin_memcpy(out + last * D, part_a, bytes);
+  }
+
+  static const S* pad_rows(S* to, const S* rows, int64_t D, size_t bytes) {
+    __builtin_memset(to, 0, static_cast<size_t>(L * D) * sizeof(S));
+    __builtin_memcpy(to, rows, bytes);
+    return to;
   }
 
   // The results of a group of rows, as columns_a.

@@ -67,14 +67,16 @@ bool gather_row(const WindowJob& job, int64_t first_pair, int64_t items, int64_t
   return any;
 }
 
-template <typename In, typename T>
-void scene_spectra_typed(const WindowJob& job, int64_t first, int64_t count, T* spectra,
-                         double* square, Vector<T>* work) {
+template <typename T>
+void scene_spectra(const WindowJob& job, int64_t first, int64_t count, void* to_spectra,
+                   double* square, void* work) {
   using V = Vector<T>;
+  const auto gather = job.is_float32 ? gather_row<float, T> : gather_row<double, T>;
+  T* spectra = static_cast<T*>(to_spectra);
   constexpr int64_t lanes = lanes_of<T>();
   const int64_t K = job.channels, items = count * K, down = job.down.length,
                 across = job.across.length, pitch = tile_stride(job);
-  V* grid = work;  // (down, across + 1, 2)
+  V* grid = static_cast<V*>(work);  // (down, across + 1, 2)
   V* row = grid + down * pitch;
   V* work_a = row + 2 * longest(job);
   V* work_b = work_a + 2 * longest(job);
@@ -83,15 +85,16 @@ void scene_spectra_typed(const WindowJob& job, int64_t first, int64_t count, T* 
   for (int64_t item = 0; item < items; item += lanes) {
     int64_t filled = 0;  // rows below lie outside of the scene for every lane
     for (int64_t y = 0; y < down; ++y) {
-      if (!gather_row<In, T>(job, first, items, item, y, reinterpret_cast<T*>(row), square)) break;
+      if (!gather(job, first, items, item, y, reinterpret_cast<T*>(row), square)) break;
       PlainSink<T> sink = {grid + y * pitch};
-      lane_fft<false, T>(job.across, row, 2, across, work_a, row, sink);
+      lane_fft<false, T>(job.across, PaddedSource<T>{row, 2, across}, work_a, row, sink);
       filled = y + 1;
     }
     const int64_t used = items - item < lanes ? items - item : lanes;
     for (int64_t x = 0; x < across; ++x) {
       PlainSink<T> sink = {row};
-      lane_fft<false, T>(job.down, grid + 2 * x, pitch, filled, work_a, work_b, sink);
+      lane_fft<false, T>(job.down, PaddedSource<T>{grid + 2 * x, pitch, filled}, work_a, work_b,
+                         sink);
       for (int64_t y = 0; y < down; ++y) {
         const T* re = reinterpret_cast<const T*>(row + 2 * y);
         T* to = spectra + (x * down + y) * items * 2;
@@ -102,18 +105,6 @@ void scene_spectra_typed(const WindowJob& job, int64_t first, int64_t count, T* 
         }
       }
     }
-  }
-}
-
-template <typename T>
-void scene_spectra(const WindowJob& job, int64_t first, int64_t count, void* spectra,
-                   double* square, void* work) {
-  T* to = static_cast<T*>(spectra);
-  Vector<T>* scratch = static_cast<Vector<T>*>(work);
-  if (job.is_float32) {
-    scene_spectra_typed<float, T>(job, first, count, to, square, scratch);
-  } else {
-    scene_spectra_typed<double, T>(job, first, count, to, square, scratch);
   }
 }
 
@@ -138,7 +129,7 @@ void block_spectra(const WindowJob& job, const BlockGroup& group, int64_t begin,
         pair[2 * x + 1] = last ? V{} : packed[((y + 1) * w + x) * K + k];
       }
       PlainSink<T> sink = {both};
-      lane_fft<false, T>(job.across, pair, 2, w, work_a, work_b, sink);
+      lane_fft<false, T>(job.across, PaddedSource<T>{pair, 2, w}, work_a, work_b, sink);
       for (int64_t x = 0; x < half; ++x) {
         const int64_t mirror = x == 0 ? 0 : across - x;
         const V ar = both[2 * x], ai = both[2 * x + 1];
@@ -153,7 +144,8 @@ void block_spectra(const WindowJob& job, const BlockGroup& group, int64_t begin,
     }
     for (int64_t x = 0; x < half; ++x) {
       SlotSink<T> sink = {spectra + (x * down * K + k) * 2, K * 2, job.identity};
-      lane_fft<false, T>(job.down, rows + 2 * x, 2 * half, h, work_a, work_b, sink);
+      lane_fft<false, T>(job.down, PaddedSource<T>{rows + 2 * x, 2 * half, h}, work_a, work_b,
+                         sink);
     }
   }
 }
@@ -250,15 +242,26 @@ void offer_row(const WindowJob& job, const RowMaps<T>& maps, const Vector<T>* ro
   }
 }
 
-template <int N, typename T>
-void correlate_pairs(const WindowJob& job, const WindowMaps& given, const BlockGroup& group,
-                     int64_t first, const T* spectra, const double* square, CandidateList* lists,
-                     Vector<T>* work) {
+template <bool Both, typename T>
+auto columns_product(int64_t pairs) {
+  return pairs == 1   ? multiply_columns<1, Both, T>
+         : pairs == 2 ? multiply_columns<2, Both, T>
+         : pairs == 3 ? multiply_columns<3, Both, T>
+                      : multiply_columns<4, Both, T>;
+}
+
+template <typename T>
+void correlate(const WindowJob& job, const WindowMaps& given, const BlockGroup& group,
+               int64_t first, int64_t N, const void* given_spectra, const double* square,
+               CandidateList* lists, void* work) {
   using V = Vector<T>;
+  const T* spectra = static_cast<const T*>(given_spectra);
+  const auto multiply_both = columns_product<true, T>(N),
+             multiply_one = columns_product<false, T>(N);
   const int64_t K = job.channels, down = job.down.length, across = job.across.length,
                 pitch = tile_stride(job), steps_down = job.steps_down,
                 steps_across = job.steps_across, tiles = job.tiles_down * job.tiles_across;
-  V* column = work;                        // (N, down, 2)
+  V* column = static_cast<V*>(work);       // (N, down, 2)
   V* mirrored = column + N * down * 2;     // (N, down, 2)
   V* grid = mirrored + N * down * 2;       // (N, steps_down, across + 1, 2)
   V* row = grid + N * steps_down * pitch;  // (steps_across, 2)
@@ -270,22 +273,17 @@ void correlate_pairs(const WindowJob& job, const WindowMaps& given, const BlockG
     const int64_t mirror = x == 0 ? 0 : across - x;
     const V* b = blocks + x * down * K * 2;
     const bool both = mirror != x;
-    if (both) {
-      multiply_columns<N, true, T>(K, down, b, spectra + x * line, spectra + mirror * line, column,
-                                   mirrored);
-    } else {
-      multiply_columns<N, false, T>(K, down, b, spectra + x * line, spectra + x * line, column,
-                                    mirrored);
-    }
-    for (int i = 0; i < N; ++i) {
+    (both ? multiply_both : multiply_one)(K, down, b, spectra + x * line, spectra + mirror * line,
+                                          column, mirrored);
+    for (int64_t i = 0; i < N; ++i) {
       V* to = grid + i * steps_down * pitch;
       SlotSink<T> sink = {to + 2 * x, pitch, job.row_slot};
       V* own = column + i * down * 2;
-      lane_fft<true, T>(job.down, own, 2, down, rest, own, sink);
+      lane_fft<true, T>(job.down, PlainSource<T>{own}, rest, own, sink);
       if (!both) continue;
       sink.to = to + 2 * mirror;
       own = mirrored + i * down * 2;
-      lane_fft<true, T>(job.down, own, 2, down, rest, own, sink);
+      lane_fft<true, T>(job.down, PlainSource<T>{own}, rest, own, sink);
     }
   }
   const V slope = load_lanes<T>(group.along), constant = load_lanes<T>(group.constant),
@@ -296,7 +294,7 @@ void correlate_pairs(const WindowJob& job, const WindowMaps& given, const BlockG
   const double terms = (24 * levels + static_cast<double>(K) + 16) * unit_roundoff<T>();
   V least;
   for (int64_t l = 0; l < lanes_of<T>(); ++l) least[l] = static_cast<T>(lists[l].least);
-  for (int i = 0; i < N; ++i) {
+  for (int64_t i = 0; i < N; ++i) {
     const int64_t pair = first + i;
     const T size = static_cast<T>(terms * __builtin_sqrt(square[i]));
     const T along = static_cast<T>(8 * unit_roundoff<T>() * given.along_max[pair]);
@@ -318,7 +316,7 @@ void correlate_pairs(const WindowJob& job, const WindowMaps& given, const BlockG
       maps.slope = slope;
       maps.offset = constant + reach;
       V* own = grid + (i * steps_down + y) * pitch;
-      const V* from = lane_fft_begin<true, T>(job.across, own, 2, across, rest, own);
+      const V* from = lane_fft_begin<true, T>(job.across, PlainSource<T>{own}, rest, own);
       LargestSink<T> sink = {maps, job.column_slot, V{} - static_cast<T>(__builtin_inf())};
       lane_fft_end<true, T>(job.across, from, sink);
       if (!any_reaches<T>(sink.largest, least)) continue;
@@ -326,24 +324,6 @@ void correlate_pairs(const WindowJob& job, const WindowMaps& given, const BlockG
       lane_fft_end<true, T>(job.across, from, keep);
       offer_row<T>(job, maps, row, reach, pair * 2, y, sink.largest, least, lists, bounds);
     }
-  }
-}
-
-template <typename T>
-void correlate(const WindowJob& job, const WindowMaps& maps, const BlockGroup& group, int64_t first,
-               int64_t count, const void* spectra, const double* square, CandidateList* lists,
-               void* work) {
-  const T* s = static_cast<const T*>(spectra);
-  Vector<T>* v = static_cast<Vector<T>*>(work);
-  switch (count) {
-    case 1:
-      return correlate_pairs<1, T>(job, maps, group, first, s, square, lists, v);
-    case 2:
-      return correlate_pairs<2, T>(job, maps, group, first, s, square, lists, v);
-    case 3:
-      return correlate_pairs<3, T>(job, maps, group, first, s, square, lists, v);
-    default:
-      return correlate_pairs<4, T>(job, maps, group, first, s, square, lists, v);
   }
 }
 

@@ -29,16 +29,6 @@ __global__ void __launch_bounds__(kThreads)
     hud::device::inverse_norms(hud::device::WarpGroup<32>{}, rows, count, bands, 2 * pair, inverse);
 }
 
-int shared_of(int device) {
-  int bytes = 0;
-  if (cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) !=
-      cudaSuccess) {
-    cudaGetLastError();  // asked again where it matters
-    return 0;
-  }
-  return bytes;
-}
-
 constexpr int64_t kMostBlocks = 0x7fffffff;
 
 }  // namespace
@@ -73,13 +63,8 @@ int cosine_search(const CosineSearchJob& job, int device, void* stream) {
   const int64_t shared = shared_of(device);
   const CosinePlan plan = cosine_plan(job.depth, shared);
   if (plan.bytes > shared) return cudaErrorInvalidConfiguration;
-  // Always all of it, so that threads with searches of different sizes may raise it side by side.
-  const cudaError_t raised = cudaFuncSetAttribute(
-      search, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
-  if (raised != cudaSuccess) {
-    cudaGetLastError();
-    return raised;
-  }
+  const cudaError_t raised = allow_shared(search, device);
+  if (raised != cudaSuccess) return raised;
   search<<<static_cast<unsigned>(tiles), kSearchThreads, static_cast<size_t>(plan.bytes),
            static_cast<cudaStream_t>(stream)>>>(job, plan.buffers);
   return cudaGetLastError();

@@ -26,6 +26,31 @@ class DeviceGuard {
   cudaError_t status_;
 };
 
+// Bytes of memory that a block may share on a device; 0 where it cannot be asked.
+inline int shared_of(int device) {
+  int bytes = 0;
+  if (cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) !=
+      cudaSuccess) {
+    cudaGetLastError();  // asked again where it matters
+    return 0;
+  }
+  return bytes;
+}
+
+// Leave for more dynamic shared memory than a kernel gets unasked: always all that its own leaves
+// of a block's, never what one call needs, so that threads with calls of different sizes may raise
+// it side by side.
+template <typename Kernel>
+cudaError_t allow_shared(Kernel kernel, int device) {
+  cudaFuncAttributes own = {};
+  cudaError_t status = cudaFuncGetAttributes(&own, kernel);
+  if (status == cudaSuccess)
+    status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                  shared_of(device) - static_cast<int>(own.sharedSizeBytes));
+  if (status != cudaSuccess) cudaGetLastError();
+  return status;
+}
+
 constexpr int kThreads = 256;
 
 // Enough blocks for one thread an item, at most what keeps every multiprocessor busy many times

@@ -59,7 +59,7 @@ __device__ const T* take_table(const T* from, int64_t count, char** to) {
   return own;
 }
 
-template <typename T, int Lanes, int N>
+template <int Lanes, int N>
 __global__ void __launch_bounds__(kSolveThreads, Lanes == 32 ? 3 : 4)
     solve(FclsJob job, int64_t first, int64_t count, core::ProjectedChunk chunk, LostPixels lost) {
   constexpr int kGroups = kSolveThreads / Lanes;
@@ -79,7 +79,7 @@ __global__ void __launch_bounds__(kSolveThreads, Lanes == 32 ? 3 : 4)
   const int64_t step = static_cast<int64_t>(gridDim.x) * kGroups;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kGroups + own; i < count; i += step) {
     const core::ProjectedPixel from = {chunk.z + i * job.rank, chunk.norm[i], chunk.noise[i]};
-    if (!core::solve_pixel<T>(group, job, first + i, from, memory[own]) && group.lane() == 0)
+    if (!core::solve_pixel(group, job, first + i, from, memory[own]) && group.lane() == 0)
       lost.list[atomicAdd(lost.count, 1ull)] = first + i;
   }
 }
@@ -128,7 +128,7 @@ __global__ void __launch_bounds__(kSolveThreads, K > 8 ? 2 : 3)
                                        Interleaved<float>{&shared.h[0][threadIdx.x]});
 }
 
-template <int K, typename T>
+template <int K>
 __global__ void __launch_bounds__(kSolveThreads, K > 4 ? 2 : 3)
     finish(FclsJob job, int64_t first, int64_t count, core::ProjectedChunk chunk,
            const uint32_t* support, LostPixels lost) {
@@ -137,16 +137,15 @@ __global__ void __launch_bounds__(kSolveThreads, K > 4 ? 2 : 3)
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kSolveThreads + threadIdx.x; i < count;
        i += step) {
     const bool solved =
-        core::lane_solve<K, T>(shared.tables, job, first + i, projected(job, chunk, i), support[i],
-                               Interleaved<double>{&shared.x[0][threadIdx.x]},
-                               Interleaved<float>{&shared.h[0][threadIdx.x]},
-                               Interleaved<float>{&shared.factor[0][threadIdx.x]});
+        core::lane_solve<K>(shared.tables, job, first + i, projected(job, chunk, i), support[i],
+                            Interleaved<double>{&shared.x[0][threadIdx.x]},
+                            Interleaved<float>{&shared.h[0][threadIdx.x]},
+                            Interleaved<float>{&shared.factor[0][threadIdx.x]});
     if (!solved) lost.list[atomicAdd(lost.count, 1ull)] = first + i;
   }
 }
 
 // The pixels of the list, or all of `pixels` where there is none.
-template <typename T>
 __global__ void __launch_bounds__(kAloneThreads, 2)
     alone(FclsJob job, int64_t pixels, LostPixels lost, double* scratch, int64_t values) {
   constexpr int kWarps = kAloneThreads / kWarpThreads;
@@ -154,23 +153,14 @@ __global__ void __launch_bounds__(kAloneThreads, 2)
   const int64_t step = static_cast<int64_t>(gridDim.x) * kWarps;
   const int64_t count = lost.list == nullptr ? pixels : static_cast<int64_t>(*lost.count);
   for (int64_t i = own; i < count; i += step)
-    core::solve_pixel_alone<T>(core::WarpGroup<32>{}, job, lost.list == nullptr ? i : lost.list[i],
-                               scratch + own * values);
-}
-
-// Dynamic shared memory beyond 48 KiB has to be asked for.
-template <typename Kernel>
-cudaError_t allow(Kernel kernel, int64_t bytes) {
-  return bytes <= (48 << 10)
-             ? cudaSuccess
-             : cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                    static_cast<int>(bytes));
+    core::solve_pixel_alone(core::WarpGroup<32>{}, job, lost.list == nullptr ? i : lost.list[i],
+                            scratch + own * values);
 }
 
 template <typename T, int Tiles>
 cudaError_t launch_project(const FclsJob& job, const FclsPlan& plan, int64_t first, int64_t count,
-                           const core::ProjectedChunk& chunk, cudaStream_t stream) {
-  const cudaError_t status = allow(project<T, Tiles>, plan.project_bytes);
+                           const core::ProjectedChunk& chunk, int device, cudaStream_t stream) {
+  const cudaError_t status = allow_shared(project<T, Tiles>, device);
   if (status != cudaSuccess) return status;
   const bool whole =
       reads_whole(job.pixels, job.pixel_stride, job.band_stride, sizeof(T) == sizeof(float));
@@ -180,60 +170,63 @@ cudaError_t launch_project(const FclsJob& job, const FclsPlan& plan, int64_t fir
   return cudaGetLastError();
 }
 
-template <typename T, int Lanes, int N>
+template <typename T>
+auto projection(const FclsPlan& plan) {
+  return plan.tiles == 1   ? launch_project<T, 1>
+         : plan.tiles == 2 ? launch_project<T, 2>
+         : plan.tiles == 4 ? launch_project<T, 4>
+                           : launch_project<T, 8>;
+}
+
+template <int Lanes, int N>
 cudaError_t launch_solve(const FclsJob& job, const FclsPlan& plan, int64_t first, int64_t count,
                          const core::ProjectedChunk& chunk, const LostPixels& lost,
                          cudaStream_t stream) {
-  const cudaError_t status = allow(solve<T, Lanes, N>, plan.table_bytes);
-  if (status != cudaSuccess) return status;
-  solve<T, Lanes, N>
+  static_assert(fits_unasked(sizeof(core::PixelMemory<Lanes, N>), Lanes, N));
+  solve<Lanes, N>
       <<<static_cast<unsigned>(plan.solve_blocks), kSolveThreads,
          static_cast<size_t>(plan.table_bytes), stream>>>(job, first, count, chunk, lost);
   return cudaGetLastError();
 }
 
-template <typename T, int K>
+template <int K>
 cudaError_t launch_lanes(const FclsJob& job, const FclsPlan& plan, int64_t first, int64_t count,
                          const core::ProjectedChunk& chunk, uint32_t* support,
-                         const LostPixels& lost, cudaStream_t stream) {
-  constexpr int64_t bytes = sizeof(LaneShared<K>);
-  cudaError_t status = allow(finish<K, T>, bytes);
+                         const LostPixels& lost, int device, cudaStream_t stream) {
+  static_assert(kSupportBytes<K> <= kUnaskedBytes);
+  cudaError_t status = allow_shared(finish<K>, device);
   if (status != cudaSuccess) return status;
   const auto blocks = static_cast<unsigned>(plan.solve_blocks);
   supports<K><<<blocks, kSolveThreads, kSupportBytes<K>, stream>>>(job, count, chunk, support);
   status = cudaGetLastError();
   if (status != cudaSuccess) return status;
-  finish<K, T><<<blocks, kSolveThreads, bytes, stream>>>(job, first, count, chunk, support, lost);
+  finish<K><<<blocks, kSolveThreads, sizeof(LaneShared<K>), stream>>>(job, first, count, chunk,
+                                                                      support, lost);
   return cudaGetLastError();
 }
 
-template <typename T>
 cudaError_t launch_chunk(const FclsJob& job, const FclsPlan& plan, int64_t first, int64_t count,
                          const core::ProjectedChunk& chunk, uint32_t* support,
-                         const LostPixels& lost, cudaStream_t on) {
-  const auto projecting = plan.tiles == 1   ? launch_project<T, 1>
-                          : plan.tiles == 2 ? launch_project<T, 2>
-                          : plan.tiles == 4 ? launch_project<T, 4>
-                                            : launch_project<T, 8>;
-  const cudaError_t status = projecting(job, plan, first, count, chunk, on);
+                         const LostPixels& lost, int device, cudaStream_t on) {
+  const auto projecting = job.is_float32 ? projection<float>(plan) : projection<double>(plan);
+  const cudaError_t status = projecting(job, plan, first, count, chunk, device, on);
   if (status != cudaSuccess) return status;
   if (plan.lanes == 1) {
-    const auto solving = plan.unrolled == 4    ? launch_lanes<T, 4>
-                         : plan.unrolled == 8  ? launch_lanes<T, 8>
-                         : plan.unrolled == 12 ? launch_lanes<T, 12>
-                                               : launch_lanes<T, 16>;
-    return solving(job, plan, first, count, chunk, support, lost, on);
+    const auto solving = plan.unrolled == 4    ? launch_lanes<4>
+                         : plan.unrolled == 8  ? launch_lanes<8>
+                         : plan.unrolled == 12 ? launch_lanes<12>
+                                               : launch_lanes<16>;
+    return solving(job, plan, first, count, chunk, support, lost, device, on);
   }
-  const auto solving = plan.lanes == 8      ? launch_solve<T, 8, 1>
-                       : plan.lanes == 16   ? launch_solve<T, 16, 1>
-                       : plan.per_lane == 1 ? launch_solve<T, 32, 1>
-                                            : launch_solve<T, 32, 2>;
+  const auto solving = plan.lanes == 8      ? launch_solve<8, 1>
+                       : plan.lanes == 16   ? launch_solve<16, 1>
+                       : plan.per_lane == 1 ? launch_solve<32, 1>
+                                            : launch_solve<32, 2>;
   return solving(job, plan, first, count, chunk, lost, on);
 }
 
-template <typename T>
 cudaError_t launch_all(const FclsJob& job, int64_t pixels, const FclsPlan& plan, char* scratch,
-                       cudaStream_t on) {
+                       int device, cudaStream_t on) {
   LostPixels lost = {};
   if (plan.lanes != 0) {
     lost = {reinterpret_cast<unsigned long long*>(scratch + plan.count),
@@ -243,11 +236,11 @@ cudaError_t launch_all(const FclsJob& job, int64_t pixels, const FclsPlan& plan,
                                         reinterpret_cast<double*>(scratch + plan.noise)};
     cudaError_t status = cudaMemsetAsync(lost.count, 0, sizeof(*lost.count), on);
     for (int64_t first = 0; status == cudaSuccess && first < pixels; first += plan.chunk)
-      status = launch_chunk<T>(job, plan, first, std::min(plan.chunk, pixels - first), chunk,
-                               reinterpret_cast<uint32_t*>(scratch + plan.support), lost, on);
+      status = launch_chunk(job, plan, first, std::min(plan.chunk, pixels - first), chunk,
+                            reinterpret_cast<uint32_t*>(scratch + plan.support), lost, device, on);
     if (status != cudaSuccess) return status;
   }
-  alone<T><<<static_cast<unsigned>(plan.alone_blocks), kAloneThreads, 0, on>>>(
+  alone<<<static_cast<unsigned>(plan.alone_blocks), kAloneThreads, 0, on>>>(
       job, pixels, lost, reinterpret_cast<double*>(scratch + plan.alone), plan.alone_values);
   return cudaGetLastError();
 }
@@ -259,10 +252,8 @@ int fcls(const FclsJob& job, int64_t pixels, const FclsPlan& plan, void* scratch
   if (pixels == 0) return cudaSuccess;
   const DeviceGuard guard(device);
   if (guard.status() != cudaSuccess) return guard.status();
-  char* bytes = static_cast<char*>(scratch);
-  const auto on = static_cast<cudaStream_t>(stream);
-  return job.is_float32 ? launch_all<float>(job, pixels, plan, bytes, on)
-                        : launch_all<double>(job, pixels, plan, bytes, on);
+  return launch_all(job, pixels, plan, static_cast<char*>(scratch), device,
+                    static_cast<cudaStream_t>(stream));
 }
 
 }  // namespace hud::cuda

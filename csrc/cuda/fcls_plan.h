@@ -30,6 +30,20 @@ struct FclsPlan {
 
 inline int64_t up_to(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
+// Bytes of a block's tables in the rounds of a group, an endmember a lane.
+constexpr int64_t table_bytes(int64_t endmembers, int64_t rank) {
+  const int64_t padded = (endmembers + 15) / 16 * 16;
+  const int64_t wide = endmembers * padded + 2 * rank * padded + endmembers * rank;
+  return (wide * 8 + endmembers * padded * 4 + 15) / 16 * 16;
+}
+constexpr int64_t kUnaskedBytes = 48 << 10;  // of shared memory that a block gets without asking
+// Whether those are enough for a block of the rounds, whose launch asks for no more: the memory of
+// its groups, `group_bytes` each, and the largest tables.
+constexpr bool fits_unasked(int64_t group_bytes, int lanes, int per_lane) {
+  return kSolveThreads / lanes * group_bytes + (per_lane == 1 ? table_bytes(lanes, lanes) : 0) <=
+         kUnaskedBytes;
+}
+
 // `alone_values` is core/fcls_alone.h's alone_scratch(); `fast`: there are tables for the rounds;
 // `refine`: ill-conditioned; `chunk`: pixels, or 0 for the best.
 inline FclsPlan plan_fcls(int64_t pixels, int64_t bands, int64_t endmembers, int64_t rank,
@@ -62,11 +76,7 @@ inline FclsPlan plan_fcls(int64_t pixels, int64_t bands, int64_t endmembers, int
     const int64_t row = int64_t{8} * 8 * p.tiles;
     p.bands = std::min(up_to(bands, 16), std::max<int64_t>(kBasisBytes / row / 16 * 16, 16));
     p.project_bytes = p.bands * row;
-    const int64_t padded = up_to(endmembers, 16);
-    if (p.per_lane == 1)
-      p.table_bytes = up_to((endmembers * padded + 2 * rank * padded + endmembers * rank) * 8 +
-                                endmembers * padded * 4,
-                            16);
+    if (p.per_lane == 1) p.table_bytes = table_bytes(endmembers, rank);
     // As many tiles for each of the projection's blocks, which are all at work at once.
     const int64_t even = int64_t{128} * 3 * multiprocessors;
     p.chunk = chunk > 0 ? chunk : std::max<int64_t>(kCacheBytes / (rank * 8 + 16) / even, 1) * even;

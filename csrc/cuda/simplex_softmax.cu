@@ -59,11 +59,11 @@ __global__ void __launch_bounds__(kRowLanes)
 }
 
 template <typename T>
-int launch_rows(const T* a, const T* b, T* out, int64_t total, int D, cudaStream_t stream) {
+int launch_rows(const T* a, const T* b, T* out, int64_t total, int D, int device,
+                cudaStream_t stream) {
   const int bytes = hud::device::row_stage_bytes<T>(kRowLanes, D, b != nullptr);
   if (bytes > 48 << 10) {
-    const cudaError_t status =
-        cudaFuncSetAttribute(rows<T>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+    const cudaError_t status = allow_shared(rows<T>, device);
     if (status != cudaSuccess) return status;
   }
   const int64_t tiles = (total + kRowLanes - 1) / kRowLanes;
@@ -74,12 +74,12 @@ int launch_rows(const T* a, const T* b, T* out, int64_t total, int D, cudaStream
 
 template <typename T>
 int launch(const void* a_values, const void* b_values, void* out_values, int64_t total,
-           int64_t count, int64_t inner, cudaStream_t stream) {
+           int64_t count, int64_t inner, int device, cudaStream_t stream) {
   const T* const a = static_cast<const T*>(a_values);
   const T* const b = static_cast<const T*>(b_values);
   T* const out = static_cast<T*>(out_values);
   if (inner == 1 && count <= hud::device::kLongestStaged)
-    return launch_rows(a, b, out, total, static_cast<int>(count), stream);
+    return launch_rows(a, b, out, total, static_cast<int>(count), device, stream);
   const unsigned blocks = blocks_for(total);
   if (count <= 8) {
     lines<T, 8><<<blocks, kThreads, 0, stream>>>(a, b, out, total, count, inner);
@@ -101,8 +101,8 @@ int simplex_softmax(const void* a, const void* b, void* out, bool is_float32, in
   const DeviceGuard guard(device);
   if (guard.status() != cudaSuccess) return guard.status();
   const auto on = static_cast<cudaStream_t>(stream);
-  return is_float32 ? launch<float>(a, b, out, outer * inner, count, inner, on)
-                    : launch<double>(a, b, out, outer * inner, count, inner, on);
+  return is_float32 ? launch<float>(a, b, out, outer * inner, count, inner, device, on)
+                    : launch<double>(a, b, out, outer * inner, count, inner, device, on);
 }
 
 }  // namespace hud::cuda

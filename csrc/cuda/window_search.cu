@@ -79,17 +79,14 @@ __global__ void __launch_bounds__(kTileLanes) answer_kernel(const __grid_constan
     answer<In>(Group{}, job, b, rows, scratch);
 }
 
-// Leave for more dynamic shared memory than a kernel gets unasked, and all of it for as many groups
-// as fit: what these kernels read of memory they read once.
+// A multiprocessor's cache as shared memory for as many groups as fit: what these kernels read of
+// memory they read once.
 template <typename Kernel>
-cudaError_t allow(Kernel kernel, int64_t bytes) {
-  if (bytes == 0) return cudaSuccess;
+cudaError_t allow(Kernel kernel, int device) {
   const cudaError_t carved =
       cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
                            static_cast<int>(cudaSharedmemCarveoutMaxShared));
-  if (carved != cudaSuccess) return carved;
-  return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                              static_cast<int>(bytes));
+  return carved != cudaSuccess ? carved : allow_shared(kernel, device);
 }
 
 int64_t grid_bytes(const TileJob& job) {
@@ -101,7 +98,7 @@ int launch(Kernel kernel, int64_t items, int64_t bytes, int device, void* stream
            const TileJob& job, Rest... rest) {
   const DeviceGuard guard(device);
   if (guard.status() != cudaSuccess) return guard.status();
-  const cudaError_t allowed = allow(kernel, bytes);
+  const cudaError_t allowed = bytes == 0 ? cudaSuccess : allow(kernel, device);
   if (allowed != cudaSuccess) return allowed;
   kernel<<<grid_for(items), kTileLanes, static_cast<size_t>(bytes),
            static_cast<cudaStream_t>(stream)>>>(job, rest...);
@@ -110,15 +107,7 @@ int launch(Kernel kernel, int64_t items, int64_t bytes, int device, void* stream
 
 }  // namespace
 
-int64_t window_shared_limit(int device) {
-  int bytes = 0;
-  if (cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) !=
-      cudaSuccess) {
-    cudaGetLastError();
-    return 0;
-  }
-  return bytes;
-}
+int64_t window_shared_limit(int device) { return shared_of(device); }
 
 int window_tiles(const TileJob& job, int device, void* stream) {
   const int64_t items = job.pairs * job.channels, bytes = grid_bytes(job);

@@ -43,14 +43,15 @@ void project(const FclsJob& job, const FclsPlan& plan, int64_t first, int64_t co
   return project<T, 8>(job, plan, first, count, chunk);
 }
 
-template <typename T, int Lanes, int N>
+template <int Lanes, int N>
 void solve(const FclsJob& job, int64_t first, int64_t count, const ProjectedChunk& chunk,
            int64_t* lost, int64_t* list) {
   const HostGroup<Lanes> group;
   PixelMemory<Lanes, N> memory;
+  static_assert(fits_unasked(sizeof(memory), Lanes, N));  // on the device; told here without one
   for (int64_t i = 0; i < count; ++i) {
     const ProjectedPixel from = {chunk.z + i * job.rank, chunk.norm[i], chunk.noise[i]};
-    if (!solve_pixel<T>(group, job, first + i, from, memory)) list[(*lost)++] = first + i;
+    if (!solve_pixel(group, job, first + i, from, memory)) list[(*lost)++] = first + i;
   }
 }
 
@@ -63,7 +64,7 @@ struct Singles {
   float& operator()(int i) const { return at[i]; }
 };
 
-template <int K, typename T>
+template <int K>
 void solve_lanes(const FclsJob& job, int64_t first, int64_t count, const ProjectedChunk& chunk,
                  uint32_t* support, int64_t* lost, int64_t* list) {
   std::vector<LaneTables<K>> tables(1);
@@ -77,35 +78,33 @@ void solve_lanes(const FclsJob& job, int64_t first, int64_t count, const Project
   for (int64_t i = 0; i < count; ++i)
     support[i] = lane_support<K>(tables[0], job, from(i), Singles{h});
   for (int64_t i = 0; i < count; ++i)
-    if (!lane_solve<K, T>(tables[0], job, first + i, from(i), support[i], Doubles{x}, Singles{h},
-                          Singles{factor}))
+    if (!lane_solve<K>(tables[0], job, first + i, from(i), support[i], Doubles{x}, Singles{h},
+                       Singles{factor}))
       list[(*lost)++] = first + i;
 }
 
-template <typename T>
 void solve(const FclsJob& job, const FclsPlan& plan, int64_t first, int64_t count,
            const ProjectedChunk& chunk, uint32_t* support, int64_t* lost, int64_t* list) {
   if (plan.lanes == 1) {
-    const auto solving = plan.unrolled == 4    ? solve_lanes<4, T>
-                         : plan.unrolled == 8  ? solve_lanes<8, T>
-                         : plan.unrolled == 12 ? solve_lanes<12, T>
-                                               : solve_lanes<16, T>;
+    const auto solving = plan.unrolled == 4    ? solve_lanes<4>
+                         : plan.unrolled == 8  ? solve_lanes<8>
+                         : plan.unrolled == 12 ? solve_lanes<12>
+                                               : solve_lanes<16>;
     return solving(job, first, count, chunk, support, lost, list);
   }
-  if (plan.lanes == 8) return solve<T, 8, 1>(job, first, count, chunk, lost, list);
-  if (plan.lanes == 16) return solve<T, 16, 1>(job, first, count, chunk, lost, list);
-  if (plan.per_lane == 1) return solve<T, 32, 1>(job, first, count, chunk, lost, list);
-  return solve<T, 32, 2>(job, first, count, chunk, lost, list);
+  if (plan.lanes == 8) return solve<8, 1>(job, first, count, chunk, lost, list);
+  if (plan.lanes == 16) return solve<16, 1>(job, first, count, chunk, lost, list);
+  if (plan.per_lane == 1) return solve<32, 1>(job, first, count, chunk, lost, list);
+  return solve<32, 2>(job, first, count, chunk, lost, list);
 }
 
-template <typename T>
 FclsGroupWays run(const FclsJob& job, int64_t pixels, const FclsPlan& plan, char* scratch) {
   auto* lost = reinterpret_cast<int64_t*>(scratch + plan.count);
   auto* list = reinterpret_cast<int64_t*>(scratch + plan.list);
   auto* alone = reinterpret_cast<double*>(scratch + plan.alone);
   const HostGroup<32> warp;
   if (plan.lanes == 0) {
-    for (int64_t p = 0; p < pixels; ++p) solve_pixel_alone<T>(warp, job, p, alone);
+    for (int64_t p = 0; p < pixels; ++p) solve_pixel_alone(warp, job, p, alone);
     return {0, pixels};
   }
   const ProjectedChunk chunk = {reinterpret_cast<double*>(scratch + plan.z),
@@ -115,19 +114,18 @@ FclsGroupWays run(const FclsJob& job, int64_t pixels, const FclsPlan& plan, char
   *lost = 0;
   for (int64_t first = 0; first < pixels; first += plan.chunk) {
     const int64_t count = std::min(plan.chunk, pixels - first);
-    project<T>(job, plan, first, count, chunk);
-    solve<T>(job, plan, first, count, chunk, support, lost, list);
+    job.is_float32 ? project<float>(job, plan, first, count, chunk)
+                   : project<double>(job, plan, first, count, chunk);
+    solve(job, plan, first, count, chunk, support, lost, list);
   }
-  for (int64_t i = 0; i < *lost; ++i) solve_pixel_alone<T>(warp, job, list[i], alone);
+  for (int64_t i = 0; i < *lost; ++i) solve_pixel_alone(warp, job, list[i], alone);
   return {pixels - *lost, *lost};
 }
 
 }  // namespace
 
 FclsGroupWays fcls(const FclsJob& job, int64_t pixels, const FclsPlan& plan, void* scratch) {
-  char* bytes = static_cast<char*>(scratch);
-  return job.is_float32 ? run<float>(job, pixels, plan, bytes)
-                        : run<double>(job, pixels, plan, bytes);
+  return run(job, pixels, plan, static_cast<char*>(scratch));
 }
 
 int64_t fcls_alone_values(int64_t endmembers, int64_t rank) {
