@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from card import Card, OnCard, pretended
+from card import NAME, Card, OnCard, pretended
 
 from hud_fast import fcls, linear_abundances, vca
 from hud_fast.diffusion import HUD
@@ -102,8 +102,8 @@ def test_what_the_card_notes(card: tuple[torch.device, Card]) -> None:
 
 def test_a_scene_goes_over_once(card: tuple[torch.device, Card]) -> None:
     device, noted = card
-    for _ in range(2):
-        cube, valid = MASKED.on(device)
+    for name in (device, torch.device(NAME)):
+        cube, valid = MASKED.on(name)
     assert noted.brought == MASKED.cube.nbytes + MASKED.valid.nbytes
     assert int(valid.sum()) == MASKED.valid.sum()
     before = noted.brought

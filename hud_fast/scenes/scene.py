@@ -199,6 +199,7 @@ class Scene:
         """The cube and `valid` as tensors on a device: sent there once, then kept. On the CPU they are the arrays."""
         import torch
 
+        device = torch.empty(0, device=device).device  # "cuda" has a number
         if device not in self._tensors:
             with (
                 warnings.catch_warnings()

@@ -21,6 +21,7 @@ TINY = replace(PRESETS["tiny"], widths=(16, 16), attention=(False, False), steps
 
 def test_unmixing(gpu: torch.device) -> None:
     cube, valid = SCENE.on(gpu)
+    assert SCENE.on(cube.device)[0] is cube
     here, there = (
         vca(pixels, 5, best_of=8, criterion="residual", mask=mask)
         for pixels, mask in ((SCENE.cube, SCENE.valid), (cube, valid))
