@@ -269,8 +269,16 @@ def test_the_steps_install_the_wheel_or_build(tmp_path):
     assert len([word for word in steps["wheels"].command if word.endswith(".whl")]) == 2
 
 
+# plugins that import torch themselves, or slowly
+BARE = ("-p", "no:hypothesispytest", "-p", "no:benchmark", "-p", "no:zarr", "-p", "no:anyio")
 CRASH = """
-import importlib.util
+import importlib.util, sys, types
+# what the conftest and the suite want of torch and of the package, at hand in no time
+for name in ("torch", "hud_fast", "hud_fast.kernels", "hud_fast.kernels._window_cuda"):
+    sys.modules[name] = types.ModuleType(name)
+sys.modules["hud_fast.kernels"]._window_cuda = None
+sys.modules["torch"].device = object
+sys.modules["torch"].cuda = types.SimpleNamespace(is_initialized=lambda: False)
 spec = importlib.util.spec_from_file_location("gpu_conftest", {conftest!r})
 made = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(made)
@@ -299,7 +307,17 @@ def suite(folder, *words, **variables):
     (folder / "test_some.py").write_text(SUITE)
     (folder / "pytest.ini").write_text("[pytest]\n")
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *words, str(folder)],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-v",
+            "-p",
+            "no:cacheprovider",
+            *BARE,
+            *words,
+            str(folder),
+        ],
         cwd=folder,
         env={
             **own_pytest(),
