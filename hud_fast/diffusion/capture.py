@@ -20,9 +20,8 @@ from hud_fast.kernels._backend import GPU_KERNELS, proven
 
 VARIABLE = "HUD_FAST_CUDA_GRAPHS"
 WARM = 3  # calls before the capture, in which libraries choose their algorithms and ask for their memory
-_failed: list[
-    torch.cuda.CUDAGraph
-] = []  # kept: torch's allocators go on asking them what is theirs
+# Kept: torch's allocators go on asking them what is theirs.
+_failed: list[torch.cuda.CUDAGraph] = []
 
 
 def captures(device: torch.device, wanted: bool | None) -> bool:

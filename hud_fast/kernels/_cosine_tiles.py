@@ -323,10 +323,8 @@ class TileSearch:
         self.piece = piece  # rows whose bands are formed at once
         self.chunk = max(TILE, min(_CHUNK, spare // 2 // query_bytes(self.index.depth)))
 
-        self._looks, self._since = (
-            0,
-            EVERY_QUERIES,
-        )  # answers compared with brute force, and given since
+        # answers compared with brute force, and given since
+        self._looks, self._since = 0, EVERY_QUERIES
 
     def run(self, query: Tensor) -> tuple[Tensor, Tensor]:
         """Search some of the queries. RuntimeError where brute force contradicts an answer."""

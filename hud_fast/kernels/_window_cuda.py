@@ -98,10 +98,8 @@ class DeviceWindowScene:
         )
         self.pairs: int = (self._plan["tiles_down"] * self._plan["tiles_across"] + 1) // 2
         self._counts: list[Tensor] = []
-        self._looks, self._since = (
-            0,
-            EVERY_BLOCKS,
-        )  # answers compared with all windows, and given since
+        # answers compared with all windows, and given since
+        self._looks, self._since = 0, EVERY_BLOCKS
         self._share_out()
         if self.transforms:
             self._prepare()

@@ -71,7 +71,6 @@ def check_bits(query, reference, value, index):
         np.testing.assert_allclose(value, known, rtol=0, atol=ATOL)
 
 
-@pytest.mark.sanitizer
 @every_runner
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
@@ -151,7 +150,6 @@ def test_given_endmembers_and_foreign_pixels(runner):
     check_bits(query, reference, value, index)
 
 
-@pytest.mark.sanitizer
 @every_runner
 def test_exact_and_near_ties(runner):
     rng = np.random.default_rng(0)
@@ -192,7 +190,6 @@ def test_a_flat_scene_is_one_row(runner):
     assert int(work[2]) <= 4
 
 
-@pytest.mark.sanitizer
 @every_runner
 def test_zero_and_non_finite_rows(runner):
     rng = np.random.default_rng(0)

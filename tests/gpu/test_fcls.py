@@ -55,7 +55,6 @@ def same(a: Any, b: Any, rows: Any = slice(None)) -> None:
         np.testing.assert_array_equal(one, other[rows])
 
 
-@pytest.mark.sanitizer
 @every_runner
 @pytest.mark.parametrize("D", COUNTS)
 def test_every_endmember_count(run, D):
@@ -73,7 +72,6 @@ def test_every_endmember_count(run, D):
     np.testing.assert_allclose(result.residual, cpu.residual, rtol=1e-12, atol=1e-15)
 
 
-@pytest.mark.sanitizer
 @every_runner
 @every_option
 @pytest.mark.parametrize("P", [0, 1, 7, 8, 9, 15, 16, 17, 33])
@@ -126,7 +124,6 @@ ODD = {
 }  # fmt: skip
 
 
-@pytest.mark.sanitizer
 @every_runner
 @pytest.mark.parametrize("odd", ODD)
 @pytest.mark.parametrize("sum_to_one", [True, False])
@@ -225,7 +222,6 @@ def test_status_zero_means_optimal_where_nnls_abundances_explode(run):
     assert certified > 50
 
 
-@pytest.mark.sanitizer
 @every_runner
 @every_option
 @pytest.mark.parametrize("D", [12, 24, 64, 70])

@@ -53,7 +53,6 @@ def statistics(D: int) -> tuple[torch.Tensor, torch.Tensor]:
 @with_triton
 @every_dtype
 @every_shape
-@pytest.mark.sanitizer
 def test_log_standardize_and_its_gradient(backend, dtype, shape, dim):
     mean, std = statistics(shape[dim])
     x = draw(shape, dtype).mul(0.3).clamp_min(-0.01).requires_grad_()
@@ -75,7 +74,6 @@ def test_log_standardize_and_its_gradient(backend, dtype, shape, dim):
 @with_triton
 @every_dtype
 @every_shape
-@pytest.mark.sanitizer
 def test_standardized_softmax_and_its_gradient(backend, dtype, shape, dim):
     mean, std = statistics(shape[dim])
     z = draw(shape, dtype).requires_grad_()
@@ -103,7 +101,6 @@ def test_standardized_softmax_and_its_gradient(backend, dtype, shape, dim):
     ("B", "D", "H", "W", "C"),
     [(2, 3, 5, 7, 1), (1, 16, 4, 8, 64), (2, 9, 3, 11, 65), (1, 17, 1, 31, 63), (1, 40, 3, 11, 20)],
 )
-@pytest.mark.sanitizer
 def test_softmax_decode(backend, dtype, B, D, H, W, C):
     mean, std = statistics(D)
     A = draw((D, C), "float64").abs()
@@ -123,7 +120,6 @@ def test_softmax_decode(backend, dtype, B, D, H, W, C):
 @with_triton
 @every_dtype
 @pytest.mark.parametrize("count", [1, 63, 65, 1024, 4097])
-@pytest.mark.sanitizer
 def test_noise_steps_and_forward_process(backend, dtype, count):
     """What is drawn is the address's, in each of the three operations; what is mixed is the formula."""
     address = {"seed": 2**62 + 12345, "step": 2**32 - 1, "first": 2**33 - 1}

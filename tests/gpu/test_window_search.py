@@ -15,7 +15,6 @@ from device_windows import ATOL, check, every_runner, every_way, ready, search
 import hud_fast as hud
 
 
-@pytest.mark.sanitizer
 @every_runner
 @every_way
 @pytest.mark.parametrize("norm", ["pixel", "block"])
@@ -61,7 +60,6 @@ def test_every_radix_and_tile(force, run, tile):
     check(run, rng.random((3, 6, 5, 4)), rng.random((38, 41, 4)), "fft")
 
 
-@pytest.mark.sanitizer
 @every_runner
 @every_way
 @pytest.mark.parametrize("norm", ["pixel", "block"])
@@ -95,7 +93,6 @@ def test_zero_pixels_count_as_zero(force, run, way, norm):
     assert (value[1], position[1].tolist()) == (0, [0, 0])
 
 
-@pytest.mark.sanitizer
 @every_runner
 @every_way
 def test_hostile_blocks_leave_the_others_alone(force, run, way):
