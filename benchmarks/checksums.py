@@ -227,7 +227,10 @@ def windows() -> Rows:
 
 def emulated() -> Rows:
     """The GPU's searches and FCLS as loops on the host."""
-    from hud_fast.kernels import _cosine_launch, _cosine_tiles, _fcls_cuda, _window_cuda
+    from hud_fast.kernels.cosine import device as _cosine_tiles
+    from hud_fast.kernels.cosine import launch as _cosine_launch
+    from hud_fast.kernels.fcls import device as _fcls_cuda
+    from hud_fast.kernels.windows import device as _window_cuda
 
     for dtype in WIDE:
         for D, C in ((3, 20), (9, 103), (16, 200), (24, 60), (40, 96), (70, 90)):

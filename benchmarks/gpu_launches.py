@@ -15,9 +15,11 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from hud_fast.kernels import _fcls_cuda, _window_cuda, log_project, simplex_softmax
-from hud_fast.kernels._cosine_launch import emulated, on_cuda
-from hud_fast.kernels._cosine_tiles import TileSearch
+from hud_fast.kernels import log_project, simplex_softmax
+from hud_fast.kernels.cosine.device import TileSearch
+from hud_fast.kernels.cosine.launch import emulated, on_cuda
+from hud_fast.kernels.fcls import device as _fcls_cuda
+from hud_fast.kernels.windows import device as _window_cuda
 
 COUNTS = (
     5,

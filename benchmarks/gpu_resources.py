@@ -101,9 +101,7 @@ def main() -> None:
     nvcc = shutil.which(arguments.nvcc)
     if nvcc is None:
         sys.exit(f"gpu_resources: no {arguments.nvcc} on PATH")
-    rows = [
-        row for path in sorted((ROOT / "csrc/cuda").glob("*.cu")) for row in compiled(path, nvcc)
-    ]
+    rows = [row for path in sorted((ROOT / "csrc").rglob("*.cu")) for row in compiled(path, nvcc)]
     readable(rows)
     for row in rows:
         print(

@@ -278,8 +278,13 @@ class Plan:
         if self.options.again and (self.options.again / "tests.jsonl").is_file():
             environment["HUD_FAST_TEST_DONE"] = str(self.options.again / "tests.jsonl")
         # without a GPU the suite is run by whoever tests the package: here the command is rehearsed
-        place = "tests/gpu" if self.gpu else "tests/gpu/test_simplex.py"
-        return Step("tests", 120, [*words, place], environment)
+        places = ["tests/kernels/latent/test_device_simplex.py"]
+        if self.gpu:
+            places = [
+                "tests/gpu",
+                *map(str, sorted(Path("tests/kernels").glob("*/test_device*.py"))),
+            ]
+        return Step("tests", 120, [*words, *places], environment)
 
     def sanitizer(self, tool: str) -> Step:
         words = [self.python, "-P", "benchmarks/gpu_launches.py"]

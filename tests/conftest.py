@@ -16,6 +16,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
+pytest_plugins = ["gpu_session"]
+
 settings.register_profile(
     "suite",
     deadline=None,  # shared machines: a slow example is not a failure

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import hud_fast as hud
-from hud_fast.kernels._window_cuda import DeviceWindowScene
+from hud_fast.kernels.windows.device import DeviceWindowScene
 
 ATOL = 1e-12  # rescored in float64
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")

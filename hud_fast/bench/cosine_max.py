@@ -129,7 +129,7 @@ def _brute(
     import torch
 
     try:
-        search: Any = importlib.import_module("hud_fast.kernels._cosine_search").search
+        search: Any = importlib.import_module("hud_fast.kernels.cosine.host").search
     except ImportError:
         return Missing("this build searches every pair anyway", "part")
     q, rows = torch.from_numpy(query), torch.from_numpy(u)

@@ -53,8 +53,8 @@ def _bench(u: Any, q: Any) -> Bench:  # (P, C), (Q, C) float32
     import torch
 
     from hud_fast.kernels import cosine_max
-    from hud_fast.kernels._cosine_launch import emulated, on_cuda
-    from hud_fast.kernels._cosine_tiles import TileSearch
+    from hud_fast.kernels.cosine.device import TileSearch
+    from hud_fast.kernels.cosine.launch import emulated, on_cuda
 
     # Spread over all queries would need all of them done: judged are the first ones.
     true = gpu_inputs.true_cosine_max(q[:_JUDGED], u)

@@ -56,7 +56,8 @@ def _make(C: int, D: int, hard: bool) -> Callable[[bool], Bench]:
 def _bench(narrow: Any, E: Any) -> Bench:  # (P, C) float32, (D, C) float64
     import torch
 
-    from hud_fast.kernels import _fcls_cuda, fcls
+    from hud_fast.kernels import fcls
+    from hud_fast.kernels.fcls import device as _fcls_cuda
 
     on, count = device(), len(narrow)
     small = narrow[: max(1, count // 4)].double()  # float64 pixels of a quarter of the scene
@@ -108,7 +109,7 @@ def _ways(pixels: Any, ready: Any) -> dict[str, Any]:
     """How many pixels the emulation's rounds leave to the active set, of a few: the device does not tell."""
     if not rehearsing():
         return {}
-    from hud_fast.kernels import _fcls_cuda
+    from hud_fast.kernels.fcls import device as _fcls_cuda
 
     rounds, alone = _fcls_cuda.solve(pixels, ready, _fcls_cuda.results(pixels, ready, False))
     return {"rounds": rounds, "alone": alone}

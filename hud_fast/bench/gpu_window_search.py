@@ -58,7 +58,7 @@ def _make(name: str, count: int) -> Callable[[bool], Bench]:
 def _bench(scene: gpu_inputs.Searched, count: int, side: int) -> Bench:
     import torch
 
-    from hud_fast.kernels._window_cuda import DeviceWindowScene
+    from hud_fast.kernels.windows.device import DeviceWindowScene
     from hud_fast.metrics._span import into_span, span_basis
 
     run = "emulated" if rehearsing() else "cuda"

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from hud_fast.kernels import CosineIndex, cosine_max
 from hud_fast.kernels._backend import resolve
-from hud_fast.kernels._cosine_launch import on_cuda
-from hud_fast.kernels._cosine_search import MixtureSearch, Search
-from hud_fast.kernels._cosine_tiles import TileSearch
-from hud_fast.kernels.cosine_max import OFFERED
+from hud_fast.kernels.cosine import OFFERED
+from hud_fast.kernels.cosine.device import TileSearch
+from hud_fast.kernels.cosine.host import MixtureSearch, Search
+from hud_fast.kernels.cosine.launch import on_cuda
 from hud_fast.metrics._search import Progress, chunks
 from hud_fast.unmixing._pixels import BLOCK_VALUES
 

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from hud_fast.kernels._backend import resolve
 from hud_fast.kernels._native import C as native
-from hud_fast.kernels._window_cuda import DeviceWindowScene
-from hud_fast.kernels._window_device import similarities_on_device
-from hud_fast.kernels._window_scene import WindowScene
+from hud_fast.kernels.windows.device import DeviceWindowScene
+from hud_fast.kernels.windows.device_scales import similarities_on_device
+from hud_fast.kernels.windows.host import WindowScene
 from hud_fast.metrics._samples import Spectra
 from hud_fast.metrics._search import Norm, Progress, progress_step
 from hud_fast.metrics._span import GATE, span_basis
@@ -140,7 +140,7 @@ def nearest_keys(
     if run != "torch":
         ready = scene.ready(h, w, keys.dtype, stride, norm, run)
         return Windows(*ready.search(keys, left_out))
-    from hud_fast.kernels.window_search import search_in_torch
+    from hud_fast.kernels.windows import search_in_torch
 
     return Windows(
         *search_in_torch(

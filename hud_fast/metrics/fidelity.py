@@ -22,10 +22,10 @@ from torch import Tensor
 from hud_fast.kernels import CosineIndex
 from hud_fast.kernels._arrays import check_limit
 from hud_fast.kernels._backend import resolve
-from hud_fast.kernels._cosine_search import brute_least, check_room, tree_least
-from hud_fast.kernels._cosine_tiles import least_bytes
-from hud_fast.kernels.cosine_index import read_endmembers
-from hud_fast.kernels.cosine_max import OFFERED
+from hud_fast.kernels.cosine import OFFERED
+from hud_fast.kernels.cosine.device import least_bytes
+from hud_fast.kernels.cosine.host import brute_least, check_room, tree_least
+from hud_fast.kernels.cosine.index import read_endmembers
 from hud_fast.metrics._json import distribution
 from hud_fast.metrics._nearest_pixels import nearest_pixels, nearest_to_mixtures
 from hud_fast.metrics._samples import Counts, Spectra, read_pair, read_spectra

@@ -154,7 +154,7 @@ def test_the_hot_cuda_kernels_do_not_spill():
 def test_the_resources_are_of_the_kernels_that_there_are():
     rows = json.loads(RESOURCES.read_text())["kernels"]
     kept = {row["kernel"].partition("<")[0] for row in rows}
-    sources = "".join(path.read_text() for path in (ROOT / "csrc/cuda").glob("*.cu"))
+    sources = "".join(path.read_text() for path in (ROOT / "csrc").rglob("*.cu"))
     declared = re.findall(
         r"__global__\s+void(?:\s+__launch_bounds__\((?:[^()]|\([^()]*\))*\))?\s+(\w+)\(", sources
     )

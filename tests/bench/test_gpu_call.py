@@ -274,7 +274,7 @@ BARE = ("-p", "no:hypothesispytest", "-p", "no:benchmark", "-p", "no:zarr", "-p"
 CRASH = """
 import importlib.util, sys, types
 # what the conftest and the suite want of torch and of the package, at hand in no time
-for name in ("torch", "hud_fast", "hud_fast.kernels", "hud_fast.kernels._window_cuda"):
+for name in ("torch", "hud_fast", "hud_fast.kernels", "hud_fast.kernels.windows.device"):
     sys.modules[name] = types.ModuleType(name)
 sys.modules["hud_fast.kernels"]._window_cuda = None
 sys.modules["torch"].device = object
@@ -303,7 +303,7 @@ def test_one(n, monkeypatch):
 
 
 def suite(folder, *words, **variables):
-    (folder / "conftest.py").write_text(CRASH.format(conftest=str(ROOT / "tests/gpu/conftest.py")))
+    (folder / "conftest.py").write_text(CRASH.format(conftest=str(ROOT / "tests/gpu_session.py")))
     (folder / "test_some.py").write_text(SUITE)
     (folder / "pytest.ini").write_text("[pytest]\n")
     return subprocess.run(

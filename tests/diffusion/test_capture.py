@@ -24,7 +24,7 @@ from hud_fast.diffusion.presets import Preset
 from hud_fast.diffusion.sampling import Denoising, plan
 from hud_fast.diffusion.schedule import NoiseSchedule
 from hud_fast.kernels import can_run, last_backend
-from hud_fast.kernels.normal_noise import normal_noise_at
+from hud_fast.kernels.noise.normal_noise import normal_noise_at
 
 WAITS = ("_local_scalar_dense", "nonzero", "item", "equal", "masked_select", "unique", "is_nonzero")
 

@@ -24,7 +24,7 @@ from hud_fast.diffusion.prior import Prior
 from hud_fast.diffusion.sampling import Denoising, plan, sample_latent
 from hud_fast.diffusion.schedule import NoiseSchedule
 from hud_fast.diffusion.training import Trainer
-from hud_fast.kernels.normal_noise import Address, normal_noise_reference, philox_reference
+from hud_fast.kernels.noise.normal_noise import Address, normal_noise_reference, philox_reference
 
 PRESET = replace(MICRO, prediction="residual")
 

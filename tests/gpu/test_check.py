@@ -14,13 +14,14 @@ import itertools
 import pytest
 import torch
 
-from hud_fast.kernels import _fcls_cuda, _window_cuda
 from hud_fast.kernels._backend import KERNELS_ON_CUDA
-from hud_fast.kernels._cosine_tiles import TileIndex
 from hud_fast.kernels._native import C
+from hud_fast.kernels.cosine.device import TileIndex
+from hud_fast.kernels.fcls import device as _fcls_cuda
 from hud_fast.kernels.gpu_check import OPERATIONS, cases, graphs, searches
 from hud_fast.kernels.gpu_check.asking import ask
 from hud_fast.kernels.gpu_check.examine import Case, examine, fenced, same_bits, why_not
+from hud_fast.kernels.windows import device as _window_cuda
 
 CPU = torch.device("cpu")
 CUDA_KERNELS = [op for op, backend in KERNELS_ON_CUDA.items() if backend == "cuda"]

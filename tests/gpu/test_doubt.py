@@ -14,9 +14,13 @@ from device_windows import ready
 from fcls_inputs import mixtures, smooth_endmembers
 
 import hud_fast as hud
-from hud_fast.kernels import _cosine_tiles, _fcls_cuda, _spot_check, _window_cuda
-from hud_fast.kernels._cosine_launch import emulated
-from hud_fast.kernels._cosine_tiles import TileIndex, TileSearch
+from hud_fast.kernels._spot_check import spread
+from hud_fast.kernels.cosine import device as _cosine_tiles
+from hud_fast.kernels.cosine.device import TileIndex, TileSearch
+from hud_fast.kernels.cosine.launch import emulated
+from hud_fast.kernels.fcls import device as _fcls_cuda
+from hud_fast.kernels.windows import device as _window_cuda
+from hud_fast.kernels.windows import spot_check as windows_check
 
 module = importlib.import_module("hud_fast.kernels.fcls")
 
@@ -128,7 +132,7 @@ def looks(monkeypatch):
     """How often answers were looked at."""
     seen = []
     for owner, name in ((_cosine_tiles, "check_cosines"), (_window_cuda, "check_windows")):
-        check = getattr(_spot_check, name)
+        check = getattr(owner, name)
 
         def counted(*given, check=check, name=name, **more):
             seen.append(name)
@@ -186,10 +190,10 @@ def test_a_search_is_looked_at_first_and_then_now_and_again(monkeypatch, looks):
 
 
 def test_a_look_takes_few_queries_apart_and_others_each_time():
-    assert _spot_check.spread(300, 4, 0) == [0, 75, 150, 225]
-    assert len({k for turn in range(75) for k in _spot_check.spread(300, 4, turn)}) == 300
-    assert sorted(_spot_check.spread(3, 4, 5)) == [0, 1, 2]
-    assert _spot_check.spread(1, 1, 9) == [0]
+    assert spread(300, 4, 0) == [0, 75, 150, 225]
+    assert len({k for turn in range(75) for k in spread(300, 4, turn)}) == 300
+    assert sorted(spread(3, 4, 5)) == [0, 1, 2]
+    assert spread(1, 1, 9) == [0]
 
 
 def windows(**options):
@@ -258,7 +262,7 @@ def test_what_is_no_number_is_not_contradicted(looks):
 
 @pytest.mark.parametrize("n", [1, 7, 11, 13, 145, 349, 1093])
 def test_lengths_of_transforms(n):
-    found = _spot_check._smooth(n)
+    found = windows_check._smooth(n)
     rest = found
     for factor in (2, 3, 5):
         while rest % factor == 0:
@@ -270,7 +274,7 @@ def test_lengths_of_transforms(n):
 @pytest.mark.parametrize("values", [1, 1 << 23])
 def test_transforms_give_every_window_s_score_within_their_bound(monkeypatch, values):
     """Whole or a band at a time; compared with sums of products."""
-    monkeypatch.setattr(_spot_check, "_VALUES", values)
+    monkeypatch.setattr(windows_check, "_VALUES", values)
     rng = np.random.default_rng(1)
     scene, block = (
         torch.from_numpy(rng.random((13, 17, 4))),
@@ -280,7 +284,7 @@ def test_transforms_give_every_window_s_score_within_their_bound(monkeypatch, va
     factor = torch.ones(13, 17, dtype=torch.float64)
     factor[5, 6] = torch.nan
     own = torch.full((3, 4), 0.5, dtype=torch.float64)
-    scores, room = _spot_check._scores(block, own, scene, factor, 2, (6, 7))
+    scores, room = windows_check._scores(block, own, scene, factor, 2, (6, 7))
     clean = scene.clone()
     clean[5, 6] = 0
     for y in range(6):

@@ -3,14 +3,14 @@
 import re
 from pathlib import Path
 
-CUDA = Path(__file__).parents[2] / "csrc/cuda"
+CUDA = Path(__file__).parents[2] / "csrc"
 
 
 def test_shared_memory_is_raised_in_one_place_and_never_to_what_one_call_needs():
     # Raised to a call's own bytes, another thread's smaller call could lower it between attribute and launch.
     calls = {
         path.name: re.findall(r"cudaFuncSetAttribute\(([^;]*)\);", path.read_text())
-        for path in sorted(CUDA.glob("*.cu*"))
+        for path in sorted(CUDA.rglob("*.cu*"))
     }
     raised = {
         name: found

@@ -14,7 +14,7 @@ from hud_fast.kernels._backend import interpreting
 
 pytest.importorskip("triton")
 
-from hud_fast.kernels.normal_noise import Address
+from hud_fast.kernels.noise.normal_noise import Address
 from hud_fast.kernels.triton import decode, diffusion, resources, simplex, standardize
 
 compiled = pytest.mark.skipif(interpreting(), reason="the interpreter compiles nothing")

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 import hud_fast as hud
-from hud_fast.kernels._cosine_tree import last_plan
+from hud_fast.kernels.cosine.tree import last_plan
 from hud_fast.metrics import Mixtures, point_fidelity
 
 

@@ -22,7 +22,7 @@ from hud_fast.kernels import (
     standardized_softmax,
 )
 from hud_fast.kernels.gpu_check.examine import Case, Results
-from hud_fast.kernels.sampler_step_at import sampler_step_at
+from hud_fast.kernels.noise.sampler_step_at import sampler_step_at
 
 CPU = "cpu"
 TRITON = "triton"

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hud_fast.kernels.gpu_check.examine import captured
-from hud_fast.kernels.normal_noise import normal_noise
+from hud_fast.kernels.noise.normal_noise import normal_noise
 
 _STEPS = 8
 _LOSS, _WEIGHT = (

@@ -10,15 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hud_fast.kernels import _fcls_cuda, cosine_max, fcls, window_search
-from hud_fast.kernels._cosine_launch import emulated, on_cuda
-from hud_fast.kernels._cosine_tiles import TileSearch
-from hud_fast.kernels._window_cuda import DeviceWindowScene
+from hud_fast.kernels import cosine_max, fcls, window_search
+from hud_fast.kernels.cosine.device import TileSearch
+from hud_fast.kernels.cosine.launch import emulated, on_cuda
+from hud_fast.kernels.fcls import device as _fcls_cuda
 from hud_fast.kernels.gpu_check.cases import CPU, Cases, draw, put
 from hud_fast.kernels.gpu_check.examine import Case, Results
+from hud_fast.kernels.windows.device import DeviceWindowScene
 
 Options = dict[str, Any]
-_ABUNDANCE = 1e-9  # as tests/gpu/test_fcls.py
+_ABUNDANCE = 1e-9  # as tests/kernels/fcls/test_device.py
 _GAP = 1e-12
 _COSINE = 1e-14
 _WINDOW = 1e-11

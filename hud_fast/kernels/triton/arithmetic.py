@@ -1,7 +1,7 @@
 """Values in registers: 16-bit types widened and rounded, logarithm, exponential, division.
 
 Triton's own `log` and `exp` are the processor's approximations in float32 (lg2.approx, ex2.approx): 2^-22 absolute near
-1, subnormals flushed. What stands here is csrc/core/elementary.h's, rewritten where a GPU wants it otherwise: the
+1, subnormals flushed. What stands here is csrc/common/elementary.h's, rewritten where a GPU wants it otherwise: the
 float32 logarithm has no division, the exponential scales once by a power of two that stays normal.
 """
 

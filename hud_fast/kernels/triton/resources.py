@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from triton.backends.nvidia.compiler import get_ptxas
 
-from hud_fast.kernels.normal_noise import Address
+from hud_fast.kernels.noise.normal_noise import Address
 from hud_fast.kernels.triton import decode, diffusion, simplex, standardize
 from hud_fast.kernels.triton.launch import Launch
 

@@ -1,0 +1,58 @@
+// noise/philox.h's vector operations.
+#pragma once
+
+#include "common/lanes.h"
+#include "noise/philox.h"
+
+#if !defined(__AVX2__) && defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+HUD_CORE_BEGIN
+
+template <>
+struct Lanewise<Float32s> {
+  static HUD_HD Bits32s multiply_high(Bits32s a, uint32_t b) {
+    // Products of the even lanes and of the odd ones, 64 bits each.
+    const Bits64s even = products(bits_to<Bits64s>(a), b);
+    const Bits64s odd = products(bits_to<Bits64s>(a) >> 32, b);
+    return bits_to<Bits32s>((even >> 32) | (odd & 0xffffffff00000000ULL));
+  }
+  static HUD_HD Float32s from_unsigned(Bits32s a) { return __builtin_convertvector(a, Float32s); }
+  static HUD_HD Float32s from_signed(Bits32s a) {
+    typedef int32_t Signed32s __attribute__((vector_size(HUD_VECTOR_BYTES)));
+    return __builtin_convertvector(bits_to<Signed32s>(a), Float32s);
+  }
+  static HUD_HD Float32s root(Float32s a) {
+#if HUD_VECTOR_BYTES == 64 && defined(__AVX512F__)
+    return _mm512_sqrt_ps(a);
+#elif HUD_VECTOR_BYTES == 32 && defined(__AVX2__)
+    return _mm256_sqrt_ps(a);
+#elif HUD_VECTOR_BYTES == 16 && defined(__SSE2__)
+    return _mm_sqrt_ps(a);
+#else
+    Float32s r;
+    for (int l = 0; l < kLanesOf<Float32s>; ++l) r[l] = __builtin_sqrtf(a[l]);
+    return r;
+#endif
+  }
+
+ private:
+  // The lower halves of a's 64-bit lanes times b.
+  static HUD_HD Bits64s products(Bits64s a, uint32_t b) {
+#if HUD_VECTOR_BYTES == 64 && defined(__AVX512F__)
+    return bits_to<Bits64s>(
+        _mm512_mul_epu32(bits_to<__m512i>(a), _mm512_set1_epi64(static_cast<int64_t>(b))));
+#elif HUD_VECTOR_BYTES == 32 && defined(__AVX2__)
+    return bits_to<Bits64s>(
+        _mm256_mul_epu32(bits_to<__m256i>(a), _mm256_set1_epi64x(static_cast<int64_t>(b))));
+#elif HUD_VECTOR_BYTES == 16 && defined(__SSE2__)
+    return bits_to<Bits64s>(
+        _mm_mul_epu32(bits_to<__m128i>(a), _mm_set1_epi64x(static_cast<int64_t>(b))));
+#else
+    return (a & 0xffffffffULL) * static_cast<uint64_t>(b);
+#endif
+  }
+};
+
+HUD_CORE_END

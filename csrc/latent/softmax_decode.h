@@ -1,0 +1,83 @@
+// Channel-first z to a band-last cube: abundances = softmax(z std + mean) live for a tile only, and
+// are multiplied with the endmembers while in the L1.
+#pragma once
+
+#include "latent/standardize.h"
+
+HUD_CORE_BEGIN
+
+// Rows [0, R) of the tile times NC vectors of bands.
+template <int R, int NC, typename S>
+HUD_HD void decode_panel(const Compute<S>* abundances, const Compute<S>* endmembers, int64_t D,
+                         int64_t padded, S* out, int64_t bands, int64_t left) {
+  using V = VectorOf<S>;
+  constexpr int L = kLanesOf<V>;
+  V sum[R][NC];
+  for (int r = 0; r < R; ++r)
+    for (int c = 0; c < NC; ++c) sum[r][c] = V{};
+  for (int64_t d = 0; d < D; ++d) {
+    V a[NC];
+    for (int c = 0; c < NC; ++c) a[c] = load_lanes(endmembers + d * padded + c * L);
+    for (int r = 0; r < R; ++r) {
+      const V x = splat<V>(abundances[d * L + r]);
+      for (int c = 0; c < NC; ++c) sum[r][c] += x * a[c];
+    }
+  }
+  for (int r = 0; r < R; ++r)
+    for (int c = 0; c < NC; ++c) {
+      S* to = out + r * bands + c * L;
+      if (left - c * L >= L) {
+        store_lanes(to, sum[r][c]);
+      } else if (left > c * L) {
+        store_part(to, sum[r][c], left - c * L);
+      }
+    }
+}
+
+// Pixels [begin, end) of all maps, counted through. D <= kLongest.
+template <typename S>
+void softmax_decode_range(const DecodeJob& job, int64_t begin, int64_t end) {
+  using V = VectorOf<S>;
+  using T = Compute<S>;
+  constexpr int L = kLanesOf<V>, R = 4,
+                NC = HUD_VECTOR_BYTES == 16   ? 2
+                     : HUD_VECTOR_BYTES == 32 ? 2
+                                              : 4;
+  const StandardizedSoftmaxKernel<S> kernel{static_cast<const T*>(job.mean),
+                                            static_cast<const T*>(job.std)};
+  const T* endmembers = static_cast<const T*>(job.endmembers);
+  const int64_t D = job.D, inner = job.inner, C = job.bands;
+  V kept[kLongest];
+  for (int64_t i = begin; i < end;) {
+    const int64_t within = i % inner;
+    const S* z = static_cast<const S*>(job.z) + (i / inner) * D * inner + within;
+    int64_t left = inner - within < end - i ? inner - within : end - i;
+    if (left > L) left = L;
+    const PartSource<S> source{z, inner, left};
+    const V inverse = kernel.first(source, source, kept, kept, NothingElse{}, D);
+    for (int64_t d = 0; d < D; ++d) kept[d] *= inverse;
+    alignas(V) T abundances[kLongest * L];
+    __builtin_memcpy(abundances, kept, static_cast<size_t>(D) * sizeof(V));
+    S* out = static_cast<S*>(job.out) + i * C;
+    for (int64_t c = 0; c < C;) {
+      const bool wide = C - c > L;
+      int64_t r = 0;
+      if (wide) {
+        for (; r + R <= left; r += R)
+          decode_panel<R, NC, S>(abundances + r, endmembers + c, D, job.padded, out + r * C + c, C,
+                                 C - c);
+        for (; r < left; ++r)
+          decode_panel<1, NC, S>(abundances + r, endmembers + c, D, job.padded, out + r * C + c, C,
+                                 C - c);
+      } else {
+        for (; r < left; ++r)
+          decode_panel<1, 1, S>(abundances + r, endmembers + c, D, job.padded, out + r * C + c, C,
+                                C - c);
+      }
+      c += wide ? NC * L : L;
+    }
+    i += left;
+  }
+}
+
+HUD_CORE_END

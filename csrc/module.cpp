@@ -1,0 +1,67 @@
+// hud_fast._C: the CPU operations on borrowed tensors. Private: hud_fast/kernels checks what a user
+// can get wrong and words the errors; the checks here only keep a mistake of ours from reading
+// outside a tensor.
+#include <pybind11/pybind11.h>
+
+#include <string>
+
+#include "common/level.h"
+#include "cosine/bind.h"
+#include "cosine/bind_device.h"
+#include "cosine/bind_tree.h"
+#include "fcls/bind.h"
+#include "fcls/bind_device.h"
+#include "latent/bind.h"
+#include "latent/bind_emulated.h"
+#include "noise/bind.h"
+#include "windows/bind.h"
+#include "windows/bind_device.h"
+#ifdef HUD_HAS_CUDA
+#include "common/cuda.h"
+#include "cosine/bind_cuda.h"
+#endif
+
+namespace hud {
+namespace {
+
+py::list isa_levels() {
+  py::list names;
+  for (int level = 0; level < level_count(); ++level)
+    if (level_available(level)) names.append(level_name(level));
+  return names;
+}
+
+void set_isa(const std::string& name) {
+  if (!set_level(name.c_str()))
+    throw py::value_error("this build and processor have no level '" + name + "'");
+}
+
+}  // namespace
+}  // namespace hud
+
+PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
+  m.doc() = "CPU kernels of hud_fast on borrowed tensors; private, call hud_fast.kernels instead.";
+  hud::register_simplex(m);
+  hud::register_emulated_simplex(m);
+  hud::register_diffusion(m);
+  hud::register_fcls(m);
+  hud::register_fcls_groups(m);
+  hud::register_cosine_max(m);
+  hud::register_cosine_index(m);
+  hud::register_cosine_tiles(m);
+  hud::register_window_search(m);
+  hud::register_window_tiles(m);
+  m.def("isa_levels", &hud::isa_levels,
+        "Instruction-set levels this build and processor have, rising.");
+  m.def("isa", [] { return std::string(hud::active_kernels().name); });
+  m.def("set_isa", &hud::set_isa);
+#ifdef HUD_HAS_CUDA
+  hud::cuda_bindings::register_all(m);
+  hud::cuda_bindings::register_cuda_cosine_max(m);
+#else
+  m.def("cuda_device_count", [] { return 0; });
+#endif
+  m.attr("compiler") = HUD_COMPILER;
+  m.attr("cuda_version") = HUD_CUDA_VERSION;
+  m.attr("cuda_architectures") = HUD_CUDA_ARCHITECTURES_BUILT;
+}

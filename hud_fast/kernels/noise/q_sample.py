@@ -1,0 +1,187 @@
+"""The diffusion's forward process with its noise in the kernel (HUD, arXiv 2506.02601, eq. 8).
+
+    z_t = sqrt(abar_t) z_0 + sqrt(1 - abar_t) eps,   eps ~ N(0, I)
+
+eps, the target of training (eq. 15), is returned beside z_t. Its number e for sample i depends on (seed, step, i, e)
+only: see `normal_noise`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hud_fast.kernels._arrays import ArrayLike, as_floating, as_tensor, shape_text
+from hud_fast.kernels._backend import eager, ran, readable, resolve
+from hud_fast.kernels._memory import empty
+from hud_fast.kernels.latent.standard import on_device
+from hud_fast.kernels.noise.normal_noise import (
+    Address,
+    address_of,
+    check_tensor,
+    native_step,
+    normal_noise_reference,
+)
+
+
+def _per_sample(values: Tensor, like: Tensor) -> Tensor:
+    return values.to(like).view(-1, *[1] * (like.ndim - 1))
+
+
+def q_sample_reference(
+    z: Tensor,  # (B, ...)
+    signal: Tensor,  # (B,)
+    address: Address,
+) -> tuple[Tensor, Tensor]:  # (B, ...) each
+    """Eq. 8 in plain torch."""
+    count = z[0].numel() if len(z) else 0
+    drawn = normal_noise_reference(len(z), count, address, z.device)
+    noise = drawn.view(z.shape).to(z)
+    signal = signal.double()
+    noisy = _per_sample(signal.sqrt(), z) * z + _per_sample((1 - signal).sqrt(), z) * noise
+    return noisy, noise
+
+
+def _native(z: Tensor, signal: Tensor, address: Address) -> tuple[Tensor, Tensor]:
+    z = z.detach().contiguous()
+    signal = signal.detach().to("cpu", torch.float64).contiguous()
+    noisy, noise = empty(z.shape, z), empty(z.shape, z)
+    factors = (signal.sqrt(), torch.zeros_like(signal), (1 - signal).sqrt())
+    native_step(noisy, z=z, noise_out=noise, factors=factors, address=address)
+    return noisy, noise
+
+
+def _triton(z: Tensor, signal: Tensor, address: Address) -> tuple[Tensor, Tensor]:
+    from hud_fast.kernels.triton import diffusion
+
+    z = z.detach().contiguous()
+    noisy, noise = torch.empty_like(z), torch.empty_like(z)
+    level = on_device(signal, z)
+    launch = diffusion.affine(noisy, z=z, noise_out=noise, signal=level, address=address)
+    launch.run("q_sample", z)
+    ran("triton")
+    return noisy, noise
+
+
+def _torch(z: Tensor, signal: Tensor, address: Address) -> tuple[Tensor, Tensor]:
+    ran("torch")
+    noisy, noise = q_sample_reference(z, signal, address)
+    return noisy.contiguous(), noise.contiguous()
+
+
+_PATHS = {"torch": _torch, "cpu": _native, "triton": _triton}
+_OFFERED = tuple(_PATHS)
+
+
+def _run(
+    z: Tensor,
+    signal: Tensor,
+    seed: int,
+    step: int,
+    first: int,
+    at: Tensor | None = None,
+    start: Tensor | None = None,
+    backend: str = "",
+) -> tuple[Tensor, Tensor]:
+    chosen = resolve("q_sample", backend or None, z, offered=_OFFERED)
+    return _PATHS[chosen](z, signal, Address(seed, step, first, at, start))
+
+
+_LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
+_LIBRARY.define(
+    "q_sample(Tensor z, Tensor signal, int seed, int step, int first, Tensor? at=None, "
+    'Tensor? start=None, str backend="") -> (Tensor, Tensor)'
+)
+for _device in ("CPU", "CUDA"):
+    _LIBRARY.impl("q_sample", _run, _device)
+
+
+def _fake(z: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    like = torch.empty_like(z, memory_format=torch.contiguous_format)
+    return like, torch.empty_like(like)
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    ctx.save_for_backward(inputs[1])
+    ctx.mark_non_differentiable(output[1])
+
+
+def _backward(ctx: Any, grad: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
+    (signal,) = ctx.saved_tensors
+    return _per_sample(signal.sqrt(), grad) * grad, *[None] * 7
+
+
+torch.library.register_fake("hud_fast::q_sample", _fake, lib=_LIBRARY)
+torch.library.register_autograd("hud_fast::q_sample", _backward, setup_context=_setup, lib=_LIBRARY)
+
+
+def q_sample(
+    z: Tensor,  # (B, ...)
+    signal: ArrayLike | Sequence[float],  # (B,)
+    *,
+    seed: int,
+    step: int | Tensor,
+    first: int | Tensor = 0,
+    backend: str | None = None,
+) -> tuple[Tensor, Tensor]:  # (B, ...) each
+    """Noisy latents and their noise: z_t = sqrt(abar_t) z_0 + sqrt(1 - abar_t) eps, each sample at its own time.
+
+    Parameters
+    ----------
+    z : Tensor, shape (B, ...)
+        Clean latents z_0; float16, bfloat16, float32 or float64.
+    signal : Tensor, ndarray or sequence, shape (B,)
+        abar_t of each sample, from 0 to 1 (`NoiseSchedule.alphas_cumprod[t]`); not looked at on a GPU.
+    seed, step, first : int
+        The noise's address: sample b of the batch reads that of sample `first` + b at `step`. `step` and `first`
+        may be tensors of one int64 on z's device. See `normal_noise`.
+    backend : {None, "cpu", "triton", "torch"}
+        Force an implementation; None takes the fastest.
+
+    Returns
+    -------
+    noisy, noise : Tensor, shape (B, ...)
+        z_t and eps, same dtype and device; `noisy` is differentiable in `z`.
+
+    Raises
+    ------
+    TypeError
+        For a `z` that is no tensor of floats, or an address that is not of integers.
+    ValueError
+        For a `signal` of another shape or outside [0, 1], or an address out of range.
+
+    References
+    ----------
+    HUD, arXiv 2506.02601, eq. 8; Ho, Jain and Abbeel 2020, arXiv 2006.11239.
+
+    Examples
+    --------
+    >>> import torch, hud_fast as hud
+    >>> noisy, noise = hud.q_sample(torch.ones(2, 3, 4, 4), [1.0, 0.0], seed=0, step=7)
+    >>> bool((noisy[0] == 1).all()), bool((noisy[1] == noise[1]).all())
+    (True, True)
+    """
+    op = "q_sample"
+    check_tensor(op, "z", z)
+    z = as_floating(z, op, "z")
+    if z.ndim == 0:
+        raise ValueError(f"{op}: `z` must have shape (B, ...), got ()")
+    given = (
+        torch.tensor(signal, dtype=torch.float64) if isinstance(signal, (list, tuple)) else signal
+    )
+    levels = as_tensor(given, op, "signal").detach().double()
+    if tuple(levels.shape) != (len(z),):
+        raise ValueError(
+            f"{op}: `signal` must have shape (B,) with B = {len(z)} as in `z`, got {shape_text(levels)}"
+        )
+    if readable(levels) and not levels.is_cuda and not bool(((levels >= 0) & (levels <= 1)).all()):
+        raise ValueError(f"{op}: `signal` must lie in [0, 1], got {levels.tolist()}")
+    address = address_of(op, seed, step, first, z.device)
+    chosen = resolve(op, backend, z, offered=_OFFERED)
+    if chosen == "torch" or eager(z):
+        return _PATHS[chosen](z, levels, address)
+    noisy, noise = torch.ops.hud_fast.q_sample(z, levels, *address, chosen)
+    return noisy, noise

@@ -1,0 +1,352 @@
+"""Each block's most similar window of a scene, over all positions: the search behind block diversity.
+
+    value_b = max over positions p of (1 / hw) sum_d cos(block_b[d], scene[p + d])          norm="pixel"
+    value_b = max over positions p of <block_b, window_p> / (|block_b| |window_p|)          norm="block"
+
+(HUD, arXiv 2506.02601, eq. 17: the first reading is its letter.) Windows that touch a masked or non-finite pixel are
+left out. Zero-norm pixels have cosine 0. Shapes: blocks (B, h, w, C), scene (H, W, C).
+
+A correlation in float32, whose near-best windows float64 rescores from the inputs: by overlap-save Fourier transforms
+of scene tiles, about 4 L^2 (C + log L) operations a tile of L x L pixels and block, or directly in 2 h w C a window
+where that is less (tiny blocks, wide strides). Every score comes with a proven bound on its rounding, so the best
+window is never lost; blocks for which too many windows tie are looked up again in float64.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hud_fast.kernels._arrays import (
+    ArrayLike,
+    ArrayT,
+    as_tensor,
+    check_flag,
+    from_numpy,
+    like_input,
+    shape_text,
+    widen,
+)
+from hud_fast.kernels._backend import ran, readable, resolve
+from hud_fast.kernels._native import C
+from hud_fast.kernels.windows.device import DeviceWindowScene
+from hud_fast.kernels.windows.host import WindowScene
+from hud_fast.kernels.windows.scales import (
+    block_scales,
+    left_out,
+    pixel_factor,
+    scene_factor,
+    window_scales,
+)
+
+
+def window_search_reference(
+    blocks: Tensor,  # (B, h, w, C)
+    scene: Tensor,  # (H, W, C)
+    block_factor: Tensor,  # (B, h, w)
+    scene_factor: Tensor,  # (H, W)
+    block_scale: Tensor,  # (B,)
+    window_scale: Tensor,  # (rows, columns)
+    stride: int,
+) -> tuple[Tensor, Tensor]:  # (B,), (B, 2)
+    """A float64 convolution with each block as the filter, in plain torch."""
+    known = torch.nan_to_num(scene_factor, nan=0.0)[..., None]
+    maps = torch.where(known != 0, scene.double() * known, 0.0).permute(2, 0, 1)[None]
+    value = torch.empty(len(blocks), dtype=torch.float64, device=scene.device)
+    position = torch.empty(len(blocks), 2, dtype=torch.int64, device=scene.device)
+    columns = window_scale.shape[1]
+    for b in range(len(blocks)):
+        known = torch.nan_to_num(block_factor[b], nan=0.0)[..., None]
+        filters = torch.where(known != 0, blocks[b].double() * known, 0.0).permute(2, 0, 1)[None]
+        scores = torch.nn.functional.conv2d(maps, filters, stride=stride)[0, 0] * window_scale
+        best = int(torch.nan_to_num(scores, nan=-torch.inf).argmax())
+        value[b] = scores.flatten()[best] * block_scale[b]
+        position[b, 0], position[b, 1] = best // columns * stride, best % columns * stride
+    return value, position
+
+
+def _native(
+    blocks: Tensor,
+    scene: Tensor,
+    block_factor: Tensor,
+    scene_factor: Tensor,
+    block_scale: Tensor,
+    window_scale: Tensor,
+    stride: int,
+) -> tuple[Tensor, Tensor]:
+    dtype = blocks.dtype if blocks.dtype == scene.dtype else torch.float64
+    threads = torch.get_num_threads()
+    value = torch.empty(len(blocks), dtype=torch.float64)
+    position = torch.empty(len(blocks), 2, dtype=torch.int64)
+    _, h, w, _ = blocks.shape
+    factor = scene_factor.contiguous()
+    ready = C.WindowScene(
+        scene.detach().to(dtype).contiguous(), factor, h, w, stride, "", 0, 0, 0, threads
+    )
+    ready.search(
+        blocks.detach().to(dtype).contiguous(),
+        block_factor.contiguous(),
+        block_scale.contiguous(),
+        window_scale.contiguous(),
+        value,
+        position,
+        threads,
+    )
+    ran("cpu")
+    return value, position
+
+
+def _torch(
+    blocks: Tensor,
+    scene: Tensor,
+    block_factor: Tensor,
+    scene_factor: Tensor,
+    block_scale: Tensor,
+    window_scale: Tensor,
+    stride: int,
+) -> tuple[Tensor, Tensor]:
+    ran("torch")
+    return window_search_reference(
+        blocks, scene, block_factor, scene_factor, block_scale, window_scale, stride
+    )
+
+
+_LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
+_LIBRARY.define(
+    "window_search(Tensor blocks, Tensor scene, Tensor block_factor, Tensor scene_factor, Tensor block_scale,"
+    " Tensor window_scale, int stride) -> (Tensor value, Tensor position)"
+)
+_LIBRARY.impl("window_search", _native, "CPU")
+_LIBRARY.impl("window_search", _torch, "CUDA")
+
+
+def _fake(
+    blocks: Tensor,
+    scene: Tensor,
+    block_factor: Tensor,
+    scene_factor: Tensor,
+    block_scale: Tensor,
+    window_scale: Tensor,
+    stride: int,
+) -> tuple[Tensor, Tensor]:
+    torch._check(blocks.ndim == 4 and scene.ndim == 3, lambda: "window_search: shapes do not fit")
+    B = blocks.shape[0]
+    return blocks.new_empty(B, dtype=torch.float64), blocks.new_empty(B, 2, dtype=torch.int64)
+
+
+torch.library.register_fake("hud_fast::window_search", _fake, lib=_LIBRARY)
+
+
+def _check(blocks: Tensor, scene: Tensor, stride: int, norm: str) -> int:
+    """The stride as an int, no larger than the scene; an error where something does not fit."""
+    op = "window_search"
+    if blocks.ndim != 4 or 0 in blocks.shape[1:]:
+        raise ValueError(
+            f"{op}: `blocks` must have shape (B, h, w, C), none of h, w, C zero, got {shape_text(blocks)}"
+        )
+    if scene.ndim != 3 or scene.shape[2] != blocks.shape[3]:
+        raise ValueError(
+            f"{op}: `scene` must have shape (H, W, C) with `blocks`' C = {blocks.shape[3]}, got {shape_text(scene)}"
+        )
+    if scene.shape[0] < blocks.shape[1] or scene.shape[1] < blocks.shape[2]:
+        raise ValueError(
+            f"{op}: `blocks` must fit into the scene's {scene.shape[0]} x {scene.shape[1]} pixels, "
+            f"got blocks of {blocks.shape[1]} x {blocks.shape[2]}"
+        )
+    if not hasattr(stride, "__index__") or operator.index(stride) < 1:
+        raise ValueError(f"{op}: `stride` must be an integer >= 1, got {stride!r}")
+    if not isinstance(norm, str) or norm not in ("pixel", "block"):
+        raise ValueError(f"{op}: `norm` must be 'pixel' or 'block', got {norm!r}")
+    if scene.device != blocks.device:
+        raise RuntimeError(
+            f"{op}: `scene` must be on {blocks.device} as `blocks` is, got {scene.device}"
+        )
+    if blocks.is_meta:
+        raise RuntimeError(f"{op}: `blocks` must hold values, got a tensor on the meta device")
+    return min(operator.index(stride), max(scene.shape[:2]))
+
+
+def window_search(
+    blocks: ArrayT,  # (B, h, w, C)
+    scene: ArrayLike,  # (H, W, C)
+    *,
+    stride: int = 1,
+    norm: str = "pixel",
+    mask: ArrayLike | None = None,  # (H, W) bool
+    normalize: bool = True,
+    backend: str | None = None,
+    memory_limit: int | None = None,
+) -> tuple[ArrayT, ArrayT]:  # (B,) float64, (B, 2) int64
+    """For each block, the largest mean cosine with any window of the scene, and where that window is.
+
+    Parameters
+    ----------
+    blocks : ndarray or Tensor, shape (B, h, w, C)
+        Blocks to look up; any real dtype. A block with a non-finite value gives NaN and position (-1, -1).
+    scene : ndarray or Tensor, shape (H, W, C)
+        The scene; H >= h, W >= w.
+    stride : int
+        Step between window positions, both ways.
+    norm : {"pixel", "block"}
+        Mean of per-pixel cosines (the paper's letter), or the cosine of whole blocks, where a window 1e30 times
+        darker than the brightest counts as zero.
+    mask : bool array, shape (H, W), optional
+        True = valid. Windows that touch an invalid or non-finite pixel are left out.
+    normalize : bool
+        False takes pixels as they are, unit spectra in a reduced basis say (only with ``norm="pixel"``).
+    backend : {None, "cpu", "cuda", "torch"}
+        Force an implementation; None takes the fastest, on a GPU "cuda" where `check_gpu` has proved it. "cuda"
+        compares one block of a call with all windows in float64, where no `memory_limit` is set.
+    memory_limit : int, optional
+        Bytes of scratch beyond inputs and results that a compiled kernel may use; time is traded for it, values are
+        the same. Without it the scratch grows with scene and block, but not with the number of blocks.
+
+    Returns
+    -------
+    value : (B,) float64
+        Within 1e-9 of the float64 maximum, the same bits for any order or split of the blocks and any thread count.
+        Not differentiable.
+    position : (B, 2) int64
+        Row and column of the window's first pixel. Where more than 64 windows tie within 1e-11, one of them.
+
+    Raises
+    ------
+    TypeError
+        For anything but arrays or tensors of real numbers, or a mask that is not bool.
+    ValueError
+        Where shapes or options do not fit, or every window is left out.
+    RuntimeError
+        For tensors on different devices, a backend that cannot run, or where float64 contradicts a GPU's search.
+
+    References
+    ----------
+    HUD, arXiv 2506.02601, eq. 17.
+
+    Examples
+    --------
+    >>> import numpy as np, hud_fast as hud
+    >>> scene = np.random.default_rng(0).random((12, 10, 5))
+    >>> value, position = hud.window_search(scene[None, 3:7, 2:6], scene)
+    >>> float(value[0].round(12)), position[0].tolist()
+    (1.0, [3, 2])
+    """
+    b = as_tensor(blocks, "window_search", "blocks").detach()
+    s = widen(as_tensor(scene, "window_search", "scene")).detach()
+    stride = _check(b, s, stride, norm)
+    normalize = check_flag("window_search", "normalize", normalize)
+    if norm == "block" and not normalize:
+        raise ValueError("window_search: `normalize` must be True with norm='block', got False")
+    limit = _check_limit(memory_limit)
+    valid = None if mask is None else _as_mask(mask, s)
+    chosen = resolve("window_search", backend, widen(b[:0]), offered=("torch", "cpu", "cuda"))
+    if chosen == "cuda" and readable(b, s):
+        ready = DeviceWindowScene(
+            s,
+            (b.shape[1], b.shape[2]),
+            widen(b[:0]).dtype,
+            stride=stride,
+            norm=norm,
+            mask=valid,
+            normalize=normalize,
+            memory_limit=limit,
+        )
+        _check_any(ready.window_scale)
+        value, position = ready.search(b)
+        return like_input(value, blocks), like_input(position, blocks)
+    if chosen == "cpu" and readable(b, s):
+        held = WindowScene(
+            s,
+            (b.shape[1], b.shape[2]),
+            widen(b[:0]).dtype,
+            stride=stride,
+            norm=norm,
+            mask=valid,
+            normalize=normalize,
+            memory_limit=limit,
+        )
+        _check_any(held.window_scale)
+        value, position = held.search(b)
+        return like_input(value, blocks), like_input(position, blocks)
+    value, position = search_in_torch(
+        widen(b),
+        s,
+        stride,
+        norm,
+        valid,
+        normalize=normalize,
+        run=_torch if chosen == "torch" else torch.ops.hud_fast.window_search,
+    )
+    return like_input(value, blocks), like_input(position, blocks)
+
+
+def search_in_torch(
+    blocks: Tensor,  # (B, h, w, C)
+    scene: Tensor,  # (H, W, C)
+    stride: int,
+    norm: str,
+    mask: Tensor | None,  # (H, W) bool
+    *,
+    lengths: Tensor | None = None,  # (H, W)
+    also_left_out: Tensor | None = None,  # (rows, columns) bool
+    normalize: bool = True,
+    run: Callable[..., tuple[Tensor, Tensor]] = _torch,
+) -> tuple[Tensor, Tensor]:  # (B,) float64, (B, 2) int64
+    """One call, everything but the search in torch on the tensors' device (see `WindowScene` for the rest)."""
+    _, h, w, _ = blocks.shape
+    block_factor = pixel_factor(blocks, norm, normalize)
+    factor = scene_factor(scene, lengths, norm, normalize)
+    out = left_out(factor, mask, h, w, stride)
+    if also_left_out is not None:
+        out = out | also_left_out
+    known = scene if lengths is None else lengths[..., None]
+    window_scale = window_scales(known, factor, out, h, w, stride, norm)
+    _check_any(window_scale)
+    block_scale = block_scales(blocks, block_factor, factor, norm, normalize)
+    value, position = run(blocks, scene, block_factor, factor, block_scale, window_scale, stride)
+    broken = torch.isnan(block_factor).flatten(1).any(1)
+    value = value.masked_fill(broken, torch.nan)
+    if norm == "block" or normalize:
+        value = value.clamp(-1, 1)  # rounding only
+    return value, position.masked_fill(broken[:, None], -1)
+
+
+def _check_any(window_scale: Tensor) -> None:
+    if bool(torch.isnan(window_scale).all()):
+        raise ValueError(
+            "window_search: `scene` must have a window of the blocks' size without masked or non-finite "
+            "pixels, got none"
+        )
+
+
+def _check_limit(limit: object) -> int | None:
+    if limit is None:
+        return None
+    if isinstance(limit, bool) or not hasattr(limit, "__index__"):
+        raise TypeError(
+            f"window_search: `memory_limit` must be a number of bytes or None, got {limit!r}"
+        )
+    if operator.index(limit) < 1:
+        raise ValueError(f"window_search: `memory_limit` must be at least 1 byte, got {limit!r}")
+    return operator.index(limit)
+
+
+def _as_mask(mask: ArrayLike, scene: Tensor) -> Tensor:
+    if not isinstance(mask, (np.ndarray, Tensor)):
+        raise TypeError(
+            f"window_search: `mask` must be a numpy.ndarray or a torch.Tensor, got {type(mask).__name__}"
+        )
+    if mask.dtype not in (np.bool_, torch.bool) or np.ma.is_masked(mask):
+        kind = "a masked array" if np.ma.is_masked(mask) else mask.dtype
+        raise TypeError(f"window_search: `mask` must be of dtype bool, got {kind}")
+    tensor = from_numpy(mask) if isinstance(mask, np.ndarray) else mask
+    if tensor.layout != torch.strided or tensor.is_meta:
+        raise TypeError("window_search: `mask` must be a dense tensor that holds values")
+    if tensor.shape != scene.shape[:2]:
+        raise ValueError(
+            f"window_search: `mask` must have shape (H, W) = {tuple(scene.shape[:2])}, got {tuple(tensor.shape)}"
+        )
+    return tensor.to(scene.device)
