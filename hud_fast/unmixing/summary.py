@@ -25,43 +25,42 @@ def unmixing_summary(
 ) -> dict[str, float | int]:
     """Reconstruction quality and the make-up of the abundances, as plain numbers (JSON-able).
 
-        Parameters
-        ----------
-        pixels : array or tensor, (..., C)
-            The scene.
-        endmembers : array or tensor, (D, C)
-            One spectrum a row.
-        abundances : array or tensor, (..., D)
-            From `fcls` or `linear_abundances`.
-        mask : array or tensor of bool, (...), optional
-            True = valid pixel.
+    Parameters
+    ----------
+    pixels : array or tensor, (..., C)
+        The scene.
+    endmembers : array or tensor, (D, C)
+        One spectrum a row.
+    abundances : array or tensor, (..., D)
+        From `fcls` or `linear_abundances`.
+    mask : array or tensor of bool, (...), optional
+        True = valid pixel.
 
-        Returns
-        -------
-        dict
-            ``pixels`` (used), ``left_out``, ``reconstruction_cosine`` (mean),
-            ``reconstruction_cosine_min``, ``rmse`` (over pixels and bands, in the unit of `pixels`),
-            ``relative_rmse`` (divided by the root-mean-square signal), ``share_zero`` (abundances that
-            are exactly zero), ``share_clipped`` (negative ones, which the way into the logarithm
-            clips), ``largest_sum_error`` (of |sum x - 1|), ``mean_active`` (endmembers above zero a
-            pixel).
+    Returns
+    -------
+    dict
+        ``pixels`` (used), ``left_out``, ``reconstruction_cosine`` (mean),
+        ``reconstruction_cosine_min``, ``rmse`` (over pixels and bands, in the unit of `pixels`),
+        ``relative_rmse`` (divided by the root-mean-square signal), ``share_zero`` (abundances that
+        are exactly zero), ``share_clipped`` (negative ones, which the way into the logarithm
+        clips), ``largest_sum_error`` (of |sum x - 1|), ``mean_active`` (endmembers above zero a
+        pixel).
 
-        Raises
-        ------
-        TypeError
-            Input that is not numeric, or a mask that is not boolean.
-        ValueError
-            Shapes that do not fit, or no valid pixel.
+    Raises
+    ------
+    TypeError
+        Input that is not numeric, or a mask that is not boolean.
+    ValueError
+        Shapes that do not fit, or no valid pixel.
 
-        Examples
-        --------
-        >>> import numpy as np
-    import torch
-        >>> A = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5]])
-        >>> x = np.array([[0.25, 0.75], [1.0, 0.0]])
-        >>> s = unmixing_summary(x @ A, A, x)
-        >>> round(s["reconstruction_cosine"], 6), s["share_zero"], s["rmse"]
-        (1.0, 0.25, 0.0)
+    Examples
+    --------
+    >>> import numpy as np
+    >>> A = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5]])
+    >>> x = np.array([[0.25, 0.75], [1.0, 0.0]])
+    >>> s = unmixing_summary(x @ A, A, x)
+    >>> round(s["reconstruction_cosine"], 6), s["share_zero"], s["rmse"]
+    (1.0, 0.25, 0.0)
     """
     name = "unmixing_summary"
     reader = Pixels(name, pixels, mask)
