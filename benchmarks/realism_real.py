@@ -23,7 +23,7 @@ from scipy.ndimage import gaussian_filter
 
 from hud_fast.diffusion.preparation import abundances_of, choose_endmembers
 from hud_fast.metrics import realism
-from hud_fast.metrics._realism_windows import tiles
+from hud_fast.metrics.realism_windows import tiles
 from hud_fast.pipeline.rundir import read_json, write_json
 from hud_fast.report.machine import machine, versions
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any
 
 
@@ -54,6 +53,7 @@ def _presets() -> dict[str, str]:
 
 def _catalogue() -> dict[str, str]:
     from hud_fast.scenes import CATALOGUE
+    from hud_fast.scenes.fetch import at_hand
 
     rows = {}
     for name, entry in CATALOGUE.items():
@@ -63,19 +63,6 @@ def _catalogue() -> dict[str, str]:
             f"{entry.endmembers} endmembers"
         )
     return rows
-
-
-def at_hand(name: str) -> bool:
-    """Return True if a scene of the catalogue can be loaded without the network."""
-    from hud_fast._files import cache_folder
-    from hud_fast.scenes import find_entry
-    from hud_fast.scenes.fetch import data_folder, find_local
-
-    if name == "indian-pines" and importlib.util.find_spec("tensorly") is not None:
-        return True
-    file = find_entry(name).cube.name
-    places = [place for place in (data_folder(), cache_folder()) if place is not None]
-    return any(find_local(file, place) is not None for place in places)
 
 
 def _words(value: Any) -> str:

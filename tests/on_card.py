@@ -75,14 +75,14 @@ FIT = {
     "diffusion.patches.first",  # the weights that first windows are drawn by
     "diffusion.abundance_model.<dictcomp>",  # trained weights
     "diffusion.checkpoint.<dictcomp>",  # what is saved
-    "unmixing._pixels.moments",  # (C, C)
+    "unmixing.pixels.moments",  # (C, C)
 }
 RESULTS = {
     "metrics.fidelity.point_fidelity",  # of every pixel
     "metrics.distances._distributions",  # of every block
     "metrics.power_spectrum.power_spectra",
     "metrics._realism_sets._rows",  # statistics of windows, for the classifier
-    "metrics._real_blocks.draw",
+    "metrics.real_blocks.draw",
     "metrics.realism._array",  # four components of each pixel: copied pieces are looked for in a tree
 }
 
@@ -135,7 +135,7 @@ def test_unmixing_there_is_unmixing_here(card: tuple[torch.device, Card]) -> Non
     summary = unmixing_summary(cube, found, x, mask=valid)
     tuned = UnmixingAutoencoder(expected).to(device)
     tuned.fine_tune(cube[valid], steps=2)
-    assert left(noted).keys() <= {"unmixing._pixels.moments"}
+    assert left(noted).keys() <= {"unmixing.pixels.moments"}
     exact = fcls(MASKED.cube, expected)
     np.testing.assert_allclose(x.cpu(), exact, atol=1e-6)  # worst 3e-8
     np.testing.assert_allclose(linear.cpu(), linear_abundances(MASKED.cube, expected), atol=1e-5)
@@ -258,7 +258,7 @@ def test_the_jobs_send_the_scene_once_and_fetch_results(
     samples = SampleOptions(samples=4, size=(12, 12))
 
     unmix_scene(source, tmp_path / "unmixed", model_options=options)
-    assert left(noted).keys() <= {"pipeline.unmix.unmix_scene", "unmixing._pixels.moments"}
+    assert left(noted).keys() <= {"pipeline.unmix.unmix_scene", "unmixing.pixels.moments"}
 
     run_scene(source, tmp_path / "run", model_options=options, sample_options=samples)
     assert left(noted).keys() <= FIT | RESULTS | {"diffusion.host.<genexpr>"}

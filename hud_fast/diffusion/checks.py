@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import numpy as np
 import torch
 
+from hud_fast._checks import check_count, check_pair
 from hud_fast.diffusion import processes
 from hud_fast.diffusion.presets import PRECISIONS
 
-
-def whole(caller: str, argument: str, value: Any, *, least: int, most: int | None = None) -> int:
-    """`value` as a plain int between `least` and `most`."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{caller}: `{argument}` must be an int, got {type(value).__name__}")
-    if value < least or (most is not None and value > most):
-        limits = f"at least {least}" if most is None else f"from {least} to {most}"
-        raise ValueError(f"{caller}: `{argument}` must be {limits}, got {value}")
-    return int(value)
+whole = check_count
 
 
 def available_device(caller: str, device: str | torch.device | None) -> torch.device:
@@ -52,9 +44,4 @@ def window_size(
     caller: str, size: int | tuple[int, int] | None, default: int, least: int
 ) -> tuple[int, int]:
     """Rows and columns of a sample."""
-    pair = (default, default) if size is None else size
-    pair = (pair, pair) if isinstance(pair, (int, np.integer)) else pair
-    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-        raise TypeError(f"{caller}: `size` must be an int or a pair (rows, columns), got {size!r}")
-    rows, columns = (whole(caller, "size", value, least=least) for value in pair)
-    return rows, columns
+    return check_pair(caller, "size", default if size is None else size, least=least)

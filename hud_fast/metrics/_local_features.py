@@ -30,6 +30,7 @@ from torch import Tensor
 from torch.nn.functional import unfold
 
 from hud_fast.kernels import log_project
+from hud_fast.unmixing.components import principal_axes
 
 Array = NDArray[np.float64]
 
@@ -86,14 +87,11 @@ class Space:
             total += apart.sum(dim=0)
             products += apart.T @ apart
         shift = total / len(abundances)
-        size, axes = torch.linalg.eigh(products / len(abundances) - torch.outer(shift, shift))
-        size, axes = size.flip(0), axes.flip(1)
-        # a sign of its own for each axis, the same on every machine
-        axes = axes * axes.gather(0, axes.abs().argmax(dim=0)[None]).sign()
-        keep = min(COMPONENTS, max(1, int((size > LEAST_SHARE * size.sum()).sum())))
+        covariance = products / len(abundances) - torch.outer(shift, shift)
+        size, axes = principal_axes(covariance, COMPONENTS, LEAST_SHARE)
         # a scene of one spectrum has no axis: all of its maps are zero
-        scale = torch.where(size > FLAT, size, torch.inf)[:keep].sqrt()
-        return cls(origin + shift, axes[:, :keep] / scale, raw.spectra, raw.least, raw.spread)
+        scale = torch.where(size > FLAT, size, torch.inf).sqrt()
+        return cls(origin + shift, axes / scale, raw.spectra, raw.least, raw.spread)
 
     @property
     def K(self) -> int:

@@ -17,8 +17,9 @@ from hud_fast.kernels.cosine import OFFERED
 from hud_fast.kernels.cosine.device import TileSearch
 from hud_fast.kernels.cosine.host import MixtureSearch, Search
 from hud_fast.kernels.cosine.launch import on_cuda
-from hud_fast.metrics._search import Progress, chunks
-from hud_fast.unmixing._pixels import BLOCK_VALUES
+from hud_fast.metrics._search import chunks
+from hud_fast.metrics.progress import Progress
+from hud_fast.unmixing.pixels import BLOCK_VALUES
 
 _QUERIES = 4096  # parts are a multiple of so many pixels
 _TOGETHER = (

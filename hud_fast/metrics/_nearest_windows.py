@@ -17,10 +17,11 @@ from hud_fast.kernels._native import C as native
 from hud_fast.kernels.windows.device import DeviceWindowScene
 from hud_fast.kernels.windows.device_scales import similarities_on_device
 from hud_fast.kernels.windows.host import WindowScene
-from hud_fast.metrics._samples import Spectra
-from hud_fast.metrics._search import Norm, Progress, progress_step
+from hud_fast.metrics._search import Norm, progress_step
 from hud_fast.metrics._span import GATE, span_basis
-from hud_fast.unmixing._pixels import BLOCK_VALUES
+from hud_fast.metrics.progress import Progress
+from hud_fast.metrics.samples import Spectra
+from hud_fast.unmixing.pixels import BLOCK_VALUES
 
 _BLOCKS = 16  # a call takes a multiple of so many blocks: the kernel's lanes are full
 _SAMPLED = 8192  # pixels that a basis is first looked for in

@@ -10,19 +10,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hud_fast._checks import as_wide, check_endmembers
 from hud_fast.kernels import fcls
 from hud_fast.metrics._nearest_pixels import nearest_pixels
-from hud_fast.metrics._real_blocks import cut_out, draw, pixel_rows
-from hud_fast.metrics._samples import Spectra, read_spectra, whole_windows
-from hud_fast.metrics._search import Progress
 from hud_fast.metrics.distances import Distributions, distributions
 from hud_fast.metrics.power_spectrum import SMALLEST, power_spectra
+from hud_fast.metrics.progress import Progress
+from hud_fast.metrics.real_blocks import FEWEST, cut_out, draw, pixel_rows
+from hud_fast.metrics.samples import Spectra, read_spectra, whole_windows
 from hud_fast.metrics.spectral import spectral_angle
-from hud_fast.unmixing._pixels import BLOCK_VALUES, as_tensor
+from hud_fast.unmixing.pixels import BLOCK_VALUES
 
 Array = NDArray[np.float64]
-
-FEWEST = 4  # windows that a half must hold: two to compare with two others
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,13 +71,9 @@ def read_inputs(
             f"{function}: `cubes` must be finite, got {left.counts.nonfinite} pixels with NaN or infinity"
         )
     _, h, w, C = left.values.shape
-    spectra = as_tensor(function, "endmembers", endmembers).detach()
-    if spectra.ndim != 2 or spectra.shape[1] != C or len(spectra) == 0:
-        raise ValueError(
-            f"{function}: `endmembers` must have shape (D, C) with C = {C} as in `cubes`, got "
-            f"{tuple(spectra.shape)}"
-        )
-    maps = as_tensor(function, "abundances", abundances).detach()
+    spectra = as_wide(function, "endmembers", endmembers).detach()
+    check_endmembers(function, spectra, C, of="cubes")
+    maps = as_wide(function, "abundances", abundances).detach()
     shape = (*left.values.shape[:3], len(spectra))
     if tuple(maps.shape) != shape:
         raise ValueError(

@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hud_fast.metrics._json import Stages
 from hud_fast.metrics._nearest_windows import search_scene
 from hud_fast.metrics._quality_blocks import BlockSet, Inputs
 from hud_fast.metrics._quality_rows import CopyValues
-from hud_fast.metrics._real_blocks import SceneTooSmall
-from hud_fast.metrics._search import Progress
 from hud_fast.metrics.bootstrap import estimate, means
 from hud_fast.metrics.copies import CopyCheck, basis_of, copy_check, nearest_in_turns, turns_of
+from hud_fast.metrics.progress import Progress, Stages
+from hud_fast.metrics.real_blocks import SceneTooSmall
 
 Array = NDArray[np.float64]
 
@@ -35,8 +34,7 @@ def copy_values(
     try:
         check = copy_check(
             inputs.cubes,
-            inputs.training.values,
-            mask=inputs.training.valid,
+            inputs.training,
             quantile=QUANTILE,
             count=count,
             seed=seed,

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hud_fast.metrics._json import plain
 from hud_fast.metrics.bootstrap import LEVEL, Estimate
 from hud_fast.metrics.distances import NEAR_ZERO, SHOWN_EDGES
+from hud_fast.metrics.json_values import plain
 from hud_fast.metrics.power_spectrum import FLOOR
 
 Array = NDArray[np.float64]

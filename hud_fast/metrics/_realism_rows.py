@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from hud_fast.metrics._json import plain
 from hud_fast.metrics.bootstrap import Estimate
+from hud_fast.metrics.json_values import plain
 
 
 @dataclass(frozen=True)

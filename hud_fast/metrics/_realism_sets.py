@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hud_fast.metrics._local_features import Bank, responses, structure_features
-from hud_fast.metrics._realism_windows import (
+from hud_fast.metrics._two_samples import area_under_curve, frechet_distance, recall_coverage
+from hud_fast.metrics.bootstrap import Estimate
+from hud_fast.metrics.progress import Progress
+from hud_fast.metrics.realism_windows import (
     TILE,
     Windows,
     block_windows,
@@ -18,9 +21,6 @@ from hud_fast.metrics._realism_windows import (
     tile_windows,
     tiles,
 )
-from hud_fast.metrics._search import Progress
-from hud_fast.metrics._two_samples import area_under_curve, frechet_distance, recall_coverage
-from hud_fast.metrics.bootstrap import Estimate
 
 Array = NDArray[np.float64]
 

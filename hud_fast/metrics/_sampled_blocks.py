@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hud_fast._checks import as_mask, as_numpy, as_wide
 from hud_fast.metrics._nearest_windows import (
     SearchScene,
     Windows,
@@ -25,18 +26,19 @@ from hud_fast.metrics._nearest_windows import (
     search_scene,
     similarities,
 )
-from hud_fast.metrics._samples import (
+from hud_fast.metrics._search import Norm, progress_step
+from hud_fast.metrics._span import span_basis
+from hud_fast.metrics.mixtures import Mixtures
+from hud_fast.metrics.progress import Progress
+from hud_fast.metrics.samples import (
     Blocks,
     Counts,
     Spectra,
-    block_shape,
     cut_blocks,
+    fitting_block,
     read_spectra,
 )
-from hud_fast.metrics._search import Norm, Progress, progress_step
-from hud_fast.metrics._span import span_basis
-from hud_fast.metrics.mixtures import Mixtures
-from hud_fast.unmixing._pixels import BLOCK_VALUES, as_mask, as_numpy, as_tensor
+from hud_fast.unmixing.pixels import BLOCK_VALUES
 
 _BLOCKS = 16  # a step takes a multiple of so many blocks
 _SAMPLED = 8192  # pixels that a basis is looked for in
@@ -50,7 +52,7 @@ class Samples:
 
     function: str
     values: Any  # (B, H, W, C) or (B, H, W, D), array or tensor
-    mask: Any  # (B, H, W) bool or None
+    mask: Tensor | None  # (B, H, W) bool
     block: tuple[int, int]
     endmembers: Tensor | None  # (D, C) float64 for mixtures
     dtype: torch.dtype  # what cubes are compared in
@@ -111,19 +113,14 @@ def read_samples(function: str, generated: Any, mask: Any, block: Any, real: Spe
         raise ValueError(
             f"{function}: `generated` must have the C = {real.C} bands of `real`, got {values.shape[-1]}"
         )
-    _, H, W, _ = values.shape
-    h, w = (H, W) if block is None else block_shape(function, block)
-    if h > H or w > W:
-        raise ValueError(
-            f"{function}: `block` must fit into the generated samples of {H} x {W} pixels, got {h} x {w}"
-        )
-    one = as_tensor(function, "generated", values[:1, :1, :1], small_integers=torch.float32)
+    shape = fitting_block(function, tuple(values.shape), block)
+    one = as_wide(function, "generated", values[:1, :1, :1], small_integers=torch.float32)
     dtype = torch.promote_types(one.dtype, real.values.dtype)
-    return Samples(function, values, whole, (h, w), endmembers, dtype, one.device)
+    return Samples(function, values, whole, shape, endmembers, dtype, one.device)
 
 
 def _endmembers(function: str, mixtures: Mixtures, C: int) -> Tensor:  # (D, C) float64
-    spectra = as_tensor(function, "generated", mixtures.endmembers).detach().double()
+    spectra = as_wide(function, "generated", mixtures.endmembers).detach().double()
     if spectra.shape[1] != C:
         raise ValueError(
             f"{function}: `generated` must have the C = {C} bands of `real`, got {spectra.shape[1]}"
@@ -294,9 +291,9 @@ def _sampled_pixels(samples: Samples) -> Tensor:  # (n, C)
         picked = samples.values.detach()[place[0], place[1], place[2]]
     else:
         picked = samples.values[b, y, x]
-    pixels = as_tensor(samples.function, "generated", picked, small_integers=torch.float32)
+    pixels = as_wide(samples.function, "generated", picked, small_integers=torch.float32)
     keep = torch.isfinite(pixels).all(1)
     if samples.mask is not None:
-        mask = torch.as_tensor(samples.mask)
-        keep &= mask[tuple(torch.from_numpy(i).to(mask.device) for i in (b, y, x))].to(keep.device)
+        where = tuple(torch.from_numpy(i).to(samples.mask.device) for i in (b, y, x))
+        keep &= samples.mask[where].to(keep.device)
     return pixels[keep]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from hud_fast.metrics.progress import Progress
+
 Norm = Literal["pixel", "block"]
-Progress = Callable[[int, int], None]
 
 _CALLS = 16  # kernel calls that a search with progress is split into, each of a multiple of ...
 

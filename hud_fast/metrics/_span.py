@@ -17,7 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hud_fast.unmixing._pixels import BLOCK_VALUES
+from hud_fast.unmixing.pixels import BLOCK_VALUES
 
 GATE = 1e-6  # largest distance of a generated unit pixel from the span
 _KEEP = (

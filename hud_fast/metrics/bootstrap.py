@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hud_fast.unmixing._pixels import check_count
+from hud_fast._checks import check_count
 
 Array = NDArray[np.float64]
 

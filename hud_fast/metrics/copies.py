@@ -35,9 +35,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hud_fast._checks import as_wide, check_count, check_endmembers, check_seed
 from hud_fast.kernels import fcls
-from hud_fast.kernels.fcls import check_endmembers
-from hud_fast.metrics._json import Stages, distribution
 from hud_fast.metrics._nearest_windows import (
     SearchScene,
     nearest_windows,
@@ -45,8 +44,11 @@ from hud_fast.metrics._nearest_windows import (
     shared_basis,
     similarities,
 )
-from hud_fast.metrics._real_blocks import SceneTooSmall, cut_out, draw
-from hud_fast.metrics._samples import (
+from hud_fast.metrics._search import paired_cosine
+from hud_fast.metrics.json_values import distribution
+from hud_fast.metrics.progress import Progress, Stages
+from hud_fast.metrics.real_blocks import SceneTooSmall, cut_out, draw
+from hud_fast.metrics.samples import (
     Spectra,
     check_scene,
     check_windows,
@@ -54,8 +56,6 @@ from hud_fast.metrics._samples import (
     read_pair,
     whole_windows,
 )
-from hud_fast.metrics._search import Progress, paired_cosine
-from hud_fast.unmixing._pixels import as_tensor, check_count, check_seed
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,7 +187,11 @@ def copy_check(
     n, h, w, _ = blocks.values.shape
     check_windows(name, scene, h, w)
     origin = _draw_held_out(name, scene, (h, w), count, seed)
-    mixed = None if endmembers is None else _endmembers(name, endmembers, scene)
+    mixed = None
+    if endmembers is not None:
+        mixed = as_wide(name, "endmembers", endmembers).detach().to(scene.values.device)
+        check_endmembers(name, mixed, scene.C, of="real")
+        mixed = mixed.double()
     basis = basis_of(blocks.values, mixed)
     turns = turns_of(h, w) if all_orientations else [0]
     stages = Stages(progress, {"generated": n, "held out": 2 * len(origin)})
@@ -227,12 +231,6 @@ def copy_check(
         seed=seed,
         blocks_left_out=blocks.left_out,
     )
-
-
-def _endmembers(function: str, endmembers: Any, scene: Spectra) -> Tensor:  # (D, C) float64
-    spectra = as_tensor(function, "endmembers", endmembers).detach().to(scene.values.device)
-    check_endmembers(function, spectra, scene.C)
-    return spectra.double()
 
 
 def basis_of(

@@ -30,7 +30,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hud_fast.unmixing._pixels import BLOCK_VALUES, as_tensor
+from hud_fast._checks import as_wide
+from hud_fast.unmixing.pixels import BLOCK_VALUES
 
 Array = NDArray[np.float64]
 
@@ -92,7 +93,7 @@ def distributions(
     >>> found.near_zeros.tolist()
     [[0.5, 0.0]]
     """
-    values = as_tensor("distributions", "abundances", abundances).detach()
+    values = as_wide("distributions", "abundances", abundances).detach()
     if values.ndim < 2 or values.numel() == 0:
         raise ValueError(
             "distributions: `abundances` must have shape (n, ..., D) and not be empty, got "

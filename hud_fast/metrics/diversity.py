@@ -20,11 +20,12 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from hud_fast.metrics._json import distribution
+from hud_fast._checks import check_choice, check_count, check_limit
 from hud_fast.metrics._sampled_blocks import read_samples, search_samples
-from hud_fast.metrics._samples import Counts, check_scene, check_windows, read_spectra
-from hud_fast.metrics._search import Norm, Progress
-from hud_fast.unmixing._pixels import check_count
+from hud_fast.metrics._search import Norm
+from hud_fast.metrics.json_values import distribution
+from hud_fast.metrics.progress import Progress
+from hud_fast.metrics.samples import Counts, check_scene, check_windows, read_spectra
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,9 +160,8 @@ def block_diversity(
     """
     name = "block_diversity"
     stride = check_count(name, "stride", stride)
-    if norm not in ("pixel", "block"):
-        raise ValueError(f'{name}: `norm` must be "pixel" or "block", got {norm!r}')
-    limit = None if memory_limit is None else check_count(name, "memory_limit", memory_limit)
+    check_choice(name, "norm", norm, ("pixel", "block"))
+    limit = check_limit(name, memory_limit)
     right = read_spectra(name, "real", real, "mask", mask)
     samples = read_samples(name, generated, generated_mask, block, right)
     check_scene(name, right)

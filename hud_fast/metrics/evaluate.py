@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from hud_fast.metrics._json import Stages, distribution, plain
-from hud_fast.metrics._real_blocks import SceneTooSmall
-from hud_fast.metrics._search import Norm, Progress
+from hud_fast.metrics._search import Norm
 from hud_fast.metrics.copies import copy_check
 from hud_fast.metrics.diversity import block_diversity
 from hud_fast.metrics.fidelity import point_fidelity
+from hud_fast.metrics.json_values import distribution, plain
+from hud_fast.metrics.progress import Progress, Stages
+from hud_fast.metrics.real_blocks import SceneTooSmall
 from hud_fast.metrics.reference import real_reference
+from hud_fast.metrics.samples import read_spectra
 
 
 def evaluate(
@@ -73,33 +75,36 @@ def evaluate(
     weights |= {"reference": 5.0} if reference else {}
     weights |= {"copies": 3.0} if copies else {}
     stages = Stages(progress, weights)
-    masks = {"generated_mask": generated_mask, "mask": mask}
+    scene = read_spectra("evaluate", "real", real, "mask", mask)
     # Block diversity first: it is the one that checks every shape.
     diversity = block_diversity(
         generated,
-        real,
+        scene,
         block=block,
         stride=stride,
         norm=norm,
+        generated_mask=generated_mask,
         return_details=True,
         progress=stages["diversity"],
-        **masks,
     )
     fidelity = point_fidelity(
-        generated, real, return_details=True, progress=stages["fidelity"], **masks
+        generated,
+        scene,
+        generated_mask=generated_mask,
+        return_details=True,
+        progress=stages["fidelity"],
     )
     notes: list[str] = []
     real_values, check = None, None
     if reference:
         try:
             real_values = real_reference(
-                real,
+                scene,
                 block=diversity.block,
                 count=count,
                 seed=seed,
                 stride=stride,
                 norm=norm,
-                mask=mask,
                 progress=stages["reference"],
             ).to_dict()
         except SceneTooSmall as error:
@@ -108,14 +113,14 @@ def evaluate(
         try:
             check = copy_check(
                 generated,
-                real,
+                scene,
                 block=block,
+                generated_mask=generated_mask,
                 quantile=quantile,
                 endmembers=endmembers,
                 count=count,
                 seed=seed,
                 progress=stages["copies"],
-                **masks,
             ).to_dict()
         except SceneTooSmall as error:
             notes.append(str(error))

@@ -19,18 +19,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hud_fast._checks import check_limit
 from hud_fast.kernels import CosineIndex
-from hud_fast.kernels._arrays import check_limit
 from hud_fast.kernels._backend import resolve
 from hud_fast.kernels.cosine import OFFERED
 from hud_fast.kernels.cosine.device import least_bytes
 from hud_fast.kernels.cosine.host import brute_least, check_room, tree_least
 from hud_fast.kernels.cosine.index import read_endmembers
-from hud_fast.metrics._json import distribution
 from hud_fast.metrics._nearest_pixels import nearest_pixels, nearest_to_mixtures
-from hud_fast.metrics._samples import Counts, Spectra, read_pair, read_spectra
-from hud_fast.metrics._search import Progress
+from hud_fast.metrics.json_values import distribution
 from hud_fast.metrics.mixtures import Mixtures
+from hud_fast.metrics.progress import Progress
+from hud_fast.metrics.samples import Counts, Spectra, read_pair, read_spectra
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,9 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
-from hud_fast.unmixing._pixels import as_tensor
+from hud_fast._checks import as_wide, check_endmembers
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,21 +51,14 @@ class Mixtures:
     endmembers: Any  # (D, C)
 
     def __post_init__(self) -> None:
-        ends = as_tensor("Mixtures", "endmembers", self.endmembers)
-        shares = as_tensor("Mixtures", "abundances", self.abundances)
-        if ends.ndim != 2 or 0 in ends.shape:
-            raise ValueError(
-                f"Mixtures: `endmembers` must have shape (D, C) with D, C >= 1, got {tuple(ends.shape)}"
-            )
+        ends = as_wide("Mixtures", "endmembers", self.endmembers)
+        shares = as_wide("Mixtures", "abundances", self.abundances)
+        check_endmembers("Mixtures", ends, nonzero=True)
         if shares.ndim < 2 or shares.shape[-1] != len(ends):
             raise ValueError(
                 f"Mixtures: `abundances` must have shape (..., D) with D = {len(ends)} as in `endmembers` and at "
                 f"least one axis of pixels, got {tuple(shares.shape)}"
             )
-        if not bool(torch.isfinite(ends).all()):
-            raise ValueError("Mixtures: `endmembers` must be finite, got NaN or infinite values")
-        if not bool((ends != 0).any()):
-            raise ValueError("Mixtures: `endmembers` must not all be zero")
 
     @property
     def shape(self) -> tuple[int, ...]:

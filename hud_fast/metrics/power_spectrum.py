@@ -31,7 +31,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hud_fast.unmixing._pixels import BLOCK_VALUES, as_tensor
+from hud_fast._checks import as_wide, check_finite
+from hud_fast.unmixing.pixels import BLOCK_VALUES
 
 Array = NDArray[np.float64]
 
@@ -76,14 +77,13 @@ def power_spectra(
     >>> int(power_spectra(wave[None, :, :, None])[0, 0].argmax()) + 1
     4
     """
-    values = as_tensor("power_spectra", "maps", maps).detach()
+    values = as_wide("power_spectra", "maps", maps).detach()
     if values.ndim != 4 or values.numel() == 0 or min(values.shape[1:3]) < SMALLEST:
         raise ValueError(
             f"power_spectra: `maps` must have shape (n, h, w, D) with h, w >= {SMALLEST}, got "
             f"{tuple(values.shape)}"
         )
-    if not bool(torch.isfinite(values).all()):
-        raise ValueError("power_spectra: `maps` must be finite, got NaN or infinity")
+    check_finite("power_spectra", "maps", values)
     _, h, w, _ = values.shape
     window = (_hann(h)[:, None] * _hann(w)[None, :])[:, :, None].to(values.device)  # (h, w, 1)
     bins = _bins(h, w).to(values.device)  # (J, h w)

@@ -38,7 +38,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hud_fast.metrics._json import Stages
+from hud_fast._checks import check_count, check_seed
 from hud_fast.metrics._quality_blocks import (
     BlockSet,
     Inputs,
@@ -50,12 +50,11 @@ from hud_fast.metrics._quality_blocks import (
 )
 from hud_fast.metrics._quality_copies import QUANTILE, copy_values
 from hud_fast.metrics._quality_rows import EndmemberEstimates, Quality, QualityRow
-from hud_fast.metrics._search import Progress
 from hud_fast.metrics.bootstrap import estimate, means, resampling_weights
 from hud_fast.metrics.distances import wasserstein
 from hud_fast.metrics.diversity import block_diversity
 from hud_fast.metrics.power_spectrum import frequencies, spectrum_distance
-from hud_fast.unmixing._pixels import check_count, check_seed
+from hud_fast.metrics.progress import Progress, Stages
 
 Array = NDArray[np.float64]
 
@@ -196,8 +195,7 @@ def _spectral(
         cosine, angle = nearest_spectra(blocks, inputs.training, stages["training"])
         similarity = block_diversity(
             blocks.cubes,
-            inputs.training.values,
-            mask=inputs.training.valid,
+            inputs.training,
             return_details=True,
             progress=stages["windows"],
         ).similarity

@@ -43,17 +43,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hud_fast._checks import as_wide, check_count, check_endmembers, check_finite, check_seed
 from hud_fast.metrics._copied_pieces import Pieces
-from hud_fast.metrics._json import Stages
 from hud_fast.metrics._local_features import Space, grain, straight_edges
-from hud_fast.metrics._real_blocks import SceneTooSmall
 from hud_fast.metrics._realism_rows import Realism, RealismRow, SpaceValues
 from hud_fast.metrics._realism_sets import compare
-from hud_fast.metrics._realism_windows import real_windows, turned
-from hud_fast.metrics._samples import whole_windows
-from hud_fast.metrics._search import Progress
 from hud_fast.metrics.bootstrap import Estimate, estimate, means, resampling_weights
-from hud_fast.unmixing._pixels import as_tensor, check_count, check_seed
+from hud_fast.metrics.progress import Progress, Stages
+from hud_fast.metrics.real_blocks import SceneTooSmall
+from hud_fast.metrics.realism_windows import real_windows, turned
+from hud_fast.metrics.samples import whole_windows
 
 Array = NDArray[np.float64]
 
@@ -179,28 +178,26 @@ def _array(values: Tensor) -> Array:
 
 
 def _read(name: str, abundances: Any, scene: Any, endmembers: Any) -> tuple[Tensor, Tensor, Tensor]:
-    maps = as_tensor(name, "abundances", abundances).detach()
+    maps = as_wide(name, "abundances", abundances).detach()
     if maps.ndim != 4 or len(maps) < 2 or min(maps.shape[1:3]) < SMALLEST:
         raise ValueError(
             f"{name}: `abundances` must have shape (B, h, w, D) with B >= 2 and h, w >= {SMALLEST}, got "
             f"{tuple(maps.shape)}"
         )
-    if not bool(maps.isfinite().all()):
-        raise ValueError(f"{name}: `abundances` must be finite, got NaN or infinity")
-    known = as_tensor(name, "scene", scene).detach().to(maps.device)
+    check_finite(name, "abundances", maps)
+    known = as_wide(name, "scene", scene).detach().to(maps.device)
     D = maps.shape[-1]
     if known.ndim != 3 or known.shape[-1] != D:
         raise ValueError(
             f"{name}: `scene` must have shape (H, W, D) with D = {D} as in `abundances`, got {tuple(known.shape)}"
         )
-    spectra = as_tensor(name, "endmembers", endmembers).detach().to(maps.device)
+    spectra = as_wide(name, "endmembers", endmembers).detach().to(maps.device)
     if spectra.ndim != 2 or len(spectra) != D:
         raise ValueError(
             f"{name}: `endmembers` must have shape (D, C) with D = {D} as in `abundances`, got "
             f"{tuple(spectra.shape)}"
         )
-    if not bool(spectra.isfinite().all()):
-        raise ValueError(f"{name}: `endmembers` must be finite, got NaN or infinity")
+    check_endmembers(name, spectra)
     # least squares without a sign give negative shares: on the way into the logarithm they count as none
     return maps.clamp_min(0), known.clamp_min(0), spectra
 

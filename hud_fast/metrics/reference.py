@@ -21,24 +21,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hud_fast.metrics._json import Stages, distribution
+from hud_fast._checks import check_choice, check_count, check_pair, check_seed
 from hud_fast.metrics._nearest_pixels import nearest_pixels
 from hud_fast.metrics._nearest_windows import nearest_windows, search_scene, shared_basis
-from hud_fast.metrics._real_blocks import cut_out, draw, held_out_blocks, pixel_rows
-from hud_fast.metrics._samples import (
+from hud_fast.metrics._search import Norm, paired_cosine
+from hud_fast.metrics.json_values import distribution
+from hud_fast.metrics.progress import Progress, Stages
+from hud_fast.metrics.real_blocks import cut_out, draw, held_out_blocks, pixel_rows
+from hud_fast.metrics.samples import (
     Spectra,
-    block_shape,
     check_scene,
     check_windows,
     read_spectra,
     whole_windows,
 )
-from hud_fast.metrics._search import (
-    Norm,
-    Progress,
-    paired_cosine,
-)
-from hud_fast.unmixing._pixels import check_count, check_seed
 
 BRIGHTNESS = 0.02  # jitter: factor uniform in 1 -+ this, one for each block
 NOISE = 0.005  # jitter: white noise, as a share of the scene's root-mean-square signal
@@ -147,12 +143,11 @@ def real_reference(
     True
     """
     name = "real_reference"
-    shape = block_shape(name, block)
+    shape = check_pair(name, "block", block)
     count = check_count(name, "count", count, least=2)
     seed = check_seed(name, seed)
     stride = check_count(name, "stride", stride)
-    if norm not in ("pixel", "block"):
-        raise ValueError(f'{name}: `norm` must be "pixel" or "block", got {norm!r}')
+    check_choice(name, "norm", norm, ("pixel", "block"))
     scene = read_spectra(name, "real", real, "mask", mask)
     check_scene(name, scene)
     check_windows(name, scene, *shape, stride)

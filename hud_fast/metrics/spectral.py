@@ -17,9 +17,10 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor
 
-from hud_fast.metrics._samples import Spectra, read_spectra
+from hud_fast._checks import check_choice, like_input
 from hud_fast.metrics._search import paired_cosine
-from hud_fast.unmixing._pixels import BLOCK_VALUES, like
+from hud_fast.metrics.samples import Spectra, read_spectra
+from hud_fast.unmixing.pixels import BLOCK_VALUES
 
 
 def reconstruction_cosine(
@@ -111,8 +112,7 @@ def spectral_angle(
     22.5
     """
     name = "spectral_angle"
-    if reduction not in ("mean", "none"):
-        raise ValueError(f'{name}: `reduction` must be "mean" or "none", got {reduction!r}')
+    check_choice(name, "reduction", reduction, ("mean", "none"))
     left, right = _read(name, a, b, mask)
     valid = left.valid & right.valid
     _check_any(name, valid)
@@ -124,7 +124,7 @@ def spectral_angle(
         angle = angle * (180 / math.pi)
     if reduction == "mean":
         return float(angle[valid].mean())
-    return like(a, torch.where(valid, angle, torch.nan))
+    return like_input(torch.where(valid, angle, torch.nan), a)
 
 
 def _angle(a: Tensor, b: Tensor) -> Tensor:  # (n, C), (n, C) -> (n,) radians

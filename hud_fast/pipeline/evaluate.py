@@ -174,8 +174,7 @@ def split(scene: Scene, *windows: tuple[int, int]) -> Halves:
     """
     import torch
 
-    from hud_fast.metrics._quality_blocks import FEWEST
-    from hud_fast.metrics._real_blocks import middle
+    from hud_fast.metrics.real_blocks import FEWEST, middle
 
     h, w = (max(sides) for sides in zip(*windows, strict=True))
     found = middle(torch.from_numpy(scene.valid), (h, w), least=FEWEST)
@@ -219,7 +218,7 @@ def against_halves(
     ``notes``.
     """
     from hud_fast.metrics import quality
-    from hud_fast.metrics._json import Stages
+    from hud_fast.metrics.progress import Stages
 
     stages = Stages(progress, {"quality": 3, "realism": 2})
     options: dict[str, Any] = {"bootstrap": bootstrap, "seed": seed}

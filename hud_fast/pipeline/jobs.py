@@ -179,7 +179,7 @@ def measure(
     """
     from hud_fast.diffusion.preparation import abundances_of
     from hud_fast.metrics import evaluate
-    from hud_fast.metrics._json import Stages
+    from hud_fast.metrics.progress import Stages
 
     reporter = reporter or Reporter()
     where = chosen_device("metrics", device, reporter)

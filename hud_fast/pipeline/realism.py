@@ -35,7 +35,7 @@ def judged(
     (None, ['realism: needs at least two blocks of 8 x 8 pixels, got 2 of 4 x 4'])
     """
     from hud_fast.metrics import realism
-    from hud_fast.metrics._real_blocks import SceneTooSmall
+    from hud_fast.metrics.real_blocks import SceneTooSmall
     from hud_fast.metrics.realism import SMALLEST
 
     B, h, w, _ = maps.shape
@@ -64,7 +64,7 @@ def judged_by_half(
     generated ones: real, and of no copy, hence the ceiling.
     """
     from hud_fast.diffusion.preparation import abundances_of
-    from hud_fast.metrics._json import Stages
+    from hud_fast.metrics.progress import Stages
 
     stages = Stages(progress, {"generated": 1, "held out": 1})
     options: dict[str, Any] = {"bootstrap": bootstrap, "seed": seed}
@@ -87,8 +87,8 @@ def _blocks(maps: Tensor, size: tuple[int, int], count: int, seed: int) -> Tenso
     """Up to `count` from random places."""
     import torch
 
-    from hud_fast.metrics._real_blocks import draw
-    from hud_fast.metrics._samples import whole_windows
+    from hud_fast.metrics.real_blocks import draw
+    from hud_fast.metrics.samples import whole_windows
 
     h, w = size
     whole = whole_windows(maps.isfinite().all(dim=-1), h, w)

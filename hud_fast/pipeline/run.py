@@ -130,7 +130,7 @@ def _metrics(
     reporter: Reporter,
 ) -> dict[str, Any]:
     from hud_fast.metrics import evaluate
-    from hud_fast.metrics._json import Stages
+    from hud_fast.metrics.progress import Stages
 
     path = folder.path / "metrics.json"
     if not path.exists():

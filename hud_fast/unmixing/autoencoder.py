@@ -20,13 +20,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from hud_fast.unmixing._pixels import (
+from hud_fast._checks import (
     ArrayT,
-    as_tensor,
+    as_wide,
+    check_choice,
     check_count,
     check_endmembers,
     check_seed,
-    like,
+    like_input,
 )
 from hud_fast.unmixing.linear import linear_abundances
 
@@ -85,14 +86,9 @@ class UnmixingAutoencoder(nn.Module):
     ) -> None:
         super().__init__()
         name = "UnmixingAutoencoder"
-        if encoder not in ("fcls", "linear"):
-            raise ValueError(f'{name}: `encoder` must be "fcls" or "linear", got {encoder!r}')
-        A = as_tensor(name, "endmembers", endmembers, small_integers=torch.float32)
-        if A.ndim != 2:
-            raise ValueError(f"{name}: `endmembers` must have shape (D, C), got {tuple(A.shape)}")
-        check_endmembers(name, A, A.shape[1])
-        if not bool((A != 0).any()):
-            raise ValueError(f"{name}: `endmembers` must not be zero throughout")
+        check_choice(name, "encoder", encoder, ("fcls", "linear"))
+        A = as_wide(name, "endmembers", endmembers, small_integers=torch.float32)
+        check_endmembers(name, A, nonzero=True)
         self.encoder = encoder
         self.endmembers = nn.Parameter(A.detach().clone(), requires_grad=False)
         if encoder == "linear":
@@ -128,20 +124,20 @@ class UnmixingAutoencoder(nn.Module):
         as the latent space does (clip, add delta, sum to one). FCLS abundances are on the simplex
         anyway.
         """
-        return like(pixels, self._encode(self._pixels("encode", pixels), constrained))
+        return like_input(self._encode(self._pixels("encode", pixels), constrained), pixels)
 
     def decode(
         self,
         abundances: ArrayT,  # (..., D)
     ) -> ArrayT:  # (..., C)
         """Spectra mixed from `abundances`."""
-        x = as_tensor("UnmixingAutoencoder.decode", "abundances", abundances)
+        x = as_wide("UnmixingAutoencoder.decode", "abundances", abundances)
         if x.ndim < 1 or x.shape[-1] != self.D:
             raise ValueError(
                 f"UnmixingAutoencoder.decode: `abundances` must have shape (..., D) with "
                 f"D = {self.D}, got {tuple(x.shape)}"
             )
-        return like(abundances, x.to(self.endmembers) @ self.endmembers)
+        return like_input(x.to(self.endmembers) @ self.endmembers, abundances)
 
     def forward(
         self,
@@ -149,7 +145,7 @@ class UnmixingAutoencoder(nn.Module):
     ) -> ArrayT:  # (..., C)
         """Reconstruction through abundances on the simplex."""
         x = self._encode(self._pixels("forward", pixels), True)
-        return like(pixels, x @ self.endmembers)
+        return like_input(x @ self.endmembers, pixels)
 
     def fine_tune(
         self,
@@ -241,7 +237,7 @@ class UnmixingAutoencoder(nn.Module):
 
     def _pixels(self, method: str, pixels: Any) -> Tensor:  # (..., C)
         name = f"UnmixingAutoencoder.{method}"
-        y = as_tensor(name, "pixels", pixels)
+        y = as_wide(name, "pixels", pixels)
         if y.ndim < 1 or y.shape[-1] != self.C:
             raise ValueError(
                 f"{name}: `pixels` must have shape (..., C) with C = {self.C} as in `endmembers`, "

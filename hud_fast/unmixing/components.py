@@ -55,12 +55,8 @@ class LogComponents:
         for part in parts:
             apart = _logs(part, spectra, least) - mean
             products += apart.T @ apart
-        size, axes = torch.linalg.eigh(products / count)
-        size, axes = size.flip(0), axes.flip(1)
-        # a sign of its own for each axis, the same on every machine
-        axes = axes * axes.gather(0, axes.abs().argmax(dim=0)[None]).sign()
-        keep = min(most, max(1, int((size > least_share * size.sum()).sum())))
-        return cls(spectra, least, mean, axes[:, :keep], size[:keep].clamp_min(0).sqrt())
+        size, axes = principal_axes(products / count, most, least_share)
+        return cls(spectra, least, mean, axes, size.clamp_min(0).sqrt())
 
     def to(self, device: torch.device) -> LogComponents:
         """The same on a device."""
@@ -74,6 +70,20 @@ class LogComponents:
             for part in rows.split(_step(len(self.mean)))
         ]
         return torch.cat(parts).reshape(*abundances.shape[:-1], -1)
+
+
+def principal_axes(
+    covariance: Tensor,  # (N, N)
+    most: int,
+    least_share: float,
+) -> tuple[Tensor, Tensor]:  # (K,), (N, K)
+    """Variances and orthonormal axes, the largest first: up to `most`, each with more than `least_share` of all."""
+    size, axes = torch.linalg.eigh(covariance)
+    size, axes = size.flip(0), axes.flip(1)
+    # a sign of its own for each axis, the same on every machine
+    axes = axes * axes.gather(0, axes.abs().argmax(dim=0)[None]).sign()
+    keep = min(most, max(1, int((size > least_share * size.sum()).sum())))
+    return size[:keep], axes[:, :keep]
 
 
 def _logs(abundances: Tensor, spectra: Tensor, least: float) -> Tensor:  # (n, D), (D, C) -> (n, C)

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from hud_fast.unmixing._pixels import Pixels, moments
+from hud_fast.unmixing.pixels import Pixels, moments
 
 # The reference program adds 1e-6 to the sum over pixels of reflectance-like data: relative to the
 # mean power of a band about 5e-10 on the usual scenes. Stated relatively, the count does not depend

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hud_fast.unmixing._pixels import BLOCK_VALUES, ArrayT, as_tensor, check_endmembers, like
+from hud_fast._checks import ArrayT, as_wide, check_endmembers, like_input
+from hud_fast.unmixing.pixels import BLOCK_VALUES
 
 
 def linear_abundances(
@@ -56,12 +57,12 @@ def linear_abundances(
     >>> linear_abundances(pixels, endmembers).round(6).tolist()
     [[0.5, 0.5], [1.0, -0.5]]
     """
-    y = as_tensor("linear_abundances", "pixels", pixels)
+    y = as_wide("linear_abundances", "pixels", pixels)
     if y.ndim < 1 or y.shape[-1] < 1:
         raise ValueError(
             f"linear_abundances: `pixels` must have shape (..., C), got {tuple(y.shape)}"
         )
-    A = as_tensor("linear_abundances", "endmembers", endmembers).to(y.device)
+    A = as_wide("linear_abundances", "endmembers", endmembers).to(y.device)
     check_endmembers("linear_abundances", A, y.shape[-1])
     D, C = A.shape
     if D > C:
@@ -73,7 +74,7 @@ def linear_abundances(
     flat = y.reshape(-1, C)
     rows = max(1, BLOCK_VALUES // C)
     parts = [_solve(flat[i : i + rows], Q, R) for i in range(0, max(len(flat), 1), rows)]
-    return like(pixels, torch.cat(parts).reshape(*y.shape[:-1], D))
+    return like_input(torch.cat(parts).reshape(*y.shape[:-1], D), pixels)
 
 
 def _qr(A: Tensor) -> tuple[Tensor, Tensor]:  # (D, C) -> (C, D), (D, D)

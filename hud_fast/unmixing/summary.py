@@ -10,8 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 
-from hud_fast.unmixing._pixels import Pixels, as_numpy, as_tensor, beside, on_device, space_of
+from hud_fast._checks import as_numpy, as_wide, check_endmembers
+from hud_fast.unmixing.pixels import Pixels, beside, on_device, space_of
 
 
 def unmixing_summary(
@@ -63,14 +65,10 @@ def unmixing_summary(
     name = "unmixing_summary"
     reader = Pixels(name, pixels, mask)
     A = as_numpy(name, "endmembers", endmembers).astype(np.float64)  # small, wherever it lies
-    if A.ndim != 2 or A.shape[1] != reader.C:
-        raise ValueError(
-            f"{name}: `endmembers` must have shape (D, C) with C = {reader.C} as in `pixels`, "
-            f"got {A.shape}"
-        )
+    check_endmembers(name, torch.from_numpy(A), reader.C, readable=False)
     X: Any
     if on_device(reader.array):
-        X = as_tensor(name, "abundances", abundances).detach().to(reader.array.device)
+        X = as_wide(name, "abundances", abundances).detach().to(reader.array.device)
     else:
         X = as_numpy(name, "abundances", abundances)
     if tuple(X.shape) != (*reader.shape, len(A)):

@@ -27,13 +27,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hud_fast.unmixing._pixels import (
-    ArrayT,
+from hud_fast._checks import ArrayT, check_choice, check_count, check_seed
+from hud_fast.unmixing.pixels import (
     Moments,
     Pixels,
     beside,
-    check_count,
-    check_seed,
     flat_nonzero,
     moments,
     space_of,
@@ -147,8 +145,7 @@ def vca(
     >>> sorted(index.tolist())
     [0, 1, 2]
     """
-    if criterion not in ("volume", "residual"):
-        raise ValueError(f'vca: `criterion` must be "volume" or "residual", got {criterion!r}')
+    check_choice("vca", "criterion", criterion, ("volume", "residual"))
     D = check_count("vca", "D", D)
     best_of = check_count("vca", "best_of", best_of)
     seed = check_seed("vca", seed)

@@ -86,8 +86,8 @@ def test_tensors_of_any_layout(argument, kind):
 
 REFUSED = {
     "a masked array with masked values": lambda a: np.ma.masked_array(a, a > 0),
-    "dtype object": lambda a: a.astype(object),
-    "dtype bool": lambda a: a > 0,
+    "got object": lambda a: a.astype(object),
+    "got bool": lambda a: a > 0,
     "float64 or narrower, got dtype": lambda a: a.astype(np.longdouble),
     "torch.complex": lambda a: torch.from_numpy(a) + 0j,
     "torch.bool": lambda a: torch.from_numpy(a > 0),
@@ -163,12 +163,12 @@ BLOCK = SCENE[None, :2, :2]
         (
             lambda: hud.window_search(BLOCK, SCENE, norm=np.ones(2)),
             ValueError,
-            "window_search: `norm` must be 'pixel' or 'block'",
+            'window_search: `norm` must be "pixel" or "block"',
         ),
         (
             lambda: hud.window_search(BLOCK, SCENE, mask=[[True]]),
-            TypeError,
-            "window_search: `mask` must be a numpy.ndarray or a torch.Tensor, got list",
+            ValueError,
+            r"window_search: `mask` must have the shape \(4, 5\) of the pixels, got \(1, 1\)",
         ),
         (
             lambda: hud.cosine_max(X, X, backend=5),

@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from hud_fast.metrics import block_diversity, copy_check, evaluate, point_fidelity, real_reference
-from hud_fast.metrics._json import Stages, distribution, plain
+from hud_fast.metrics.json_values import distribution, plain
+from hud_fast.metrics.progress import Stages
 
 
 @pytest.fixture(scope="module")

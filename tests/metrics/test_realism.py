@@ -21,8 +21,8 @@ from hud_fast.metrics._local_features import (
     grain,
     straight_edges,
 )
-from hud_fast.metrics._real_blocks import SceneTooSmall
-from hud_fast.metrics._realism_windows import Windows, tiles
+from hud_fast.metrics.real_blocks import SceneTooSmall
+from hud_fast.metrics.realism_windows import Windows, tiles
 from hud_fast.unmixing import vca
 
 D, C, SIDE = 4, 12, 16

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from hud_fast.metrics import real_reference, reference
-from hud_fast.metrics._real_blocks import cut_out, draw, held_out_blocks, pixel_rows
-from hud_fast.metrics._samples import read_spectra, whole_windows
+from hud_fast.metrics.real_blocks import cut_out, draw, held_out_blocks, pixel_rows
 from hud_fast.metrics.reference import jitter
+from hud_fast.metrics.samples import read_spectra, whole_windows
 
 
 def scene(H: int = 20, W: int = 13, C: int = 6, seed: int = 0) -> NDArray[np.float32]:

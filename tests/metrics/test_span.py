@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from hud_fast.kernels.cosine.host import search
 from hud_fast.metrics._nearest_windows import nearest_windows, search_scene
-from hud_fast.metrics._samples import read_spectra
 from hud_fast.metrics._span import GATE, into_span, span_basis
+from hud_fast.metrics.samples import read_spectra
 
 
 def scene(

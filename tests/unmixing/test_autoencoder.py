@@ -117,7 +117,7 @@ def test_errors() -> None:
         UnmixingAutoencoder(A[0])
     with pytest.raises(ValueError, match="`endmembers` must be finite"):
         UnmixingAutoencoder(A * np.nan)
-    with pytest.raises(ValueError, match="`endmembers` must not be zero throughout"):
+    with pytest.raises(ValueError, match="`endmembers` must not all be zero"):
         UnmixingAutoencoder(0 * A)
     with pytest.raises(ValueError, match="at most as many as the bands, C = 2, got 3"):
         UnmixingAutoencoder(np.eye(3, 2), encoder="linear")

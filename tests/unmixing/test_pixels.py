@@ -10,8 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hud_fast.unmixing import _pixels
-from hud_fast.unmixing._pixels import Pixels, as_mask, as_tensor, moments
+from hud_fast._checks import as_mask, as_wide
+from hud_fast.unmixing import pixels
+from hud_fast.unmixing.pixels import Pixels, moments
 
 
 @given(
@@ -25,14 +26,14 @@ def test_blocks_cover_every_pixel_once(
     rows: int, columns: int, bands: int, dtype: str, seed: int
 ) -> None:
     cube = np.random.default_rng(seed).integers(1, 100, (rows, columns, bands)).astype(dtype)
-    old, _pixels.BLOCK_VALUES = _pixels.BLOCK_VALUES, 7  # many small blocks
+    old, pixels.BLOCK_VALUES = pixels.BLOCK_VALUES, 7  # many small blocks
     try:
         reader = Pixels("f", cube)
         blocks = list(reader.blocks())
         again = np.concatenate([block for _, block in blocks])
         stats = moments(reader)
     finally:
-        _pixels.BLOCK_VALUES = old
+        pixels.BLOCK_VALUES = old
     assert [i for part, _ in blocks for i in range(rows * columns)[part]] == list(
         range(rows * columns)
     )
@@ -92,23 +93,19 @@ def test_a_memory_map_in_any_interleave_is_read_in_place(tmp_path: Path) -> None
         (torch.zeros(3, dtype=torch.int64), torch.float64),
     ],
 )
-def test_as_tensor_widens_to_a_float_the_kernels_take(value: object, dtype: torch.dtype) -> None:
-    assert as_tensor("f", "x", value).dtype == dtype
+def test_as_wide_widens_to_a_float_the_kernels_take(value: object, dtype: torch.dtype) -> None:
+    assert as_wide("f", "x", value).dtype == dtype
 
 
-def test_as_tensor_borrows_read_only_memory_without_a_word() -> None:
+def test_as_wide_borrows_read_only_memory_without_a_word() -> None:
     array = np.arange(3.0)
     array.flags.writeable = False
-    assert as_tensor("f", "x", array).data_ptr() == array.ctypes.data
+    assert as_wide("f", "x", array).data_ptr() == array.ctypes.data
 
 
 def test_small_integers_may_become_float32() -> None:
-    assert (
-        as_tensor("f", "x", np.zeros(3, "u2"), small_integers=torch.float32).dtype == torch.float32
-    )
-    assert (
-        as_tensor("f", "x", np.zeros(3, "i4"), small_integers=torch.float32).dtype == torch.float64
-    )
+    assert as_wide("f", "x", np.zeros(3, "u2"), small_integers=torch.float32).dtype == torch.float32
+    assert as_wide("f", "x", np.zeros(3, "i4"), small_integers=torch.float32).dtype == torch.float64
 
 
 def test_errors_name_the_function_and_the_argument() -> None:
@@ -119,7 +116,7 @@ def test_errors_name_the_function_and_the_argument() -> None:
     with pytest.raises(TypeError, match=r"f: `pixels` must hold real numbers .*, got complex128"):
         Pixels("f", np.zeros((2, 2), complex))
     with pytest.raises(TypeError, match=r"f: `x` must hold real numbers .*, got torch.bool"):
-        as_tensor("f", "x", torch.zeros(3, dtype=torch.bool))
+        as_wide("f", "x", torch.zeros(3, dtype=torch.bool))
     with pytest.raises(
         ValueError, match=r"f: `pixels` must have shape \(\.\.\., C\) .* got \(4,\)"
     ):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from hud_fast.unmixing import _pixels, unmixing_summary
+from hud_fast.unmixing import pixels as reader
+from hud_fast.unmixing import unmixing_summary
 
 
 def test_numbers_against_a_direct_computation() -> None:
@@ -19,11 +20,11 @@ def test_numbers_against_a_direct_computation() -> None:
     cube = x @ A + 0.01 * rng.standard_normal((5, 4, 8))
     flat, again = cube.reshape(-1, 8), x.reshape(-1, 3) @ A
     cosine = (flat * again).sum(1) / np.linalg.norm(flat, axis=1) / np.linalg.norm(again, axis=1)
-    old, _pixels.BLOCK_VALUES = _pixels.BLOCK_VALUES, 10
+    old, reader.BLOCK_VALUES = reader.BLOCK_VALUES, 10
     try:
         got = unmixing_summary(cube, A, torch.tensor(x))
     finally:
-        _pixels.BLOCK_VALUES = old
+        reader.BLOCK_VALUES = old
     want = {
         "pixels": 20,
         "left_out": 0,

@@ -17,10 +17,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hud_fast.kernels._arrays import (
+from hud_fast._checks import (
     ArrayLike,
     ArrayT,
     as_tensor,
+    check_device,
     check_limit,
     like_input,
     shape_text,
@@ -155,8 +156,8 @@ def cosine_max(
     >>> float(value[0].round(12)), int(index[0])
     (1.0, 1)
     """
-    q = widen(as_tensor(query, "cosine_max", "query"))
-    u = widen(as_tensor(reference, "cosine_max", "reference"))
+    q = widen(as_tensor("cosine_max", "query", query))
+    u = widen(as_tensor("cosine_max", "reference", reference))
     if q.ndim != 2 or q.shape[1] == 0:
         raise ValueError(
             f"cosine_max: `query` must have shape (Q, C) with C >= 1, got {shape_text(q)}"
@@ -165,10 +166,7 @@ def cosine_max(
         raise ValueError(
             f"cosine_max: `reference` must have shape (P, C) with C = {q.shape[1]} as in `query`, got {shape_text(u)}"
         )
-    if u.device != q.device:
-        raise RuntimeError(
-            f"cosine_max: `reference` must be on {q.device} as `query` is, got {u.device}"
-        )
+    check_device("cosine_max", "reference", u, q.device, "query")
     limit = check_limit("cosine_max", memory_limit)
     backend = resolve("cosine_max", backend, q, offered=OFFERED)
     if limit is not None and backend == "cuda":

@@ -14,10 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hud_fast.kernels._arrays import (
+from hud_fast._checks import (
     ArrayLike,
     ArrayT,
+    as_mask,
     as_tensor,
+    check_endmembers,
     check_limit,
     like_input,
     shape_text,
@@ -110,7 +112,7 @@ class CosineIndex:
         memory_limit: int | None = None,
     ) -> None:
         name = "CosineIndex"
-        rows = widen(as_tensor(reference, name, "reference")).detach()
+        rows = widen(as_tensor(name, "reference", reference)).detach()
         if rows.ndim < 2 or rows.shape[-1] == 0:
             raise ValueError(
                 f"{name}: `reference` must have shape (..., C) with C >= 1 and at least one axis of rows, "
@@ -135,8 +137,9 @@ class CosineIndex:
         threads = torch.get_num_threads()
         self._inverse, self._mean = reference_side(self._reference, threads)
         self.counts = {"pixels": len(flat), "masked": 0}
-        if mask is not None:
-            keep = _read_mask(name, mask, self.shape[:-1])
+        keep = as_mask(name, "mask", mask, self.shape[:-1])
+        if keep is not None:
+            keep = keep.reshape(-1)
             self.counts["masked"] = int((~keep).sum())
             self._inverse[~keep] = 0
             C.cosine_mean(self._reference, self._inverse, self._mean, threads)
@@ -185,7 +188,7 @@ class CosineIndex:
             For what is not numeric, has other bands, or is not on the CPU.
         """
         name = "CosineIndex.search"
-        q = widen(as_tensor(query, name, "query")).detach()
+        q = widen(as_tensor(name, "query", query)).detach()
         if q.ndim < 1 or q.shape[-1] != self.shape[-1]:
             raise ValueError(
                 f"{name}: `query` must have shape (..., C) with C = {self.shape[-1]} as in `reference`, "
@@ -215,7 +218,7 @@ class CosineIndex:
             As `search`; ValueError too where the index was built without endmembers.
         """
         name = "CosineIndex.search_mixtures"
-        x = widen(as_tensor(abundances, name, "abundances")).detach()
+        x = widen(as_tensor(name, "abundances", abundances)).detach()
         if self.endmembers is None:
             raise ValueError(
                 f"{name}: the index must have been built with `endmembers`, got one without"
@@ -365,28 +368,10 @@ class CosineIndex:
 
 def read_endmembers(op: str, value: ArrayLike, bands: int) -> Tensor:  # (D, C) float64
     """Finite endmembers of `bands` bands, the largest value brought near 1 by a power of two."""
-    ends = as_tensor(value, op, "endmembers").detach().double()
-    if ends.ndim != 2 or len(ends) == 0 or ends.shape[1] != bands:
-        raise ValueError(
-            f"{op}: `endmembers` must have shape (D, C) with D >= 1 and C = {bands}, got {shape_text(ends)}"
-        )
+    ends = as_tensor(op, "endmembers", value).detach().double()
     _on_cpu(op, "endmembers", ends)
-    if not bool(torch.isfinite(ends).all()):
-        raise ValueError(f"{op}: `endmembers` must be finite, got NaN or infinite values")
-    if not bool((ends != 0).any()):
-        raise ValueError(f"{op}: `endmembers` must not all be zero")
+    check_endmembers(op, ends, bands, of="reference", nonzero=True)
     return (ends * unit_scale(ends)).contiguous()
-
-
-def _read_mask(op: str, mask: ArrayLike, shape: tuple[int, ...]) -> Tensor:  # (P,) bool
-    keep = torch.as_tensor(mask)
-    if keep.dtype != torch.bool:
-        raise TypeError(f"{op}: `mask` must be boolean, got {keep.dtype}")
-    if tuple(keep.shape) != tuple(shape):
-        raise ValueError(
-            f"{op}: `mask` must have shape {tuple(shape)} as `reference` without its bands, got {shape_text(keep)}"
-        )
-    return keep.reshape(-1)
 
 
 def _on_cpu(op: str, argument: str, tensor: Tensor) -> None:

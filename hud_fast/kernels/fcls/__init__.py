@@ -22,10 +22,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from hud_fast.kernels._arrays import (
+from hud_fast._checks import (
     ArrayLike,
     ArrayT,
     as_tensor,
+    check_device,
+    check_endmembers,
     check_flag,
     like_input,
     shape_text,
@@ -257,21 +259,6 @@ torch.library.register_fake("hud_fast::fcls", _fake, lib=_LIBRARY)
 torch.library.register_autograd("hud_fast::fcls", _backward, setup_context=_setup, lib=_LIBRARY)
 
 
-def check_endmembers(op: str, endmembers: Tensor, bands: int) -> None:
-    """ValueError unless `endmembers` is a finite (D, C) matrix with the pixels' band count."""
-    if endmembers.ndim != 2 or endmembers.shape[1] != bands:
-        raise ValueError(
-            f"{op}: `endmembers` must have shape (D, C) with C = {bands} as in `pixels`, got {shape_text(endmembers)}"
-        )
-    if endmembers.shape[0] == 0:
-        raise ValueError(
-            f"{op}: `endmembers` must have at least one row, got shape {shape_text(endmembers)}"
-        )
-    if readable(endmembers) and not bool(torch.isfinite(endmembers).all()):
-        bad = int((~torch.isfinite(endmembers)).any(1).to(torch.int8).argmax())
-        raise ValueError(f"{op}: `endmembers` must be finite, got a non-finite value in row {bad}")
-
-
 def fcls(
     pixels: ArrayT,  # (..., C)
     endmembers: ArrayLike,  # (D, C)
@@ -329,7 +316,7 @@ def fcls(
     array([[0.25, 0.75],
            [1.  , 0.  ]])
     """
-    y, A = as_tensor(pixels, "fcls", "pixels"), as_tensor(endmembers, "fcls", "endmembers")
+    y, A = as_tensor("fcls", "pixels", pixels), as_tensor("fcls", "endmembers", endmembers)
     sum_to_one = check_flag("fcls", "sum_to_one", sum_to_one)
     shade, status = (
         check_flag("fcls", "shade", shade),
@@ -343,11 +330,8 @@ def fcls(
         raise ValueError(
             f"fcls: `pixels` must have shape (..., C) with C >= 1, got {shape_text(y)}"
         )
-    check_endmembers("fcls", A, y.shape[-1])
-    if A.device != y.device:
-        raise RuntimeError(
-            f"fcls: `endmembers` must be on {y.device} as `pixels` is, got {A.device}"
-        )
+    check_endmembers("fcls", A, y.shape[-1], readable=readable(A))
+    check_device("fcls", "endmembers", A, y.device, "pixels")
     flat = y.reshape(-1, y.shape[-1])
     plain = resolve("fcls", backend, flat, offered=("torch", "cpu", "cuda")) == "torch"
     if flat.device.type == "cpu" and eager(flat, A):

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hud_fast.kernels._arrays import unit_scale
+from hud_fast._checks import unit_scale
 
 _CHUNK = 16384
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hud_fast.kernels._arrays import ArrayT, as_floating, like_input, shape_text
+from hud_fast._checks import ArrayT, as_floating, like_input, shape_text
 from hud_fast.kernels._backend import eager, on_stream, ran, resolve
 from hud_fast.kernels._memory import empty
 from hud_fast.kernels._native import C
@@ -234,7 +234,7 @@ def log_project(
     >>> hud.simplex_softmax(z).round(4)
     array([[1.000e-04, 2.500e-01, 7.499e-01]])
     """
-    x = as_floating(abundances, "log_project", "abundances")
+    x = as_floating("log_project", "abundances", abundances)
     axis = check_dim("log_project", "abundances", x, dim)
     delta = delta_of(x.shape[axis])
     chosen = resolve("log_project", backend, x, offered=_OFFERED)
@@ -242,4 +242,4 @@ def log_project(
         z = _FORWARD[chosen](x, delta)
     else:
         z = torch.ops.hud_fast.log_project(x, delta, chosen)
-    return like_input(z, abundances)  # type: ignore[no-any-return]
+    return like_input(z, abundances)

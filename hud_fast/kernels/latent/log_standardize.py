@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hud_fast.kernels._arrays import ArrayLike, ArrayT, as_floating, like_input
+from hud_fast._checks import ArrayLike, ArrayT, as_floating, like_input
 from hud_fast.kernels._backend import eager, ran, resolve
 from hud_fast.kernels._memory import empty
 from hud_fast.kernels._native import C
@@ -217,7 +217,7 @@ def log_standardize(
     >>> hud.log_standardize(np.array([[0.0, 0.25, 0.75]]), [-5.0, -1.0, -1.0], [2.0, 1.0, 1.0]).round(3)
     array([[-2.049, -0.386,  0.712]])
     """
-    x = as_floating(abundances, "log_standardize", "abundances")
+    x = as_floating("log_standardize", "abundances", abundances)
     axis = check_dim("log_standardize", "abundances", x, dim)
     D = x.shape[axis]
     centre = statistic("log_standardize", "mean", mean, D)
@@ -227,4 +227,4 @@ def log_standardize(
         z = _FORWARD[chosen](x, centre, spread, axis)
     else:
         z = torch.ops.hud_fast.log_standardize(x, centre, spread, axis, chosen)
-    return like_input(z, abundances)  # type: ignore[no-any-return]
+    return like_input(z, abundances)

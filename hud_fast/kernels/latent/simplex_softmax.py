@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hud_fast.kernels._arrays import ArrayT, as_floating, like_input
+from hud_fast._checks import ArrayT, as_floating, like_input
 from hud_fast.kernels._backend import eager, on_stream, ran, resolve
 from hud_fast.kernels._memory import empty
 from hud_fast.kernels._native import C
@@ -220,11 +220,11 @@ def simplex_softmax(
     >>> float(maps[0, :, 0, 0].sum())
     1.0
     """
-    tensor = as_floating(z, "simplex_softmax", "z")
+    tensor = as_floating("simplex_softmax", "z", z)
     axis = check_dim("simplex_softmax", "z", tensor, dim)
     chosen = resolve("simplex_softmax", backend, tensor, offered=_OFFERED)
     if chosen == "torch" or eager(tensor):
         x = _FORWARD[chosen](tensor, axis)
     else:
         x = torch.ops.hud_fast.simplex_softmax(tensor, axis, chosen)
-    return like_input(x, z)  # type: ignore[no-any-return]
+    return like_input(x, z)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hud_fast.kernels._arrays import (
+from hud_fast._checks import (
     ArrayLike,
     ArrayT,
     as_floating,
@@ -188,13 +188,13 @@ def softmax_decode(
     (torch.Size([2, 8, 8, 5]), array([0.333, 0.333, 0.333, 0.   , 0.   ], dtype=float32))
     """
     op = "softmax_decode"
-    tensor = as_floating(z, op, "z")
+    tensor = as_floating(op, "z", z)
     if tensor.ndim != 4 or tensor.shape[1] == 0:
         raise ValueError(
             f"{op}: `z` must have shape (B, D, H, W) with D >= 1, got {shape_text(tensor)}"
         )
     D = tensor.shape[1]
-    spectra = as_tensor(endmembers, op, "endmembers")
+    spectra = as_tensor(op, "endmembers", endmembers)
     if spectra.ndim != 2 or spectra.shape[0] != D:
         raise ValueError(
             f"{op}: `endmembers` must have shape (D, C) with D = {D} as in `z`, got {shape_text(spectra)}"
@@ -216,4 +216,4 @@ def softmax_decode(
         cube = _FORWARD[chosen](tensor, spectra, centre, spread)
     else:
         cube = torch.ops.hud_fast.softmax_decode(tensor, spectra, centre, spread, chosen)
-    return like_input(cube, z)  # type: ignore[no-any-return]
+    return like_input(cube, z)

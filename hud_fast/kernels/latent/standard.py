@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hud_fast.kernels._arrays import as_tensor, shape_text
+from hud_fast._checks import as_tensor, shape_text
 from hud_fast.kernels._backend import readable
 
 
@@ -26,7 +26,7 @@ def statistic(op: str, name: str, value: object, D: int, *, positive: bool = Fal
     """
     if isinstance(value, (list, tuple)):
         value = np.asarray(value, dtype=np.float64)
-    tensor = as_tensor(value, op, name).detach()
+    tensor = as_tensor(op, name, value).detach()
     if tuple(tensor.shape) != (D,):
         raise ValueError(
             f"{op}: `{name}` must have shape (D,) with D = {D}, got {shape_text(tensor)}"

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hud_fast.kernels._arrays import ArrayLike, ArrayT, as_floating, like_input
+from hud_fast._checks import ArrayLike, ArrayT, as_floating, like_input
 from hud_fast.kernels._backend import eager, ran, resolve
 from hud_fast.kernels._memory import empty
 from hud_fast.kernels._native import C
@@ -213,7 +213,7 @@ def standardized_softmax(
     >>> hud.standardized_softmax(hud.log_standardize(x, mean, std), mean, std).round(4)
     array([[1.000e-04, 2.500e-01, 7.499e-01]])
     """
-    tensor = as_floating(z, "standardized_softmax", "z")
+    tensor = as_floating("standardized_softmax", "z", z)
     axis = check_dim("standardized_softmax", "z", tensor, dim)
     centre = statistic("standardized_softmax", "mean", mean, tensor.shape[axis])
     spread = statistic("standardized_softmax", "std", std, tensor.shape[axis], positive=True)
@@ -222,4 +222,4 @@ def standardized_softmax(
         x = _FORWARD[chosen](tensor, centre, spread, axis)
     else:
         x = torch.ops.hud_fast.standardized_softmax(tensor, centre, spread, axis, chosen)
-    return like_input(x, z)  # type: ignore[no-any-return]
+    return like_input(x, z)

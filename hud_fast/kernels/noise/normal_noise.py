@@ -156,12 +156,6 @@ def address_of(
     return Address(*check_address(op, seed, **numbers), tensors.get("step"), tensors.get("first"))
 
 
-def check_tensor(op: str, name: str, value: object) -> None:
-    """TypeError that names the argument for anything but a tensor."""
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{op}: `{name}` must be a torch.Tensor, got {type(value).__name__}")
-
-
 def native_step(
     out: Tensor,  # (B, ...)
     *,

@@ -14,14 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hud_fast.kernels._arrays import ArrayLike, as_floating, as_tensor, shape_text
+from hud_fast._checks import ArrayLike, as_floating, as_tensor, check_tensor, shape_text
 from hud_fast.kernels._backend import eager, ran, readable, resolve
 from hud_fast.kernels._memory import empty
 from hud_fast.kernels.latent.standard import on_device
 from hud_fast.kernels.noise.normal_noise import (
     Address,
     address_of,
-    check_tensor,
     native_step,
     normal_noise_reference,
 )
@@ -166,13 +165,13 @@ def q_sample(
     """
     op = "q_sample"
     check_tensor(op, "z", z)
-    z = as_floating(z, op, "z")
+    z = as_floating(op, "z", z)
     if z.ndim == 0:
         raise ValueError(f"{op}: `z` must have shape (B, ...), got ()")
     given = (
         torch.tensor(signal, dtype=torch.float64) if isinstance(signal, (list, tuple)) else signal
     )
-    levels = as_tensor(given, op, "signal").detach().double()
+    levels = as_tensor(op, "signal", given).detach().double()
     if tuple(levels.shape) != (len(z),):
         raise ValueError(
             f"{op}: `signal` must have shape (B,) with B = {len(z)} as in `z`, got {shape_text(levels)}"

@@ -13,13 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hud_fast.kernels._arrays import as_floating, shape_text
+from hud_fast._checks import as_floating, check_device, check_tensor, shape_text
 from hud_fast.kernels._backend import eager, ran, resolve
 from hud_fast.kernels._memory import empty
 from hud_fast.kernels.noise.normal_noise import (
     Address,
     address_of,
-    check_tensor,
     native_step,
     normal_noise_reference,
 )
@@ -185,17 +184,14 @@ def sampler_step(
     tensors = {"z": z, "eps": eps} | ({} if noise is None else {"noise": noise})
     for name, value in tensors.items():
         check_tensor(op, name, value)
-        tensors[name] = as_floating(value, op, name)
+        tensors[name] = as_floating(op, name, value)
         if value.shape != z.shape or value.ndim == 0:
             raise ValueError(
                 f"{op}: `{name}` must have shape (B, ...) as `z` {shape_text(z)}, got {shape_text(value)}"
             )
         if value.dtype != z.dtype:
             raise TypeError(f"{op}: `{name}` must be of z's dtype {z.dtype}, got {value.dtype}")
-        if value.device != z.device:
-            raise RuntimeError(
-                f"{op}: `{name}` must be on z's device {z.device}, got {value.device}"
-            )
+        check_device(op, name, value, z.device, "z")
     z, eps, noise = tensors["z"], tensors["eps"], tensors.get("noise")
     factors = (float(z_factor), float(eps_factor), float(noise_factor))
     if factors[2] == 0:

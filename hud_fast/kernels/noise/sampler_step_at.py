@@ -13,13 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hud_fast.kernels._arrays import as_floating, shape_text
+from hud_fast._checks import as_floating, check_device, check_tensor, shape_text
 from hud_fast.kernels._backend import ran, readable, resolve
 from hud_fast.kernels._memory import empty
 from hud_fast.kernels.noise.normal_noise import (
     Address,
     address_of,
-    check_tensor,
     native_step,
     normal_noise_reference,
 )
@@ -223,13 +222,10 @@ def sampler_step_at(
     given |= {name: value for name, value in optional.items() if value is not None}
     for name, value in given.items():
         check_tensor(op, name, value)
-        if value.device != z.device:
-            raise RuntimeError(
-                f"{op}: `{name}` must be on z's device {z.device}, got {value.device}"
-            )
+        check_device(op, name, value, z.device, "z")
         if torch.is_grad_enabled() and value.requires_grad:
             raise RuntimeError(f"{op}: `{name}` wants a gradient, and this step has none")
-    z, eps = as_floating(z, op, "z"), as_floating(eps, op, "eps")
+    z, eps = as_floating(op, "z", z), as_floating(op, "eps", eps)
     for name in given.keys() - {"z", "table", "row"}:
         value = given[name]
         if value.shape != z.shape or z.ndim == 0:

@@ -14,19 +14,21 @@ window is never lost; blocks for which too many windows tie are looked up again 
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from hud_fast.kernels._arrays import (
+from hud_fast._checks import (
     ArrayLike,
     ArrayT,
+    as_mask,
     as_tensor,
+    check_choice,
+    check_count,
+    check_device,
     check_flag,
-    from_numpy,
+    check_limit,
     like_input,
     shape_text,
     widen,
@@ -157,17 +159,12 @@ def _check(blocks: Tensor, scene: Tensor, stride: int, norm: str) -> int:
             f"{op}: `blocks` must fit into the scene's {scene.shape[0]} x {scene.shape[1]} pixels, "
             f"got blocks of {blocks.shape[1]} x {blocks.shape[2]}"
         )
-    if not hasattr(stride, "__index__") or operator.index(stride) < 1:
-        raise ValueError(f"{op}: `stride` must be an integer >= 1, got {stride!r}")
-    if not isinstance(norm, str) or norm not in ("pixel", "block"):
-        raise ValueError(f"{op}: `norm` must be 'pixel' or 'block', got {norm!r}")
-    if scene.device != blocks.device:
-        raise RuntimeError(
-            f"{op}: `scene` must be on {blocks.device} as `blocks` is, got {scene.device}"
-        )
+    stride = check_count(op, "stride", stride)
+    check_choice(op, "norm", norm, ("pixel", "block"))
+    check_device(op, "scene", scene, blocks.device, "blocks")
     if blocks.is_meta:
         raise RuntimeError(f"{op}: `blocks` must hold values, got a tensor on the meta device")
-    return min(operator.index(stride), max(scene.shape[:2]))
+    return min(stride, max(scene.shape[:2]))
 
 
 def window_search(
@@ -234,14 +231,15 @@ def window_search(
     >>> float(value[0].round(12)), position[0].tolist()
     (1.0, [3, 2])
     """
-    b = as_tensor(blocks, "window_search", "blocks").detach()
-    s = widen(as_tensor(scene, "window_search", "scene")).detach()
+    b = as_tensor("window_search", "blocks", blocks).detach()
+    s = widen(as_tensor("window_search", "scene", scene)).detach()
     stride = _check(b, s, stride, norm)
     normalize = check_flag("window_search", "normalize", normalize)
     if norm == "block" and not normalize:
         raise ValueError("window_search: `normalize` must be True with norm='block', got False")
-    limit = _check_limit(memory_limit)
-    valid = None if mask is None else _as_mask(mask, s)
+    limit = check_limit("window_search", memory_limit)
+    valid = as_mask("window_search", "mask", mask, s.shape[:2])
+    valid = None if valid is None else valid.to(s.device)
     chosen = resolve("window_search", backend, widen(b[:0]), offered=("torch", "cpu", "cuda"))
     if chosen == "cuda" and readable(b, s):
         ready = DeviceWindowScene(
@@ -320,33 +318,3 @@ def _check_any(window_scale: Tensor) -> None:
             "window_search: `scene` must have a window of the blocks' size without masked or non-finite "
             "pixels, got none"
         )
-
-
-def _check_limit(limit: object) -> int | None:
-    if limit is None:
-        return None
-    if isinstance(limit, bool) or not hasattr(limit, "__index__"):
-        raise TypeError(
-            f"window_search: `memory_limit` must be a number of bytes or None, got {limit!r}"
-        )
-    if operator.index(limit) < 1:
-        raise ValueError(f"window_search: `memory_limit` must be at least 1 byte, got {limit!r}")
-    return operator.index(limit)
-
-
-def _as_mask(mask: ArrayLike, scene: Tensor) -> Tensor:
-    if not isinstance(mask, (np.ndarray, Tensor)):
-        raise TypeError(
-            f"window_search: `mask` must be a numpy.ndarray or a torch.Tensor, got {type(mask).__name__}"
-        )
-    if mask.dtype not in (np.bool_, torch.bool) or np.ma.is_masked(mask):
-        kind = "a masked array" if np.ma.is_masked(mask) else mask.dtype
-        raise TypeError(f"window_search: `mask` must be of dtype bool, got {kind}")
-    tensor = from_numpy(mask) if isinstance(mask, np.ndarray) else mask
-    if tensor.layout != torch.strided or tensor.is_meta:
-        raise TypeError("window_search: `mask` must be a dense tensor that holds values")
-    if tensor.shape != scene.shape[:2]:
-        raise ValueError(
-            f"window_search: `mask` must have shape (H, W) = {tuple(scene.shape[:2])}, got {tuple(tensor.shape)}"
-        )
-    return tensor.to(scene.device)

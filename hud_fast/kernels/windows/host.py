@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hud_fast.kernels._arrays import widen
+from hud_fast._checks import widen
 from hud_fast.kernels._backend import ran
 from hud_fast.kernels._native import C
 from hud_fast.kernels.windows.scales import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hud_fast.kernels._arrays import unit_scale
+from hud_fast._checks import unit_scale
 from hud_fast.kernels._native import C
 
 

@@ -237,13 +237,13 @@ def test_opcheck_and_compile():
             np.ones((1, 3)),
             [[1, 2, 3]],
             TypeError,
-            "`reference` must be a numpy.ndarray or a torch.Tensor, got list",
+            "`reference` must be a numpy array or a torch tensor, got list",
         ),
         (
             np.ones((1, 3), dtype=complex),
             np.ones((2, 3)),
             TypeError,
-            "`query` must be an array of real numbers",
+            "`query` must hold real numbers",
         ),
     ],
 )

@@ -416,14 +416,14 @@ def test_compiles_without_a_graph_break():
             np.ones((2, 3)),
             {},
             TypeError,
-            "`pixels` must be a numpy.ndarray or a torch.Tensor, got list",
+            "`pixels` must be a numpy array or a torch tensor, got list",
         ),
         (
             np.ones((5, 3), dtype="U1"),
             np.ones((2, 3)),
             {},
             TypeError,
-            "`pixels` must be an array of real numbers, got dtype <U1",
+            "`pixels` must hold real numbers .*, got <U1",
         ),
     ],
 )

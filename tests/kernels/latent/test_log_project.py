@@ -139,15 +139,15 @@ def test_compiles_without_a_graph_break():
             [1.0],
             -1,
             TypeError,
-            r"log_project: `abundances` must be a numpy.ndarray or a torch.Tensor, got list",
+            r"log_project: `abundances` must be a numpy array or a torch tensor, got list",
         ),
         (
             np.array([1 + 1j]),
             -1,
             TypeError,
-            "must be an array of real numbers, got dtype complex128",
+            "must hold real numbers .*, got complex128",
         ),
-        (np.array([True]), -1, TypeError, "must be an array of real numbers, got dtype bool"),
+        (np.array([True]), -1, TypeError, "must hold real numbers .*, got bool"),
         (np.array([1, 2]), -1, TypeError, "must be of a floating-point dtype, got torch.int64"),
         (
             np.ones((2, 3)),

@@ -208,7 +208,7 @@ def test_an_empty_batch_gives_an_empty_batch():
             "z",
             -1,
             TypeError,
-            "simplex_softmax: `z` must be a numpy.ndarray or a torch.Tensor, got str",
+            "simplex_softmax: `z` must be a numpy array or a torch tensor, got str",
         ),
         (
             np.ones((2, 3)),

@@ -298,7 +298,7 @@ Z = np.zeros((1, 3, 2, 2))
         (
             lambda: hud.standardized_softmax(X, "m", [1] * 3),
             TypeError,
-            "standardized_softmax: `mean` must be a numpy.ndarray or a torch.Tensor, got str",
+            "standardized_softmax: `mean` must be a numpy array or a torch tensor, got str",
         ),
         (
             lambda: hud.standardized_softmax(X, [0] * 3, [1] * 3, dim=2),
@@ -308,7 +308,7 @@ Z = np.zeros((1, 3, 2, 2))
         (
             lambda: hud.log_standardize([0.1], [0], [1]),
             TypeError,
-            "log_standardize: `abundances` must be a numpy.ndarray or a torch.Tensor",
+            "log_standardize: `abundances` must be a numpy array or a torch tensor",
         ),
         (
             lambda: hud.softmax_decode(X, np.ones((3, 4))),

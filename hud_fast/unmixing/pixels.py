@@ -5,124 +5,22 @@ memory map is never loaded as a whole, whatever its interleave. Blocks of a tens
 is made of them is written for both kinds (`space_of`). A pixel counts as valid when the
 mask keeps it, all of its bands are finite, and at least one band is not zero (an all-zero pixel is
 the usual mark for "no data").
-
-`as_tensor` and `like` are the two ends of the operations that run in torch.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-ArrayT = TypeVar("ArrayT", NDArray[Any], Tensor)
+from hud_fast._checks import as_mask, as_numpy, as_wide
 
 BLOCK_VALUES = 1 << 22  # 32 MiB of float64 a block: past the caches, far below memory
-_FLOATS = (torch.float32, torch.float64)
-
-
-def check_seed(function: str, seed: int) -> int:
-    """`seed` as a plain int; anything that is not a whole number >= 0 is refused."""
-    return check_count(function, "seed", seed, least=0)
-
-
-def check_count(function: str, argument: str, value: int, *, least: int = 1) -> int:
-    """`value` as a plain int of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{function}: `{argument}` must be an int, got {type(value).__name__}")
-    if value < least:
-        raise ValueError(f"{function}: `{argument}` must be at least {least}, got {value}")
-    return int(value)
-
-
-def as_numpy(function: str, argument: str, value: Any) -> NDArray[Any]:
-    """A real numeric numpy view of `value` (a tensor is detached and brought to the host)."""
-    if isinstance(value, Tensor):
-        host = value.detach().cpu()
-        value = host.float().numpy() if host.dtype == torch.bfloat16 else host.numpy()
-    elif not hasattr(value, "__array__"):
-        raise TypeError(
-            f"{function}: `{argument}` must be a numpy array or a torch tensor, "
-            f"got {type(value).__name__}"
-        )
-    array = value if isinstance(value, np.ndarray) else np.asarray(value)
-    if array.dtype.kind not in "iuf":
-        raise TypeError(
-            f"{function}: `{argument}` must hold real numbers (integers or floats), "
-            f"got {array.dtype}"
-        )
-    return array
-
-
-def as_tensor(
-    function: str, argument: str, value: Any, *, small_integers: torch.dtype = torch.float64
-) -> Tensor:
-    """`value` as a float32 or float64 tensor, without a copy where the memory allows.
-
-    Half precision becomes float32; integers of up to 16 bits become `small_integers` (float32 holds
-    them exactly), wider ones float64.
-    """
-    if isinstance(value, Tensor):
-        tensor = value
-        if tensor.is_complex() or tensor.dtype == torch.bool:
-            raise TypeError(
-                f"{function}: `{argument}` must hold real numbers (integers or floats), "
-                f"got {tensor.dtype}"
-            )
-    else:
-        array = as_numpy(function, argument, value)
-        if array.dtype.kind in "iu":
-            wide = array.dtype.itemsize > 2 or small_integers == torch.float64
-            array = array.astype(np.float64 if wide else np.float32)
-        elif array.dtype.itemsize == 2:
-            array = array.astype(np.float32)
-        elif array.dtype.itemsize > 8:
-            array = array.astype(np.float64)
-        if not array.dtype.isnative:
-            array = array.astype(array.dtype.newbyteorder("="))
-        if any(step < 0 for step in array.strides):
-            array = np.ascontiguousarray(array)
-        with warnings.catch_warnings():
-            # A read-only memory map may be borrowed: nothing here writes to its input.
-            warnings.filterwarnings("ignore", message=".*not writable.*")
-            tensor = torch.from_numpy(array)
-    if tensor.dtype in _FLOATS:
-        return tensor
-    if tensor.is_floating_point():
-        return tensor.float()
-    narrow = tensor.dtype in (torch.uint8, torch.int8, torch.int16, torch.uint16)
-    return tensor.to(small_integers if narrow else torch.float64)
-
-
-def like(value: ArrayT, result: Tensor) -> ArrayT:
-    """`result` as the kind of array that `value` is."""
-    if isinstance(value, Tensor):
-        return result
-    return result.detach().cpu().numpy()
-
-
-def as_mask(function: str, argument: str, mask: Any, shape: tuple[int, ...]) -> Any:
-    """`mask` as booleans of `shape`, a numpy array or a tensor where it lies on a GPU; None stays None."""
-    if mask is None:
-        return None
-    array = (
-        mask if on_device(mask) else np.asarray(mask.detach() if isinstance(mask, Tensor) else mask)
-    )
-    if array.dtype not in (np.bool_, torch.bool):
-        raise TypeError(
-            f"{function}: `{argument}` must be boolean (True = valid pixel), got {array.dtype}"
-        )
-    if tuple(array.shape) != shape:
-        raise ValueError(
-            f"{function}: `{argument}` must have the shape {shape} of the pixels, got {tuple(array.shape)}"
-        )
-    return array
 
 
 def on_device(value: Any) -> bool:
@@ -162,17 +60,6 @@ def dead_bands(alive: NDArray[np.bool_]) -> str:  # (C,)
     return f" (bands that are finite in no pixel, drop them first: {listed}{more})"
 
 
-def check_endmembers(function: str, endmembers: Tensor, C: int) -> None:
-    """Refuse `endmembers` that are not (D, C) with D >= 1 and finite."""
-    if endmembers.ndim != 2 or endmembers.shape[0] < 1 or endmembers.shape[1] != C:
-        raise ValueError(
-            f"{function}: `endmembers` must have shape (D, C) with C = {C} as in `pixels`, "
-            f"got {tuple(endmembers.shape)}"
-        )
-    if not bool(torch.isfinite(endmembers).all()):
-        raise ValueError(f"{function}: `endmembers` must be finite, got NaN or infinite values")
-
-
 class Pixels:
     """A scene's pixels, read in float64 blocks.
 
@@ -188,9 +75,9 @@ class Pixels:
         self.function = function
         # (..., C), numpy's, or a tensor that lies on a GPU
         self.array: Any = (
-            as_numpy(function, "pixels", pixels)
-            if not on_device(pixels)
-            else as_tensor(function, "pixels", pixels).detach()
+            as_wide(function, "pixels", pixels).detach()
+            if on_device(pixels)
+            else as_numpy(function, "pixels", pixels)
         )
         shape = tuple(self.array.shape)
         if len(shape) < 2:
@@ -202,12 +89,11 @@ class Pixels:
             raise ValueError(f"{function}: `pixels` must not be empty, got shape {shape}")
         self.shape, self.C = shape[:-1], shape[-1]
         self.P = int(np.prod(self.shape))
-        self._mask = as_mask(function, "mask", mask, self.shape)
-        if self._mask is not None:
-            if on_device(self.array):
-                self._mask = torch.as_tensor(self._mask, device=self.array.device)
-            else:
-                self._mask = to_host(self._mask)
+        keep = as_mask(function, "mask", mask, self.shape)
+        self._mask: Any = None
+        if keep is not None:
+            there = isinstance(self.array, Tensor)
+            self._mask = keep.to(self.array.device) if there else to_host(keep)
 
     def blocks(self) -> Iterator[tuple[slice, Any]]:
         """Yield (rows, block): `rows` of the flattened pixels and their values, (n, C) float64."""

@@ -13,7 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hud_fast.metrics._samples import Counts, Spectra, whole_windows
+from hud_fast.metrics.samples import Counts, Spectra, whole_windows
+
+FEWEST = 4  # windows that a half of `quality` must hold: two to compare with two others
 
 
 class SceneTooSmall(ValueError):

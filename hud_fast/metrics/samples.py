@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hud_fast.unmixing._pixels import as_mask, as_tensor, check_count, dead_bands
+from hud_fast._checks import as_mask, as_wide, check_pair
+from hud_fast.unmixing.pixels import dead_bands
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,13 @@ def read_spectra(
     *,
     part: bool = False,
 ) -> Spectra:
-    """Check and read (..., C) spectra; a `part` of some may be without a valid pixel."""
-    tensor = as_tensor(function, argument, values, small_integers=torch.float32).detach()
+    """Check and read (..., C) spectra, once: `Spectra` come back as they are.
+
+    A `part` of some may be without a valid pixel.
+    """
+    if isinstance(values, Spectra):
+        return values
+    tensor = as_wide(function, argument, values, small_integers=torch.float32).detach()
     if tensor.ndim < 2 or tensor.shape[-1] < 1:
         raise ValueError(
             f"{function}: `{argument}` must have shape (..., C) with at least one axis of pixels, "
@@ -79,7 +85,7 @@ def read_spectra(
         )
     keep = as_mask(function, mask_argument, mask, tuple(tensor.shape[:-1]))
     finite, dark = _finite_and_zero(tensor)
-    kept = torch.ones_like(finite) if keep is None else torch.as_tensor(keep, device=finite.device)
+    kept = torch.ones_like(finite) if keep is None else keep.to(finite.device)
     valid = kept & finite
     if not part and not bool(valid.any()):
         raise ValueError(
@@ -143,15 +149,15 @@ def check_scene(function: str, real: Spectra) -> None:
         )
 
 
-def block_shape(function: str, block: Any) -> tuple[int, int]:
-    """`block` as (rows, columns); one int means a square."""
-    if isinstance(block, tuple) and len(block) == 2:
-        return (
-            check_count(function, "block", block[0]),
-            check_count(function, "block", block[1]),
+def fitting_block(function: str, shape: tuple[int, ...], block: Any) -> tuple[int, int]:
+    """Rows and columns of the blocks that samples of `shape` are cut into; None takes them whole."""
+    _, H, W, _ = shape
+    h, w = (H, W) if block is None else check_pair(function, "block", block)
+    if h > H or w > W:
+        raise ValueError(
+            f"{function}: `block` must fit into the generated samples of {H} x {W} pixels, got {h} x {w}"
         )
-    side = check_count(function, "block", block)
-    return side, side
+    return h, w
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,12 +184,7 @@ def cut_blocks(function: str, generated: Spectra, block: Any, *, part: bool = Fa
             f"got {tuple(generated.values.shape)}"
         )
     B, H, W, C = values.shape
-    h, w = (H, W) if block is None else block_shape(function, block)
-    if h > H or w > W:
-        raise ValueError(
-            f"{function}: `block` must fit into the generated samples of {H} x {W} pixels, "
-            f"got {h} x {w}"
-        )
+    h, w = fitting_block(function, values.shape, block)
     rows, columns = H // h, W // w
     tiles = values[:, : rows * h, : columns * w].reshape(B, rows, h, columns, w, C)
     tiles = tiles.permute(0, 1, 3, 2, 4, 5).reshape(-1, h, w, C)

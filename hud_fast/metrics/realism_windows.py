@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hud_fast.metrics._real_blocks import draw
-from hud_fast.metrics._samples import whole_windows
+from hud_fast.metrics.real_blocks import draw
+from hud_fast.metrics.samples import whole_windows
 
 Indices = NDArray[np.int64]
 

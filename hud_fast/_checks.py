@@ -1,0 +1,266 @@
+"""The arguments of public functions: arrays read in one way, numbers checked in one way, errors in the same words.
+
+Every reader and check takes the function's name and the argument's before the value, and its error names both, what
+was expected and what came. NumPy in, NumPy out; tensor in, tensor out. Nothing of the package is imported here.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+ArrayLike: TypeAlias = "NDArray[Any] | Tensor"
+ArrayT = TypeVar("ArrayT", NDArray[Any], Tensor)
+
+
+def as_numpy(function: str, argument: str, value: object) -> NDArray[Any]:
+    """`value` as a numpy array of real numbers, not copied; a tensor is detached and brought to the host."""
+    if isinstance(value, Tensor):
+        host = value.detach().cpu()
+        value = host.float().numpy() if host.dtype == torch.bfloat16 else host.numpy()
+    elif not hasattr(value, "__array__"):
+        raise TypeError(
+            f"{function}: `{argument}` must be a numpy array or a torch tensor, got {type(value).__name__}"
+        )
+    array = value if isinstance(value, np.ndarray) else np.asarray(value)
+    if array.dtype.kind not in "fiu":
+        raise _not_real(function, argument, array.dtype)
+    if np.ma.is_masked(array):
+        raise TypeError(
+            f"{function}: `{argument}` must be a plain array, got a masked array with masked values: fill them first, "
+            "with numpy.nan say"
+        )
+    return array
+
+
+def as_tensor(function: str, argument: str, value: object) -> Tensor:
+    """`value` as a dense tensor of its own dtype, on its own memory where torch allows it."""
+    if isinstance(value, Tensor):
+        tensor = value
+    else:
+        array = as_numpy(function, argument, value)
+        if array.dtype.itemsize > 8:
+            raise TypeError(
+                f"{function}: `{argument}` must be float64 or narrower, got dtype {array.dtype}"
+            )
+        tensor = from_numpy(array)
+    if tensor.is_complex() or tensor.dtype == torch.bool:
+        raise _not_real(function, argument, tensor.dtype)
+    if tensor.layout != torch.strided:
+        raise TypeError(
+            f"{function}: `{argument}` must be a dense tensor, got layout {tensor.layout}"
+        )
+    if tensor.is_quantized or tensor.is_nested:
+        kind = "quantized" if tensor.is_quantized else "nested"
+        raise TypeError(f"{function}: `{argument}` must be a plain dense tensor, got a {kind} one")
+    return tensor.resolve_neg()  # a kernel sees memory, not torch's lazy sign
+
+
+def as_floating(function: str, argument: str, value: object) -> Tensor:
+    """As `as_tensor`, but only float types of 16 bits and more pass."""
+    tensor = as_tensor(function, argument, value)
+    if not tensor.is_floating_point():
+        raise TypeError(
+            f"{function}: `{argument}` must be of a floating-point dtype, got {tensor.dtype}"
+        )
+    if tensor.itemsize < 2:
+        raise TypeError(
+            f"{function}: `{argument}` must have floats of 16 bits or more, got {tensor.dtype}"
+        )
+    return tensor
+
+
+def as_wide(
+    function: str, argument: str, value: object, *, small_integers: torch.dtype = torch.float64
+) -> Tensor:
+    """`value` as a float32 or float64 tensor: see `widen`; long doubles become float64."""
+    if not isinstance(value, Tensor):
+        value = as_numpy(function, argument, value)
+        value = value if value.dtype.itemsize <= 8 else value.astype(np.float64)
+    return widen(as_tensor(function, argument, value), small_integers)
+
+
+def widen(tensor: Tensor, small_integers: torch.dtype = torch.float32) -> Tensor:
+    """float32 and float64 as they are, narrower floats as float32, integers as float64.
+
+    Those of up to 16 bits become `small_integers`: float32 holds them exactly.
+    """
+    if tensor.dtype in (torch.float32, torch.float64):
+        return tensor
+    if tensor.is_floating_point():
+        return tensor.float()
+    return tensor.to(small_integers if tensor.itemsize <= 2 else torch.float64)
+
+
+def from_numpy(array: NDArray[Any]) -> Tensor:
+    """A tensor on the array's own memory where torch allows it (no copy), else on a copy."""
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    odd = any(step < 0 or (array.itemsize and step % array.itemsize) for step in array.strides)
+    if odd or not array.flags.aligned:
+        array = array.copy()
+    if array.flags.writeable:
+        return torch.from_numpy(array)
+    with warnings.catch_warnings():  # torch warns of read-only memory; no kernel writes to an input
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.from_numpy(array)
+
+
+def like_input(result: Tensor, value: ArrayT) -> ArrayT:
+    """`result` as the kind of array that `value` was."""
+    if isinstance(value, Tensor):
+        return result
+    return result.detach().cpu().numpy()
+
+
+def as_mask(function: str, argument: str, mask: object, shape: Sequence[int]) -> Tensor | None:
+    """`mask` as a tensor of booleans of `shape`, where it lies; None stays None."""
+    if mask is None:
+        return None
+    given = mask if isinstance(mask, Tensor) else np.asarray(mask)
+    if given.dtype not in (np.bool_, torch.bool) or np.ma.is_masked(mask):
+        kind = "a masked array" if np.ma.is_masked(mask) else given.dtype
+        raise TypeError(
+            f"{function}: `{argument}` must be boolean (True = valid pixel), got {kind}"
+        )
+    keep = given.detach() if isinstance(given, Tensor) else from_numpy(given)
+    if keep.layout != torch.strided or keep.is_meta:
+        raise TypeError(f"{function}: `{argument}` must be a dense tensor that holds values")
+    if tuple(keep.shape) != tuple(shape):
+        raise ValueError(
+            f"{function}: `{argument}` must have the shape {tuple(shape)} of the pixels, got {shape_text(keep)}"
+        )
+    return keep
+
+
+def check_count(function: str, argument: str, value: Any, *, least: int = 1) -> int:
+    """`value` as a plain int of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{function}: `{argument}` must be an int, got {type(value).__name__}")
+    if value < least:
+        raise ValueError(f"{function}: `{argument}` must be at least {least}, got {value}")
+    return int(value)
+
+
+def check_seed(function: str, seed: Any) -> int:
+    """`seed` as a plain int; anything that is not a whole number >= 0 is refused."""
+    return check_count(function, "seed", seed, least=0)
+
+
+def check_limit(function: str, value: object) -> int | None:
+    """`memory_limit`: None, or a number of bytes above 0."""
+    if value is None:
+        return None
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(
+            f"{function}: `memory_limit` must be a number of bytes or None, got {value!r}"
+        )
+    if value < 1:
+        raise ValueError(f"{function}: `memory_limit` must be at least 1 byte, got {value}")
+    return int(value)
+
+
+def check_flag(function: str, argument: str, value: object) -> bool:
+    """A bool from True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{function}: `{argument}` must be True or False, got {value!r}")
+    return bool(value)
+
+
+def check_choice(function: str, argument: str, value: object, choices: Sequence[str]) -> None:
+    """Refuse what is none of the words."""
+    if not isinstance(value, str) or value not in choices:
+        words = " or ".join(f'"{choice}"' for choice in choices)
+        raise ValueError(f"{function}: `{argument}` must be {words}, got {value!r}")
+
+
+def check_pair(function: str, argument: str, value: Any, *, least: int = 1) -> tuple[int, int]:
+    """Rows and columns; one int means a square."""
+    pair = (value, value) if isinstance(value, (int, np.integer)) else value
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise TypeError(
+            f"{function}: `{argument}` must be an int or a pair (rows, columns), got {value!r}"
+        )
+    rows, columns = (check_count(function, argument, side, least=least) for side in pair)
+    return rows, columns
+
+
+def check_tensor(function: str, argument: str, value: object) -> None:
+    """Refuse anything but a tensor."""
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"{function}: `{argument}` must be a torch.Tensor, got {type(value).__name__}"
+        )
+
+
+def check_device(
+    function: str, argument: str, tensor: Tensor, device: torch.device, of: str
+) -> None:
+    """Refuse a tensor that is not on `device`, the device of the argument `of`."""
+    if tensor.device != device:
+        raise RuntimeError(
+            f"{function}: `{argument}` must be on {device} as `{of}` is, got {tensor.device}"
+        )
+
+
+def check_finite(function: str, argument: str, tensor: Tensor) -> None:
+    """Refuse NaN and infinity."""
+    if not bool(torch.isfinite(tensor).all()):
+        raise ValueError(f"{function}: `{argument}` must be finite, got NaN or infinity")
+
+
+def check_endmembers(
+    function: str,
+    endmembers: Tensor,
+    C: int | None = None,
+    *,
+    of: str = "pixels",
+    readable: bool = True,
+    nonzero: bool = False,
+) -> None:
+    """Refuse endmembers that are not (D, C) and finite; C is that of the argument `of`, None for any.
+
+    Where they are not `readable` only the shape is checked; with `nonzero` one value at least must not be zero.
+    """
+    if endmembers.ndim != 2 or C not in (None, endmembers.shape[1]):
+        bands = "" if C is None else f" with C = {C} as in `{of}`"
+        raise ValueError(
+            f"{function}: `endmembers` must have shape (D, C){bands}, got {shape_text(endmembers)}"
+        )
+    if 0 in endmembers.shape:
+        raise ValueError(
+            f"{function}: `endmembers` must have at least one row and one band, got shape {shape_text(endmembers)}"
+        )
+    if not readable:
+        return
+    finite = torch.isfinite(endmembers)
+    if not bool(finite.all()):
+        row = int((~finite).any(1).to(torch.int8).argmax())
+        raise ValueError(
+            f"{function}: `endmembers` must be finite, got a non-finite value in row {row}"
+        )
+    if nonzero and not bool((endmembers != 0).any()):
+        raise ValueError(f"{function}: `endmembers` must not all be zero")
+
+
+def unit_scale(values: Tensor) -> float:
+    """The power of two that brings the largest of some finite values into [1/2, 1); exact, and 1 where all are 0."""
+    exponent = math.frexp(float(values.abs().max()))[1]
+    return math.ldexp(1.0, min(max(-exponent, -1000), 1000))
+
+
+def shape_text(tensor: Tensor) -> str:
+    return str(tuple(tensor.shape))
+
+
+def _not_real(function: str, argument: str, dtype: object) -> TypeError:
+    return TypeError(
+        f"{function}: `{argument}` must hold real numbers (integers or floats), got {dtype}"
+    )

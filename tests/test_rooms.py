@@ -1,0 +1,121 @@
+"""Rooms import from rooms to their left, by public names: read from the sources, nothing is run."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "hud_fast"
+ROOMS = [
+    "kernels",
+    "scenes",
+    "unmixing",
+    "diffusion",
+    "metrics",
+    "report",
+    "pipeline",
+    "bench",
+    "cli",
+]
+SHARED = {"_checks", "_files", "_torchrun", "__version__"}  # of no room: every room may use them
+
+# Private names that are still used across rooms; the list only gets shorter.
+KNOWN = {
+    "bench": "metrics._span",
+    "diffusion": "kernels._backend",
+    "metrics": "kernels._backend kernels._native",
+}
+
+
+def room_of(path: Path) -> str:
+    """The room that a file lies in; the command line's modules lie at the top of the package."""
+    parts = path.relative_to(ROOT).parts
+    if parts[0] != "hud_fast":
+        return parts[0]
+    if len(parts) > 2:
+        return parts[1]
+    return "shared" if path.stem in {*SHARED, "__init__"} else "cli"
+
+
+def imported(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Line and parts, without the package's own, of every name that a file takes from the package."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno} is a relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        for name in names:
+            package, *parts = name.split(".")
+            if package == "hud_fast" and parts:
+                yield node.lineno, parts
+
+
+def across(path: Path) -> Iterator[tuple[str, str, list[str]]]:
+    """Where, the other room and the name, of what a file takes from another room."""
+    for line, parts in imported(path):
+        room = parts[0] if (PACKAGE / parts[0]).is_dir() else "cli"
+        is_module = (PACKAGE / f"{parts[0]}.py").exists()
+        if parts[0] in SHARED or room == room_of(path) or (room == "cli" and not is_module):
+            continue  # `from hud_fast import fcls` takes a public name of the package
+        yield f"{path.relative_to(ROOT)}:{line} {'.'.join(parts)}", room, parts
+
+
+FILES = sorted(path for folder in (PACKAGE, ROOT / "benchmarks") for path in folder.rglob("*.py"))
+
+
+def test_every_folder_of_the_package_is_a_room_of_the_list() -> None:
+    folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    assert folders <= set(ROOMS)
+
+
+def test_no_room_imports_from_its_right() -> None:
+    wrong = [
+        where
+        for path in FILES
+        if room_of(path) in ROOMS
+        for where, room, _ in across(path)
+        if ROOMS.index(room) > ROOMS.index(room_of(path))
+    ]
+    assert wrong == []
+
+
+def test_what_all_rooms_share_imports_none_of_them() -> None:
+    shared = [PACKAGE / f"{name}.py" for name in SHARED if (PACKAGE / f"{name}.py").exists()]
+    assert [where for path in shared for where, _, _ in across(path)] == []
+
+
+@cache
+def private_use() -> dict[str, dict[str, list[str]]]:
+    """By room and private module or name, the places that use it from without."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for path in FILES:
+        for where, _, parts in across(path):
+            private = next((i for i, part in enumerate(parts) if part.startswith("_")), None)
+            if private is not None:
+                name = ".".join(parts[: private + 1])
+                found.setdefault(room_of(path), {}).setdefault(name, []).append(where)
+    return found
+
+
+def test_no_room_uses_a_private_name_of_another() -> None:
+    new = [
+        where
+        for room, names in private_use().items()
+        for name, places in names.items()
+        if name not in KNOWN.get(room, "").split()
+        for where in places
+    ]
+    assert new == []
+
+
+@pytest.mark.parametrize("room", KNOWN)
+def test_no_known_use_is_gone(room: str) -> None:
+    assert set(KNOWN[room].split()) == set(private_use().get(room, {}))
