@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from hud_fast import cli
+from hud_fast.cli.options import Preset
 from hud_fast.scenes import load_scene, save_scene, simulate_scene
 
 SMALL = ["--endmembers", "3", "--steps", "2", "--device", "cpu", "--threads", "1"]
@@ -199,7 +200,7 @@ def test_info(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     for word in ("torch", "isa", "processor", "GPU", *PRESETS, *CATALOGUE):
         assert word in text
-    assert [preset.value for preset in cli.Preset] == list(PRESETS)
+    assert [preset.value for preset in Preset] == list(PRESETS)
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -368,6 +369,6 @@ def test_our_warnings_are_notes_and_others_are_silent(
         warnings.warn_explicit("labels\n left out", UserWarning, "f.py", 1, "hud_fast.pipeline.x")
         return "text"
 
-    monkeypatch.setattr("hud_fast._info.info_text", noisy)
+    monkeypatch.setattr("hud_fast.cli.info.info_text", noisy)
     assert cli.main(["info"]) == 0
     assert capsys.readouterr().err == "Note: labels left out\n"

@@ -90,8 +90,8 @@ def simulated(name: str, small: bool = False) -> Searched:
 @lru_cache(maxsize=1)
 def indian_pines() -> NDArray[np.float32] | None:
     """The Indian Pines cube (145, 145, 200), or None where it is not at hand."""
-    from hud_fast._info import at_hand
     from hud_fast.scenes import load_scene
+    from hud_fast.scenes.fetch import at_hand
 
     if not at_hand("indian-pines"):
         return None

@@ -1,4 +1,4 @@
-"""`hud-fast bench`, apart from the other commands for its length. Nothing heavy is imported until it runs."""
+"""``hud-fast bench``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from hud_fast import _terminal as terminal
-from hud_fast._options import GENERAL
+from hud_fast.cli import terminal
+from hud_fast.cli.options import GENERAL
 
 
 def bench(
@@ -90,6 +90,7 @@ def bench(
         hud-fast bench --groups fcls,simplex --threads 2 --out bench
     """
     from hud_fast.bench import run as suite
+    from hud_fast.bench.show import heading, tables
     from hud_fast.pipeline.rundir import check_writable
     from hud_fast.report.machine import available_cores
 
@@ -117,7 +118,8 @@ def bench(
             progress=progress,
             each=keep,
         )
-    terminal.say_tables(results)
+    terminal.say(heading(results))
+    terminal.show(*tables(results))
     if out is not None:
         from hud_fast.bench.plots import save_plots
 
