@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from hud_fast import cli
-from hud_fast.cli.options import Preset
+from hud_fast.cli.options import General, Model, Preset, Reading, Sampling
 from hud_fast.scenes import load_scene, save_scene, simulate_scene
 
 SMALL = ["--endmembers", "3", "--steps", "2", "--device", "cpu", "--threads", "1"]
@@ -224,6 +224,16 @@ def test_every_command_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     text = plain(capsys.readouterr().out)
     for command in COMMANDS:
         assert re.search(rf" {command} [A-Z]", text)
+
+
+def test_the_options_default_to_the_pipelines_own() -> None:
+    from hud_fast.pipeline import ModelOptions, SampleOptions, SceneOptions
+
+    assert Reading().options() == SceneOptions()
+    assert Model().options(General()) == ModelOptions()
+    assert Sampling().options() == SampleOptions()
+    chosen = Model(endmembers="4", set=["batch=2"], start_from="shipped").options(General(seed=3))
+    assert chosen == ModelOptions(endmembers=4, settings=("batch=2",), start="shipped", seed=3)
 
 
 MISTAKES = [

@@ -53,7 +53,6 @@ def bench(
             min=0,
             metavar="SECONDS",
             help="Begin no further case of a group that has taken so long.",
-            show_default=False,
         ),
     ] = None,
     threads: Annotated[
@@ -61,18 +60,12 @@ def bench(
         typer.Option(
             min=1,
             help="CPU threads of every provider; by default 1, with --gpu all cores.",
-            show_default=False,
             rich_help_panel=GENERAL,
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Folder for results.json and the scaling plots.",
-            show_default=False,
-        ),
+        typer.Option("--out", "-o", help="Folder for results.json and the scaling plots."),
     ] = None,
 ) -> None:
     """Time the kernels on this machine, beside what else there is, with each one's error.

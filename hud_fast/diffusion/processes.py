@@ -56,7 +56,9 @@ class LostProcess(RuntimeError):
 
 
 _group: Group | None = None
-_first_only = False  # in what the first process does for all: the others are not there for an exchange
+_first_only = (
+    False  # in what the first process does for all: the others are not there for an exchange
+)
 
 
 def rank() -> int:

@@ -49,7 +49,8 @@ def at_hand(name: str) -> bool:
     if name == "indian-pines" and importlib.util.find_spec("tensorly") is not None:
         return True
     file = find_entry(name).cube.name
-    return any(place and find_local(file, place) for place in (data_folder(), cache_folder()))
+    places = [place for place in (data_folder(), cache_folder()) if place is not None]
+    return any(find_local(file, place) is not None for place in places)
 
 
 def fetch(
