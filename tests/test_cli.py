@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from hud_fast import cli
+from hud_fast.cli.options import General, Model, Preset, Reading, Sampling
 from hud_fast.scenes import load_scene, save_scene, simulate_scene
 
 SMALL = ["--endmembers", "3", "--steps", "2", "--device", "cpu", "--threads", "1"]
@@ -199,7 +200,7 @@ def test_info(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     for word in ("torch", "isa", "processor", "GPU", *PRESETS, *CATALOGUE):
         assert word in text
-    assert [preset.value for preset in cli.Preset] == list(PRESETS)
+    assert [preset.value for preset in Preset] == list(PRESETS)
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -223,6 +224,16 @@ def test_every_command_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     text = plain(capsys.readouterr().out)
     for command in COMMANDS:
         assert re.search(rf" {command} [A-Z]", text)
+
+
+def test_the_options_default_to_the_pipelines_own() -> None:
+    from hud_fast.pipeline import ModelOptions, SampleOptions, SceneOptions
+
+    assert Reading().options() == SceneOptions()
+    assert Model().options(General()) == ModelOptions()
+    assert Sampling().options() == SampleOptions()
+    chosen = Model(endmembers="4", set=["batch=2"], start_from="shipped").options(General(seed=3))
+    assert chosen == ModelOptions(endmembers=4, settings=("batch=2",), start="shipped", seed=3)
 
 
 MISTAKES = [
@@ -368,6 +379,6 @@ def test_our_warnings_are_notes_and_others_are_silent(
         warnings.warn_explicit("labels\n left out", UserWarning, "f.py", 1, "hud_fast.pipeline.x")
         return "text"
 
-    monkeypatch.setattr("hud_fast._info.info_text", noisy)
+    monkeypatch.setattr("hud_fast.cli.info.info_text", noisy)
     assert cli.main(["info"]) == 0
     assert capsys.readouterr().err == "Note: labels left out\n"

@@ -11,7 +11,8 @@ import pytest
 import typer
 from rich.console import Console
 
-from hud_fast._terminal import PlainReporter, RichReporter, explain, reporter
+from hud_fast.cli.terminal import PlainReporter, RichReporter, explain, reporter
+from hud_fast.diffusion.memory import OutOfMemory
 from hud_fast.pipeline import InputError, Reporter
 
 
@@ -82,8 +83,8 @@ ENDS: list[tuple[BaseException, int, str]] = [
     (TypeError("wrong"), 2, "Error: wrong"),
     (RuntimeError("loss is not finite"), 1, "Error: loss is not finite"),
     (OSError(errno.ENOSPC, "No space left on device", "f"), 1, "f: No space left on device. Free"),
-    (Exception("I/O error: No space left on device (os error 28)"), 1, "no space left on the disk"),
     (PermissionError(errno.EACCES, "Permission denied", "f"), 1, "Error: f: Permission denied"),
+    (OutOfMemory("HUD: out of memory; lower it"), 1, "Error: HUD: out of memory; lower it"),
     (MemoryError(), 1, "Error: not enough memory"),
     (KeyError("k"), 1, "Error: KeyError: 'k' (this is a fault of hud-fast"),
     (SystemExit(3), 3, ""),

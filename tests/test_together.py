@@ -14,7 +14,7 @@ import pytest
 from launch import launch
 from torch.distributed import HashStore, Store
 
-from hud_fast import _together as together
+from hud_fast.cli import together
 from hud_fast.scenes import save_scene, simulate_scene
 
 SMALL = ["--endmembers", "3", "--steps", "2", "--device", "cpu", "--threads", "1"]
@@ -124,15 +124,17 @@ def test_commands_that_gain_nothing_run_in_the_first() -> None:
 
 LONE = """
 import os, sys
-from hud_fast import _together, cli
+from hud_fast import cli
+from hud_fast.cli import together
+from hud_fast.diffusion.memory import OutOfMemory
 from hud_fast.diffusion.training import Trainer
 
 def step(self, step=Trainer.step):
     if self.done == 1 and os.environ["RANK"] == sys.argv[1]:
-        raise MemoryError("HUD: out of memory; lower something")
+        raise OutOfMemory("HUD: out of memory; lower something")
     step(self)
 
-Trainer.step, _together.ALONE = step, 2.0
+Trainer.step, together.ALONE = step, 2.0
 sys.exit(cli.main(sys.argv[2:]))
 """
 

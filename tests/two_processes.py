@@ -72,6 +72,16 @@ def told(into: dict[str, str], name: str) -> Iterator[None]:
         into[name] = " | ".join([type(error).__name__, str(error), *notes])
 
 
+@processes.by_first
+def read(number: int) -> str:
+    return f"read {number} of {processes.rank()}"
+
+
+@processes.by_first
+def copied(number: int) -> str:
+    return f"{read(number)}, and written"
+
+
 def fail(error: Exception) -> Any:
     raise error
 
@@ -127,6 +137,7 @@ def work(folder: Path) -> dict[str, Any]:
 
     said["mean"] = processes.mean(torch.tensor([1.0, 2.0]) * (1 + rank)).tolist()
     said["on first"] = processes.on_first(lambda: {"from": rank})
+    said["by first"] = copied(3)
     said["in turn"] = list(processes.in_turn(items(failing=False)))
     with told(said, "failed on first"):
         processes.on_first(lambda: fail(FileExistsError(17, "taken", "there")))

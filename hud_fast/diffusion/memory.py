@@ -8,9 +8,13 @@ from collections.abc import Iterator
 import torch
 
 
+class OutOfMemory(MemoryError):
+    """A device's lack of memory; the message ends with the setting to lower."""
+
+
 @contextlib.contextmanager
 def enough_memory(advice: str) -> Iterator[None]:
-    """Turn any device's lack of memory into a MemoryError that ends with `advice`.
+    """Turn any device's lack of memory into an `OutOfMemory` that ends with `advice`.
 
     Examples
     --------
@@ -18,7 +22,7 @@ def enough_memory(advice: str) -> Iterator[None]:
     ...     raise torch.OutOfMemoryError("CUDA out of memory")
     Traceback (most recent call last):
     ...
-    MemoryError: HUD: out of memory; take a smaller cake
+    hud_fast.diffusion.memory.OutOfMemory: HUD: out of memory; take a smaller cake
     """
     try:
         yield
@@ -27,4 +31,4 @@ def enough_memory(advice: str) -> Iterator[None]:
         known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
         if not known and "can't allocate memory" not in str(error):
             raise
-        raise MemoryError(f"HUD: out of memory; {advice}") from error
+        raise OutOfMemory(f"HUD: out of memory; {advice}") from error

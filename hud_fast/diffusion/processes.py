@@ -10,7 +10,7 @@ or, in a script that torchrun starts,
     with processes.starting():
         model = HUD.fit(scene)                             # all train, all have the model
         cubes = model.sample(64)                           # all sample, the first has the cubes
-        processes.on_first(lambda: model.save("model/"))
+        processes.by_first(model.save)("model/")
 
 Objects travel between CPUs (gloo), also where GPUs reduce their gradients (NCCL). They are pickled: they come
 from processes of the same program.
@@ -19,11 +19,12 @@ from processes of the same program.
 from __future__ import annotations
 
 import contextlib
+import functools
 import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -32,6 +33,7 @@ from torch.distributed import Store, rendezvous  # type: ignore[attr-defined]
 
 from hud_fast._torchrun import announced, told
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 MEETING = timedelta(minutes=10)  # until all processes have come
@@ -49,7 +51,14 @@ class Group:
     gpus_for_all: bool  # whether each process of this machine can have a GPU for itself
 
 
+class LostProcess(RuntimeError):
+    """Another process has ended in the middle of the work."""
+
+
 _group: Group | None = None
+_first_only = (
+    False  # in what the first process does for all: the others are not there for an exchange
+)
 
 
 def rank() -> int:
@@ -168,33 +177,72 @@ def check_device(caller: str, device: torch.device) -> None:
         )
 
 
+def by_first(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorate `function` to run in the first process; its result, or what it raised, is everybody's.
+
+    Where one such function calls another, the first process is there already.
+
+    Examples
+    --------
+    >>> @by_first
+    ... def read(path):
+    ...     return f"what is in {path}"
+    >>> read("notes.txt")
+    'what is in notes.txt'
+    """
+
+    @functools.wraps(function)
+    def shared(*args: P.args, **kwargs: P.kwargs) -> T:
+        return on_first(functools.partial(function, *args, **kwargs))
+
+    return shared
+
+
 def on_first(function: Callable[[], T]) -> T:
-    """Run `function` in the first process; its result, or what it raised, is everybody's.
+    """Run `function` as `by_first` does.
 
     Examples
     --------
     >>> on_first(lambda: 1 + 1)
     2
     """
-    if _group is None:
+    global _first_only
+    if _group is None or _first_only:
         return function()
     result: Any = None
     failure: Exception | None = None
     message = [b""]
     if _group.rank == 0:
+        _first_only = True
         try:
             result = function()
             message = [pickle.dumps((result, None))]
         except Exception as error:
             failure = error
             message = [pickle.dumps((None, _portable(error)))]
-    dist.broadcast_object_list(message, 0, group=_group.cpu, device=torch.device("cpu"))
+        finally:
+            _first_only = False
+    with _exchange():
+        dist.broadcast_object_list(message, 0, group=_group.cpu, device=torch.device("cpu"))
     if _group.rank != 0:
         result, failure = pickle.loads(message[0])
     if failure is not None:
         raise failure
     answer: T = result
     return answer
+
+
+@contextlib.contextmanager
+def _exchange() -> Iterator[None]:
+    """What gloo raises where another process is gone, as `LostProcess`. Its text depends on how that one went."""
+    try:
+        yield
+    except RuntimeError as error:
+        if type(error) is not RuntimeError:  # a GPU's, or NCCL's: they say more themselves
+            raise
+        raise LostProcess(
+            "another process has ended in the middle of the work (killed, or out of memory?)"
+        ) from error
 
 
 def _portable(error: Exception) -> Exception:
@@ -216,7 +264,8 @@ def mean(tensor: Tensor) -> Tensor:
     """
     if _group is not None:
         group = _group.cpu if tensor.device.type == "cpu" else None
-        dist.all_reduce(tensor, group=group)
+        with _exchange():
+            dist.all_reduce(tensor, group=group)
         tensor /= _group.count
     return tensor
 
@@ -261,7 +310,8 @@ def _round(make: Callable[[], T | None]) -> tuple[list[T | None], bool]:
     except Exception as error:
         made = None, _portable(error)
     gathered: list[Any] | None = [None] * _group.count if _group.rank == 0 else None
-    dist.gather_object(made, gathered, 0, group=_group.cpu)
+    with _exchange():
+        dist.gather_object(made, gathered, 0, group=_group.cpu)
 
     def verdict() -> bool:
         for number, (_, failure) in enumerate(gathered or []):

@@ -1,4 +1,4 @@
-"""All of it at once: what `hud-fast metrics` writes and the report prints."""
+"""All of it at once: what `hud-fast metrics` writes and the report prints. `hud-fast evaluate` is `quality`."""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hud_fast.pipeline.errors import InputError as InputError
     from hud_fast.pipeline.evaluate import evaluate_scene as evaluate_scene
-    from hud_fast.pipeline.jobs import fit_model as fit_model
+    from hud_fast.pipeline.fit import fit_model as fit_model
+    from hud_fast.pipeline.fit import fit_models as fit_models
     from hud_fast.pipeline.jobs import measure as measure
     from hud_fast.pipeline.jobs import sample_model as sample_model
     from hud_fast.pipeline.options import ModelOptions as ModelOptions
@@ -21,17 +22,16 @@ if TYPE_CHECKING:
     from hud_fast.pipeline.progress import Reporter as Reporter
     from hud_fast.pipeline.run import RunResult as RunResult
     from hud_fast.pipeline.run import run_scene as run_scene
-    from hud_fast.pipeline.several import fit_models as fit_models
     from hud_fast.pipeline.unmix import unmix_scene as unmix_scene
 
 _HOME = {
     "errors": "InputError",
     "evaluate": "evaluate_scene",
-    "jobs": "fit_model measure sample_model",
+    "fit": "fit_model fit_models",
+    "jobs": "measure sample_model",
     "options": "ModelOptions SampleOptions SceneOptions",
     "progress": "Reporter",
     "run": "RunResult run_scene",
-    "several": "fit_models",
     "unmix": "unmix_scene",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from hud_fast._files import atomic_dir, atomic_path, atomic_write
+from hud_fast._files import atomic_dir, atomic_path
 from hud_fast.pipeline.errors import InputError, user_input
 from hud_fast.pipeline.progress import Progress
 
@@ -33,10 +33,7 @@ CUBE = re.compile(r"cube-\d{3,}\.(mat|hdr|img|npz)")  # the files of single cube
 SUFFIX = {"mat": ".mat", "envi": ".hdr", "npz": ".npz", "npy": None}  # None: the one array is it
 
 
-def choose_format(
-    wish: str,
-    scene: Scene,
-) -> str:
+def choose_format(wish: str, scene: Scene) -> str:
     """Return the kind of file for generated cubes: as wished, or the scene's own with "auto".
 
     Raises
@@ -156,15 +153,6 @@ def _growing(path: Path, shape: tuple[int, ...]) -> Iterator[Callable[[Array], N
         yield put
     if count != shape[0]:
         raise RuntimeError(f"{path.name}: {count} of {shape[0]} cubes were written")
-
-
-def save_array(
-    path: Path,
-    generated: NDArray[np.float32],  # (B, h, w, C)
-) -> None:
-    """Write one .npy file, whole or not at all."""
-    with atomic_write(path) as file:
-        np.save(file, generated)
 
 
 def read_cubes(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hud_fast.diffusion import processes
+from hud_fast.diffusion.processes import by_first
 from hud_fast.pipeline.device import to_measure
 from hud_fast.pipeline.errors import InputError
 from hud_fast.pipeline.options import ModelOptions, SampleOptions, SceneOptions
@@ -19,7 +18,13 @@ from hud_fast.pipeline.progress import Progress, Reporter
 from hud_fast.pipeline.realism import judged_by_half
 from hud_fast.pipeline.run import describe
 from hud_fast.pipeline.rundir import RunFolder, fingerprint, read_json, write_json
-from hud_fast.pipeline.stages import claimed, generated_cubes, job_settings, trained_model
+from hud_fast.pipeline.stages import (
+    claimed,
+    exists,
+    generated_cubes,
+    job_settings,
+    trained_model,
+)
 from hud_fast.report.machine import commit, machine, peak_memory, versions
 
 if TYPE_CHECKING:
@@ -93,15 +98,15 @@ def evaluate_scene(
     model_options = model_options or ModelOptions()
     sample_options = sample_options or SampleOptions()
     reporter = reporter or Reporter()
-    processes.on_first(model_options.check)
+    model_options.check()
     preset = model_options.resolve()
     sample_options.check(preset, least=2)
     if bootstrap < 0:
         raise InputError(f"--bootstrap must be at least 0, got {bootstrap}")
     with reporter.stage("Reading the scene"):
-        scene = processes.on_first(lambda: (scene_options or SceneOptions()).load(source))
+        scene = (scene_options or SceneOptions()).load(source)
     reporter.say(f"  {describe(scene)}")
-    processes.on_first(lambda: _check_start(scene, model_options))
+    _check_start(scene, model_options)
     window = (preset.crop, preset.crop)
     halves = split(scene, window, sample_options.size or window)
     rows = f"{halves.training.H} x {halves.training.W}"
@@ -116,12 +121,9 @@ def evaluate_scene(
         bootstrap=bootstrap,
         **{"valid pixels fingerprint": fingerprint(scene.valid)},
     )
-    with ExitStack() as stack:
-        folder = claimed(out, settings, overwrite, scene, sample_options, stack)
-        if folder.resumed:
-            reporter.say("  going on with the unfinished evaluation in this folder")
+    with claimed("evaluation", out, settings, overwrite, scene, sample_options, reporter) as folder:
         path = folder.path / RESULT
-        if not processes.on_first(path.exists):
+        if not exists(path):
             model = trained_model(halves.training, folder, model_options, reporter)
             _keep_memory(folder)
             cubes, maps = generated_cubes(
@@ -129,7 +131,8 @@ def evaluate_scene(
             )
             _keep_memory(folder)
 
-            def measured() -> None:
+            @by_first
+            def measure() -> None:
                 name = "Measuring against both halves"
                 options = {"bootstrap": bootstrap, "seed": model.seed}
                 with folder.stage("measuring"), reporter.stage(name) as progress:
@@ -139,16 +142,17 @@ def evaluate_scene(
                 _keep_memory(folder)
                 write_json(path, _result(scene, halves, model, numbers, folder, command))
 
-            processes.on_first(measured)
+            measure()
+        return _finished(path, folder, reporter)
 
-        def finished() -> dict[str, Any]:
-            evaluation: dict[str, Any] = read_json(path)
-            with folder.stage("drawing"), reporter.stage("Drawing the figures"):
-                _draw(folder.path / "figures", evaluation)
-            folder.finish(versions=versions(), machine=machine())
-            return evaluation
 
-        return processes.on_first(finished)
+@by_first
+def _finished(path: Path, folder: RunFolder, reporter: Reporter) -> dict[str, Any]:
+    evaluation: dict[str, Any] = read_json(path)
+    with folder.stage("drawing"), reporter.stage("Drawing the figures"):
+        _draw(folder.path / "figures", evaluation)
+    folder.finish(versions=versions(), machine=machine())
+    return evaluation
 
 
 def split(scene: Scene, *windows: tuple[int, int]) -> Halves:
@@ -193,6 +197,7 @@ def split(scene: Scene, *windows: tuple[int, int]) -> Halves:
     return Halves(training, held_out, axis, cut)
 
 
+@by_first
 def _check_start(scene: Scene, options: ModelOptions) -> None:
     """Refuse to start from what has seen the half that is to be held out."""
     start = options.load_start()

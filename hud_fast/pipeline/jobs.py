@@ -1,4 +1,4 @@
-"""The smaller jobs: train a model, generate from one, measure a set of cubes."""
+"""The smaller jobs: generate from a model, measure a set of cubes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from hud_fast.diffusion import processes
+from hud_fast.diffusion.processes import by_first
 from hud_fast.pipeline.cubes import (
     ABUNDANCES,
     choose_format,
@@ -21,16 +21,13 @@ from hud_fast.pipeline.cubes import (
 from hud_fast.pipeline.device import chosen_device, to_measure
 from hud_fast.pipeline.errors import InputError, user_input
 from hud_fast.pipeline.model import (
-    find_endmembers,
-    generate_batches,
     load_model,
     scene_of,
-    train,
 )
-from hud_fast.pipeline.options import ModelOptions, SampleOptions, SceneOptions
+from hud_fast.pipeline.options import SampleOptions, SceneOptions
 from hud_fast.pipeline.progress import Reporter
 from hud_fast.pipeline.realism import judged
-from hud_fast.pipeline.rundir import check_writable, checkpoint_folder, write_json
+from hud_fast.pipeline.rundir import check_free, check_writable, write_json
 from hud_fast.pipeline.zarr_cubes import writing_zarr
 
 if TYPE_CHECKING:
@@ -38,49 +35,6 @@ if TYPE_CHECKING:
     from hud_fast.scenes import Scene
 
 Write = Callable[[Any, Any], None]  # of cubes (b, h, w, C) and abundances (b, h, w, D)
-
-
-def fit_model(
-    source: str,
-    out: str | os.PathLike[str],
-    *,
-    scene_options: SceneOptions | None = None,
-    model_options: ModelOptions | None = None,
-    overwrite: bool = False,
-    reporter: Reporter | None = None,
-) -> HUD:
-    """Train a model of a scene and save it in the folder `out`.
-
-    Checkpoints lie in ``out.checkpoints`` until the model is saved; the same call goes on from them.
-
-    Raises
-    ------
-    InputError
-        The scene cannot be read, or `out` is taken or cannot be written.
-    """
-    model_options = model_options or ModelOptions()
-    reporter = reporter or Reporter()
-    processes.on_first(model_options.check)
-    path = Path(out)
-    checkpoints = path.with_name(path.name + ".checkpoints")
-
-    def read() -> Scene:
-        if path.exists() and (not path.is_dir() or any(path.iterdir())) and not overwrite:
-            raise InputError(
-                f"{path} exists: choose another --out, or give --overwrite to replace it"
-            )
-        check_writable(path.parent)
-        with reporter.stage("Reading the scene"):
-            return (scene_options or SceneOptions()).load(source)
-
-    scene = processes.on_first(read)
-    with contextlib.ExitStack() as stack:
-        own = checkpoint_folder(checkpoints, afresh=overwrite and path.exists())
-        processes.on_first(lambda: stack.enter_context(own))
-        endmembers = processes.on_first(lambda: find_endmembers(scene, model_options, reporter))
-        model = train(scene, endmembers, model_options, checkpoints, reporter)
-        processes.on_first(lambda: model.save(path))
-    return model
 
 
 def sample_model(
@@ -105,34 +59,35 @@ def sample_model(
     reporter = reporter or Reporter()
     source, target = Path(folder), Path(out)
 
+    @by_first
     def check() -> None:
-        if target.exists() and not overwrite:
-            raise InputError(
-                f"{target} exists: choose another --out, or give --overwrite to replace it"
-            )
+        check_free(target, overwrite)
         suffix = target.suffix.lower()
         if suffix in (".npy", ".zarr") and options.format not in ("auto", suffix[1:]):
             raise InputError(f"--format {options.format} needs a folder as --out, got {target}")
 
-    processes.on_first(check)
+    check()
     with user_input():
         model = load_model(source, device)
-    processes.on_first(lambda: check_writable(target.parent))
+    by_first(check_writable)(target.parent)
     scene = scene_of(model)
     size = options.size or (model.preset.crop, model.preset.crop)
     shape = (options.samples, *size, model.C)
     write: Write | None = None
     with contextlib.ExitStack() as stack:
 
+        @by_first
         def open_target() -> None:
             nonlocal write
             write = stack.enter_context(_writing(target, model, scene, shape, options.format))
 
-        processes.on_first(open_target)
+        open_target()
         name = f"Generating {options.samples} cubes"
         progress = stack.enter_context(reporter.stage(name))
         # closed at once where writing fails: other processes wait for the next batch
-        batches = generate_batches(model, options, seed, progress)
+        batches = model.sample_batches(
+            options.samples, seed=seed, progress=progress, **options.arguments()
+        )
         for cubes, maps in stack.enter_context(contextlib.closing(batches)):
             assert write is not None  # only the first process gets batches
             write(cubes, maps)

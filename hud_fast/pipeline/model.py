@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hud_fast.diffusion import processes
+from hud_fast.diffusion.processes import by_first
 from hud_fast.pipeline.device import chosen_device
 from hud_fast.pipeline.options import FINE_TUNE_STEPS, ModelOptions, SampleOptions
-from hud_fast.pipeline.progress import Progress, Reporter
+from hud_fast.pipeline.progress import Reporter
 
 if TYPE_CHECKING:
     from hud_fast.diffusion import HUD
     from hud_fast.scenes import Scene
 
 
+@by_first
 def find_endmembers(
     scene: Scene,
     options: ModelOptions,
@@ -102,7 +102,7 @@ def choices(options: ModelOptions) -> dict[str, Any]:
         "encoder": _encoder(options),
         "raw_latent": options.raw_latent,
         "device": options.device,
-        "start": processes.on_first(options.load_start),
+        "start": options.load_start(),
     }
 
 
@@ -124,28 +124,18 @@ def generate(
     return cubes, maps
 
 
-def generate_batches(
-    model: HUD,
-    options: SampleOptions,
-    seed: int,
-    progress: Progress,
-) -> Generator[tuple[NDArray[np.float32], NDArray[np.float32]]]:  # (b, h, w, C), (b, h, w, D)
-    """As `generate`, batch by batch."""
-    arguments = options.arguments()
-    return model.sample_batches(options.samples, seed=seed, progress=progress, **arguments)
-
-
 def load_model(folder: Path, device: str | None) -> HUD:
     """Read a saved model, or the one of a run; in several processes the first reads, and all get it."""
+    where = chosen_device("HUD.load", device)
+    return _read(folder).to(where)
+
+
+@by_first
+def _read(folder: Path) -> HUD:
     from hud_fast.diffusion import HUD
 
-    where = chosen_device("HUD.load", device)
     source = folder / "model"
-
-    def read() -> HUD:
-        return HUD.load(source if source.is_dir() else folder, device="cpu")
-
-    return processes.on_first(read).to(where)
+    return HUD.load(source if source.is_dir() else folder, device="cpu")
 
 
 def scene_of(model: HUD) -> Scene:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from hud_fast.diffusion.processes import by_first
 from hud_fast.pipeline.errors import InputError, user_input
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class SceneOptions:
     wavelengths: str | None = None  # a file of numbers
     mask: str | None = None  # a file
 
+    @by_first
     def load(self, source: str) -> Scene:
         """Load the scene and drop its bad bands.
 
@@ -54,6 +56,7 @@ class ModelOptions:
     device: str | None = None
     start: str | None = None  # a folder of a model whose weights the training begins from
 
+    @by_first
     def load_start(self) -> AbundanceModel | None:
         """Read the model to start from.
 
@@ -67,6 +70,7 @@ class ModelOptions:
         with user_input("--start-from"):
             return as_start(self.start)
 
+    @by_first
     def check(self) -> None:
         """Refuse an unknown preset or setting, or a start that does not go with them, before any work is done."""
         preset = self.resolve()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hud_fast.diffusion import processes
+from hud_fast.diffusion.processes import by_first
 from hud_fast.pipeline.cubes import choose_format
 from hud_fast.pipeline.device import to_measure
 from hud_fast.pipeline.figures import run_figures, shown_settings
 from hud_fast.pipeline.options import ModelOptions, SampleOptions, SceneOptions
-from hud_fast.pipeline.progress import Reporter
+from hud_fast.pipeline.progress import Progress, Reporter
 from hud_fast.pipeline.realism import judged
 from hud_fast.pipeline.rundir import RunFolder, read_json, write_json
 from hud_fast.pipeline.stages import claimed, generated_cubes, job_settings, trained_model
@@ -77,28 +76,20 @@ def run_scene(
     model_options = model_options or ModelOptions()
     sample_options = sample_options or SampleOptions()
     reporter = reporter or Reporter()
-    processes.on_first(model_options.check)
+    model_options.check()
     sample_options.check(model_options.resolve())
 
     with reporter.stage("Reading the scene"):
-        scene = processes.on_first(lambda: scene_options.load(source))
+        scene = scene_options.load(source)
     reporter.say(f"  {describe(scene)}")
     kind = choose_format(sample_options.format, scene)
     settings = job_settings(scene, model_options, sample_options, format=kind)
-    with ExitStack() as stack:
-        folder = claimed(out, settings, overwrite, scene, sample_options, stack)
-        if folder.resumed:
-            reporter.say("  going on with the unfinished run in this folder")
+    with claimed("run", out, settings, overwrite, scene, sample_options, reporter) as folder:
         model = trained_model(scene, folder, model_options, reporter)
         cubes, maps = generated_cubes(
             scene, model, folder, model_options, sample_options, kind, reporter
         )
-
-        def measured() -> RunResult:
-            metrics = _metrics(scene, cubes, maps, model, folder, reporter)
-            return _report(scene, model, cubes, maps, metrics, folder, reporter)
-
-        return processes.on_first(measured)
+        return _finished(scene, model, cubes, maps, folder, reporter)
 
 
 def describe(scene: Scene) -> str:
@@ -121,55 +112,24 @@ def describe(scene: Scene) -> str:
     return f"{scene.name}: {H} x {W} pixels, {C} bands{span}{missing}{simulated}"
 
 
-def _metrics(
+@by_first
+def _finished(
     scene: Scene,
-    cubes: NDArray[np.float32],
-    maps: NDArray[np.float32],
     model: HUD,
+    cubes: NDArray[np.float32],  # (B, h, w, C)
+    maps: NDArray[np.float32],  # (B, h, w, D)
     folder: RunFolder,
     reporter: Reporter,
-) -> dict[str, Any]:
-    from hud_fast.metrics import evaluate
-    from hud_fast.metrics.progress import Stages
+) -> RunResult:
+    """Measure, if that is not done, and draw."""
+    from hud_fast.report import write_report
 
     path = folder.path / "metrics.json"
     if not path.exists():
         name = "Comparing with the real scene"
         with folder.stage("measuring"), reporter.stage(name) as progress:
-            stages = Stages(progress, {"evaluate": 2, "realism": 1})
-            generated, shown = to_measure(model.device, cubes, maps)
-            real, valid = scene.on(model.device)
-            numbers = evaluate(
-                generated,
-                real,
-                mask=valid,
-                endmembers=model.endmembers,
-                progress=stages["evaluate"],
-            )
-            numbers["realism"], notes = judged(
-                shown,
-                model.abundances,
-                model.endmembers,
-                seed=model.seed,
-                progress=stages["realism"],
-            )
-            numbers["notes"] += notes
-            write_json(path, {**numbers, "simplex": simplex(maps), "unmixing": model.unmixing})
+            write_json(path, _metrics(scene, cubes, maps, model, progress))
     metrics: dict[str, Any] = read_json(path)
-    return metrics
-
-
-def _report(
-    scene: Scene,
-    model: HUD,
-    cubes: NDArray[np.float32],
-    maps: NDArray[np.float32],
-    metrics: dict[str, Any],
-    folder: RunFolder,
-    reporter: Reporter,
-) -> RunResult:
-    from hud_fast.report import write_report
-
     with folder.stage("drawing"), reporter.stage("Drawing the report"):
         figures = run_figures(scene, model, cubes, maps)
         memory = peak_memory()
@@ -185,6 +145,30 @@ def _report(
         )
     folder.finish(memory=memory, versions=versions(), machine=machine(), model=model.summary())
     return RunResult(page, metrics, folder.timings, memory)
+
+
+def _metrics(
+    scene: Scene,
+    cubes: NDArray[np.float32],
+    maps: NDArray[np.float32],
+    model: HUD,
+    progress: Progress,
+) -> dict[str, Any]:
+    from hud_fast.metrics import evaluate
+    from hud_fast.metrics.progress import Stages
+
+    stages = Stages(progress, {"evaluate": 2, "realism": 1})
+    generated, shown = to_measure(model.device, cubes, maps)
+    real, valid = scene.on(model.device)
+    numbers = evaluate(
+        generated, real, mask=valid, endmembers=model.endmembers, progress=stages["evaluate"]
+    )
+    known, endmembers = model.abundances, model.endmembers
+    numbers["realism"], notes = judged(
+        shown, known, endmembers, seed=model.seed, progress=stages["realism"]
+    )
+    numbers["notes"] += notes
+    return {**numbers, "simplex": simplex(maps), "unmixing": model.unmixing}
 
 
 def simplex(

@@ -333,6 +333,11 @@ def _foreign(path: Path, name: str) -> str | None:
     return None
 
 
+def check_free(path: Path, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists: choose another --out, or give --overwrite to replace it")
+
+
 def check_writable(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hud_fast.diffusion import processes
+from hud_fast.diffusion.processes import by_first
 from hud_fast.pipeline.cubes import ABUNDANCES, ARRAY, write_cubes
 from hud_fast.pipeline.errors import InputError
 from hud_fast.pipeline.model import find_endmembers, generate, load_model, train
@@ -25,6 +26,9 @@ from hud_fast.report.machine import size_text
 if TYPE_CHECKING:
     from hud_fast.diffusion import HUD
     from hud_fast.scenes import Scene
+
+
+exists = by_first(Path.exists)
 
 
 def job_settings(
@@ -45,15 +49,15 @@ def trained_model(
 ) -> HUD:
     """The run's model: from its folder, or trained now, on from the last checkpoint."""
     path = folder.path / "model"
-    if processes.on_first(path.exists):
+    if exists(path):
         reporter.say("  the model is trained already")
         return load_model(path, options.device)
     with folder.stage("unmixing"):
-        endmembers = processes.on_first(lambda: find_endmembers(scene, options, reporter))
+        endmembers = find_endmembers(scene, options, reporter)
     with folder.stage("training"):
         model = train(scene, endmembers, options, folder.path / "checkpoints", reporter)
-        processes.on_first(lambda: model.save(path))
-    processes.on_first(lambda: settle(folder.path))  # what was replaced makes room for the cubes
+        by_first(model.save)(path)
+    by_first(settle)(folder.path)  # what was replaced makes room for the cubes
     return model
 
 
@@ -68,43 +72,48 @@ def generated_cubes(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:  # (B, h, w, C), (B, h, w, D)
     """The run's cubes and abundances: from its folder, or generated now. The first process has them all."""
     path = folder.path / "generated"
-    exists = processes.on_first(path.exists)
-    if exists and not processes.is_first():
-        return np.empty(0, np.float32), np.empty(0, np.float32)
-    if exists:
+    if exists(path):
+        if not processes.is_first():
+            return np.empty(0, np.float32), np.empty(0, np.float32)
         reporter.say("  the cubes are generated already")
         cubes = np.load(path / ARRAY) / np.float32(scene.scale)
         return cubes, np.load(path / ABUNDANCES)
     with folder.stage("generating"):
         cubes, maps = generate(model, options, model_options.seed, reporter)
-    if not processes.is_first():
-        return cubes, maps
-    with folder.stage("writing the cubes"), reporter.stage("Writing the cubes") as progress:
-        write_cubes(path, cubes, scene, kind=kind, abundances=maps, progress=progress)
+    if processes.is_first():
+        with folder.stage("writing the cubes"), reporter.stage("Writing the cubes") as progress:
+            write_cubes(path, cubes, scene, kind=kind, abundances=maps, progress=progress)
     return cubes, maps
 
 
+@contextmanager
 def claimed(
+    what: str,
     out: str | os.PathLike[str],
     settings: Mapping[str, Any],
     overwrite: bool,
     scene: Scene,
     options: SampleOptions,
-    until: ExitStack,
-) -> RunFolder:
-    """The folder of a job, with room for the cubes, locked until the stack is left. The lock is the first process's.
+    reporter: Reporter,
+) -> Iterator[RunFolder]:
+    """The folder of a job, with room for the cubes, locked for the block. The lock is the first process's.
 
     A job that fails before it made anything leaves there what `overwrite` was to replace.
     """
+    with ExitStack() as stack:
 
-    def claim_it() -> RunFolder:
-        until.enter_context(lock(out))
-        until.callback(settle, out)
-        folder = claim(out, settings, overwrite)
-        check_space(folder.path, scene, options)
-        return folder
+        @by_first
+        def claim_it() -> RunFolder:
+            stack.enter_context(lock(out))
+            stack.callback(settle, out)
+            folder = claim(out, settings, overwrite)
+            check_space(folder.path, scene, options)
+            return folder
 
-    return processes.on_first(claim_it)
+        folder = claim_it()
+        if folder.resumed:
+            reporter.say(f"  going on with the unfinished {what} in this folder")
+        yield folder
 
 
 def check_space(folder: Path, scene: Scene, options: SampleOptions) -> None:

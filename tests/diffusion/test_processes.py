@@ -153,6 +153,42 @@ def test_all_raise_what_one_raises(said: list[dict[str, Any]]) -> None:
     assert said[1]["failed clumsily"] == "RuntimeError | Clumsy: 1 and 2"
 
 
+def test_what_the_first_one_does_may_use_what_it_does_for_all(said: list[dict[str, Any]]) -> None:
+    assert [one["by first"] for one in said] == ["read 3 of 0, and written"] * 2
+
+
+LOST = """
+import os, sys, torch
+from hud_fast.diffusion import processes
+
+with processes.starting():
+    processes.on_first(lambda: "together")
+    if processes.rank() == int(sys.argv[1]):
+        os._exit(9)
+    exchanges = {
+        "mean": lambda: processes.mean(torch.ones(2)),
+        "on first": processes.by_first(lambda: None),
+        "in turn": lambda: list(processes.in_turn(iter([1]))),
+    }
+    exchanges[sys.argv[2]]()
+"""
+
+
+@pytest.mark.parametrize(("rank", "exchange"), [(0, "mean"), (1, "in turn"), (0, "on first")])
+def test_a_process_that_is_gone_is_told_as_such(rank: int, exchange: str) -> None:
+    done = launch("-c", LOST, str(rank), exchange)
+    assert done[rank].code == 9
+    assert done[1 - rank].code == 1
+    assert (
+        done[1 - rank]
+        .err.splitlines()[-1]
+        .endswith(
+            "processes.LostProcess: another process has ended in the middle of the work "
+            "(killed, or out of memory?)"
+        )
+    )
+
+
 def test_shares_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     assert share_of_batch(two.LEARN) == range(8)
     monkeypatch.setattr(processes, "_group", processes.Group(3, 4, None, True))

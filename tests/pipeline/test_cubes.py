@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from hud_fast.pipeline.cubes import (
     choose_format,
     read_cubes,
-    save_array,
     write_cubes,
     writing_array,
     writing_cubes,
@@ -64,9 +63,9 @@ def test_a_runs_folder_a_stack_and_a_single_cube(
 ) -> None:
     write_cubes(tmp_path / "run" / "generated", cubes, scene_like(), kind="npy")
     assert np.array_equal(read_cubes(tmp_path / "run"), cubes)
-    save_array(tmp_path / "stack.npy", cubes)
+    np.save(tmp_path / "stack.npy", cubes)
     assert np.array_equal(read_cubes(tmp_path / "stack.npy"), cubes)
-    save_array(tmp_path / "one.npy", cubes[0])
+    np.save(tmp_path / "one.npy", cubes[0])
     assert np.array_equal(read_cubes(tmp_path / "one.npy"), cubes[:1])
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hud_fast._terminal import say_numbers
+from hud_fast.cli.terminal import say_numbers
 from hud_fast.report import panels, training_curve, write_report
 from hud_fast.report.machine import machine, peak_memory, size_text, time_text, versions
 from hud_fast.report.words import key_numbers

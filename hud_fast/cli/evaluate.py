@@ -1,4 +1,5 @@
-"""`hud-fast evaluate`, apart from the other commands for its length, and the table that it prints."""
+"""``hud-fast evaluate``, and the table that it prints: what ``hud_fast.quality`` finds. (``hud_fast.evaluate`` is
+behind ``hud-fast metrics``.)"""
 
 from __future__ import annotations
 
@@ -10,38 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hud_fast import _terminal as terminal
-from hud_fast._options import (
-    GENERAL,
-    CountOpt,
-    Device,
-    DeviceOpt,
-    Encoder,
-    EncoderOpt,
-    EndmembersOpt,
-    FineTuneOpt,
-    LayoutOpt,
-    MaskOpt,
-    PrecisionOpt,
-    Preset,
-    PresetOpt,
-    RawLatentOpt,
-    SamplerOpt,
-    SamplerStepsOpt,
-    SceneArg,
-    SeedOpt,
-    SetOpt,
-    ShapeOpt,
-    SizeOpt,
-    StartFromOpt,
-    StepsOpt,
-    ThreadsOpt,
-    VariableOpt,
-    WavelengthsOpt,
-    endmembers_of,
-    scene_options_of,
-    size_of,
-)
+from hud_fast.cli import terminal
+from hud_fast.cli.options import GENERAL, General, Model, Reading, Sampling, SceneArg
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -50,33 +21,17 @@ if TYPE_CHECKING:
 def evaluate(
     scene: SceneArg,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for everything that is made.")],
-    preset: PresetOpt = Preset.tiny,
-    endmembers: EndmembersOpt = "auto",
-    samples: CountOpt = 64,
-    size: SizeOpt = None,
-    steps: StepsOpt = None,
-    start_from: StartFromOpt = None,
-    sampler: SamplerOpt = None,
-    sampler_steps: SamplerStepsOpt = None,
-    encoder: EncoderOpt = Encoder.fcls,
-    fine_tune: FineTuneOpt = False,
-    raw_latent: RawLatentOpt = False,
-    precision: PrecisionOpt = None,
-    set: SetOpt = None,
+    model: Model,
+    sampling: Annotated[Sampling, "samples size sampler sampler_steps"],
     bootstrap: Annotated[
         int,
         typer.Option(
             min=0, help="Resamples behind the 95 % intervals; 0: none.", rich_help_panel=GENERAL
         ),
     ] = 1000,
-    variable: VariableOpt = None,
-    layout: LayoutOpt = None,
-    shape: ShapeOpt = None,
-    wavelengths: WavelengthsOpt = None,
-    mask: MaskOpt = None,
-    seed: SeedOpt = 0,
-    device: DeviceOpt = Device.auto,
-    threads: ThreadsOpt = None,
+    *,
+    reading: Reading,
+    general: General,
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -97,32 +52,14 @@ def evaluate(
 
         hud-fast evaluate indian-pines --preset small --out evaluations/indian-pines
     """
-    from hud_fast.pipeline import ModelOptions, SampleOptions, evaluate_scene
+    from hud_fast.pipeline import evaluate_scene
 
-    where = terminal.prepare(device.value, threads)
     evaluation = evaluate_scene(
         scene,
         out,
-        scene_options=scene_options_of(variable, layout, shape, wavelengths, mask),
-        model_options=ModelOptions(
-            preset=preset.value,
-            endmembers=endmembers_of(endmembers),
-            encoder=encoder.value,
-            fine_tune=fine_tune,
-            raw_latent=raw_latent,
-            precision=None if precision is None else precision.value,
-            steps=steps,
-            settings=tuple(set or ()),
-            seed=seed,
-            device=where,
-            start=start_from,
-        ),
-        sample_options=SampleOptions(
-            samples=samples,
-            size=size_of("--size", size),
-            sampler=None if sampler is None else sampler.value,
-            sampler_steps=sampler_steps,
-        ),
+        scene_options=reading.options(),
+        model_options=model.options(general),
+        sample_options=sampling.options(),
         bootstrap=bootstrap,
         overwrite=overwrite,
         command=shlex.join(["hud-fast", *sys.argv[1:]]),
@@ -134,15 +71,8 @@ def evaluate(
 
 def say_quality(evaluation: Mapping[str, Any]) -> None:
     """Print the table, as wide as it needs where no terminal sets the width."""
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=terminal.TABLE_WIDTH)
-    console.print(quality_table(evaluation))
     realism = evaluation.get("realism")
-    if realism:
-        console.print(realism_table(realism))
+    terminal.show(quality_table(evaluation), *([realism_table(realism)] if realism else []))
     notes = [*evaluation["quality"]["notes"], *evaluation.get("notes", [])]
     for note in [*notes, *(realism or {}).get("notes", [])]:
         terminal.say(f"Note: {note}")

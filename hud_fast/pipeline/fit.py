@@ -1,27 +1,59 @@
-"""``hud-fast fit`` with several scenes: one training, a model folder of each, and what they have in common."""
+"""``hud-fast fit``: a model of a scene; of several, one training, a model folder of each, and what they share."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hud_fast._files import atomic_dir
-from hud_fast.diffusion import processes
+from hud_fast.diffusion.processes import by_first
 from hud_fast.pipeline.errors import InputError
-from hud_fast.pipeline.model import choices, find_endmembers, speed
+from hud_fast.pipeline.model import choices, find_endmembers, speed, train
 from hud_fast.pipeline.options import ModelOptions, SceneOptions
 from hud_fast.pipeline.progress import Reporter
-from hud_fast.pipeline.rundir import check_writable, checkpoint_folder
+from hud_fast.pipeline.rundir import check_free, check_writable, checkpoint_folder
 
 if TYPE_CHECKING:
     from hud_fast.diffusion import HUD
     from hud_fast.scenes import Scene
 
 COMMON = "abundance-model"
+
+
+def fit_model(
+    source: str,
+    out: str | os.PathLike[str],
+    *,
+    scene_options: SceneOptions | None = None,
+    model_options: ModelOptions | None = None,
+    overwrite: bool = False,
+    reporter: Reporter | None = None,
+) -> HUD:
+    """Train a model of a scene and save it in the folder `out`.
+
+    Checkpoints lie in ``out.checkpoints`` until the model is saved; the same call goes on from them.
+
+    Raises
+    ------
+    InputError
+        The scene cannot be read, or `out` is taken or cannot be written.
+    """
+    options = model_options or ModelOptions()
+    reporter = reporter or Reporter()
+    options.check()
+    path = Path(out)
+    _check_room(path, overwrite)
+    with reporter.stage("Reading the scene"):
+        scene = (scene_options or SceneOptions()).load(source)
+    with _checkpoints(path, overwrite) as checkpoints:
+        endmembers = find_endmembers(scene, options, reporter)
+        model = train(scene, endmembers, options, checkpoints, reporter)
+        by_first(model.save)(path)
+    return model
 
 
 def fit_models(
@@ -54,31 +86,20 @@ def fit_models(
     scene_options = scene_options or SceneOptions()
     options = model_options or ModelOptions()
     reporter = reporter or Reporter()
-    processes.on_first(options.check)
+    options.check()
     for name in ("shape", "wavelengths", "mask"):
         if getattr(scene_options, name) is not None:
             raise InputError(
                 f"--{name} is of one scene, got {len(sources)} scenes: put it into the scene's own file"
             )
     path = Path(out)
-    checkpoints = path.with_name(path.name + ".checkpoints")
-
-    def read() -> list[Scene]:
-        _check_free(path, overwrite)
-        check_writable(path.parent)
-        scenes = []
-        for source in sources:
-            with reporter.stage(f"Reading {source}"):
-                scenes.append(scene_options.load(source))
-        return scenes
-
-    scenes = processes.on_first(read)
-    with contextlib.ExitStack() as stack:
-        own = checkpoint_folder(checkpoints, afresh=overwrite and path.exists())
-        processes.on_first(lambda: stack.enter_context(own))
-        spectra = processes.on_first(
-            lambda: [find_endmembers(scene, options, reporter) for scene in scenes]
-        )
+    _check_room(path, overwrite, several=True)
+    scenes = []
+    for source in sources:
+        with reporter.stage(f"Reading {source}"):
+            scenes.append(scene_options.load(source))
+    with _checkpoints(path, overwrite) as checkpoints:
+        spectra = [find_endmembers(scene, options, reporter) for scene in scenes]
         if len({len(one) for one in spectra}) > 1:
             found = ", ".join(f"{s.name} {len(A)}" for s, A in zip(scenes, spectra, strict=True))
             raise InputError(
@@ -97,13 +118,14 @@ def fit_models(
         reporter.say(f"  {speed(models[0].history)}")
         named = dict(zip(folder_names(scenes), models, strict=True))
 
+        @by_first
         def save() -> None:
             with atomic_dir(path) as temporary:
                 common.save(temporary / COMMON)
                 for name, model in named.items():
                     model.save(temporary / name)
 
-        processes.on_first(save)
+        save()
     return named
 
 
@@ -128,17 +150,27 @@ def folder_names(scenes: Sequence[Scene]) -> list[str]:
     return names
 
 
-def _check_free(path: Path, overwrite: bool) -> None:
-    """Refuse to replace anything but what an earlier call wrote."""
+@contextlib.contextmanager
+def _checkpoints(path: Path, overwrite: bool) -> Iterator[Path]:
+    """The folder of the training's checkpoints beside `path`, the first process's for the block."""
+    folder = path.with_name(path.name + ".checkpoints")
+    with contextlib.ExitStack() as stack:
+        own = checkpoint_folder(folder, afresh=overwrite and path.exists())
+        by_first(stack.enter_context)(own)
+        yield folder
+
+
+@by_first
+def _check_room(path: Path, overwrite: bool, *, several: bool = False) -> None:
+    """Refuse a folder that is taken; of several models, one that holds anything but what an earlier call wrote."""
     from hud_fast.diffusion.abundance_model import ABUNDANCE_MODEL
     from hud_fast.diffusion.storage import MODEL
 
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        return
-    if not overwrite:
-        raise InputError(f"{path} exists: choose another --out, or give --overwrite to replace it")
-    if not path.is_dir():
-        raise InputError(f"{path} is a file: --out must be a folder")
-    for entry in sorted(path.iterdir()):
-        if not (ABUNDANCE_MODEL.holds(entry) or MODEL.holds(entry)):
-            raise InputError(f"{path} holds other files ({entry.name}): choose another --out")
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        check_free(path, overwrite)
+        if several and not path.is_dir():
+            raise InputError(f"{path} is a file: --out must be a folder")
+        for entry in sorted(path.iterdir()) if several else ():
+            if not (ABUNDANCE_MODEL.holds(entry) or MODEL.holds(entry)):
+                raise InputError(f"{path} holds other files ({entry.name}): choose another --out")
+    check_writable(path.parent)

@@ -1,4 +1,4 @@
-"""`hud-fast bench`, apart from the other commands for its length. Nothing heavy is imported until it runs."""
+"""``hud-fast bench``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from hud_fast import _terminal as terminal
-from hud_fast._options import GENERAL
+from hud_fast.cli import terminal
+from hud_fast.cli.options import GENERAL
 
 
 def bench(
@@ -53,7 +53,6 @@ def bench(
             min=0,
             metavar="SECONDS",
             help="Begin no further case of a group that has taken so long.",
-            show_default=False,
         ),
     ] = None,
     threads: Annotated[
@@ -61,18 +60,12 @@ def bench(
         typer.Option(
             min=1,
             help="CPU threads of every provider; by default 1, with --gpu all cores.",
-            show_default=False,
             rich_help_panel=GENERAL,
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Folder for results.json and the scaling plots.",
-            show_default=False,
-        ),
+        typer.Option("--out", "-o", help="Folder for results.json and the scaling plots."),
     ] = None,
 ) -> None:
     """Time the kernels on this machine, beside what else there is, with each one's error.
@@ -90,6 +83,7 @@ def bench(
         hud-fast bench --groups fcls,simplex --threads 2 --out bench
     """
     from hud_fast.bench import run as suite
+    from hud_fast.bench.show import heading, tables
     from hud_fast.pipeline.rundir import check_writable
     from hud_fast.report.machine import available_cores
 
@@ -117,7 +111,8 @@ def bench(
             progress=progress,
             each=keep,
         )
-    terminal.say_tables(results)
+    terminal.say(heading(results))
+    terminal.show(*tables(results))
     if out is not None:
         from hud_fast.bench.plots import save_plots
 

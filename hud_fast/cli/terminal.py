@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
-from hud_fast._together import together
 from hud_fast._torchrun import announced
+from hud_fast.cli.together import together
 from hud_fast.pipeline.errors import InputError, one_line
 from hud_fast.pipeline.progress import Progress, Reporter
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 # Not exported by typer itself, and at home in another package from version to version.
 ClickException: type[Exception] = next(
@@ -143,17 +144,14 @@ def say_numbers(metrics: Mapping[str, Any]) -> None:
         say(f"Note: {note}")
 
 
-def say_tables(results: Mapping[str, Any]) -> None:
-    """Print the tables of a benchmark run, as wide as they need where no terminal sets the width."""
+def show(*tables: Table) -> None:
+    """Print tables, as wide as they need where no terminal sets the width."""
     from rich.console import Console
-
-    from hud_fast.bench.show import heading, tables
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=TABLE_WIDTH)
-    say(heading(results))
-    for table in tables(results):
+    for table in tables:
         console.print(table)
 
 
@@ -233,19 +231,19 @@ def explain(error: BaseException, arguments: list[str]) -> tuple[int, str]:
             return STOPPED, f"Interrupted.{again}"
         case ClickException():
             return _usage(error)
-        case InputError() | ValueError() | TypeError():
+        case ValueError() | TypeError():
             return 2, f"Error: {one_line(error)}"
-        case MemoryError() if str(error).startswith("HUD: "):  # it names the setting to lower
-            return 1, f"Error: {one_line(error)}"
         case MemoryError():
+            from hud_fast.diffusion.memory import OutOfMemory
+
+            if isinstance(error, OutOfMemory):  # it names the setting to lower
+                return 1, f"Error: {one_line(error)}"
             return 1, "Error: not enough memory: try a smaller scene, fewer --samples or --size"
         case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return 1, f"Error: {one_line(error)}. Free some space.{again}"
         case BrokenPipeError():  # the reader of our output has left, as `head` does
             sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  kept open until exit
             return 0, ""
-        case Exception() if "No space left on device" in str(error):  # safetensors' own type
-            return 1, f"Error: no space left on the disk. Free some.{again}"
         case OSError() | RuntimeError():
             return 1, f"Error: {one_line(error)}"
         case _:

@@ -25,8 +25,6 @@ LOOK = 0.05  # seconds between two looks at the store
 ALONE = 20.0  # seconds after which a process that failed takes it that no other one did
 LEAVING = 20.0  # seconds that the first one waits for the others to have read its exit code
 
-BROKEN = "Error: another process has ended in the middle of the work (killed, or out of memory?)"
-
 Work = Callable[[], tuple[int, str]]
 
 
@@ -64,7 +62,7 @@ def _agree(store: Store, code: int, text: str) -> int:
         if code and store.check(["failed"]):
             code = int(store.get("failed"))  # what broke here was another one's failure
         elif text:
-            _say(BROKEN if "Connection closed by peer" in text else text)
+            _say(text)
         store.set("code", str(code))
         if code:
             processes.leave()  # others that wait for us in an exchange learn it now

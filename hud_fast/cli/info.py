@@ -1,8 +1,64 @@
-"""What ``hud-fast info`` prints: everything a bug report or a newcomer asks for."""
+"""``hud-fast info``: everything a bug report or a newcomer asks for."""
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hud_fast.cli import terminal
+
+
+def info(
+    check_gpu: Annotated[
+        bool,
+        typer.Option(
+            "--check-gpu",
+            help="Ask the GPU anew which kernels give the CPU's answer there, and print only that; half a minute.",
+        ),
+    ] = False,
+    json: Annotated[
+        Path | None,
+        typer.Option(
+            "--json",
+            metavar="FILE",
+            help="With --check-gpu: write the verdict here, after each operation.",
+        ),
+    ] = None,
+) -> None:
+    """Print versions, what was compiled in, this machine, its GPU's verdict, the presets and the catalogue.
+
+    The verdict says which GPU kernels this machine has proved, and decides which ones run. Commands that
+    use a GPU make it by themselves the first time. The exit code of --check-gpu is 1 unless all are proven.
+
+    [bold]Examples[/]
+
+        hud-fast info
+
+        hud-fast info --check-gpu
+    """
+    from hud_fast.kernels import GPUCheck
+    from hud_fast.kernels import check_gpu as check
+    from hud_fast.pipeline.rundir import check_writable, write_json
+
+    if not check_gpu:
+        if json is not None:
+            raise typer.BadParameter("--json goes with --check-gpu")
+        terminal.say(info_text())
+        return
+    if json is not None:
+        check_writable(json.parent)
+
+    def keep(found: GPUCheck) -> None:
+        if json is not None:
+            write_json(json, found.to_dict())
+
+    with terminal.reporter().stage("Checking the GPU's kernels") as progress:
+        found = check(again=True, progress=progress, each=keep)
+    terminal.say(found.table())
+    if len(found.proven) < len(found.operations):
+        raise typer.Exit(1)
 
 
 def info_text() -> str:
