@@ -17,9 +17,8 @@ from hud_fast.kernels.cosine.launch import on_cuda
 from hud_fast.kernels.cosine.reference import cosine_max_reference
 
 OFFERED = ("torch", "cpu", "cuda")
-_TOGETHER = (
-    1 << 19
-)  # mixtures formed at once on a GPU: the more, the closer the neighbours in a tile
+# Mixtures formed at once on a GPU: the more, the closer the neighbours in a tile.
+_TOGETHER = 1 << 19
 
 Found = tuple[Tensor, Tensor]  # (n,) float64, (n,) int64
 

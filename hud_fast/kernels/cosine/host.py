@@ -185,13 +185,7 @@ def answer(
     if tree is not None:
         note_plan(plan_name(tree))
         done = tree.search(
-            query,
-            value,
-            index,
-            threads=threads,
-            mixtures=mixtures,
-            probe=probe,
-            scratch=scratch,
+            query, value, index, threads=threads, mixtures=mixtures, probe=probe, scratch=scratch
         )
     pruned = tree is not None and done == len(query)
     if not pruned:
@@ -225,7 +219,7 @@ class Search:
         if endmembers is not None:
             inverse, mean = reference_side(reference, threads)
             basis = endmember_basis(endmembers, sample_rows(reference, inverse), mean)
-            self._room(basis.columns.shape[1] + 1, False)
+            self._room(basis.columns.shape[1] + 1)
             self.tree = CosineTree.build(reference, inverse, mean, basis, threads, endmembers)
             return
         cost = BRUTE_NS * len(query) * rows * bands
@@ -241,17 +235,21 @@ class Search:
             if found is None and plan == "span":
                 raise ValueError("the queries do not lie in the span of few directions")
             if found is not None:
-                if self._room(found.columns.shape[1] + 1, False):
+                if self._room(found.columns.shape[1] + 1):
                     self.tree = CosineTree.build(reference, inverse, mean, found, threads)
                 return
-        if (plan != "auto" or cost > _PAYS["scene"] * build) and self._room(65, True):
+        if (plan != "auto" or cost > _PAYS["scene"] * build) and self._room(65, all_bands=True):
             self.tree = scene_tree(query, reference, inverse, mean, threads, plan)
 
-    def _room(self, dims: int, all_bands: bool) -> bool:
-        """Whether the limit leaves room for a tree, and how much beside it."""
+    def _room(self, dims: int, all_bands: bool = False) -> bool:
+        """Whether the limit leaves room for a tree, and how much beside it for a chunk of queries."""
+        if self.limit is None:
+            return True
         rows, bands = self.reference.shape
-        self.spare = _tree_spare(rows, bands, dims, all_bands, self.limit)
-        return self.spare is None or self.spare > 0
+        leaves = 4 * bands * rows if all_bands else 0
+        tree = tree_bytes(rows, dims) + leaves + _sample_bytes(rows, bands)
+        self.spare = self.limit - tree - (1 << 20)
+        return self.spare > 0
 
     def run(self, query: Tensor) -> tuple[Tensor, Tensor]:  # (Q,) float64, (Q,) int64
         """Search some of the queries."""
@@ -284,14 +282,6 @@ def search(
 def plan_name(tree: CosineTree) -> str:
     kind = "span" if tree.data["about_zero"] else "bands" if tree.data["all_bands"] else "scene"
     return f"tree: {kind}"
-
-
-def _tree_spare(rows: int, bands: int, dims: int, all_bands: bool, limit: int | None) -> int | None:
-    """Bytes left for a chunk of queries beside the tree; None where there is no limit."""
-    if limit is None:
-        return None
-    leaves = 4 * bands * rows if all_bands else 0
-    return limit - tree_bytes(rows, dims) - leaves - _sample_bytes(rows, bands) - (1 << 20)
 
 
 def _sample_bytes(rows: int, bands: int) -> int:

@@ -322,16 +322,10 @@ class CosineIndex:
     def _answer(
         self, query: Tensor, tree: CosineTree | None, **way: bool
     ) -> tuple[Tensor, Tensor]:  # (Q,) float64, (Q,) int64
-        scratch = None if self.memory_limit is None else self.memory_limit - (1 << 20)
-        return answer(
-            query,
-            self._reference,
-            tree,
-            limit=self.memory_limit,
-            scratch=scratch,
-            inverse=self._inverse,
-            **way,
-        )[:2]
+        limit = self.memory_limit
+        scratch = None if limit is None else limit - (1 << 20)
+        rows, inverse = self._reference, self._inverse
+        return answer(query, rows, tree, limit=limit, scratch=scratch, inverse=inverse, **way)[:2]
 
 
 def read_endmembers(op: str, value: ArrayLike, bands: int) -> Tensor:  # (D, C) float64
