@@ -134,3 +134,39 @@ def test_no_room_uses_a_private_name_of_another() -> None:
 @pytest.mark.parametrize("room", KNOWN)
 def test_no_known_use_is_gone(room: str) -> None:
     assert set(KNOWN[room].split()) == set(private_use().get(room, {}))
+
+
+def at_import(path: Path) -> Iterator[ast.stmt]:
+    """The statements that run when a module is imported, not what functions or type checkers import."""
+    waiting: list[ast.stmt] = list(ast.parse(path.read_text(encoding="utf-8")).body)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, ast.Try):
+            waiting += node.body
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" not in ast.unparse(node.test):
+            waiting += [*node.body, *node.orelse]
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in sorted(PACKAGE.rglob("*.py"))
+    }
+    needs: dict[str, set[str]] = {}
+    for name, path in modules.items():
+        needs[name] = set()
+        for node in at_import(path):
+            if isinstance(node, ast.Import):
+                needs[name] |= {alias.name for alias in node.names} & modules.keys()
+            elif isinstance(node, ast.ImportFrom):
+                for alias in node.names:
+                    inner = f"{node.module}.{alias.name}"
+                    needs[name] |= {
+                        inner if inner in modules else str(node.module)
+                    } & modules.keys()
+    # what needs nothing is taken away, again and again: what is left needs itself
+    while free := {name for name, of in needs.items() if not of & needs.keys() - {name}}:
+        for name in free:
+            del needs[name]
+    assert needs == {}

@@ -277,6 +277,7 @@ class Denoising:
             )
             self.index += 1
             return
+        # not fused on a CPU: its kernels round a product and a sum once, and samples keep their bits
         z_factor, eps_factor, noise_factor, past_factor, clean_z, clean_eps = (
             self.factors.index_select(0, row).view(-1).unbind()
         )

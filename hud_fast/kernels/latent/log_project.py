@@ -81,7 +81,7 @@ def _cuda_backward(grad: Tensor, abundances: Tensor, delta: float) -> Tensor:
 
 
 def _triton(abundances: Tensor, delta: float) -> Tensor:
-    from hud_fast.kernels.triton import simplex
+    from hud_fast.kernels.latent import triton_simplex as simplex
 
     x = abundances.detach().contiguous()
     z = torch.empty_like(x)
@@ -91,7 +91,7 @@ def _triton(abundances: Tensor, delta: float) -> Tensor:
 
 
 def _triton_backward(grad: Tensor, abundances: Tensor, delta: float) -> Tensor:
-    from hud_fast.kernels.triton import simplex
+    from hud_fast.kernels.latent import triton_simplex as simplex
 
     g, x = grad.detach().contiguous(), abundances.detach().contiguous()
     gx = torch.empty_like(x)

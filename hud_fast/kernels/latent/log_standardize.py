@@ -76,7 +76,7 @@ def _torch_backward(grad: Tensor, abundances: Tensor, std: Tensor, dim: int) -> 
 
 
 def _triton(abundances: Tensor, mean: Tensor, std: Tensor, dim: int) -> Tensor:
-    from hud_fast.kernels.triton import standardize
+    from hud_fast.kernels.latent import triton_standardize as standardize
 
     x = abundances.detach().contiguous()
     z = torch.empty_like(x)
@@ -88,7 +88,7 @@ def _triton(abundances: Tensor, mean: Tensor, std: Tensor, dim: int) -> Tensor:
 
 
 def _triton_backward(grad: Tensor, abundances: Tensor, std: Tensor, dim: int) -> Tensor:
-    from hud_fast.kernels.triton import standardize
+    from hud_fast.kernels.latent import triton_standardize as standardize
 
     g, x = grad.detach().contiguous(), abundances.detach().contiguous()
     gx = torch.empty_like(x)

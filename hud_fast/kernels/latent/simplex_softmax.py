@@ -79,7 +79,7 @@ def _cuda_backward(grad: Tensor, abundances: Tensor, dim: int) -> Tensor:
 
 
 def _triton(z: Tensor, dim: int) -> Tensor:
-    from hud_fast.kernels.triton import simplex
+    from hud_fast.kernels.latent import triton_simplex as simplex
 
     z = z.detach().contiguous()
     x = torch.empty_like(z)
@@ -89,7 +89,7 @@ def _triton(z: Tensor, dim: int) -> Tensor:
 
 
 def _triton_backward(grad: Tensor, abundances: Tensor, dim: int) -> Tensor:
-    from hud_fast.kernels.triton import simplex
+    from hud_fast.kernels.latent import triton_simplex as simplex
 
     g, x = grad.detach().contiguous(), abundances.detach().contiguous()
     gz = torch.empty_like(x)

@@ -65,7 +65,7 @@ def _native(
 def _triton(
     z: Tensor, endmembers: Tensor, mean: Tensor | None, std: Tensor | None
 ) -> Tensor:  # (B, H, W, C)
-    from hud_fast.kernels.triton import decode
+    from hud_fast.kernels.latent import triton_decode as decode
 
     z = z.detach().contiguous()
     spectra = endmembers.detach().to(z.device).contiguous()

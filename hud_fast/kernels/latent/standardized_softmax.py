@@ -70,7 +70,7 @@ def _torch_backward(grad: Tensor, abundances: Tensor, std: Tensor, dim: int) -> 
 
 
 def _triton(z: Tensor, mean: Tensor, std: Tensor, dim: int) -> Tensor:
-    from hud_fast.kernels.triton import simplex
+    from hud_fast.kernels.latent import triton_simplex as simplex
 
     z = z.detach().contiguous()
     x = torch.empty_like(z)
@@ -81,7 +81,7 @@ def _triton(z: Tensor, mean: Tensor, std: Tensor, dim: int) -> Tensor:
 
 
 def _triton_backward(grad: Tensor, abundances: Tensor, std: Tensor, dim: int) -> Tensor:
-    from hud_fast.kernels.triton import simplex
+    from hud_fast.kernels.latent import triton_simplex as simplex
 
     g, x = grad.detach().contiguous(), abundances.detach().contiguous()
     gz, s = torch.empty_like(x), on_device(std, x)

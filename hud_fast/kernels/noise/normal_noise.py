@@ -239,7 +239,7 @@ def normal_noise(
         return noise.to(dtype).view(sizes)
     out = empty(sizes, like)
     if chosen == "triton":
-        from hud_fast.kernels.triton import diffusion
+        from hud_fast.kernels.noise import triton as diffusion
 
         diffusion.affine(out, factors=(0.0, 0.0, 1.0), address=address).run(op, out)
         ran("triton")

@@ -54,7 +54,7 @@ def _native(z: Tensor, signal: Tensor, address: Address) -> tuple[Tensor, Tensor
 
 
 def _triton(z: Tensor, signal: Tensor, address: Address) -> tuple[Tensor, Tensor]:
-    from hud_fast.kernels.triton import diffusion
+    from hud_fast.kernels.noise import triton as diffusion
 
     z = z.detach().contiguous()
     noisy, noise = torch.empty_like(z), torch.empty_like(z)

@@ -56,7 +56,7 @@ def _native(
 def _triton(
     z: Tensor, eps: Tensor, noise: Tensor | None, factors: Factors, address: Address | None
 ) -> Tensor:
-    from hud_fast.kernels.triton import diffusion
+    from hud_fast.kernels.noise import triton as diffusion
 
     z, eps = z.detach().contiguous(), eps.detach().contiguous()
     given = None if noise is None else noise.detach().contiguous()

@@ -92,7 +92,7 @@ def _triton(
     address: Address,
     out: Tensor,
 ) -> None:
-    from hud_fast.kernels.triton import diffusion
+    from hud_fast.kernels.noise import triton as diffusion
 
     target, kept = (t if t is None or t.is_contiguous() else t.contiguous() for t in (out, past))
     assert target is not None
