@@ -6,8 +6,8 @@ What point fidelity (HUD, arXiv 2506.02601, eq. 16) needs for every generated pi
 formed: a float32 pass keeps every row that could be the maximum, by a proven rounding bound, and float64 rescores
 those from the raw bands. The pass is brute force, 2 Q P C operations (csrc/cosine/brute.h), or, where that promises a
 gain, a walk of a tree of the reference that prunes all but a few per cent of the pairs (csrc/cosine/tree.h): the
-values and indices have the same bits either way. `CosineIndex` builds the tree once for many calls. All ways in go through
-`prepare`, which decides who searches, and how.
+values and indices have the same bits either way. `CosineIndex` builds the tree once for many calls. All ways in
+go through `prepare`, which decides who searches, and how.
 
 A zero query has cosine 0 with everything. A query with a NaN or infinite band gives NaN and index -1. Reference rows
 that are zero or not finite take no part. A row whose largest value is below 1e-300 counts as zero.

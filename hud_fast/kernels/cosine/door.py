@@ -24,7 +24,7 @@ Found = tuple[Tensor, Tensor]  # (n,) float64, (n,) int64
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Searcher:
     """A search that is ready for any part of the queries it was prepared for."""
 
     run: Callable[[Tensor], Found]  # (n, C), or (n, D) abundances -> cosines and rows
@@ -37,7 +37,7 @@ def prepare(
     endmembers: Tensor | None = None,  # (D, C)
     backend: str | None = None,
     memory_limit: int | None = None,
-) -> Prepared:
+) -> Searcher:
     """Make a search of `cosine_max` ready, to be asked in parts.
 
     Parameters
@@ -54,7 +54,7 @@ def prepare(
 
     Returns
     -------
-    Prepared
+    Searcher
         Its ``run(part)`` gives the cosines, (n,) float64, and the rows, (n,) int64, of a part of the queries.
 
     Raises
@@ -75,26 +75,26 @@ def prepare(
     if isinstance(reference, CosineIndex):
         known = reference.endmembers
         if endmembers is None:
-            return Prepared(reference.search)
+            return Searcher(reference.search)
         if known is not None and torch.equal(known, endmembers.cpu()):
-            return Prepared(reference.search_mixtures)
-        return Prepared(_formed(reference.search, endmembers))
+            return Searcher(reference.search_mixtures)
+        return Searcher(_formed(reference.search, endmembers))
     rows = reference
     chosen = choose(query, rows, endmembers, backend, memory_limit)
     if chosen == "cpu":
         rows = rows.contiguous()
-        return Prepared(Search(query, rows, limit=memory_limit, endmembers=endmembers).run)
+        return Searcher(Search(query, rows, limit=memory_limit, endmembers=endmembers).run)
     if chosen == "cuda":
         launcher = on_cuda(rows.device)
         tiles = TileSearch(query, rows, launcher, limit=memory_limit, endmembers=endmembers)
         together = _TOGETHER if memory_limit is None else tiles.piece
-        return Prepared(_formed(tiles.run, endmembers, together))
+        return Searcher(_formed(tiles.run, endmembers, together))
 
     def plain(part: Tensor) -> Found:
         ran("torch")
         return cosine_max_reference(part, rows)
 
-    return Prepared(_formed(plain, endmembers))
+    return Searcher(_formed(plain, endmembers))
 
 
 def choose(
