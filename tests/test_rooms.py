@@ -28,12 +28,10 @@ SHARED = {"_checks", "_files", "_torchrun", "__version__"}  # of no room: every 
 # operation needs that way: those stay.
 KNOWN = {
     "bench": "kernels.cosine.device kernels.cosine.host kernels.cosine.launch kernels.fcls.device "
-    "kernels.windows.device metrics._span",
+    "metrics._span",
     "benchmarks": "kernels.cosine.device kernels.cosine.launch kernels.fcls.device "
     "kernels.triton.resources kernels.windows.device",
     "diffusion": "kernels._backend",
-    "metrics": "kernels._backend kernels._native kernels.windows.device kernels.windows.device_scales "
-    "kernels.windows.host",
 }
 
 
