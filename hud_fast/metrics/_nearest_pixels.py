@@ -13,7 +13,6 @@ from torch import Tensor
 
 from hud_fast.kernels import CosineIndex, cosine_max
 from hud_fast.kernels._backend import resolve
-from hud_fast.kernels.cosine import OFFERED
 from hud_fast.kernels.cosine.device import TileSearch
 from hud_fast.kernels.cosine.host import MixtureSearch, Search
 from hud_fast.kernels.cosine.launch import on_cuda
@@ -40,7 +39,7 @@ def nearest_pixels(
     """Largest cosine of each query with any reference pixel, and which."""
     if isinstance(reference, CosineIndex):
         return _in_parts(query, reference.search, progress)
-    chosen = resolve("cosine_max", backend, query, offered=OFFERED)
+    chosen = resolve("cosine_max", backend, query)
     if chosen == "cuda":
         search = TileSearch(query, reference, on_cuda(query.device), limit=memory_limit)
         return _in_parts(query, search.run, progress)
@@ -69,7 +68,7 @@ def nearest_to_mixtures(
         ask = reference.search_mixtures if same else _formed(endmembers, reference.search)
     else:
         rows = reference
-        chosen = resolve("cosine_max", backend, abundances, offered=OFFERED)
+        chosen = resolve("cosine_max", backend, abundances)
         if chosen == "cpu":
             ask = MixtureSearch(endmembers, rows.contiguous(), limit=memory_limit).run
         elif chosen == "cuda":

@@ -22,7 +22,6 @@ from torch import Tensor
 from hud_fast._checks import check_limit
 from hud_fast.kernels import CosineIndex
 from hud_fast.kernels._backend import resolve
-from hud_fast.kernels.cosine import OFFERED
 from hud_fast.kernels.cosine.device import least_bytes
 from hud_fast.kernels.cosine.host import brute_least, check_room, tree_least
 from hud_fast.kernels.cosine.index import read_endmembers
@@ -228,7 +227,7 @@ def _check_room(name: str, sides: _Sides, limit: int | None, backend: str | None
     """Refuse a limit that the search could not keep to."""
     assert isinstance(sides.reference, Tensor)
     rows, bands = sides.reference.shape
-    if resolve("cosine_max", backend, sides.left.values, offered=OFFERED) == "cuda":
+    if resolve("cosine_max", backend, sides.left.values) == "cuda":
         least = least_bytes(rows, bands)
     elif sides.endmembers is None:
         least = brute_least(bands, torch.get_num_threads())

@@ -27,13 +27,13 @@ from hud_fast._checks import (
     shape_text,
     widen,
 )
-from hud_fast.kernels._backend import ran, readable, resolve
+from hud_fast.kernels._backend import readable, resolve
+from hud_fast.kernels._op import Op
 from hud_fast.kernels.cosine.device import TileSearch, least_bytes
 from hud_fast.kernels.cosine.host import brute_least, check_room, room_for, search
 from hud_fast.kernels.cosine.launch import on_cuda
 from hud_fast.kernels.cosine.spot_check import unit_rows
 
-OFFERED = ("torch", "cpu", "cuda")
 _CHUNK = 1 << 22  # values of one similarity block of the reference
 
 
@@ -59,18 +59,13 @@ def cosine_max_reference(
 def _native(
     query: Tensor, reference: Tensor, memory_limit: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    value, index = search(
-        query.detach().contiguous(), reference.detach().contiguous(), limit=memory_limit
-    )
-    ran("cpu")
-    return value, index
+    return search(query.detach().contiguous(), reference.detach().contiguous(), limit=memory_limit)
 
 
 def _torch(
     query: Tensor, reference: Tensor, memory_limit: int | None = None
 ) -> tuple[Tensor, Tensor]:
     del memory_limit  # the plain reference holds the reference's unit rows in float64
-    ran("torch")
     return cosine_max_reference(query, reference)
 
 
@@ -79,18 +74,6 @@ def _tiles(
 ) -> tuple[Tensor, Tensor]:
     q, u = query.detach(), reference.detach()
     return TileSearch(q, u, on_cuda(q.device), limit=memory_limit).run(q)
-
-
-_LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
-_LIBRARY.define(
-    "cosine_max(Tensor query, Tensor reference, int? memory_limit=None) -> (Tensor value, Tensor index)"
-)
-_LIBRARY.impl("cosine_max", _native, "CPU")
-_LIBRARY.impl("cosine_max", _torch, "CUDA")
-_LIBRARY.define(
-    "cosine_max_cuda(Tensor query, Tensor reference, int? memory_limit=None) -> (Tensor value, Tensor index)"
-)
-_LIBRARY.impl("cosine_max_cuda", _tiles, "CUDA")
 
 
 def _fake(
@@ -103,8 +86,13 @@ def _fake(
     return query.new_empty(rows, dtype=torch.float64), query.new_empty(rows, dtype=torch.int64)
 
 
-torch.library.register_fake("hud_fast::cosine_max", _fake, lib=_LIBRARY)
-torch.library.register_fake("hud_fast::cosine_max_cuda", _fake, lib=_LIBRARY)
+_OP = Op(
+    "cosine_max(Tensor query, Tensor reference, int? memory_limit=None) -> (Tensor value, Tensor index)",
+    {"torch": _torch, "cpu": _native, "cuda": _tiles},
+    fake=_fake,
+    on_gpu="cuda",
+    traced=False,
+)
 
 
 def cosine_max(
@@ -168,7 +156,7 @@ def cosine_max(
         )
     check_device("cosine_max", "reference", u, q.device, "query")
     limit = check_limit("cosine_max", memory_limit)
-    backend = resolve("cosine_max", backend, q, offered=OFFERED)
+    backend = resolve("cosine_max", backend, q)
     if limit is not None and backend == "cuda":
         what = f"{len(u)} rows of {u.shape[1]} bands on a GPU"
         check_room("cosine_max", limit, least_bytes(len(u), u.shape[1]), what)
@@ -180,12 +168,7 @@ def cosine_max(
             "cosine_max: `reference` must have at least one finite, non-zero row, got "
             + (f"none among {len(u)}" if len(u) else f"shape {shape_text(u)}")
         )
-    if backend == "cpu" or q.is_meta:
-        value, index = torch.ops.hud_fast.cosine_max(q.detach(), u.detach(), limit)
-    elif backend == "cuda":
-        value, index = torch.ops.hud_fast.cosine_max_cuda(q.detach(), u.detach(), limit)
-    else:
-        value, index = _torch(q.detach(), u.detach())
+    value, index = _OP(q.detach(), u.detach(), limit, backend=backend)
     return like_input(value, query), like_input(index, query)
 
 

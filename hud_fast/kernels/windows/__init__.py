@@ -14,8 +14,6 @@ window is never lost; blocks for which too many windows tie are looked up again 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -33,8 +31,9 @@ from hud_fast._checks import (
     shape_text,
     widen,
 )
-from hud_fast.kernels._backend import ran, readable, resolve
+from hud_fast.kernels._backend import readable, resolve
 from hud_fast.kernels._native import C
+from hud_fast.kernels._op import Op
 from hud_fast.kernels.windows.device import DeviceWindowScene
 from hud_fast.kernels.windows.host import WindowScene
 from hud_fast.kernels.windows.scales import (
@@ -98,32 +97,7 @@ def _native(
         position,
         threads,
     )
-    ran("cpu")
     return value, position
-
-
-def _torch(
-    blocks: Tensor,
-    scene: Tensor,
-    block_factor: Tensor,
-    scene_factor: Tensor,
-    block_scale: Tensor,
-    window_scale: Tensor,
-    stride: int,
-) -> tuple[Tensor, Tensor]:
-    ran("torch")
-    return window_search_reference(
-        blocks, scene, block_factor, scene_factor, block_scale, window_scale, stride
-    )
-
-
-_LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
-_LIBRARY.define(
-    "window_search(Tensor blocks, Tensor scene, Tensor block_factor, Tensor scene_factor, Tensor block_scale,"
-    " Tensor window_scale, int stride) -> (Tensor value, Tensor position)"
-)
-_LIBRARY.impl("window_search", _native, "CPU")
-_LIBRARY.impl("window_search", _torch, "CUDA")
 
 
 def _fake(
@@ -140,7 +114,18 @@ def _fake(
     return blocks.new_empty(B, dtype=torch.float64), blocks.new_empty(B, 2, dtype=torch.int64)
 
 
-torch.library.register_fake("hud_fast::window_search", _fake, lib=_LIBRARY)
+_OP = Op(
+    "window_search(Tensor blocks, Tensor scene, Tensor block_factor, Tensor scene_factor, Tensor block_scale,"
+    " Tensor window_scale, int stride) -> (Tensor value, Tensor position)",
+    {
+        "torch": window_search_reference,
+        "cpu": _native,
+        "cuda": window_search_reference,  # the kernels search a `DeviceWindowScene`
+    },
+    fake=_fake,
+    on_gpu="cuda",
+    traced=False,
+)
 
 
 def _check(blocks: Tensor, scene: Tensor, stride: int, norm: str) -> int:
@@ -240,7 +225,7 @@ def window_search(
     limit = check_limit("window_search", memory_limit)
     valid = as_mask("window_search", "mask", mask, s.shape[:2])
     valid = None if valid is None else valid.to(s.device)
-    chosen = resolve("window_search", backend, widen(b[:0]), offered=("torch", "cpu", "cuda"))
+    chosen = resolve("window_search", backend, widen(b[:0]))
     if chosen == "cuda" and readable(b, s):
         ready = DeviceWindowScene(
             s,
@@ -276,7 +261,7 @@ def window_search(
         norm,
         valid,
         normalize=normalize,
-        run=_torch if chosen == "torch" else torch.ops.hud_fast.window_search,
+        backend="cpu" if chosen == "cpu" else "torch",
     )
     return like_input(value, blocks), like_input(position, blocks)
 
@@ -291,7 +276,7 @@ def search_in_torch(
     lengths: Tensor | None = None,  # (H, W)
     also_left_out: Tensor | None = None,  # (rows, columns) bool
     normalize: bool = True,
-    run: Callable[..., tuple[Tensor, Tensor]] = _torch,
+    backend: str = "torch",
 ) -> tuple[Tensor, Tensor]:  # (B,) float64, (B, 2) int64
     """One call, everything but the search in torch on the tensors' device (see `WindowScene` for the rest)."""
     _, h, w, _ = blocks.shape
@@ -304,7 +289,9 @@ def search_in_torch(
     window_scale = window_scales(known, factor, out, h, w, stride, norm)
     _check_any(window_scale)
     block_scale = block_scales(blocks, block_factor, factor, norm, normalize)
-    value, position = run(blocks, scene, block_factor, factor, block_scale, window_scale, stride)
+    value, position = _OP(
+        blocks, scene, block_factor, factor, block_scale, window_scale, stride, backend=backend
+    )
     broken = torch.isnan(block_factor).flatten(1).any(1)
     value = value.masked_fill(broken, torch.nan)
     if norm == "block" or normalize:
