@@ -126,6 +126,15 @@ def test_every_operation_has_kernels_that_a_cuda_tensor_may_get():
     assert operations | {"graphs"} == set(OPERATIONS)
 
 
+@pytest.mark.parametrize("op", _backend.REGISTERED.values(), ids=lambda op: op.name)
+def test_a_registered_operation_is_whole(op):
+    assert {"torch", "cpu", op.on_gpu} <= set(op.implementations)
+    assert list(op.implementations) == [b for b in _backend.BACKENDS if b in op.implementations]
+    if op.name != "normal_noise":  # takes no tensor, so torch knows nothing of it
+        for key in ("CPU", "CUDA", "Meta"):
+            assert torch._C._dispatch_has_kernel_for_dispatch_key(f"hud_fast::{op.name}", key)
+
+
 @pytest.fixture
 def verdicts(monkeypatch):
     """What this process knows of GPUs' verdicts: nothing yet, and nobody's word against them."""
