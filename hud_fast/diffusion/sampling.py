@@ -263,7 +263,7 @@ class Denoising:
         t = self.times.index_select(0, row).expand(len(self.z))
         form = memory_format(self.z.device)
         eps = predict(self.network, self.z.contiguous(memory_format=form), t, self.precision)
-        if resolve("sampler_step_at", None, self.z, offered=("torch", "cpu", "triton")) == "triton":
+        if resolve("sampler_step_at", None, self.z) == "triton":
             sampler_step_at(
                 self.z,
                 eps,

@@ -29,6 +29,7 @@ from hud_fast._checks import (
     widen,
 )
 from hud_fast.kernels._backend import readable
+from hud_fast.kernels._op import Op
 from hud_fast.kernels.cosine.basis import GATE, inverse_norms, span_basis
 from hud_fast.kernels.cosine.door import choose, prepare
 from hud_fast.kernels.cosine.host import MemoryLimitError
@@ -71,18 +72,6 @@ def _by(backend: str, query: Tensor, reference: Tensor, limit: int | None) -> tu
     return prepare(q, reference.detach(), backend=backend, memory_limit=limit).run(q)
 
 
-_LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
-_LIBRARY.define(
-    "cosine_max(Tensor query, Tensor reference, int? memory_limit=None) -> (Tensor value, Tensor index)"
-)
-_LIBRARY.impl("cosine_max", _native, "CPU")
-_LIBRARY.impl("cosine_max", _torch, "CUDA")
-_LIBRARY.define(
-    "cosine_max_cuda(Tensor query, Tensor reference, int? memory_limit=None) -> (Tensor value, Tensor index)"
-)
-_LIBRARY.impl("cosine_max_cuda", _tiles, "CUDA")
-
-
 def _fake(
     query: Tensor, reference: Tensor, memory_limit: int | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -93,8 +82,13 @@ def _fake(
     return query.new_empty(rows, dtype=torch.float64), query.new_empty(rows, dtype=torch.int64)
 
 
-torch.library.register_fake("hud_fast::cosine_max", _fake, lib=_LIBRARY)
-torch.library.register_fake("hud_fast::cosine_max_cuda", _fake, lib=_LIBRARY)
+_OP = Op(
+    "cosine_max(Tensor query, Tensor reference, int? memory_limit=None) -> (Tensor value, Tensor index)",
+    {"torch": _torch, "cpu": _native, "cuda": _tiles},
+    fake=_fake,
+    on_gpu="cuda",
+    traced=False,
+)
 
 
 def cosine_max(
@@ -164,12 +158,7 @@ def cosine_max(
             "cosine_max: `reference` must have at least one finite, non-zero row, got "
             + (f"none among {len(u)}" if len(u) else f"shape {shape_text(u)}")
         )
-    if backend == "cpu" or q.is_meta:
-        value, index = torch.ops.hud_fast.cosine_max(q.detach(), u.detach(), limit)
-    elif backend == "cuda":
-        value, index = torch.ops.hud_fast.cosine_max_cuda(q.detach(), u.detach(), limit)
-    else:
-        value, index = _torch(q.detach(), u.detach())
+    value, index = _OP(q.detach(), u.detach(), limit, backend=backend)
     return like_input(value, query), like_input(index, query)
 
 

@@ -16,7 +16,6 @@ from hud_fast.kernels.cosine.index import CosineIndex
 from hud_fast.kernels.cosine.launch import on_cuda
 from hud_fast.kernels.cosine.reference import cosine_max_reference
 
-OFFERED = ("torch", "cpu", "cuda")
 # Mixtures formed at once on a GPU: the more, the closer the neighbours in a tile.
 _TOGETHER = 1 << 19
 
@@ -105,7 +104,7 @@ def choose(
     limit: int | None,
 ) -> str:
     """The backend, once it is sure that it can run and keep to the limit."""
-    chosen = resolve("cosine_max", backend, query, offered=OFFERED)
+    chosen = resolve("cosine_max", backend, query)
     if limit is None:
         return chosen
     rows, bands = reference.shape

@@ -14,6 +14,8 @@ window is never lost; blocks for which too many windows tie are looked up again 
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -31,8 +33,9 @@ from hud_fast._checks import (
     shape_text,
     widen,
 )
-from hud_fast.kernels._backend import ran, readable, resolve
+from hud_fast.kernels._backend import readable, resolve
 from hud_fast.kernels._native import C
+from hud_fast.kernels._op import Op
 from hud_fast.kernels.windows.device import DeviceWindowScene
 from hud_fast.kernels.windows.host import WindowScene
 from hud_fast.kernels.windows.pixels import coordinates, similarities
@@ -71,32 +74,7 @@ def _native(
         position,
         threads,
     )
-    ran("cpu")
     return value, position
-
-
-def _torch(
-    blocks: Tensor,
-    scene: Tensor,
-    block_factor: Tensor,
-    scene_factor: Tensor,
-    block_scale: Tensor,
-    window_scale: Tensor,
-    stride: int,
-) -> tuple[Tensor, Tensor]:
-    ran("torch")
-    return window_search_reference(
-        blocks, scene, block_factor, scene_factor, block_scale, window_scale, stride
-    )
-
-
-_LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
-_LIBRARY.define(
-    "window_search(Tensor blocks, Tensor scene, Tensor block_factor, Tensor scene_factor, Tensor block_scale,"
-    " Tensor window_scale, int stride) -> (Tensor value, Tensor position)"
-)
-_LIBRARY.impl("window_search", _native, "CPU")
-_LIBRARY.impl("window_search", _torch, "CUDA")
 
 
 def _fake(
@@ -113,7 +91,18 @@ def _fake(
     return blocks.new_empty(B, dtype=torch.float64), blocks.new_empty(B, 2, dtype=torch.int64)
 
 
-torch.library.register_fake("hud_fast::window_search", _fake, lib=_LIBRARY)
+_OP = Op(
+    "window_search(Tensor blocks, Tensor scene, Tensor block_factor, Tensor scene_factor, Tensor block_scale,"
+    " Tensor window_scale, int stride) -> (Tensor value, Tensor position)",
+    {
+        "torch": window_search_reference,
+        "cpu": _native,
+        "cuda": window_search_reference,  # the kernels search a `DeviceWindowScene`
+    },
+    fake=_fake,
+    on_gpu="cuda",
+    traced=False,
+)
 
 
 def _check(blocks: Tensor, scene: Tensor, stride: int, norm: str) -> int:
@@ -213,7 +202,7 @@ def window_search(
     limit = check_limit("window_search", memory_limit)
     valid = as_mask("window_search", "mask", mask, s.shape[:2])
     valid = None if valid is None else valid.to(s.device)
-    chosen = resolve("window_search", backend, widen(b[:0]), offered=("torch", "cpu", "cuda"))
+    chosen = resolve("window_search", backend, widen(b[:0]))
     if chosen == "torch" or readable(b, s):
         value, position = prepare(
             s,
@@ -227,7 +216,7 @@ def window_search(
             backend=chosen,
         ).search(b)
     else:
-        op = torch.ops.hud_fast.window_search
+        op = partial(_OP, backend="cpu" if chosen == "cpu" else "torch")
         value, position = TorchScene(s, stride, norm, valid, normalize, None, op).search(b)
     return like_input(value, blocks), like_input(position, blocks)
 
@@ -288,7 +277,9 @@ def prepare(
     """
     backend = backend or _fastest(scene)
     if backend == "torch":
-        return TorchScene(scene, stride, norm, mask, normalize, lengths, _torch)
+        return TorchScene(
+            scene, stride, norm, mask, normalize, lengths, partial(_OP, backend="torch")
+        )
     made = WindowScene if backend == "cpu" else DeviceWindowScene
     ready = made(
         scene,
@@ -309,4 +300,4 @@ def prepare(
 def _fastest(scene: Tensor) -> str:
     if scene.device.type == "cpu":
         return "cpu"
-    return resolve("window_search", None, scene[:0], offered=("torch", "cuda"))
+    return resolve("window_search", None, scene[:0])
