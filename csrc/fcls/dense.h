@@ -8,9 +8,6 @@
 
 HUD_CORE_BEGIN
 
-constexpr int kDenseEndmembers = 16;  // beyond, eliminating all D costs more than gathering
-constexpr int kDenseRounds = 4;
-
 // out_i = base_i + sign * sum_j table[i][j] factor_j for `count` values of a tile: table rows are
 // shared by all lanes. `base` may be null for 0.
 template <int R, int N, bool Minus, typename T>
@@ -68,8 +65,8 @@ HUD_HD uint32_t mark_entering(const SupportTile<T>& tile, int K, const T* w, con
       const V x = load_values(tile.x + i * L + n * W), value = load_values(w + i * L + n * W);
       top = (x == V{}) & (value > top) ? value : top;
     }
-    const V share = (top - level) * T(kEnter), least = load_values(tolerance + n * W);
-    const V bound = level + (share > least ? share : least);
+    const V least = load_values(tolerance + n * W);
+    const V bound = entering_bound(top, level, least, T(kEnter));
     V marked = {};
     for (int i = 0; i < K; ++i) {
       T* to = tile.x + i * L + n * W;
@@ -96,28 +93,22 @@ HUD_HD void certify_lanes(const FclsJob& job, const SupportTile<double>& tile, c
       mean += x * value;
       largest = value > largest ? value : largest;
       lowest = x < lowest ? x : lowest;
-      if (!job.sum_to_one) weight += x * __builtin_sqrt(job.gram[i * (job.padded + 1)]);
+      if (!job.sum_to_one) weight += x * column_length(job, i);
     }
     const V size = load_values(reach + n * W);
-    V excess = largest - mean;
+    const V excess = excess_of(job.sum_to_one, largest, mean, weight, size);
     // Whether an endmember outside the support would enter; on it, c differs by rounding only.
-    V level = mean;
-    if (!job.sum_to_one) {
-      level = V{};
-      V slack = mean < V{} ? -mean : mean;
-      slack += 2.220446049250313e-16 * weight * size;
-      excess = largest > slack ? largest : slack;
-    }
+    const V level = job.sum_to_one ? mean : V{};
     V outside = level;
     for (int i = 0; i < K; ++i) {
       const V x = load_values(tile.x + i * L + n * W), value = load_values(c + i * L + n * W);
       outside = (x == V{}) & (value > outside) ? value : outside;
     }
-    const V tolerance = 16 * 2.220446049250313e-16 * job.column_max * size;
-    V found = excess <= V{} ? V{} : excess / (size * size);  // NaN stays NaN
+    const V tolerance = wide_tolerance(job.column_max, size);
+    V found = gap_of(excess, size);
     const V lost = V{} + __builtin_inf();
     found = (lowest < V{}) | (outside > level + tolerance) ? lost : found;
-    found = size <= V{} + 1.7976931348623157e308 ? found : lost;
+    found = size <= V{} + kLargestDouble ? found : lost;
     store_values(gap + n * W, found);
   }
 }
@@ -160,7 +151,7 @@ inline int dense_tile(const FclsJob& job, const FclsChunk& chunk, int64_t first,
     double* to = dense.z + p / H * rank * H + p % H;
     for (int t = 0; t < rank; ++t) to[t * H] = z[t];
     dense.reach[p] = chunk.norm[place] + job.column_max;
-    dense.tolerance[p] = static_cast<float>(8 * 1.1920929e-7 * job.column_max * dense.reach[p]);
+    dense.tolerance[p] = narrow_tolerance(job.column_max, dense.reach[p]);
     dense.noise[p] = static_cast<float>(chunk.noise[place]);
   }
   for (int half = 0; half < halves; ++half) {
@@ -229,7 +220,7 @@ inline int dense_tile(const FclsJob& job, const FclsChunk& chunk, int64_t first,
     certify_lanes(job, wide, dense.c, dense.reach + half * H, gap);
     for (int l = 0; l < H && half * H + l < lanes; ++l) {
       const int place = at + half * H + l;
-      if (gap[l] <= 1e-12) {
+      if (gap[l] <= kCertified) {
         if (job.status == nullptr) {
           write_abundances(job, first + place, wide.x + l, H);
         } else {  // adding 0 turns a -0 into 0
@@ -247,7 +238,7 @@ inline int dense_tile(const FclsJob& job, const FclsChunk& chunk, int64_t first,
         if (i < K && dense.keep[i * L + half * H + l] > 0) support |= uint64_t{1} << i;
       }
       chunk.tolerance32[place] = dense.tolerance[half * H + l];
-      chunk.support[place] = support != 0 || !job.sum_to_one ? support : 1;
+      chunk.support[place] = first_support(job, support);
       chunk.list[listed++] = place;
     }
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/typed_vector.h"
+#include "fcls/verdict.h"
 
 HUD_CORE_BEGIN
 
@@ -46,8 +47,7 @@ HUD_HD uint64_t entering_bits(const T* base, const T* table, int64_t stride, con
   if (at + W <= stride)
     gradient_block<1>(base + at, table + at, stride, members, factors, step, count, gradient + at,
                       &top);
-  const T excess = (largest_lane<T>(top) - level) * share;
-  const T bound = level + (excess > tolerance ? excess : tolerance);
+  const T bound = entering_bound(largest_lane<T>(top), level, tolerance, share);
   uint64_t bits = 0;
   for (at = 0; at < stride; at += W)
     bits |= static_cast<uint64_t>(above(load_values(gradient + at), bound)) << at;

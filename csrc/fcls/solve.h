@@ -37,8 +37,7 @@ inline void project_chunk(const FclsJob& job, const FclsChunk& chunk, int64_t fi
     for (int p = 0; p < used; ++p) {
       const double inside = squared_length(z + p * job.rank, job.rank);
       const double outside = chunk.norm[at + p] - inside;
-      chunk.noise[at + p] =
-          outside > 0 ? kSignificant * __builtin_sqrt(outside * job.per_freedom) : 0.0;
+      chunk.noise[at + p] = guess_bound(job, outside);
       chunk.norm[at + p] = __builtin_sqrt(chunk.norm[at + p]);
     }
   }
@@ -67,9 +66,9 @@ inline void guess_supports(const FclsJob& job, const FclsChunk& chunk, int count
                                             chunk.noise[at + p]))
                 << i;
       bits &= all;
-      chunk.support[at + p] = bits != 0 || !job.sum_to_one ? bits : 1;
-      chunk.tolerance32[at + p] = static_cast<float>(8 * 1.1920929e-7 * job.column_max *
-                                                     (chunk.norm[at + p] + job.column_max));
+      chunk.support[at + p] = first_support(job, bits);
+      chunk.tolerance32[at + p] =
+          narrow_tolerance(job.column_max, chunk.norm[at + p] + job.column_max);
     }
   }
 }
@@ -103,7 +102,7 @@ void fcls_range(const FclsJob& job, int64_t begin, int64_t end, double* workspac
     int finite = 0;
     for (int i = 0; i < active; ++i) {
       const int place = chunk.list[i];
-      if (chunk.norm[place] <= 1.7976931348623157e308) {
+      if (chunk.norm[place] <= kLargestDouble) {
         chunk.list[finite++] = place;
       } else {
         chunk.later[lost++] = place;
@@ -113,15 +112,14 @@ void fcls_range(const FclsJob& job, int64_t begin, int64_t end, double* workspac
     for (int i = 0; i < active; ++i) chunk.later[i + lost] = chunk.list[i];
     const int wide = active;
     for (int round = 0; round < kNarrowRounds && active > 0; ++round)
-      active = narrow_round(job, chunk, active, round < kBoldRounds ? kEnter : kOnlyLargest);
+      active = narrow_round(job, chunk, active, entering_share(round));
     active = wide;
     for (int i = 0; i < wide; ++i) {
       const int place = chunk.later[i + lost];
       chunk.list[i] = place;
     }
     for (int round = 0; round < kWideRounds && active > 0; ++round)
-      active =
-          wide_round(job, chunk, first, active, round < kBoldRounds ? kEnter : kOnlyLargest, &lost);
+      active = wide_round(job, chunk, first, active, entering_share(round), &lost);
     for (int i = 0; i < active; ++i) chunk.later[lost++] = chunk.list[i];
     for (int i = 0; i < lost; ++i) solve_alone(job, chunk, first, chunk.later[i]);
     ways->rounds += solving - lost;

@@ -13,10 +13,10 @@
 #pragma once
 
 #include "common/typed_vector.h"
+#include "fcls/verdict.h"
 
 HUD_CORE_BEGIN
 
-constexpr int kMaxEndmembers = 64;  // supports are bit masks of one word
 // Vectors of a tile: a single one would wait for each of its own divisions and sums.
 constexpr int kTileVectors = 2;
 
@@ -166,9 +166,7 @@ template <typename T>
 HUD_HD Lanes<T> invert(const SupportTile<T>& tile, Lanes<T> pivot, Lanes<T> whole, int j, int n,
                        Take take) {
   using V = Lanes<T>;
-  constexpr T smallest = sizeof(T) == 4 ? T(64 * 1.1920929e-7) : T(64 * 2.220446049250313e-16);
-  constexpr T tiny = sizeof(T) == 4 ? T(1e-30) : T(1e-290);  // its inverse stays finite
-  V inverse = (pivot > whole * smallest) & (pivot > tiny) ? T(1) / pivot : V{};
+  V inverse = invert_pivot<T>(pivot, whole);
   const int64_t at = j * kTileLanes<T> + n * kWidth<T>;
   const V x = load_values(tile.x + at);
   if (take == Take::kMarked) inverse = x > V{} ? inverse : V{};
