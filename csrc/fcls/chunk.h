@@ -13,7 +13,7 @@ constexpr int kChunk =
     288;  // pixels worked on together: whole tiles of every kind, in the L2 cache
 constexpr float kPadding = -__builtin_inff();  // a gradient that never enters
 
-// What fcls_dense.h keeps of one tile; a value is one for each of its lanes.
+// What dense.h keeps of one tile; a value is one for each of its lanes.
 struct DenseTile {
   double *z, *h;     // (halves, rank), (halves, D): the tile is cut into halves of float64 lanes
   float *z32, *h32;  // (rank), (D)

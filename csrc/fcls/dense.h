@@ -1,7 +1,7 @@
 // The first rounds where the endmembers are few: every pixel of a tile keeps its lane, and all D
 // endmembers stay in the elimination (those outside a support with the inverse of their pivot at
 // 0). Nothing is gathered and no pixel is looked at alone, so a round costs a fraction of one in
-// fcls_rounds.h; the pixels that need more than the rounds here go there.
+// rounds.h; the pixels that need more than the rounds here go there.
 #pragma once
 
 #include "fcls/chunk.h"
@@ -13,15 +13,15 @@ HUD_CORE_BEGIN
 template <int R, int N, bool Minus, typename T>
 HUD_HD void table_block(const T* base, const T* table, int64_t stride, const T* factor,
                         int64_t terms, T* out) {
-  using V = Lanes<T>;
+  using V = Vector<T>;
   constexpr int W = kWidth<T>, L = kTileLanes<T>;
   V sum[R][N] = {};
   if (base != nullptr)
     for (int r = 0; r < R; ++r)
-      for (int n = 0; n < N; ++n) sum[r][n] = load_values(base + r * L + n * W);
+      for (int n = 0; n < N; ++n) sum[r][n] = load(base + r * L + n * W);
   for (int64_t j = 0; j < terms; ++j) {
     V f[N];
-    for (int n = 0; n < N; ++n) f[n] = load_values(factor + j * L + n * W);
+    for (int n = 0; n < N; ++n) f[n] = load(factor + j * L + n * W);
     for (int r = 0; r < R; ++r) {
       const T value = table[r * stride + j];
       for (int n = 0; n < N; ++n) {
@@ -34,7 +34,7 @@ HUD_HD void table_block(const T* base, const T* table, int64_t stride, const T* 
     }
   }
   for (int r = 0; r < R; ++r)
-    for (int n = 0; n < N; ++n) store_values(out + r * L + n * W, sum[r][n]);
+    for (int n = 0; n < N; ++n) store(out + r * L + n * W, sum[r][n]);
 }
 
 template <bool Minus, typename T>
@@ -55,25 +55,25 @@ HUD_HD void table_times(const T* base, const T* table, int64_t stride, const T* 
 // `level` by more than the tolerance and than kEnter of the largest. Returns the lanes with any.
 template <typename T>
 HUD_HD uint32_t mark_entering(const SupportTile<T>& tile, int K, const T* w, const T* tolerance) {
-  using V = Lanes<T>;
+  using V = Vector<T>;
   constexpr int W = kWidth<T>, L = kTileLanes<T>;
   uint32_t lanes = 0;
   for (int n = 0; n < kTileVectors; ++n) {
-    const V level = load_values(tile.multiplier + n * W);
+    const V level = load(tile.multiplier + n * W);
     V top = level;
     for (int i = 0; i < K; ++i) {
-      const V x = load_values(tile.x + i * L + n * W), value = load_values(w + i * L + n * W);
+      const V x = load(tile.x + i * L + n * W), value = load(w + i * L + n * W);
       top = (x == V{}) & (value > top) ? value : top;
     }
-    const V least = load_values(tolerance + n * W);
+    const V least = load(tolerance + n * W);
     const V bound = entering_bound(top, level, least, T(kEnter));
     V marked = {};
     for (int i = 0; i < K; ++i) {
       T* to = tile.x + i * L + n * W;
-      const V x = load_values(to), value = load_values(w + i * L + n * W);
+      const V x = load(to), value = load(w + i * L + n * W);
       const V next = (x == V{}) & (value > bound) ? V{} + T(1) : x;
       marked += next - x;
-      store_values(to, next);
+      store(to, next);
     }
     lanes |= above(marked, T(0)) << (n * W);
   }
@@ -83,25 +83,25 @@ HUD_HD uint32_t mark_entering(const SupportTile<T>& tile, int K, const T* w, con
 // What the certificate says of each lane: the gap where its x is optimal, else infinity.
 HUD_HD void certify_lanes(const FclsJob& job, const SupportTile<double>& tile, const double* c,
                           const double* reach, double* gap) {
-  using V = Lanes<double>;
+  using V = Vector<double>;
   constexpr int W = kWidth<double>, L = kTileLanes<double>;
   const int K = static_cast<int>(job.endmembers);
   for (int n = 0; n < kTileVectors; ++n) {
-    V mean = {}, largest = load_values(c + n * W), lowest = {}, weight = {};
+    V mean = {}, largest = load(c + n * W), lowest = {}, weight = {};
     for (int i = 0; i < K; ++i) {
-      const V x = load_values(tile.x + i * L + n * W), value = load_values(c + i * L + n * W);
+      const V x = load(tile.x + i * L + n * W), value = load(c + i * L + n * W);
       mean += x * value;
       largest = value > largest ? value : largest;
       lowest = x < lowest ? x : lowest;
       if (!job.sum_to_one) weight += x * column_length(job, i);
     }
-    const V size = load_values(reach + n * W);
+    const V size = load(reach + n * W);
     const V excess = excess_of(job.sum_to_one, largest, mean, weight, size);
     // Whether an endmember outside the support would enter; on it, c differs by rounding only.
     const V level = job.sum_to_one ? mean : V{};
     V outside = level;
     for (int i = 0; i < K; ++i) {
-      const V x = load_values(tile.x + i * L + n * W), value = load_values(c + i * L + n * W);
+      const V x = load(tile.x + i * L + n * W), value = load(c + i * L + n * W);
       outside = (x == V{}) & (value > outside) ? value : outside;
     }
     const V tolerance = wide_tolerance(job.column_max, size);
@@ -109,7 +109,7 @@ HUD_HD void certify_lanes(const FclsJob& job, const SupportTile<double>& tile, c
     const V lost = V{} + __builtin_inf();
     found = (lowest < V{}) | (outside > level + tolerance) ? lost : found;
     found = size <= V{} + kLargestDouble ? found : lost;
-    store_values(gap + n * W, found);
+    store(gap + n * W, found);
   }
 }
 
@@ -137,7 +137,7 @@ HUD_HD void lanes_descent(const FclsJob& job, const SupportTile<double>& tile,
 }
 
 // One tile of `lanes` pixels from place `at` on. Pixels that are optimal are written; the places of
-// the others, with what fcls_rounds.h needs of them, go to chunk.list, whose count is returned.
+// the others, with what rounds.h needs of them, go to chunk.list, whose count is returned.
 inline int dense_tile(const FclsJob& job, const FclsChunk& chunk, int64_t first, int at, int lanes,
                       int listed) {
   constexpr int L = kTileLanes<float>, H = kTileLanes<double>, halves = L / H;

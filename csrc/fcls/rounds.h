@@ -124,7 +124,7 @@ inline Verdict judge_lane(const FclsJob& job, const FclsChunk& chunk,
   const double bound = entering_bound(largest, level, wide_tolerance(job.column_max, reach), share);
   uint64_t entering = 0;
   for (int64_t i = 0; i < job.padded; i += W)
-    entering |= static_cast<uint64_t>(above(load_values(chunk.descent + i), bound)) << i;
+    entering |= static_cast<uint64_t>(above(load(chunk.descent + i), bound)) << i;
   Verdict verdict;
   verdict.stay = spread_bits(lists.positive[lane], chunk.support[place]);
   verdict.entering = entering & every_endmember(job) & ~verdict.stay;

@@ -1,13 +1,13 @@
 // FCLS over a range of pixels, a chunk at a time.
 //
-// A chunk is centred and projected (fcls_project.h). Every pixel guesses its support: the
+// A chunk is centred and projected (project.h). Every pixel guesses its support: the
 // endmembers whose abundance in the solution without x >= 0 exceeds its noise. Rounds correct it:
 // solve on the support, drop what came out negative, let in what violates the optimality conditions
 // most; first in float32, then in float64, which also certifies. (Letting in all violators, as a
 // primal-dual active set does, cycles on a few pixels in a hundred; this was seen to on a few in
 // ten thousand, with near-duplicate endmembers.) What is left goes to the monotone active set of
-// fcls/active_set.h, which always ends. Few endmembers keep to fixed lanes (fcls_dense.h); with
-// more of them, pixels of like support size share a tile of vector lanes (fcls_rounds.h).
+// fcls/active_set.h, which always ends. Few endmembers keep to fixed lanes (dense.h); with
+// more of them, pixels of like support size share a tile of vector lanes (rounds.h).
 //
 // No pixel's numbers depend on its neighbours, so results have the same bits for any order or
 // split.
@@ -61,9 +61,9 @@ inline void guess_supports(const FclsJob& job, const FclsChunk& chunk, int count
       for (int64_t i = job.endmembers; i < job.padded; ++i) h32[p * job.padded + i] = kPadding;
       uint64_t bits = 0;
       for (int64_t i = 0; i < job.padded; i += W)
-        bits |= static_cast<uint64_t>(above(load_values(chunk.start + p * job.padded + i) +
-                                                load_values(job.start_offset + i),
-                                            chunk.noise[at + p]))
+        bits |= static_cast<uint64_t>(
+                    above(load(chunk.start + p * job.padded + i) + load(job.start_offset + i),
+                          chunk.noise[at + p]))
                 << i;
       bits &= all;
       chunk.support[at + p] = first_support(job, bits);
