@@ -31,7 +31,6 @@ KNOWN = {
     "metrics._span",
     "benchmarks": "kernels.cosine.device kernels.cosine.launch kernels.fcls.device "
     "kernels.triton.resources kernels.windows.device",
-    "diffusion": "kernels._backend",
 }
 
 

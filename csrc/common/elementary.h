@@ -15,7 +15,7 @@
 
 HUD_CORE_BEGIN
 
-// The element type of V, and integers of V's shape; common/lanes.h adds the vectors.
+// The element type of V, and integers of V's shape; common/vector.h adds the vectors.
 template <typename V>
 struct Shape;
 template <>

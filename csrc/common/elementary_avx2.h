@@ -1,7 +1,7 @@
 // What the AVX2 level has an instruction for.
 #pragma once
 
-#include "common/lanes.h"
+#include "common/vector.h"
 
 HUD_CORE_BEGIN
 

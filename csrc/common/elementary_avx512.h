@@ -8,7 +8,7 @@
 // exp below 2e-17 (float64) and 1e-8 (float32). Tables rounded from the same arithmetic.
 #pragma once
 
-#include "common/lanes.h"
+#include "common/vector.h"
 
 HUD_CORE_BEGIN
 

@@ -203,6 +203,9 @@ py::tuple cosine_tree_search(const py::dict& index, const Tensor& query, const T
 
 void register_cosine_index(py::module_& m) {
   m.attr("key_pad") = kKeyPad;
+  m.attr("cosine_leaf") = kPanel;
+  m.attr("cosine_fan") = kFan;
+  m.attr("cosine_probe_only") = kProbeOnly;
   m.def("cosine_mean", &cosine_mean);
   m.def("cosine_keys", &cosine_keys);
   m.def("cosine_mixture_keys", &cosine_mixture_keys);

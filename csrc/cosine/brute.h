@@ -70,11 +70,11 @@ void offer(const CosineJob& job, int64_t query, QueryState& state, float score, 
 // Scores of kTileRows queries (packed (C, kTileRows)) with one panel: kTileRows x kPanel.
 HUD_HD void score_tile(const float* panel, const float* queries, const float* bias, int64_t bands,
                        float* scores) {
-  constexpr int n = kPanel / kLanes;
-  FloatVector sum[kTileRows][n] = {};
+  constexpr int n = kPanel / kWidth<float>;
+  Vector<float> sum[kTileRows][n] = {};
   for (int64_t c = 0; c < bands; ++c) {
-    FloatVector u[n];
-    for (int j = 0; j < n; ++j) u[j] = load(panel + c * kPanel + j * kLanes);
+    Vector<float> u[n];
+    for (int j = 0; j < n; ++j) u[j] = load(panel + c * kPanel + j * kWidth<float>);
     for (int i = 0; i < kTileRows; ++i) {
       const float q = queries[c * kTileRows + i];
       for (int j = 0; j < n; ++j) sum[i][j] += q * u[j];
@@ -82,7 +82,7 @@ HUD_HD void score_tile(const float* panel, const float* queries, const float* bi
   }
   for (int i = 0; i < kTileRows; ++i)
     for (int j = 0; j < n; ++j)
-      store(scores + i * kPanel + j * kLanes, sum[i][j] + load(bias + j * kLanes));
+      store(scores + i * kPanel + j * kWidth<float>, sum[i][j] + load(bias + j * kWidth<float>));
 }
 
 int64_t cosine_workspace(const CosineJob& job) {

@@ -23,11 +23,11 @@ constexpr int kKeyRows = 4;  // x 2 vectors of basis columns = 8 accumulators
 // out (kKeyRows, width) = rows (kKeyRows, count) times basis (count, width); width a multiple of
 // kKeyPad.
 void project(const double* rows, int64_t count, const double* basis, int64_t width, double* out) {
-  for (int64_t first = 0; first < width; first += 2 * kDoubleLanes) {
-    DoubleVector sum[kKeyRows][2] = {};
+  for (int64_t first = 0; first < width; first += 2 * kWidth<double>) {
+    Vector<double> sum[kKeyRows][2] = {};
     for (int64_t c = 0; c < count; ++c) {
-      const DoubleVector b0 = load(basis + c * width + first);
-      const DoubleVector b1 = load(basis + c * width + first + kDoubleLanes);
+      const Vector<double> b0 = load(basis + c * width + first);
+      const Vector<double> b1 = load(basis + c * width + first + kWidth<double>);
       for (int i = 0; i < kKeyRows; ++i) {
         const double value = rows[i * count + c];
         sum[i][0] += value * b0;
@@ -36,7 +36,7 @@ void project(const double* rows, int64_t count, const double* basis, int64_t wid
     }
     for (int i = 0; i < kKeyRows; ++i) {
       store(out + i * width + first, sum[i][0]);
-      store(out + i * width + first + kDoubleLanes, sum[i][1]);
+      store(out + i * width + first + kWidth<double>, sum[i][1]);
     }
   }
 }

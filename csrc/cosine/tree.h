@@ -31,44 +31,44 @@ constexpr int kStack = 1024;    // 15 siblings a level, far more levels than 2^3
 // Squared distances of the tile's box to the boxes of one node.
 HUD_HD void box_distances(const float* box, const float* lower, const float* upper, int64_t dims,
                           float* out) {
-  constexpr int n = kFan / kLanes;
-  FloatVector sum[n] = {};
-  const FloatVector zero = {};
+  constexpr int n = kFan / kWidth<float>;
+  Vector<float> sum[n] = {};
+  const Vector<float> zero = {};
   for (int64_t k = 0; k < dims; ++k) {
     for (int j = 0; j < n; ++j) {
-      const FloatVector above = load(box + k * 2 * kFan + j * kLanes) - upper[k];
-      const FloatVector below = lower[k] - load(box + (k * 2 + 1) * kFan + j * kLanes);
-      const FloatVector apart = larger(zero, larger(above, below));
+      const Vector<float> above = load(box + k * 2 * kFan + j * kWidth<float>) - upper[k];
+      const Vector<float> below = lower[k] - load(box + (k * 2 + 1) * kFan + j * kWidth<float>);
+      const Vector<float> apart = larger(zero, larger(above, below));
       sum[j] += apart * apart;
     }
   }
-  for (int j = 0; j < n; ++j) store(out + j * kLanes, sum[j]);
+  for (int j = 0; j < n; ++j) store(out + j * kWidth<float>, sum[j]);
 }
 
 // Squared distance of each query of the tile to one child's box.
 HUD_HD void query_distances(const float* box, const float* keys, int64_t dims, float* out) {
-  constexpr int n = kFan / kLanes;
-  FloatVector sum[n] = {};
-  const FloatVector zero = {};
+  constexpr int n = kFan / kWidth<float>;
+  Vector<float> sum[n] = {};
+  const Vector<float> zero = {};
   for (int64_t k = 0; k < dims; ++k) {
     const float lower = box[k * 2 * kFan], upper = box[(k * 2 + 1) * kFan];
     for (int j = 0; j < n; ++j) {
-      const FloatVector q = load(keys + k * kFan + j * kLanes);
-      const FloatVector apart = larger(zero, larger(lower - q, q - upper));
+      const Vector<float> q = load(keys + k * kFan + j * kWidth<float>);
+      const Vector<float> apart = larger(zero, larger(lower - q, q - upper));
       sum[j] += apart * apart;
     }
   }
-  for (int j = 0; j < n; ++j) store(out + j * kLanes, sum[j]);
+  for (int j = 0; j < n; ++j) store(out + j * kWidth<float>, sum[j]);
 }
 
 template <int Rows>
 HUD_HD void score_rows(const float* panel, const float* queries, const float* bias, int64_t dims,
                        float* scores) {
-  constexpr int n = kPanel / kLanes;
-  FloatVector sum[Rows][n] = {};
+  constexpr int n = kPanel / kWidth<float>;
+  Vector<float> sum[Rows][n] = {};
   for (int64_t k = 0; k < dims; ++k) {
-    FloatVector u[n];
-    for (int j = 0; j < n; ++j) u[j] = load(panel + k * kPanel + j * kLanes);
+    Vector<float> u[n];
+    for (int j = 0; j < n; ++j) u[j] = load(panel + k * kPanel + j * kWidth<float>);
     for (int i = 0; i < Rows; ++i) {
       const float q = queries[k * kTreeQueries + i];
       for (int j = 0; j < n; ++j) sum[i][j] += q * u[j];
@@ -76,7 +76,7 @@ HUD_HD void score_rows(const float* panel, const float* queries, const float* bi
   }
   for (int i = 0; i < Rows; ++i)
     for (int j = 0; j < n; ++j)
-      store(scores + i * kPanel + j * kLanes, sum[i][j] + load(bias + j * kLanes));
+      store(scores + i * kPanel + j * kWidth<float>, sum[i][j] + load(bias + j * kWidth<float>));
 }
 
 // Scores the queries `wanted` at one leaf, and takes the scores.

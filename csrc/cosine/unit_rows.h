@@ -12,38 +12,38 @@ HUD_CORE_BEGIN
 // square overflows. The same bits for float32 and float64 rows that hold the same numbers.
 template <typename T>
 double inverse_norm(const T* row, int64_t bands) {
-  constexpr int n = kPartialSums / kDoubleLanes;
+  constexpr int n = kPartialSums / kWidth<double>;
   const int64_t whole = bands - bands % kPartialSums;
   double last[kPartialSums], part[kPartialSums];
   last_bands(row + whole, bands - whole, last);
-  const DoubleVector zero = {};
-  DoubleVector most[n] = {}, check[n] = {}, square[n] = {};
+  const Vector<double> zero = {};
+  Vector<double> most[n] = {}, check[n] = {}, square[n] = {};
   for (int j = 0; j < n; ++j) {
     for (int64_t c = 0; c <= whole; c += kPartialSums) {
-      const int64_t at = c + j * kDoubleLanes;
-      const DoubleVector value = c < whole ? widen(row + at) : load(last + j * kDoubleLanes);
-      const DoubleVector size = value < zero ? -value : value;
+      const int64_t at = c + j * kWidth<double>;
+      const Vector<double> value = c < whole ? widen(row + at) : load(last + j * kWidth<double>);
+      const Vector<double> size = value < zero ? -value : value;
       most[j] = size > most[j] ? size : most[j];
       check[j] += value * 0.0;  // NaN once any value is NaN or infinite
     }
   }
   double odd = 0, largest = 0, sum = 0;
-  for (int j = 0; j < n; ++j) store(part + j * kDoubleLanes, check[j]);
+  for (int j = 0; j < n; ++j) store(part + j * kWidth<double>, check[j]);
   for (int l = 0; l < kPartialSums; ++l) odd += part[l];
   if (odd != 0) return __builtin_nan("");
-  for (int j = 0; j < n; ++j) store(part + j * kDoubleLanes, most[j]);
+  for (int j = 0; j < n; ++j) store(part + j * kWidth<double>, most[j]);
   for (int l = 0; l < kPartialSums; ++l) largest = part[l] > largest ? part[l] : largest;
   if (!(largest > 1e-300)) return 0;
   const double scale = 1 / largest;
   for (int j = 0; j < n; ++j) {
     for (int64_t c = 0; c <= whole; c += kPartialSums) {
-      const int64_t at = c + j * kDoubleLanes;
-      const DoubleVector value =
-          (c < whole ? widen(row + at) : load(last + j * kDoubleLanes)) * scale;
+      const int64_t at = c + j * kWidth<double>;
+      const Vector<double> value =
+          (c < whole ? widen(row + at) : load(last + j * kWidth<double>)) * scale;
       square[j] += value * value;
     }
   }
-  for (int j = 0; j < n; ++j) store(part + j * kDoubleLanes, square[j]);
+  for (int j = 0; j < n; ++j) store(part + j * kWidth<double>, square[j]);
   for (int l = 0; l < kPartialSums; ++l) sum += part[l];
   return scale / __builtin_sqrt(sum);
 }

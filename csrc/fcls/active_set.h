@@ -17,7 +17,7 @@
 // support's final size.
 #pragma once
 
-#include "common/platform.h"
+#include "fcls/verdict.h"
 
 HUD_CORE_BEGIN
 
@@ -31,6 +31,10 @@ struct ActiveSetProblem {
   double column_max;  // largest |R_j|
   bool sum_to_one;
 };
+
+HUD_HD ActiveSetProblem active_set_problem(const FclsJob& job) {
+  return {job.columns, job.endmembers, job.rank, job.column_max, job.sum_to_one};
+}
 
 // Scratch of one thread, laid out in a caller's buffer of active_set_workspace() doubles.
 struct ActiveSetScratch {
@@ -129,7 +133,7 @@ HUD_SHARED bool append_column(const Team& team, const ActiveSetProblem& p,
     }
   }
   const double after = __builtin_sqrt(team.dot_of(v, v, p.rank) + last * last);
-  const double smallest = 32 * 2.220446049250313e-16 * before;
+  const double smallest = kIndependent * before;
   if (!(after > smallest) && !force) return false;
   const double length = after > smallest ? after : (smallest > 0 ? smallest : 1.0);
   double* q = s.basis + k * p.rank;
@@ -211,25 +215,18 @@ HUD_HD double stationarity(const ActiveSetScratch& s, double mean, int64_t size)
   return worst;
 }
 
-// The certificate: how far x can be from the optimum, as a Frank-Wolfe duality gap max_i c_i -
-// sum_i x_i c_i >= f(x) - f* on the simplex (f = |z - R x|^2 / 2); without the sum constraint the
-// largest violation of the optimality conditions, max_i c_i (if positive) or |x . c|, to which the
-// rounding of x . c is added: x has no bound there, and can be large where endmembers cancel. Both
-// in the units of |z|^2.
+// The certificate of fcls/verdict.h, relative.
 HUD_HD double certificate(const ActiveSetProblem& p, const ActiveSetScratch& s, const double* x,
                           double mean, int64_t size, double reach) {
   double largest = s.descent[0];
   for (int64_t j = 1; j < p.endmembers; ++j)
     largest = s.descent[j] > largest ? s.descent[j] : largest;
-  if (p.sum_to_one) return largest > mean ? largest - mean : 0.0;
-  double weight = 0;  // the residual is known to eps * weight
-  for (int64_t k = 0; k < size; ++k) {
+  double weight = 0;
+  for (int64_t k = 0; k < size && !p.sum_to_one; ++k) {
     const double* column = p.columns + s.support[k] * p.rank;
     weight += x[s.support[k]] * __builtin_sqrt(dot(column, column, p.rank));
   }
-  const double upper = largest > 0 ? largest : 0.0;
-  const double slack = (mean < 0 ? -mean : mean) + 2.220446049250313e-16 * weight * reach;
-  return upper > slack ? upper : slack;
+  return gap_of(excess_of(p.sum_to_one, largest, mean, weight, reach), reach);
 }
 
 // Solves one pixel. x (D) is written whole; `gap` relative to (|z|_total + column_max)^2, where the
@@ -240,10 +237,7 @@ HUD_HD int8_t solve_active_set(const Team& team, const ActiveSetProblem& p,
                                double* x, double* gap) {
   const int64_t count = p.endmembers;
   const double reach = pixel_norm + p.column_max;
-  const double scale = reach * reach;
-  // Rounding of c_i is a few eps * |R_j| * |z|; a larger tolerance would leave pixels short of
-  // optimal.
-  const double tolerance = 16 * 2.220446049250313e-16 * p.column_max * reach;
+  const double tolerance = wide_tolerance(p.column_max, reach);
   int64_t size = 0;
   team.share(count, [&](int64_t j) { x[j] = 0, s.state[j] = 0; });
   if (p.sum_to_one) {  // start at the nearest endmember
@@ -266,7 +260,7 @@ HUD_HD int8_t solve_active_set(const Team& team, const ActiveSetProblem& p,
   double objective = team.dot_of(s.residual, s.residual, p.rank);
   bool refined = false;
   int8_t status = kStepLimit;
-  for (int64_t round = 0; round < 20 * count + 50; ++round) {
+  for (int64_t round = 0; round < kStepsEach * count + kStepsMore; ++round) {
     int64_t entering = -1;
     double violation = tolerance;
     for (int64_t j = 0; j < count; ++j) {
@@ -318,15 +312,14 @@ HUD_HD int8_t solve_active_set(const Team& team, const ActiveSetProblem& p,
     renormalise(team, p, s, x, size);
     mean = update_residual(team, p, s, z, x, size);
     const double now = team.dot_of(s.residual, s.residual, p.rank);
-    if (now <
-        objective * (1 - 1e-14)) {  // progress beyond rounding: what was blocked may enter again
+    if (now < objective * (1 - kProgress)) {  // what was blocked may enter again
       objective = now;
       team.share(count, [&](int64_t j) { s.state[j] = s.state[j] == 2 ? int8_t(0) : s.state[j]; });
     }
   }
-  *gap = scale > 0 ? certificate(p, s, x, mean, size, reach) / scale : 0.0;
+  *gap = certificate(p, s, x, mean, size, reach);
   // The certificate, not the way here, decides.
-  if (*gap <= 1e-12) return kOptimal;
+  if (*gap <= kCertified) return kOptimal;
   return status == kOptimal ? int8_t(kStepLimit) : status;
 }
 

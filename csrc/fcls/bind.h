@@ -3,6 +3,7 @@
 
 #include "common/checks.h"
 #include "common/run.h"
+#include "fcls/rules.h"
 
 namespace hud {
 namespace {
@@ -38,7 +39,7 @@ void fcls(const Tensor& pixels, const Tensor& centre, const Tensor& centred, dou
   job.kept = kept;
   if (gram.numel() > 0) {
     require(gram.ndim == 2 && gram.shape[1] % 16 == 0 && gram.shape[1] >= job.endmembers &&
-                job.endmembers <= 64,
+                job.endmembers <= kMaxEndmembers,
             "the Gram matrix must be padded to a multiple of 16, for 64 endmembers at most");
     job.padded = gram.shape[1];
     job.gram = doubles(gram, job.endmembers * job.padded);
@@ -66,6 +67,9 @@ void fcls(const Tensor& pixels, const Tensor& centre, const Tensor& centred, dou
 
 void register_fcls(py::module_& m) {
   m.def("fcls", &fcls);
+  m.attr("fcls_certified") = kCertified;
+  m.attr("fcls_tolerance") = kWideTolerance;
+  m.attr("fcls_most_endmembers") = kMaxEndmembers;
   m.def(
       "fcls_ways",
       [] {

@@ -4,17 +4,16 @@
 #include "fcls/active_set.h"
 #include "fcls/duals.h"
 #include "fcls/project.h"
-#include "fcls/rules.h"
 #include "fcls/support_tile.h"
+#include "fcls/verdict.h"
 
 HUD_CORE_BEGIN
 
 constexpr int kChunk =
     288;  // pixels worked on together: whole tiles of every kind, in the L2 cache
 constexpr float kPadding = -__builtin_inff();  // a gradient that never enters
-constexpr int kPasses = 1;                     // of dropping what is negative in a round
 
-// What fcls_dense.h keeps of one tile; a value is one for each of its lanes.
+// What dense.h keeps of one tile; a value is one for each of its lanes.
 struct DenseTile {
   double *z, *h;     // (halves, rank), (halves, D): the tile is cut into halves of float64 lanes
   float *z32, *h32;  // (rank), (D)
@@ -142,12 +141,10 @@ inline void write_pixel(const FclsJob& job, const FclsChunk& chunk, int64_t pixe
 inline void solve_alone(const FclsJob& job, const FclsChunk& chunk, int64_t first, int place) {
   double gap = __builtin_nan("");
   int8_t status = kNotFinite;
-  if (chunk.norm[place] <= 1.7976931348623157e308) {
-    const ActiveSetProblem problem = {job.columns, job.endmembers, job.rank, job.column_max,
-                                      job.sum_to_one};
+  if (chunk.norm[place] <= kLargestDouble) {
     const ActiveSetScratch scratch = active_set_scratch(chunk.scratch, job.endmembers, job.rank);
-    status = solve_active_set(OneThread{}, problem, scratch, chunk.z + place * job.rank,
-                              chunk.norm[place], chunk.x, &gap);
+    status = solve_active_set(OneThread{}, active_set_problem(job), scratch,
+                              chunk.z + place * job.rank, chunk.norm[place], chunk.x, &gap);
   } else {
     for (int64_t j = 0; j < job.endmembers; ++j) chunk.x[j] = __builtin_nan("");
   }

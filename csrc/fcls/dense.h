@@ -1,30 +1,27 @@
 // The first rounds where the endmembers are few: every pixel of a tile keeps its lane, and all D
 // endmembers stay in the elimination (those outside a support with the inverse of their pivot at
 // 0). Nothing is gathered and no pixel is looked at alone, so a round costs a fraction of one in
-// fcls_rounds.h; the pixels that need more than the rounds here go there.
+// rounds.h; the pixels that need more than the rounds here go there.
 #pragma once
 
 #include "fcls/chunk.h"
 
 HUD_CORE_BEGIN
 
-constexpr int kDenseEndmembers = 16;  // beyond, eliminating all D costs more than gathering
-constexpr int kDenseRounds = 4;
-
 // out_i = base_i + sign * sum_j table[i][j] factor_j for `count` values of a tile: table rows are
 // shared by all lanes. `base` may be null for 0.
 template <int R, int N, bool Minus, typename T>
 HUD_HD void table_block(const T* base, const T* table, int64_t stride, const T* factor,
                         int64_t terms, T* out) {
-  using V = Lanes<T>;
+  using V = Vector<T>;
   constexpr int W = kWidth<T>, L = kTileLanes<T>;
   V sum[R][N] = {};
   if (base != nullptr)
     for (int r = 0; r < R; ++r)
-      for (int n = 0; n < N; ++n) sum[r][n] = load_values(base + r * L + n * W);
+      for (int n = 0; n < N; ++n) sum[r][n] = load(base + r * L + n * W);
   for (int64_t j = 0; j < terms; ++j) {
     V f[N];
-    for (int n = 0; n < N; ++n) f[n] = load_values(factor + j * L + n * W);
+    for (int n = 0; n < N; ++n) f[n] = load(factor + j * L + n * W);
     for (int r = 0; r < R; ++r) {
       const T value = table[r * stride + j];
       for (int n = 0; n < N; ++n) {
@@ -37,7 +34,7 @@ HUD_HD void table_block(const T* base, const T* table, int64_t stride, const T* 
     }
   }
   for (int r = 0; r < R; ++r)
-    for (int n = 0; n < N; ++n) store_values(out + r * L + n * W, sum[r][n]);
+    for (int n = 0; n < N; ++n) store(out + r * L + n * W, sum[r][n]);
 }
 
 template <bool Minus, typename T>
@@ -58,25 +55,25 @@ HUD_HD void table_times(const T* base, const T* table, int64_t stride, const T* 
 // `level` by more than the tolerance and than kEnter of the largest. Returns the lanes with any.
 template <typename T>
 HUD_HD uint32_t mark_entering(const SupportTile<T>& tile, int K, const T* w, const T* tolerance) {
-  using V = Lanes<T>;
+  using V = Vector<T>;
   constexpr int W = kWidth<T>, L = kTileLanes<T>;
   uint32_t lanes = 0;
   for (int n = 0; n < kTileVectors; ++n) {
-    const V level = load_values(tile.multiplier + n * W);
+    const V level = load(tile.multiplier + n * W);
     V top = level;
     for (int i = 0; i < K; ++i) {
-      const V x = load_values(tile.x + i * L + n * W), value = load_values(w + i * L + n * W);
+      const V x = load(tile.x + i * L + n * W), value = load(w + i * L + n * W);
       top = (x == V{}) & (value > top) ? value : top;
     }
-    const V share = (top - level) * T(kEnter), least = load_values(tolerance + n * W);
-    const V bound = level + (share > least ? share : least);
+    const V least = load(tolerance + n * W);
+    const V bound = entering_bound(top, level, least, T(kEnter));
     V marked = {};
     for (int i = 0; i < K; ++i) {
       T* to = tile.x + i * L + n * W;
-      const V x = load_values(to), value = load_values(w + i * L + n * W);
+      const V x = load(to), value = load(w + i * L + n * W);
       const V next = (x == V{}) & (value > bound) ? V{} + T(1) : x;
       marked += next - x;
-      store_values(to, next);
+      store(to, next);
     }
     lanes |= above(marked, T(0)) << (n * W);
   }
@@ -86,39 +83,33 @@ HUD_HD uint32_t mark_entering(const SupportTile<T>& tile, int K, const T* w, con
 // What the certificate says of each lane: the gap where its x is optimal, else infinity.
 HUD_HD void certify_lanes(const FclsJob& job, const SupportTile<double>& tile, const double* c,
                           const double* reach, double* gap) {
-  using V = Lanes<double>;
+  using V = Vector<double>;
   constexpr int W = kWidth<double>, L = kTileLanes<double>;
   const int K = static_cast<int>(job.endmembers);
   for (int n = 0; n < kTileVectors; ++n) {
-    V mean = {}, largest = load_values(c + n * W), lowest = {}, weight = {};
+    V mean = {}, largest = load(c + n * W), lowest = {}, weight = {};
     for (int i = 0; i < K; ++i) {
-      const V x = load_values(tile.x + i * L + n * W), value = load_values(c + i * L + n * W);
+      const V x = load(tile.x + i * L + n * W), value = load(c + i * L + n * W);
       mean += x * value;
       largest = value > largest ? value : largest;
       lowest = x < lowest ? x : lowest;
-      if (!job.sum_to_one) weight += x * __builtin_sqrt(job.gram[i * (job.padded + 1)]);
+      if (!job.sum_to_one) weight += x * column_length(job, i);
     }
-    const V size = load_values(reach + n * W);
-    V excess = largest - mean;
+    const V size = load(reach + n * W);
+    const V excess = excess_of(job.sum_to_one, largest, mean, weight, size);
     // Whether an endmember outside the support would enter; on it, c differs by rounding only.
-    V level = mean;
-    if (!job.sum_to_one) {
-      level = V{};
-      V slack = mean < V{} ? -mean : mean;
-      slack += 2.220446049250313e-16 * weight * size;
-      excess = largest > slack ? largest : slack;
-    }
+    const V level = job.sum_to_one ? mean : V{};
     V outside = level;
     for (int i = 0; i < K; ++i) {
-      const V x = load_values(tile.x + i * L + n * W), value = load_values(c + i * L + n * W);
+      const V x = load(tile.x + i * L + n * W), value = load(c + i * L + n * W);
       outside = (x == V{}) & (value > outside) ? value : outside;
     }
-    const V tolerance = 16 * 2.220446049250313e-16 * job.column_max * size;
-    V found = excess <= V{} ? V{} : excess / (size * size);  // NaN stays NaN
+    const V tolerance = wide_tolerance(job.column_max, size);
+    V found = gap_of(excess, size);
     const V lost = V{} + __builtin_inf();
     found = (lowest < V{}) | (outside > level + tolerance) ? lost : found;
-    found = size <= V{} + 1.7976931348623157e308 ? found : lost;
-    store_values(gap + n * W, found);
+    found = size <= V{} + kLargestDouble ? found : lost;
+    store(gap + n * W, found);
   }
 }
 
@@ -146,7 +137,7 @@ HUD_HD void lanes_descent(const FclsJob& job, const SupportTile<double>& tile,
 }
 
 // One tile of `lanes` pixels from place `at` on. Pixels that are optimal are written; the places of
-// the others, with what fcls_rounds.h needs of them, go to chunk.list, whose count is returned.
+// the others, with what rounds.h needs of them, go to chunk.list, whose count is returned.
 inline int dense_tile(const FclsJob& job, const FclsChunk& chunk, int64_t first, int at, int lanes,
                       int listed) {
   constexpr int L = kTileLanes<float>, H = kTileLanes<double>, halves = L / H;
@@ -160,7 +151,7 @@ inline int dense_tile(const FclsJob& job, const FclsChunk& chunk, int64_t first,
     double* to = dense.z + p / H * rank * H + p % H;
     for (int t = 0; t < rank; ++t) to[t * H] = z[t];
     dense.reach[p] = chunk.norm[place] + job.column_max;
-    dense.tolerance[p] = static_cast<float>(8 * 1.1920929e-7 * job.column_max * dense.reach[p]);
+    dense.tolerance[p] = narrow_tolerance(job.column_max, dense.reach[p]);
     dense.noise[p] = static_cast<float>(chunk.noise[place]);
   }
   for (int half = 0; half < halves; ++half) {
@@ -229,7 +220,7 @@ inline int dense_tile(const FclsJob& job, const FclsChunk& chunk, int64_t first,
     certify_lanes(job, wide, dense.c, dense.reach + half * H, gap);
     for (int l = 0; l < H && half * H + l < lanes; ++l) {
       const int place = at + half * H + l;
-      if (gap[l] <= 1e-12) {
+      if (gap[l] <= kCertified) {
         if (job.status == nullptr) {
           write_abundances(job, first + place, wide.x + l, H);
         } else {  // adding 0 turns a -0 into 0
@@ -247,7 +238,7 @@ inline int dense_tile(const FclsJob& job, const FclsChunk& chunk, int64_t first,
         if (i < K && dense.keep[i * L + half * H + l] > 0) support |= uint64_t{1} << i;
       }
       chunk.tolerance32[place] = dense.tolerance[half * H + l];
-      chunk.support[place] = support != 0 || !job.sum_to_one ? support : 1;
+      chunk.support[place] = first_support(job, support);
       chunk.list[listed++] = place;
     }
   }

@@ -53,9 +53,7 @@ HUD_HD void solve_pixel_alone(const Group& group, const FclsJob& job, int64_t pi
   const GroupTeam<Group> team = {group};
   double *z = scratch, *x = z + job.rank;
   const int64_t from = pixel * job.pixel_stride;
-  const auto centred = [&](int64_t c) {
-    return pixel_value(job, from + c * job.band_stride) * job.scale - job.centre[c];
-  };
+  const auto centred = [&](int64_t c) { return centred_value(job, from, c); };
   typename Group::template PerLane<double> part;
   group.each([&](int lane) {
     part[lane] = 0;
@@ -70,9 +68,7 @@ HUD_HD void solve_pixel_alone(const Group& group, const FclsJob& job, int64_t pi
       for (int64_t c = 0; c < job.bands; ++c) sum += centred(c) * job.basis[c * job.rank + t];
       z[t] = sum;
     });
-    const ActiveSetProblem problem = {job.columns, job.endmembers, job.rank, job.column_max,
-                                      job.sum_to_one};
-    status = solve_active_set(team, problem,
+    status = solve_active_set(team, active_set_problem(job),
                               active_set_scratch(x + job.endmembers, job.endmembers, job.rank), z,
                               norm, x, &gap);
   } else {

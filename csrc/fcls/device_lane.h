@@ -16,8 +16,6 @@
 
 #include "common/elementary.h"
 #include "fcls/device_pixel.h"
-#include "fcls/job.h"
-#include "fcls/rules.h"
 
 HUD_CORE_BEGIN
 
@@ -43,15 +41,6 @@ HUD_HD void for_each_number(const F& f) {
   }
 }
 
-constexpr int kLaneRounds = 14;
-constexpr int kLaneSupports = 5;  // in float64
-constexpr int kLaneRefines = 12;
-// A correction this small, beside the largest x, is the last.
-constexpr double kLaneSettled = 2e-13;
-
-HUD_HD float lane_root(float v) { return __builtin_sqrtf(v); }
-HUD_HD double lane_root(double v) { return __builtin_sqrt(v); }
-
 // Tables of a problem, in shared memory on the device; zero beyond the problem's own sizes.
 template <int K>
 struct LaneTables {
@@ -76,7 +65,7 @@ HUD_HD void fill_tables(const FclsJob& job, LaneTables<K>& t, int lane, int lane
     double square = 0;
     for (int j = 0; j < rank && i < D; ++j)
       square += job.columns[i * rank + j] * job.columns[i * rank + j];
-    t.length[i] = lane_root(square);
+    t.length[i] = __builtin_sqrt(square);
   }
 }
 
@@ -119,9 +108,7 @@ HUD_HD void factor_lane(const LaneTables<K>& t, uint32_t marked, LaneFactor<K>& 
       link[s] = f.lower[below(j, s)] * f.pivots[s];
       pivot -= f.lower[below(j, s)] * link[s];
     }
-    const bool kept =
-        (marked >> j & 1u) != 0 && pivot > whole * (64 * 1.1920929e-7f) && pivot > 1e-30f;
-    f.pivots[j] = kept ? 1.0f / pivot : 0.0f;
+    f.pivots[j] = (marked >> j & 1u) != 0 ? invert_pivot<float>(pivot, whole) : 0.0f;
     for_each_number<j + 1, K>([&](auto row) {
       constexpr int i = decltype(row)::value;
       float sum = t.gram[i][j];
@@ -297,25 +284,19 @@ HUD_HD LaneResult certify_lane(const LaneTables<K>& t, const FclsJob& job, const
     largest = i == 0 || c[i] > largest ? c[i] : largest;
     weight += x * t.length[i];
   }
-  double excess = largest - mean, level = mean;
-  if (!job.sum_to_one) {
-    level = 0;
-    const double slack = (mean < 0 ? -mean : mean) + 2.220446049250313e-16 * weight * reach;
-    excess = largest > slack ? largest : slack;
-  }
+  const double level = job.sum_to_one ? mean : 0.0;
   double top = level;
   HUD_UNROLL
   for (int i = 0; i < K; ++i)
     if (i < D && (positive >> i & 1u) == 0) top = c[i] > top ? c[i] : top;
-  const double tolerance = 16 * 2.220446049250313e-16 * job.column_max * reach;
-  if (top > level + tolerance) {
+  if (top > level + wide_tolerance(job.column_max, reach)) {
     const double bound = level + (top - level) * static_cast<double>(kOnlyLargest);
     HUD_UNROLL
     for (int i = 0; i < K; ++i)
       if (i < D && (positive >> i & 1u) == 0 && c[i] >= bound) *next |= 1u << i;
     return {false, 0.0};
   }
-  const double gap = excess <= 0 ? 0.0 : excess / (reach * reach);  // NaN stays NaN
+  const double gap = gap_of(excess_of(job.sum_to_one, largest, mean, weight, reach), reach);
   return {gap <= kCertified, gap};
 }
 
@@ -343,7 +324,7 @@ HUD_HD uint32_t guess_lane(const LaneTables<K>& t, const FclsJob& job, const Pix
     pixel.h(i) = static_cast<float>(sum);
     marked |= i < D && guess > noise ? 1u << i : 0u;
   }
-  return marked != 0 || !job.sum_to_one ? marked : 1u;
+  return first_support(job, marked);
 }
 
 // The support by rounds in float32. Where they do not settle, the last one's; certify_lane() tells.
@@ -351,7 +332,7 @@ template <int K, typename Pixel>
 HUD_HD uint32_t support_lane(const LaneTables<K>& t, const FclsJob& job, const Pixel& pixel) {
   const int D = static_cast<int>(job.endmembers);
   const double reach = pixel.norm + job.column_max;
-  const auto tolerance = static_cast<float>(8 * 1.1920929e-7 * job.column_max * reach);
+  const float tolerance = narrow_tolerance(job.column_max, reach);
   uint32_t marked = guess_lane<K>(t, job, pixel);
   for (int round = 0; round < kLaneRounds; ++round) {
     LaneFactor<K> factor;
@@ -374,8 +355,7 @@ HUD_HD uint32_t support_lane(const LaneTables<K>& t, const FclsJob& job, const P
       w[i] = sum;
       if (i < D && ((positive | negative) >> i & 1u) == 0) top = sum > top ? sum : top;
     }
-    const float share = (top - level) * (round < kBoldRounds ? kEnter : kOnlyLargest);
-    const float bound = level + (share > tolerance ? share : tolerance);
+    const float bound = entering_bound(top, level, tolerance, entering_share(round));
     uint32_t entering = 0;
     HUD_UNROLL
     for (int i = 0; i < K; ++i)
@@ -450,7 +430,7 @@ HUD_HD bool lane_solve(const LaneTables<K>& t, const FclsJob& job, int64_t place
   const int64_t first = place * job.pixel_stride;
   double sum = 0;
   for (int64_t c = 0; c < job.bands; ++c) {
-    double left = pixel_value(job, first + c * job.band_stride) * job.scale - job.centre[c];
+    double left = centred_value(job, first, c);
     for (int j = 0; j < job.endmembers; ++j) left -= x(j) * job.centred[j * job.bands + c];
     sum += left * left;
   }

@@ -5,8 +5,6 @@
 
 #include "fcls/active_set.h"
 #include "fcls/device_support.h"
-#include "fcls/job.h"
-#include "fcls/rules.h"
 
 HUD_CORE_BEGIN
 
@@ -62,12 +60,11 @@ template <typename Group, typename T, int N>
 HUD_HD uint64_t entering_members(const Group& group, const LaneValues<Group, T, N>& values, T level,
                                  T tolerance, T share, uint64_t stay) {
   const T top = largest_value<Group, T, N>(group, values);
-  const T excess = top > level ? top - level : T(0);
-  T least = excess * share > tolerance ? excess * share : tolerance;
-  uint64_t bits = members_above<Group, T, N>(group, values, level + least) & ~stay;
+  T bound = entering_bound(top, level, tolerance, share);
+  const uint64_t bits = members_above<Group, T, N>(group, values, bound) & ~stay;
   if (count_bits(stay | bits) <= Group::kLanes) return bits;
-  least = excess * T(kOnlyLargest) > tolerance ? excess * T(kOnlyLargest) : tolerance;
-  return members_above<Group, T, N>(group, values, level + least) & ~stay;
+  bound = entering_bound(top, level, tolerance, T(kOnlyLargest));
+  return members_above<Group, T, N>(group, values, bound) & ~stay;
 }
 
 // Solves on the support, and once more without what came out negative. Returns what stays.
@@ -114,7 +111,7 @@ HUD_HD uint64_t guess_support(const Group& group, const FclsJob& job,
     }
     if (count_bits(bits) > K) bits = 0;
   }
-  return bits != 0 || !job.sum_to_one ? bits : 1;
+  return first_support(job, bits);
 }
 
 // Rounds of float32: a better guess.
@@ -123,8 +120,7 @@ HUD_HD uint64_t narrow_rounds(const Group& group, const FclsJob& job,
                               SupportMemory<float, Group::kLanes, N>& memory, double norm,
                               uint64_t support) {
   constexpr int K = Group::kLanes;
-  const float tolerance =
-      static_cast<float>(8 * 1.1920929e-7 * job.column_max * (norm + job.column_max));
+  const float tolerance = narrow_tolerance(job.column_max, norm + job.column_max);
   SupportSolution<Group, float> s;
   HUD_ROLLED
   for (int round = 0; round < kNarrowRounds; ++round) {
@@ -147,8 +143,8 @@ HUD_HD uint64_t narrow_rounds(const Group& group, const FclsJob& job,
         gradient[lane].v[n] = sum;
       }
     });
-    const uint64_t entering = entering_members<Group, float, N>(
-        group, gradient, -s.mu, tolerance, round < kBoldRounds ? kEnter : kOnlyLargest, stay);
+    const uint64_t entering = entering_members<Group, float, N>(group, gradient, -s.mu, tolerance,
+                                                                entering_share(round), stay);
     const uint64_t next = stay | entering;
     if (count_bits(next) > K) return support;
     const bool done = next == support || (entering == 0 && !negative);
@@ -200,20 +196,14 @@ HUD_HD LaneValues<Group, double, N> descent_of(const Group& group, const FclsJob
   return descent;
 }
 
-// What one round of float64 says of a pixel.
-struct PixelVerdict {
-  uint64_t stay, entering;
-  double gap;  // of an x that is optimal; infinite where it is not
-};
-
 template <typename Group, int N>
-HUD_HD PixelVerdict judge(const Group& group, const FclsJob& job,
-                          SupportMemory<double, Group::kLanes, N>& wide,
-                          const SupportSolution<Group, double>& s,
-                          const LaneValues<Group, double, N>& descent, double norm, double share) {
+HUD_HD Verdict judge(const Group& group, const FclsJob& job,
+                     SupportMemory<double, Group::kLanes, N>& wide,
+                     const SupportSolution<Group, double>& s,
+                     const LaneValues<Group, double, N>& descent, double norm, double share) {
   constexpr int K = Group::kLanes;
   const double reach = norm + job.column_max;
-  const double tolerance = 16 * 2.220446049250313e-16 * job.column_max * reach;
+  const double tolerance = wide_tolerance(job.column_max, reach);
   typename Group::template PerLane<double> part, weight;
   group.each([&](int lane) {
     part[lane] = weight[lane] = 0;
@@ -222,27 +212,21 @@ HUD_HD PixelVerdict judge(const Group& group, const FclsJob& job,
       const int64_t j = lane + n * K;
       if (j < job.endmembers) {
         part[lane] += wide.x[j] * descent[lane].v[n];
-        if (!job.sum_to_one)
-          weight[lane] += wide.x[j] * __builtin_sqrt(job.gram[j * (job.padded + 1)]);
+        if (!job.sum_to_one) weight[lane] += wide.x[j] * column_length(job, j);
       }
     }
   });
   const double mean = group.reduce(part, Add{});
   const double largest = largest_value<Group, double, N>(group, descent);
-  PixelVerdict verdict;
+  Verdict verdict;
   bool negative = false;
   verdict.stay = positive_members(group, wide, s, &negative);
   verdict.entering = entering_members<Group, double, N>(group, descent, job.sum_to_one ? mean : 0.0,
                                                         tolerance, share, verdict.stay);
   verdict.gap = __builtin_inf();
   if (verdict.entering != 0 || negative) return verdict;
-  double excess = largest - mean;
-  if (!job.sum_to_one) {  // as in fcls/active_set.h: the rounding of x . c counts
-    const double slack =
-        (mean < 0 ? -mean : mean) + 2.220446049250313e-16 * group.reduce(weight, Add{}) * reach;
-    excess = largest > slack ? largest : slack;
-  }
-  verdict.gap = excess <= 0 ? 0.0 : excess / (reach * reach);
+  const double all = job.sum_to_one ? 0.0 : group.reduce(weight, Add{});
+  verdict.gap = gap_of(excess_of(job.sum_to_one, largest, mean, all, reach), reach);
   return verdict;
 }
 
@@ -255,10 +239,10 @@ HUD_HD bool wide_rounds(const Group& group, const FclsJob& job,
   SupportSolution<Group, double> s;
   HUD_ROLLED
   for (int round = 0; round < kWideRounds; ++round) {
-    const double share = round < kBoldRounds ? kEnter : kOnlyLargest;
+    const double share = entering_share(round);
     bool negative = false;
     solve_and_drop(group, memory.wide, job.gram, job.padded, support, job.sum_to_one, s, &negative);
-    PixelVerdict verdict;
+    Verdict verdict;
     // A second time, refined, where ill-conditioned: only what is optimal so far.
     HUD_ROLLED
     for (int pass = 0; pass < 2; ++pass) {
@@ -289,6 +273,10 @@ HUD_HD double pixel_value(const FclsJob& job, int64_t at) {
   return job.is_float32 ? static_cast<double>(static_cast<const float*>(job.pixels)[at])
                         : static_cast<const double*>(job.pixels)[at];
 }
+// Band c of the pixel that begins at `from`, scaled and minus the centre.
+HUD_HD double centred_value(const FclsJob& job, int64_t from, int64_t c) {
+  return pixel_value(job, from + c * job.band_stride) * job.scale - job.centre[c];
+}
 HUD_HD void put_abundance(const FclsJob& job, int64_t at, double x) {
   if (job.is_float32) {
     static_cast<float*>(job.abundances)[at] = static_cast<float>(x);
@@ -313,7 +301,7 @@ HUD_HD void write_result(const Group& group, const FclsJob& job, int64_t pixel, 
     group.each([&](int lane) {
       part[lane] = 0;
       for (int64_t c = lane; c < job.bands; c += Group::kLanes) {
-        double left = pixel_value(job, from + c * job.band_stride) * job.scale - job.centre[c];
+        double left = centred_value(job, from, c);
         for (int64_t j = 0; j < job.endmembers; ++j)
           if (x[j] > 0) left -= x[j] * job.centred[j * job.bands + c];
         part[lane] += left * left;

@@ -8,8 +8,6 @@
 #pragma once
 
 #include "fcls/device_support.h"
-#include "fcls/job.h"
-#include "fcls/rules.h"
 
 HUD_CORE_BEGIN
 
@@ -199,8 +197,7 @@ HUD_HD void write_sums(const Group& group, const FclsJob& job, int64_t place, in
       if (lane % 4 != 0) return;
       const double outside = whole[lane] - inside[lane];
       chunk.norm[own] = __builtin_sqrt(whole[lane]);
-      chunk.noise[own] =
-          outside > 0 ? kSignificant * __builtin_sqrt(outside * job.per_freedom) : 0.0;
+      chunk.noise[own] = guess_bound(job, outside);
     });
   }
 }

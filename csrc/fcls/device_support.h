@@ -12,6 +12,7 @@
 #pragma once
 
 #include "common/group.h"
+#include "fcls/verdict.h"
 
 #ifdef __CUDACC__
 #define HUD_ROLLED _Pragma("unroll 1")  // the body is long: one copy, for the instruction cache
@@ -25,14 +26,6 @@ template <typename T, int Count>
 struct Row {
   T v[Count];
 };
-
-HUD_HD int count_bits(uint64_t bits) {
-#ifdef __CUDA_ARCH__
-  return __popcll(bits);
-#else
-  return __builtin_popcountll(bits);
-#endif
-}
 
 struct Add {
   template <typename T>
@@ -73,13 +66,6 @@ struct SupportSolution {
   T mu;  // minus the common value of the gradient on the support
   int size;
 };
-
-template <typename T>
-HUD_HD T invert_pivot(T pivot, T whole) {
-  constexpr T smallest = sizeof(T) == 4 ? T(64 * 1.1920929e-7) : T(64 * 2.220446049250313e-16);
-  constexpr T tiny = sizeof(T) == 4 ? T(1e-30) : T(1e-290);  // its inverse stays finite
-  return pivot > whole * smallest && pivot > tiny ? T(1) / pivot : T(0);
-}
 
 // Rows of the support's Gram matrix, right-hand sides, members.
 template <typename Group, typename T, int N>
@@ -129,7 +115,7 @@ HUD_HD void eliminate_within(const Group& group, SupportMemory<T, Group::kLanes,
         }
       });
       group.each([&](int lane) {
-        const T inverse = invert_pivot(memory.column[c], memory.whole[c]);
+        const T inverse = invert_pivot<T>(memory.column[c], memory.whole[c]);
         if (lane == c) s.inverse[lane] = inverse;
         const T factor = lane > c ? s.row[lane].v[c] * inverse : T(0);
         s.right[lane] -= factor * memory.right[0];

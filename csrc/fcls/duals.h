@@ -1,7 +1,8 @@
 // Gradients of one pixel, lanes = endmembers, and the sets they tell apart as bit masks.
 #pragma once
 
-#include "common/typed_vector.h"
+#include "common/vector.h"
+#include "fcls/verdict.h"
 
 HUD_CORE_BEGIN
 
@@ -9,18 +10,18 @@ HUD_CORE_BEGIN
 // each lane into `top`.
 template <int N, typename T>
 HUD_HD void gradient_block(const T* base, const T* table, int64_t stride, const uint8_t* members,
-                           const T* factors, int64_t step, int count, T* out, Lanes<T>* top) {
-  using V = Lanes<T>;
+                           const T* factors, int64_t step, int count, T* out, Vector<T>* top) {
+  using V = Vector<T>;
   constexpr int W = kWidth<T>;
   V sum[N];
-  for (int n = 0; n < N; ++n) sum[n] = load_values(base + n * W);
+  for (int n = 0; n < N; ++n) sum[n] = load(base + n * W);
   for (int a = 0; a < count; ++a) {
     const T factor = factors[a * step];
     const T* row = table + members[a] * stride;
-    for (int n = 0; n < N; ++n) sum[n] -= load_values(row + n * W) * factor;
+    for (int n = 0; n < N; ++n) sum[n] -= load(row + n * W) * factor;
   }
   for (int n = 0; n < N; ++n) {
-    store_values(out + n * W, sum[n]);
+    store(out + n * W, sum[n]);
     *top = sum[n] > *top ? sum[n] : *top;
   }
 }
@@ -31,7 +32,7 @@ template <typename T>
 HUD_HD uint64_t entering_bits(const T* base, const T* table, int64_t stride, const uint8_t* members,
                               const T* factors, int64_t step, int count, T level, T tolerance,
                               T share, T* gradient) {
-  using V = Lanes<T>;
+  using V = Vector<T>;
   constexpr int W = kWidth<T>;
   V top = V{} + level;
   int64_t at = 0;
@@ -46,11 +47,10 @@ HUD_HD uint64_t entering_bits(const T* base, const T* table, int64_t stride, con
   if (at + W <= stride)
     gradient_block<1>(base + at, table + at, stride, members, factors, step, count, gradient + at,
                       &top);
-  const T excess = (largest_lane<T>(top) - level) * share;
-  const T bound = level + (excess > tolerance ? excess : tolerance);
+  const T bound = entering_bound(largest_lane<T>(top), level, tolerance, share);
   uint64_t bits = 0;
   for (at = 0; at < stride; at += W)
-    bits |= static_cast<uint64_t>(above(load_values(gradient + at), bound)) << at;
+    bits |= static_cast<uint64_t>(above(load(gradient + at), bound)) << at;
   return bits;
 }
 
@@ -60,16 +60,16 @@ template <int N>
 HUD_HD void combine_block(const double* base, const double* table, int64_t stride,
                           const uint8_t* members, const double* factors, int64_t step, int count,
                           double* out) {
-  using V = Lanes<double>;
+  using V = Vector<double>;
   constexpr int W = kWidth<double>;
   V sum[N];
-  for (int n = 0; n < N; ++n) sum[n] = base != nullptr ? load_values(base + n * W) : V{};
+  for (int n = 0; n < N; ++n) sum[n] = base != nullptr ? load(base + n * W) : V{};
   for (int a = 0; a < count; ++a) {
     const double factor = factors[a * step];
     const double* row = table + (members != nullptr ? members[a] : a) * stride;
-    for (int n = 0; n < N; ++n) sum[n] -= load_values(row + n * W) * factor;
+    for (int n = 0; n < N; ++n) sum[n] -= load(row + n * W) * factor;
   }
-  for (int n = 0; n < N; ++n) store_values(out + n * W, sum[n]);
+  for (int n = 0; n < N; ++n) store(out + n * W, sum[n]);
 }
 
 HUD_HD void combine(const double* base, const double* table, int64_t stride, int64_t values,

@@ -5,7 +5,7 @@
 #pragma once
 
 #include "common/kernels.h"
-#include "common/typed_vector.h"
+#include "common/vector.h"
 
 HUD_CORE_BEGIN
 
@@ -13,18 +13,18 @@ constexpr int kTilePixels = 12;  // divisible by every register tile below
 
 // Sum of squares in an order of its own: the compiler's might follow where the row lies in memory.
 HUD_HD double squared_length(const double* row, int64_t count) {
-  using V = Lanes<double>;
+  using V = Vector<double>;
   constexpr int W = kWidth<double>;
   V sum[2] = {};
   int64_t c = 0;
   for (; c + 2 * W <= count; c += 2 * W) {
     for (int n = 0; n < 2; ++n) {
-      const V value = load_values(row + c + n * W);
+      const V value = load(row + c + n * W);
       sum[n] += value * value;
     }
   }
   double lanes[W], total = 0;
-  store_values(lanes, sum[0] + sum[1]);
+  store(lanes, sum[0] + sum[1]);
   for (int l = 0; l < W; ++l) total += lanes[l];
   for (; c < count; ++c) total += row[c] * row[c];
   return total;
@@ -65,7 +65,7 @@ template <typename Kind, int P, int N>
 HUD_HD void multiply_block(const double* in, int64_t in_stride, int64_t bands, const double* matrix,
                            int64_t columns, double* out, int64_t out_stride, const char* ahead,
                            int64_t step) {
-  using V = typename Kind::type;  // not itself the parameter: that would lose its alignment
+  using V = typename Kind::Vector;  // not itself the parameter: that would lose its alignment
   constexpr int W = sizeof(V) / sizeof(double);
   V sum[P][N] = {};
   for (int64_t c = 0; c < bands; ++c) {
@@ -85,8 +85,8 @@ HUD_HD void multiply_block(const double* in, int64_t in_stride, int64_t bands, c
 }
 
 // Half a vector, for a rank that would waste the other half.
-struct HalfLanes {
-  typedef double type __attribute__((vector_size(32), aligned(8)));
+struct HalfVector {
+  typedef double Vector __attribute__((vector_size(32), aligned(8)));
 };
 
 template <typename Kind, int P, int N>
@@ -112,20 +112,20 @@ void multiply_tile(const double* in, int64_t in_stride, int64_t bands, const dou
     int n = 0;
     if (left >= 4) {
       n = 4;
-      multiply_rows<LanesOf<double>, wide ? 6 : 3, 4>(in, in_stride, bands, matrix + at, columns,
-                                                      out + at, out_stride, ahead, bytes);
+      multiply_rows<VectorKind<double>, wide ? 6 : 3, 4>(in, in_stride, bands, matrix + at, columns,
+                                                         out + at, out_stride, ahead, bytes);
     } else if (left == 3) {
       n = 3;
-      multiply_rows<LanesOf<double>, wide ? 6 : 4, 3>(in, in_stride, bands, matrix + at, columns,
-                                                      out + at, out_stride, ahead, bytes);
+      multiply_rows<VectorKind<double>, wide ? 6 : 4, 3>(in, in_stride, bands, matrix + at, columns,
+                                                         out + at, out_stride, ahead, bytes);
     } else if (left == 2) {
       n = 2;
-      multiply_rows<LanesOf<double>, wide ? 12 : 6, 2>(in, in_stride, bands, matrix + at, columns,
-                                                       out + at, out_stride, ahead, bytes);
+      multiply_rows<VectorKind<double>, wide ? 12 : 6, 2>(
+          in, in_stride, bands, matrix + at, columns, out + at, out_stride, ahead, bytes);
     } else {
       n = 1;
-      multiply_rows<LanesOf<double>, 12, 1>(in, in_stride, bands, matrix + at, columns, out + at,
-                                            out_stride, ahead, bytes);
+      multiply_rows<VectorKind<double>, 12, 1>(in, in_stride, bands, matrix + at, columns, out + at,
+                                               out_stride, ahead, bytes);
     }
     ahead = nullptr;  // once is enough
     left -= n;
@@ -133,8 +133,8 @@ void multiply_tile(const double* in, int64_t in_stride, int64_t bands, const dou
   }
 #if HUD_VECTOR_BYTES == 64
   if (columns % W == 4)
-    multiply_rows<HalfLanes, 12, 1>(in, in_stride, bands, matrix + columns - 4, columns,
-                                    out + columns - 4, out_stride, ahead, bytes);
+    multiply_rows<HalfVector, 12, 1>(in, in_stride, bands, matrix + columns - 4, columns,
+                                     out + columns - 4, out_stride, ahead, bytes);
 #endif
 }
 

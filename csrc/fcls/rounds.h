@@ -8,10 +8,10 @@ HUD_CORE_BEGIN
 // Sorts `list` by the size of the supports, so that the lanes of a tile have like sizes.
 inline void sort_by_size(const FclsChunk& chunk, int32_t* list, int count) {
   int32_t start[kMaxEndmembers + 2] = {};
-  for (int i = 0; i < count; ++i) ++start[__builtin_popcountll(chunk.support[list[i]]) + 1];
+  for (int i = 0; i < count; ++i) ++start[count_bits(chunk.support[list[i]]) + 1];
   for (int k = 1; k <= kMaxEndmembers; ++k) start[k] += start[k - 1];
   for (int i = 0; i < count; ++i)
-    chunk.sorted[start[__builtin_popcountll(chunk.support[list[i]])]++] = list[i];
+    chunk.sorted[start[count_bits(chunk.support[list[i]])]++] = list[i];
   for (int i = 0; i < count; ++i) list[i] = chunk.sorted[i];
 }
 
@@ -69,7 +69,7 @@ inline int narrow_round(const FclsJob& job, const FclsChunk& chunk, int count, f
   for (int at = 0; at < count; at += L) {
     const int lanes = count - at < L ? count - at : L;
     const int32_t* places = chunk.list + at;
-    const int K = __builtin_popcountll(chunk.support[places[lanes - 1]]);
+    const int K = count_bits(chunk.support[places[lanes - 1]]);
     solve_places(job, chunk, tile, job.gram32, chunk.h32, places, lanes, K, &lists);
     for (int l = 0; l < lanes; ++l) {
       const int place = places[l];
@@ -91,17 +91,11 @@ inline int narrow_round(const FclsJob& job, const FclsChunk& chunk, int count, f
   return kept;
 }
 
-// What one round of float64 says of a lane.
-struct LaneVerdict {
-  uint64_t stay, entering;
-  double gap;  // of an x that is optimal; infinite where it is not
-};
-
 // Brings the x of a lane to sum one and judges it by the negative gradient: from the residual where
 // `exact`, else from the Gram matrix, whose tau moves all values alike.
-inline LaneVerdict judge_lane(const FclsJob& job, const FclsChunk& chunk,
-                              const LaneLists<double>& lists, int place, int lane, double* x,
-                              bool exact, double share) {
+inline Verdict judge_lane(const FclsJob& job, const FclsChunk& chunk,
+                          const LaneLists<double>& lists, int place, int lane, double* x,
+                          bool exact, double share) {
   constexpr int L = kTileLanes<double>, W = kWidth<double>;
   const uint8_t* members = lists.members[lane];
   const int size = lists.sizes[lane];
@@ -127,40 +121,33 @@ inline LaneVerdict judge_lane(const FclsJob& job, const FclsChunk& chunk,
     largest = chunk.descent[j] > largest ? chunk.descent[j] : largest;
   const double level = job.sum_to_one ? mean : 0.0;
   const double reach = chunk.norm[place] + job.column_max;
-  const double tolerance = 16 * 2.220446049250313e-16 * job.column_max * reach;
-  const double excess_share = (largest - level) * share;
-  const double bound = level + (excess_share > tolerance ? excess_share : tolerance);
+  const double bound = entering_bound(largest, level, wide_tolerance(job.column_max, reach), share);
   uint64_t entering = 0;
   for (int64_t i = 0; i < job.padded; i += W)
-    entering |= static_cast<uint64_t>(above(load_values(chunk.descent + i), bound)) << i;
-  LaneVerdict verdict;
+    entering |= static_cast<uint64_t>(above(load(chunk.descent + i), bound)) << i;
+  Verdict verdict;
   verdict.stay = spread_bits(lists.positive[lane], chunk.support[place]);
   verdict.entering = entering & every_endmember(job) & ~verdict.stay;
   verdict.gap = __builtin_inf();
   if (verdict.entering != 0 || (lists.negative >> lane & 1) != 0) return verdict;
-  double excess = largest - mean;
-  if (!job.sum_to_one) {  // as in fcls/active_set.h: the rounding of x . c counts
-    double weight = 0;
-    for (int a = 0; a < size; ++a)
-      weight += x[a * L] * __builtin_sqrt(job.gram[members[a] * (job.padded + 1)]);
-    const double slack = (mean < 0 ? -mean : mean) + 2.220446049250313e-16 * weight * reach;
-    excess = largest > slack ? largest : slack;
-  }
-  verdict.gap = excess <= 0 ? 0.0 : excess / (reach * reach);
+  double weight = 0;
+  for (int a = 0; a < size && !job.sum_to_one; ++a)
+    weight += x[a * L] * column_length(job, members[a]);
+  verdict.gap = gap_of(excess_of(job.sum_to_one, largest, mean, weight, reach), reach);
   return verdict;
 }
 
 // Refines the x of the lanes that are optimal so far, by their residuals, and judges them again.
 inline void refine_places(const FclsJob& job, const FclsChunk& chunk,
                           const SupportTile<double>& tile, const int32_t* places, int lanes, int K,
-                          double share, LaneLists<double>* lists, LaneVerdict* verdicts) {
+                          double share, LaneLists<double>* lists, Verdict* verdicts) {
   constexpr int L = kTileLanes<double>;
   const bool both = lanes > kWidth<double>;
   const int filled = both ? L : kWidth<double>;
   uint32_t wanted = 0;
   for (int l = 0; l < filled; ++l) {
     double* right = tile.lower + triangle(K) * L + l;
-    const bool optimal = l < lanes && verdicts[l].gap <= 1e-12;
+    const bool optimal = l < lanes && verdicts[l].gap <= kCertified;
     if (optimal) {
       judge_lane(job, chunk, *lists, places[l], l, tile.x + l, true, share);
       wanted |= uint32_t{1} << l;
@@ -189,12 +176,12 @@ inline int wide_round(const FclsJob& job, const FclsChunk& chunk, int64_t first,
   const SupportTile<double> tile = support_tile(chunk.tile64, job.endmembers);
   sort_by_size(chunk, chunk.list, count);
   LaneLists<double> lists;
-  LaneVerdict verdicts[L];
+  Verdict verdicts[L];
   int kept = 0;
   for (int at = 0; at < count; at += L) {
     const int lanes = count - at < L ? count - at : L;
     const int32_t* places = chunk.list + at;
-    const int K = __builtin_popcountll(chunk.support[places[lanes - 1]]);
+    const int K = count_bits(chunk.support[places[lanes - 1]]);
     solve_places(job, chunk, tile, job.gram, chunk.h, places, lanes, K, &lists);
     // Without the sum constraint x may be large, and with it the rounding of the Gram matrix' way.
     for (int l = 0; l < lanes; ++l)
@@ -202,7 +189,7 @@ inline int wide_round(const FclsJob& job, const FclsChunk& chunk, int64_t first,
     if (job.refine) refine_places(job, chunk, tile, places, lanes, K, share, &lists, verdicts);
     for (int l = 0; l < lanes; ++l) {
       const int place = places[l];
-      if (verdicts[l].gap <= 1e-12) {
+      if (verdicts[l].gap <= kCertified) {
         for (int64_t j = 0; j < job.endmembers; ++j) chunk.x[j] = 0;
         for (int a = 0; a < lists.sizes[l]; ++a)
           chunk.x[lists.members[l][a]] = tile.x[a * L + l] + 0.0;

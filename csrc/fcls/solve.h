@@ -1,13 +1,13 @@
 // FCLS over a range of pixels, a chunk at a time.
 //
-// A chunk is centred and projected (fcls_project.h). Every pixel guesses its support: the
+// A chunk is centred and projected (project.h). Every pixel guesses its support: the
 // endmembers whose abundance in the solution without x >= 0 exceeds its noise. Rounds correct it:
 // solve on the support, drop what came out negative, let in what violates the optimality conditions
 // most; first in float32, then in float64, which also certifies. (Letting in all violators, as a
 // primal-dual active set does, cycles on a few pixels in a hundred; this was seen to on a few in
 // ten thousand, with near-duplicate endmembers.) What is left goes to the monotone active set of
-// fcls/active_set.h, which always ends. Few endmembers keep to fixed lanes (fcls_dense.h); with
-// more of them, pixels of like support size share a tile of vector lanes (fcls_rounds.h).
+// fcls/active_set.h, which always ends. Few endmembers keep to fixed lanes (dense.h); with
+// more of them, pixels of like support size share a tile of vector lanes (rounds.h).
 //
 // No pixel's numbers depend on its neighbours, so results have the same bits for any order or
 // split.
@@ -37,8 +37,7 @@ inline void project_chunk(const FclsJob& job, const FclsChunk& chunk, int64_t fi
     for (int p = 0; p < used; ++p) {
       const double inside = squared_length(z + p * job.rank, job.rank);
       const double outside = chunk.norm[at + p] - inside;
-      chunk.noise[at + p] =
-          outside > 0 ? kSignificant * __builtin_sqrt(outside * job.per_freedom) : 0.0;
+      chunk.noise[at + p] = guess_bound(job, outside);
       chunk.norm[at + p] = __builtin_sqrt(chunk.norm[at + p]);
     }
   }
@@ -62,14 +61,14 @@ inline void guess_supports(const FclsJob& job, const FclsChunk& chunk, int count
       for (int64_t i = job.endmembers; i < job.padded; ++i) h32[p * job.padded + i] = kPadding;
       uint64_t bits = 0;
       for (int64_t i = 0; i < job.padded; i += W)
-        bits |= static_cast<uint64_t>(above(load_values(chunk.start + p * job.padded + i) +
-                                                load_values(job.start_offset + i),
-                                            chunk.noise[at + p]))
+        bits |= static_cast<uint64_t>(
+                    above(load(chunk.start + p * job.padded + i) + load(job.start_offset + i),
+                          chunk.noise[at + p]))
                 << i;
       bits &= all;
-      chunk.support[at + p] = bits != 0 || !job.sum_to_one ? bits : 1;
-      chunk.tolerance32[at + p] = static_cast<float>(8 * 1.1920929e-7 * job.column_max *
-                                                     (chunk.norm[at + p] + job.column_max));
+      chunk.support[at + p] = first_support(job, bits);
+      chunk.tolerance32[at + p] =
+          narrow_tolerance(job.column_max, chunk.norm[at + p] + job.column_max);
     }
   }
 }
@@ -103,7 +102,7 @@ void fcls_range(const FclsJob& job, int64_t begin, int64_t end, double* workspac
     int finite = 0;
     for (int i = 0; i < active; ++i) {
       const int place = chunk.list[i];
-      if (chunk.norm[place] <= 1.7976931348623157e308) {
+      if (chunk.norm[place] <= kLargestDouble) {
         chunk.list[finite++] = place;
       } else {
         chunk.later[lost++] = place;
@@ -113,15 +112,14 @@ void fcls_range(const FclsJob& job, int64_t begin, int64_t end, double* workspac
     for (int i = 0; i < active; ++i) chunk.later[i + lost] = chunk.list[i];
     const int wide = active;
     for (int round = 0; round < kNarrowRounds && active > 0; ++round)
-      active = narrow_round(job, chunk, active, round < kBoldRounds ? kEnter : kOnlyLargest);
+      active = narrow_round(job, chunk, active, entering_share(round));
     active = wide;
     for (int i = 0; i < wide; ++i) {
       const int place = chunk.later[i + lost];
       chunk.list[i] = place;
     }
     for (int round = 0; round < kWideRounds && active > 0; ++round)
-      active =
-          wide_round(job, chunk, first, active, round < kBoldRounds ? kEnter : kOnlyLargest, &lost);
+      active = wide_round(job, chunk, first, active, entering_share(round), &lost);
     for (int i = 0; i < active; ++i) chunk.later[lost++] = chunk.list[i];
     for (int i = 0; i < lost; ++i) solve_alone(job, chunk, first, chunk.later[i]);
     ways->rounds += solving - lost;

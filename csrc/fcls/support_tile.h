@@ -12,11 +12,11 @@
 // the support is affinely independent. A pivot lost to rounding is dropped: its endmember gets 0.
 #pragma once
 
-#include "common/typed_vector.h"
+#include "common/vector.h"
+#include "fcls/verdict.h"
 
 HUD_CORE_BEGIN
 
-constexpr int kMaxEndmembers = 64;  // supports are bit masks of one word
 // Vectors of a tile: a single one would wait for each of its own divisions and sums.
 constexpr int kTileVectors = 2;
 
@@ -107,8 +107,8 @@ HUD_NO_SLP void gather_support(const SupportTile<T>& tile, int K, int lane, cons
 template <typename T>
 struct OwnGram {
   const T* gram;
-  HUD_HD Lanes<T> at(int64_t row, int64_t column, int n) const {
-    return load_values(gram + (triangle(row) + column) * kTileLanes<T> + n * kWidth<T>);
+  HUD_HD Vector<T> at(int64_t row, int64_t column, int n) const {
+    return load(gram + (triangle(row) + column) * kTileLanes<T> + n * kWidth<T>);
   }
 };
 // ... or that of all `count` endmembers, the same for all lanes.
@@ -117,10 +117,10 @@ struct SharedGram {
   const T* gram;
   int64_t stride, count;
   const T* right;
-  HUD_HD Lanes<T> at(int64_t row, int64_t column, int n) const {
-    if (row < count) return Lanes<T>{} + gram[row * stride + column];
-    if (row > count) return Lanes<T>{} + T(1);
-    return load_values(right + column * kTileLanes<T> + n * kWidth<T>);
+  HUD_HD Vector<T> at(int64_t row, int64_t column, int n) const {
+    if (row < count) return Vector<T>{} + gram[row * stride + column];
+    if (row > count) return Vector<T>{} + T(1);
+    return load(right + column * kTileLanes<T> + n * kWidth<T>);
   }
 };
 
@@ -128,8 +128,8 @@ struct SharedGram {
 // of each, and two columns share the loads of the rows. `link` is L of row j + 1, column j.
 template <int R, bool Two, typename T, typename Gram>
 HUD_HD void eliminate(const SupportTile<T>& tile, const Gram& gram, int i, int j, int K, int n,
-                      Lanes<T> link) {
-  using V = Lanes<T>;
+                      Vector<T> link) {
+  using V = Vector<T>;
   constexpr int L = kTileLanes<T>;
   const T* first = tile.row + n * kWidth<T>;
   const T* second = first + K * L;
@@ -141,19 +141,19 @@ HUD_HD void eliminate(const SupportTile<T>& tile, const Gram& gram, int i, int j
     if (Two) next[r] = gram.at(i + r, j + 1, n);
   }
   for (int t = 0; t < j; ++t) {
-    const V f = load_values(first + t * L);
-    const V g = Two ? load_values(second + t * L) : V{};
+    const V f = load(first + t * L);
+    const V g = Two ? load(second + t * L) : V{};
     for (int r = 0; r < R; ++r) {
-      const V u = load_values(to[r] + t * L);
+      const V u = load(to[r] + t * L);
       sum[r] -= u * f;
       if (Two) next[r] -= u * g;
     }
   }
   for (int r = 0; r < R; ++r) {
-    store_values(to[r] + j * L, sum[r]);
+    store(to[r] + j * L, sum[r]);
     if (!Two) continue;
     next[r] -= sum[r] * link;
-    store_values(to[r] + (j + 1) * L, next[r]);
+    store(to[r] + (j + 1) * L, next[r]);
   }
 }
 
@@ -163,25 +163,23 @@ enum class Take { kAll, kNotNegative, kMarked };
 
 // 1 / pivot, or 0 where the pivot is lost to rounding or the endmember takes no part.
 template <typename T>
-HUD_HD Lanes<T> invert(const SupportTile<T>& tile, Lanes<T> pivot, Lanes<T> whole, int j, int n,
-                       Take take) {
-  using V = Lanes<T>;
-  constexpr T smallest = sizeof(T) == 4 ? T(64 * 1.1920929e-7) : T(64 * 2.220446049250313e-16);
-  constexpr T tiny = sizeof(T) == 4 ? T(1e-30) : T(1e-290);  // its inverse stays finite
-  V inverse = (pivot > whole * smallest) & (pivot > tiny) ? T(1) / pivot : V{};
+HUD_HD Vector<T> invert(const SupportTile<T>& tile, Vector<T> pivot, Vector<T> whole, int j, int n,
+                        Take take) {
+  using V = Vector<T>;
+  V inverse = invert_pivot<T>(pivot, whole);
   const int64_t at = j * kTileLanes<T> + n * kWidth<T>;
-  const V x = load_values(tile.x + at);
+  const V x = load(tile.x + at);
   if (take == Take::kMarked) inverse = x > V{} ? inverse : V{};
   if (take == Take::kNotNegative)
-    inverse = (x < V{}) | (load_values(tile.inverse + at) == V{}) ? V{} : inverse;
-  store_values(tile.inverse + at, inverse);
+    inverse = (x < V{}) | (load(tile.inverse + at) == V{}) ? V{} : inverse;
+  store(tile.inverse + at, inverse);
   return inverse;
 }
 
 // Factors vector n of the tile, the right-hand sides with it.
 template <typename T, typename Gram>
 void factor_support(const SupportTile<T>& tile, const Gram& gram, int K, int n, Take take) {
-  using V = Lanes<T>;
+  using V = Vector<T>;
   constexpr int L = kTileLanes<T>;
   T* first = tile.row + n * kWidth<T>;
   T* second = first + K * L;
@@ -194,13 +192,13 @@ void factor_support(const SupportTile<T>& tile, const Gram& gram, int K, int n, 
     const V beside = two ? gram.at(j + 1, j + 1, n) : V{};
     V pivot = whole, cross = below, last = beside;
     for (int t = 0; t < j; ++t) {
-      const V inverse = load_values(tile.inverse + t * L + n * kWidth<T>);
-      const V u = load_values(own + t * L), f = u * inverse;
-      store_values(first + t * L, f);
+      const V inverse = load(tile.inverse + t * L + n * kWidth<T>);
+      const V u = load(own + t * L), f = u * inverse;
+      store(first + t * L, f);
       pivot -= u * f;
       if (!two) continue;
-      const V v = load_values(other + t * L), g = v * inverse;
-      store_values(second + t * L, g);
+      const V v = load(other + t * L), g = v * inverse;
+      store(second + t * L, g);
       cross -= v * f;
       last -= v * g;
     }
@@ -210,7 +208,7 @@ void factor_support(const SupportTile<T>& tile, const Gram& gram, int K, int n, 
       break;
     }
     const V link = cross * inverse;
-    store_values(tile.lower + (triangle(j + 1) + j) * L + n * kWidth<T>, cross);
+    store(tile.lower + (triangle(j + 1) + j) * L + n * kWidth<T>, cross);
     invert(tile, last - cross * link, beside, j + 1, n, take);
     int i = j + 2;
     for (; i + 4 <= K + 2; i += 4) eliminate<4, true>(tile, gram, i, j, K, n, link);
@@ -225,7 +223,7 @@ void factor_support(const SupportTile<T>& tile, const Gram& gram, int K, int n, 
 // multiplier of the sum (0 without the constraint).
 template <int N, typename T>
 HUD_HD void back_substitute(const SupportTile<T>& tile, int K, bool sum_to_one, T total, T* to) {
-  using V = Lanes<T>;
+  using V = Vector<T>;
   constexpr int W = kWidth<T>, L = kTileLanes<T>;
   const T* solved = tile.lower + triangle(K) * L;       // L^-1 h
   const T* weights = tile.lower + triangle(K + 1) * L;  // L^-1 1
@@ -234,38 +232,37 @@ HUD_HD void back_substitute(const SupportTile<T>& tile, int K, bool sum_to_one, 
     V weight[N] = {}, along[N] = {};
     for (int j = 0; j < K; ++j) {
       for (int n = 0; n < N; ++n) {
-        const V one = load_values(weights + j * L + n * W);
-        const V scaled = one * load_values(tile.inverse + j * L + n * W);
+        const V one = load(weights + j * L + n * W);
+        const V scaled = one * load(tile.inverse + j * L + n * W);
         weight[n] += one * scaled;
-        along[n] += load_values(solved + j * L + n * W) * scaled;
+        along[n] += load(solved + j * L + n * W) * scaled;
       }
     }
     for (int n = 0; n < N; ++n) mu[n] = (total - along[n]) / weight[n];
   }
-  for (int n = 0; n < N; ++n) store_values(tile.multiplier + n * W, -mu[n]);
+  for (int n = 0; n < N; ++n) store(tile.multiplier + n * W, -mu[n]);
   for (int i = K - 1; i >= 0; i -= 2) {  // two rows share the loads of x
     const int low = i > 0 ? i - 1 : 0;
     V upper[N], lower[N];
     for (int n = 0; n < N; ++n) {
-      upper[n] = load_values(solved + i * L + n * W) + mu[n] * load_values(weights + i * L + n * W);
-      lower[n] =
-          load_values(solved + low * L + n * W) + mu[n] * load_values(weights + low * L + n * W);
+      upper[n] = load(solved + i * L + n * W) + mu[n] * load(weights + i * L + n * W);
+      lower[n] = load(solved + low * L + n * W) + mu[n] * load(weights + low * L + n * W);
     }
     // From the last down, whichever row is the upper: the order must not depend on K.
     for (int t = K - 1; t > i; --t) {
       const T* row = tile.lower + triangle(t) * L;
       for (int n = 0; n < N; ++n) {
-        const V x = load_values(to + t * L + n * W);
-        upper[n] -= load_values(row + i * L + n * W) * x;
-        lower[n] -= load_values(row + low * L + n * W) * x;
+        const V x = load(to + t * L + n * W);
+        upper[n] -= load(row + i * L + n * W) * x;
+        lower[n] -= load(row + low * L + n * W) * x;
       }
     }
     for (int n = 0; n < N; ++n) {
-      const V x = upper[n] * load_values(tile.inverse + i * L + n * W);
-      store_values(to + i * L + n * W, x);
+      const V x = upper[n] * load(tile.inverse + i * L + n * W);
+      store(to + i * L + n * W, x);
       if (low == i) continue;
-      lower[n] -= load_values(tile.lower + (triangle(i) + low) * L + n * W) * x;
-      store_values(to + low * L + n * W, lower[n] * load_values(tile.inverse + low * L + n * W));
+      lower[n] -= load(tile.lower + (triangle(i) + low) * L + n * W) * x;
+      store(to + low * L + n * W, lower[n] * load(tile.inverse + low * L + n * W));
     }
   }
 }
@@ -283,35 +280,34 @@ void solve_support(const SupportTile<T>& tile, const Gram& gram, int K, bool sum
 // error of x falls from cond^2 to cond (Bjorck 1987, corrected seminormal equations).
 template <int N, typename T>
 void refine_support(const SupportTile<T>& tile, int K, bool sum_to_one) {
-  using V = Lanes<T>;
+  using V = Vector<T>;
   constexpr int W = kWidth<T>, L = kTileLanes<T>;
   T* right = tile.lower + triangle(K) * L;
   for (int j = 0; j < K; ++j) {
     const T* row = tile.lower + triangle(j) * L;
     for (int n = 0; n < N; ++n) {
-      V sum = load_values(right + j * L + n * W);
+      V sum = load(right + j * L + n * W);
       for (int t = 0; t < j; ++t)
-        sum -= load_values(right + t * L + n * W) * load_values(tile.inverse + t * L + n * W) *
-               load_values(row + t * L + n * W);
-      store_values(right + j * L + n * W, sum);
+        sum -= load(right + t * L + n * W) * load(tile.inverse + t * L + n * W) *
+               load(row + t * L + n * W);
+      store(right + j * L + n * W, sum);
     }
   }
   back_substitute<N>(tile, K, sum_to_one, T(0), tile.row);
   for (int j = 0; j < K; ++j)
     for (int n = 0; n < N; ++n)
-      store_values(tile.x + j * L + n * W,
-                   load_values(tile.x + j * L + n * W) + load_values(tile.row + j * L + n * W));
+      store(tile.x + j * L + n * W, load(tile.x + j * L + n * W) + load(tile.row + j * L + n * W));
 }
 
 // A bit for each lane that has an endmember whose x is below 0. Those that got 0 count no more.
 template <int N, typename T>
 HUD_HD uint32_t negative_lanes(const SupportTile<T>& tile, int K) {
-  using V = Lanes<T>;
+  using V = Vector<T>;
   uint32_t bits = 0;
   for (int n = 0; n < N; ++n) {
     V lowest = {};
     for (int a = 0; a < K; ++a) {
-      const V x = load_values(tile.x + a * kTileLanes<T> + n * kWidth<T>);
+      const V x = load(tile.x + a * kTileLanes<T> + n * kWidth<T>);
       lowest = x < lowest ? x : lowest;
     }
     bits |= above(-lowest, T(0)) << (n * kWidth<T>);
@@ -337,18 +333,18 @@ HUD_HD uint32_t solve_and_drop(const SupportTile<T>& tile, int K, bool sum_to_on
 // what becomes of such a lane would otherwise depend on the tile's size.
 template <int N, typename T>
 HUD_HD void positive_bits(const SupportTile<T>& tile, int K, uint64_t* positive) {
-  using V = Lanes<T>;
+  using V = Vector<T>;
   using Bits = decltype(V{} > V{});
   constexpr int W = kWidth<T>, L = kTileLanes<T>;
   for (int n = 0; n < N; ++n) {
-    V check = load_values(tile.multiplier + n * W) * T(0);
-    for (int a = 0; a < K; ++a) check += load_values(tile.x + a * L + n * W) * T(0);
+    V check = load(tile.multiplier + n * W) * T(0);
+    for (int a = 0; a < K; ++a) check += load(tile.x + a * L + n * W) * T(0);
     const Bits finite = check == V{};
     for (int first = 0; first == 0 || first < K; first += 32) {
       const int last = K - first < 32 ? K : first + 32;
       Bits bits = {};
       for (int a = first; a < last; ++a)
-        bits |= (load_values(tile.x + a * L + n * W) > V{}) & (1 << (a - first));
+        bits |= (load(tile.x + a * L + n * W) > V{}) & (1 << (a - first));
       bits &= finite;
       // Through memory: taking a vector apart lane by lane costs more.
       decltype(bits[0] + 0) lanes[W];

@@ -40,6 +40,7 @@ void simplex_softmax_backward(const Tensor& g, const Tensor& x, const Tensor& gz
 }
 
 void register_simplex(py::module_& m) {
+  m.attr("decode_longest") = kDecodeLongest;
   m.def("log_project", &log_project);
   m.def("log_project_backward", &log_project_backward);
   m.def("simplex_softmax", &simplex_softmax);

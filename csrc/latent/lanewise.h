@@ -1,7 +1,7 @@
 // noise/philox.h's vector operations.
 #pragma once
 
-#include "common/lanes.h"
+#include "common/vector.h"
 #include "noise/philox.h"
 
 #if !defined(__AVX2__) && defined(__SSE2__)
@@ -32,7 +32,7 @@ struct Lanewise<Float32s> {
     return _mm_sqrt_ps(a);
 #else
     Float32s r;
-    for (int l = 0; l < kLanesOf<Float32s>; ++l) r[l] = __builtin_sqrtf(a[l]);
+    for (int l = 0; l < kWidth<float>; ++l) r[l] = __builtin_sqrtf(a[l]);
     return r;
 #endif
   }

@@ -2,7 +2,7 @@
 // layout.
 #pragma once
 
-#include "common/lanes.h"
+#include "common/vector.h"
 #include "latent/simplex.h"
 
 HUD_CORE_BEGIN
@@ -12,7 +12,7 @@ template <int Inputs, typename S, typename Kernel>
 HUD_HD void each_value(const Kernel& kernel, const S* a, const S* b, S* out, int64_t begin,
                        int64_t end, bool stream) {
   using V = VectorOf<S>;
-  constexpr int L = kLanesOf<V>;
+  constexpr int L = kWidth<Element<V>>;
   int64_t i = begin;
   if (stream) {
     // Up to the first whole line of memory, then past the caches.
@@ -24,12 +24,11 @@ HUD_HD void each_value(const Kernel& kernel, const S* a, const S* b, S* out, int
       i += head;
     }
     if (vector_aligned(out + i)) {
-      for (; i + L <= end; i += L)
-        stream_lanes(out + i, kernel(load_lanes(a + i), load_lanes(b + i)));
+      for (; i + L <= end; i += L) stream_lanes(out + i, kernel(load(a + i), load(b + i)));
       stream_fence();
     }
   }
-  for (; i + L <= end; i += L) store_lanes(out + i, kernel(load_lanes(a + i), load_lanes(b + i)));
+  for (; i + L <= end; i += L) store(out + i, kernel(load(a + i), load(b + i)));
   if (i < end)
     store_part(out + i, kernel(load_part(a + i, end - i), load_part(b + i, end - i)), end - i);
 }

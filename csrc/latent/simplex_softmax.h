@@ -11,7 +11,7 @@ HUD_CORE_BEGIN
 template <typename V>
 HUD_HD Element<V> joined_sum(V v) {
   Element<V> sum = 0;
-  for (int l = 0; l < kLanesOf<V>; ++l) sum += v[l];
+  for (int l = 0; l < kWidth<Element<V>>; ++l) sum += v[l];
   return sum;
 }
 
@@ -20,8 +20,8 @@ struct RowSource {
   const S* p;
   int64_t D;
   HUD_HD VectorOf<S> operator()(int64_t d) const {
-    constexpr int L = kLanesOf<VectorOf<S>>;
-    return d + L <= D ? load_lanes(p + d) : load_part(p + d, D - d);
+    constexpr int L = kWidth<S>;
+    return d + L <= D ? load(p + d) : load_part(p + d, D - d);
   }
 };
 // z std + mean along a row.
@@ -33,9 +33,9 @@ struct UnstandardizedRow {
 };
 template <typename S>
 HUD_HD void put_row(S* p, int64_t d, int64_t D, VectorOf<S> value) {
-  constexpr int L = kLanesOf<VectorOf<S>>;
+  constexpr int L = kWidth<S>;
   if (d + L <= D) {
-    store_lanes(p + d, value);
+    store(p + d, value);
   } else {
     store_part(p + d, value, D - d);
   }
@@ -45,7 +45,7 @@ HUD_HD void put_row(S* p, int64_t d, int64_t D, VectorOf<S> value) {
 template <typename S, typename Row>
 void softmax_long_row(const Row& z, S* to, int64_t D) {
   using V = VectorOf<S>;
-  constexpr int L = kLanesOf<V>;
+  constexpr int L = kWidth<Element<V>>;
   V tops = z(0);
   for (int64_t d = L; d + L <= D; d += L) tops = Elementary<V>::larger(tops, z(d));
   Element<V> largest = tops[0];
@@ -69,7 +69,7 @@ void softmax_long_row(const Row& z, S* to, int64_t D) {
 template <typename S>
 struct SoftmaxKernel {
   using V = VectorOf<S>;
-  static constexpr int L = kLanesOf<V>;
+  static constexpr int L = kWidth<Element<V>>;
 
   static constexpr int kInputs = 1;
 
@@ -90,7 +90,7 @@ struct SoftmaxKernel {
 template <typename S>
 struct SoftmaxBackwardKernel {
   using V = VectorOf<S>;
-  static constexpr int L = kLanesOf<V>;
+  static constexpr int L = kWidth<Element<V>>;
 
   static constexpr int kInputs = 2;
 

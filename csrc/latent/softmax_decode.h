@@ -11,13 +11,13 @@ template <int R, int NC, typename S>
 HUD_HD void decode_panel(const Compute<S>* abundances, const Compute<S>* endmembers, int64_t D,
                          int64_t padded, S* out, int64_t bands, int64_t left) {
   using V = VectorOf<S>;
-  constexpr int L = kLanesOf<V>;
+  constexpr int L = kWidth<Element<V>>;
   V sum[R][NC];
   for (int r = 0; r < R; ++r)
     for (int c = 0; c < NC; ++c) sum[r][c] = V{};
   for (int64_t d = 0; d < D; ++d) {
     V a[NC];
-    for (int c = 0; c < NC; ++c) a[c] = load_lanes(endmembers + d * padded + c * L);
+    for (int c = 0; c < NC; ++c) a[c] = load(endmembers + d * padded + c * L);
     for (int r = 0; r < R; ++r) {
       const V x = splat<V>(abundances[d * L + r]);
       for (int c = 0; c < NC; ++c) sum[r][c] += x * a[c];
@@ -27,7 +27,7 @@ HUD_HD void decode_panel(const Compute<S>* abundances, const Compute<S>* endmemb
     for (int c = 0; c < NC; ++c) {
       S* to = out + r * bands + c * L;
       if (left - c * L >= L) {
-        store_lanes(to, sum[r][c]);
+        store(to, sum[r][c]);
       } else if (left > c * L) {
         store_part(to, sum[r][c], left - c * L);
       }
@@ -39,7 +39,7 @@ template <typename S>
 void softmax_decode_range(const DecodeJob& job, int64_t begin, int64_t end) {
   using V = VectorOf<S>;
   using T = Compute<S>;
-  constexpr int L = kLanesOf<V>, R = 4,
+  constexpr int L = kWidth<Element<V>>, R = 4,
                 NC = HUD_VECTOR_BYTES == 16   ? 2
                      : HUD_VECTOR_BYTES == 32 ? 2
                                               : 4;

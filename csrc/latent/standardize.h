@@ -28,15 +28,14 @@ template <typename S, typename Kernel>
 HUD_HD void standardize_run(const Kernel& kernel, const S* a, const S* b, S* out, int64_t n,
                             const Compute<S>* mean, const Compute<S>* inverse, int64_t step) {
   using V = VectorOf<S>;
-  constexpr int L = kLanesOf<V>;
+  constexpr int L = kWidth<Element<V>>;
   int64_t i = 0, at = 0;
   for (; i + L <= n; i += L, at += step)
-    store_lanes(out + i, kernel(load_lanes(a + i), load_lanes(b + i), load_lanes(mean + at),
-                                load_lanes(inverse + at)));
+    store(out + i, kernel(load(a + i), load(b + i), load(mean + at), load(inverse + at)));
   if (i < n)
     store_part(out + i,
-               kernel(load_part(a + i, n - i), load_part(b + i, n - i), load_lanes(mean + at),
-                      load_lanes(inverse + at)),
+               kernel(load_part(a + i, n - i), load_part(b + i, n - i), load(mean + at),
+                      load(inverse + at)),
                n - i);
 }
 
@@ -46,7 +45,7 @@ template <bool Backward, typename S>
 void standardize_range(const StandardizeJob& job, int64_t begin, int64_t end) {
   using V = VectorOf<S>;
   using T = Compute<S>;
-  constexpr int L = kLanesOf<V>;
+  constexpr int L = kWidth<Element<V>>;
   const StandardizeKernel<Backward, S> kernel{splat<V>(static_cast<T>(job.delta))};
   const S* a = static_cast<const S*>(job.a);
   const S* b = static_cast<const S*>(job.b);
@@ -65,8 +64,8 @@ void standardize_range(const StandardizeJob& job, int64_t begin, int64_t end) {
   for (int64_t plane = begin; plane < end; ++plane) {
     const int64_t d = plane % job.D, offset = plane * job.inner;
     alignas(V) T m[L], s[L];
-    store_lanes(m, splat<V>(mean[d]));
-    store_lanes(s, splat<V>(inverse[d]));
+    store(m, splat<V>(mean[d]));
+    store(s, splat<V>(inverse[d]));
     standardize_run(kernel, a + offset, b + offset, out + offset, job.inner, m, s, 0);
   }
 }
@@ -100,7 +99,7 @@ struct StandardizedSoftmaxBackwardKernel {
   using V = VectorOf<S>;
   using T = Compute<S>;
   static constexpr int kInputs = 2;
-  static constexpr int L = kLanesOf<V>;
+  static constexpr int L = kWidth<Element<V>>;
   const T* std;
 
   template <typename Source, typename Other>

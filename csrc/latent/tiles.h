@@ -37,7 +37,7 @@ struct Ahead {
   // Asks for the next vector's values.
   HUD_HD void step() {
     __builtin_prefetch(at);
-    at += kLanesOf<VectorOf<S>>;
+    at += kWidth<S>;
     if (at >= run_end) {
       at = run_end - run + plane;
       run_end = at + run;
@@ -53,7 +53,7 @@ struct ColumnSource {
   const VectorOf<S>* columns;
   const S* later;
   HUD_HD VectorOf<S> operator()(int64_t d) const {
-    __builtin_prefetch(later + d * kLanesOf<VectorOf<S>>);
+    __builtin_prefetch(later + d * kWidth<S>);
     return columns[d];
   }
 };
@@ -64,7 +64,7 @@ struct MapSource {
   Ahead<S>* ahead;
   HUD_HD VectorOf<S> operator()(int64_t d) const {
     ahead->step();
-    return load_lanes(p + d * inner);
+    return load(p + d * inner);
   }
 };
 template <typename S>
@@ -72,7 +72,7 @@ struct PartSource {
   const S* p;
   int64_t inner, n;
   HUD_HD VectorOf<S> operator()(int64_t d) const {
-    return n == kLanesOf<VectorOf<S>> ? load_lanes(p + d * inner) : load_part(p + d * inner, n);
+    return n == kWidth<S> ? load(p + d * inner) : load_part(p + d * inner, n);
   }
 };
 template <typename S>
@@ -80,8 +80,8 @@ struct PartSink {
   S* p;
   int64_t inner, n;
   HUD_HD void operator()(int64_t d, VectorOf<S> value) const {
-    if (n == kLanesOf<VectorOf<S>>) {
-      store_lanes(p + d * inner, value);
+    if (n == kWidth<S>) {
+      store(p + d * inner, value);
     } else {
       store_part(p + d * inner, value, n);
     }
@@ -94,7 +94,7 @@ HUD_HD void read_rows(const S* rows, V* columns, int64_t D, V* scratch) {
   if constexpr (sizeof(S) == sizeof(Element<V>)) {
     rows_to_columns(rows, columns, D);
   } else {
-    for (int64_t d = 0; d < D; ++d) scratch[d] = load_lanes(rows + d * kLanesOf<V>);
+    for (int64_t d = 0; d < D; ++d) scratch[d] = load(rows + d * kWidth<Element<V>>);
     rows_to_columns(reinterpret_cast<const Element<V>*>(scratch), columns, D);
   }
 }
@@ -105,7 +105,7 @@ HUD_HD void put(S* to, VectorOf<S> value, bool past) {
   if (past) {
     stream_lanes(to, value);
   } else {
-    store_lanes(to, value);
+    store(to, value);
   }
 }
 struct NothingElse {
@@ -117,7 +117,7 @@ struct RowsBefore {
   const VectorOf<S>* values;
   bool past;
   HUD_HD void operator()(int64_t d) const {
-    if (to != nullptr) put(to + d * kLanesOf<VectorOf<S>>, values[d], past);
+    if (to != nullptr) put(to + d * kWidth<S>, values[d], past);
   }
 };
 template <typename S, typename Kernel>
@@ -148,7 +148,7 @@ template <typename S, typename Kernel>
 struct LineWalk {
   static constexpr int Inputs = Kernel::kInputs;
   using V = VectorOf<S>;
-  static constexpr int L = kLanesOf<V>;
+  static constexpr int L = kWidth<Element<V>>;
   // A plane is written a vector a tile: past the caches only if that is a line of memory.
   static constexpr bool kWholeLines = L * sizeof(S) == 64;
   const Kernel& kernel;

@@ -8,7 +8,7 @@
 // one to three floats are shorter than a chunk and go by whole vectors through table shuffles.
 #pragma once
 
-#include "common/lanes.h"
+#include "common/vector.h"
 
 HUD_CORE_BEGIN
 
@@ -144,9 +144,9 @@ HUD_HD Index32s load_index(const int32_t* p) {
 template <int D>
 HUD_HD void short_rows_to_columns(const float* rows, Float32s* columns) {
   static constexpr ShortRows<D> table{};
-  constexpr int L = kLanesOf<Float32s>;
-  const Float32s a = load_lanes(rows), b = load_lanes(rows + L);
-  const Float32s c = load_lanes(rows + (D - 1) * L);
+  constexpr int L = kWidth<float>;
+  const Float32s a = load(rows), b = load(rows + L);
+  const Float32s c = load(rows + (D - 1) * L);
   for (int d = 0; d < D; ++d) {
     Float32s v = __builtin_shuffle(a, b, load_index(table.gather[d]));
     if (D == 3) v = __builtin_shuffle(v, c, load_index(table.gather_third[d]));
@@ -156,16 +156,16 @@ HUD_HD void short_rows_to_columns(const float* rows, Float32s* columns) {
 template <int D>
 HUD_HD void columns_to_short_rows(const Float32s* columns, float* rows) {
   static constexpr ShortRows<D> table{};
-  constexpr int L = kLanesOf<Float32s>;
+  constexpr int L = kWidth<float>;
   const Float32s a = columns[0], b = columns[1], c = columns[D - 1];
   for (int d = 0; d < D; ++d) {
     Float32s v = __builtin_shuffle(a, b, load_index(table.scatter[d]));
     if (D == 3) v = __builtin_shuffle(v, c, load_index(table.scatter_third[d]));
-    store_lanes(rows + d * L, v);
+    store(rows + d * L, v);
   }
 }
 
-// A group of kLanesOf<V> contiguous rows of D values; column d goes to columns[d].
+// A group of kWidth<Element<V>> contiguous rows of D values; column d goes to columns[d].
 template <typename V, typename T>
 HUD_HD void rows_to_columns(const T* rows, V* columns, int64_t D) {
   constexpr int B = Chunks<V>::kColumns;
@@ -174,7 +174,7 @@ HUD_HD void rows_to_columns(const T* rows, V* columns, int64_t D) {
     if (D == 3) return short_rows_to_columns<3>(rows, columns);
   }
   if (D == 1) {
-    columns[0] = load_lanes(rows);
+    columns[0] = load(rows);
     return;
   }
   for (int64_t first = 0; first < D; first += B) {
@@ -193,7 +193,7 @@ HUD_HD void columns_to_rows(const V* columns, T* rows, int64_t D) {
     if (D == 3) return columns_to_short_rows<3>(columns, rows);
   }
   if (D == 1) {
-    store_lanes(rows, columns[0]);
+    store(rows, columns[0]);
     return;
   }
   for (int64_t first = 0; first < D; first += B) {

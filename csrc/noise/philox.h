@@ -19,7 +19,7 @@ HUD_CORE_BEGIN
 constexpr int kNoiseGroup = 64;   // normals drawn together
 constexpr int kNoiseBlocks = 16;  // Philox counters of a group
 
-// What numbers and vectors do differently; common/lanes.h adds the vectors.
+// What numbers and vectors do differently; common/vector.h adds the vectors.
 template <typename F>
 struct Lanewise {
   using U = BitsOf<F>;

@@ -8,7 +8,7 @@ HUD_CORE_BEGIN
 
 // The 64 normals of group g of a sample.
 HUD_HD void normal_group(const NoiseJob& job, int64_t sample, int64_t g, float* out) {
-  constexpr int L = kLanesOf<Float32s>;
+  constexpr int L = kWidth<float>;
   Bits32s lane;
   for (int l = 0; l < L; ++l) lane[l] = static_cast<uint32_t>(l);
   for (int first = 0; first < kNoiseBlocks; first += L) {
@@ -16,14 +16,14 @@ HUD_HD void normal_group(const NoiseJob& job, int64_t sample, int64_t g, float* 
     Float32s normals[4];
     normal_block<Float32s>(lane + block, job.step, job.first + static_cast<uint64_t>(sample),
                            job.seed, normals);
-    for (int k = 0; k < 4; ++k) store_lanes(out + k * kNoiseBlocks + first, normals[k]);
+    for (int k = 0; k < 4; ++k) store(out + k * kNoiseBlocks + first, normals[k]);
   }
 }
 
-HUD_HD Float32s noise_lanes(const float* p, Float32s*) { return load_lanes(p); }
+HUD_HD Float32s noise_lanes(const float* p, Float32s*) { return load(p); }
 HUD_HD Float64s noise_lanes(const float* p, Float64s*) {
   Float64s v;
-  for (int l = 0; l < kLanesOf<Float64s>; ++l) v[l] = static_cast<double>(p[l]);
+  for (int l = 0; l < kWidth<double>; ++l) v[l] = static_cast<double>(p[l]);
   return v;
 }
 
@@ -33,7 +33,7 @@ HUD_HD void affine_values(const NoiseJob& job, int64_t sample, const S* z, const
                           const S* noise, const float* drawn, S* out, S* noise_out, int64_t n) {
   using V = VectorOf<S>;
   using T = Compute<S>;
-  constexpr int L = kLanesOf<V>;
+  constexpr int L = kWidth<Element<V>>;
   const V a = splat<V>(static_cast<T>(job.z_factor[sample]));
   const V b = splat<V>(static_cast<T>(job.e_factor[sample]));
   const V c = splat<V>(static_cast<T>(job.noise_factor[sample]));
@@ -41,14 +41,14 @@ HUD_HD void affine_values(const NoiseJob& job, int64_t sample, const S* z, const
     const int64_t left = n - i;
     const bool whole = left >= L;
     V sum = V{}, normal = V{};
-    if (z != nullptr) sum = a * (whole ? load_lanes(z + i) : load_part(z + i, left));
-    if (e != nullptr) sum += b * (whole ? load_lanes(e + i) : load_part(e + i, left));
+    if (z != nullptr) sum = a * (whole ? load(z + i) : load_part(z + i, left));
+    if (e != nullptr) sum += b * (whole ? load(e + i) : load_part(e + i, left));
     if (drawn != nullptr) normal = noise_lanes(drawn + i, static_cast<V*>(nullptr));
-    if (noise != nullptr) normal = whole ? load_lanes(noise + i) : load_part(noise + i, left);
+    if (noise != nullptr) normal = whole ? load(noise + i) : load_part(noise + i, left);
     if (drawn != nullptr || noise != nullptr) sum += c * normal;
     if (whole) {
-      store_lanes(out + i, sum);
-      if (noise_out != nullptr) store_lanes(noise_out + i, normal);
+      store(out + i, sum);
+      if (noise_out != nullptr) store(noise_out + i, normal);
     } else {
       store_part(out + i, sum, left);
       if (noise_out != nullptr) store_part(noise_out + i, normal, left);
@@ -87,7 +87,7 @@ inline void philox_range(const uint32_t* counter, const uint32_t* key, uint32_t*
   Bits32s c[4];
   for (int i = 0; i < 4; ++i) c[i] = Bits32s{} + counter[i];
   philox<Float32s>(c, key[0], key[1]);
-  for (int i = 0; i < 4; ++i) out[i] = c[i][kLanesOf<Float32s> - 1];
+  for (int i = 0; i < 4; ++i) out[i] = c[i][kWidth<float> - 1];
 }
 
 HUD_CORE_END

@@ -180,6 +180,7 @@ py::dict window_tile_plan(int64_t height, int64_t width, int64_t channels, int64
 
 void register_window_tiles(py::module_& m) {
   m.def("window_tile_plan", &window_tile_plan);
+  m.attr("window_settle") = py::make_tuple(+kAgain, +kScan, +kScanAll);
   register_tile_steps(m, "emulated", nullptr, &emulated::window_tiles, &emulated::window_blocks,
                       &emulated::window_correlate, &emulated::window_settle,
                       &emulated::window_answer);

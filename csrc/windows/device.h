@@ -23,7 +23,7 @@ int window_tiles(const TileJob& job, int device, void* stream);
 int window_blocks(const TileJob& job, bool spectra, int device, void* stream);
 // All blocks, or those listed in `again`, at the job's range of tile pairs.
 int window_correlate(const TileJob& job, bool again, int device, void* stream);
-// What the pass leaves: see windows/device_exact.h, `Settle`.
+// What the pass leaves: a `Settle`.
 int window_settle(const TileJob& job, int how, int device, void* stream);
 // Scans what is to be scanned, rescores the lists, and writes the answers.
 int window_answer(const TileJob& job, int device, void* stream);

@@ -168,10 +168,6 @@ HUD_HD void answer(const Group& group, const TileJob& job, int64_t block, double
   });
 }
 
-// What a pass leaves: blocks whose list was too short are looked up again with the best bound
-// known from the start, and scanned window by window where even that is too much.
-enum Settle { kAgain, kScan, kScanAll };
-
 HUD_HD void settle_block(const TileJob& job, int64_t block, int how) {
   if (how == kScanAll) {
     job.how[block] = 1;

@@ -82,4 +82,8 @@ struct TileJob {
   int64_t* best_position;  // (count, 2)
 };
 
+// What a pass leaves: blocks whose list was too short are looked up again with the best bound
+// known from the start, and scanned window by window where even that is too much.
+enum Settle { kAgain, kScan, kScanAll };
+
 }  // namespace hud

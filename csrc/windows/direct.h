@@ -21,21 +21,21 @@ constexpr int kWindows = 8;
 
 template <int P>
 void direct_windows(const WindowJob& job, const DirectMaps& maps, const BlockGroup& group,
-                    int64_t y, int64_t x, const FloatVector& along, const FloatVector& constant,
-                    const FloatVector& slope, const FloatVector& floor, FloatVector& least,
+                    int64_t y, int64_t x, const Vector<float>& along, const Vector<float>& constant,
+                    const Vector<float>& slope, const Vector<float>& floor, Vector<float>& least,
                     CandidateList* lists) {
   const int64_t K = job.channels;
   const float* packed = static_cast<const float*>(group.packed);
-  FloatVector total[P] = {};
+  Vector<float> total[P] = {};
   for (int64_t dy = 0; dy < job.block_height; ++dy) {
-    FloatVector row[P] = {};
+    Vector<float> row[P] = {};
     const float* line = maps.scene + (y * job.stride + dy) * job.width * K;
     for (int64_t dx = 0; dx < job.block_width; ++dx) {
-      const float* block = packed + (dy * job.block_width + dx) * K * kLanes;
+      const float* block = packed + (dy * job.block_width + dx) * K * kWidth<float>;
       const float* pixel = line + (x * job.stride + dx) * K;
-      FloatVector sum[P] = {};
+      Vector<float> sum[P] = {};
       for (int64_t k = 0; k < K; ++k) {
-        const FloatVector b = load(block + k * kLanes);
+        const Vector<float> b = load(block + k * kWidth<float>);
         for (int i = 0; i < P; ++i) sum[i] += b * pixel[i * job.stride * K + k];
       }
       for (int i = 0; i < P; ++i) row[i] += sum[i];
@@ -47,14 +47,14 @@ void direct_windows(const WindowJob& job, const DirectMaps& maps, const BlockGro
     if (maps.hole[position] < 0) continue;
     const float scale = maps.scale[position];
     const float size = maps.along[position] < 0 ? -maps.along[position] : maps.along[position];
-    const FloatVector reach =
+    const Vector<float> reach =
         (slope * maps.norm[position] + (along < 0 ? -along : along) * (size * 4.8e-7f) + floor) *
         scale;
-    const FloatVector score = (total[i] + constant + along * maps.along[position]) * scale;
-    const FloatVector most = score + reach;
+    const Vector<float> score = (total[i] + constant + along * maps.along[position]) * scale;
+    const Vector<float> most = score + reach;
     if (!any_reaches<float>(most, least)) continue;
-    const FloatVector lower = score - reach;
-    for (int64_t l = 0; l < kLanes; ++l) {
+    const Vector<float> lower = score - reach;
+    for (int64_t l = 0; l < kWidth<float>; ++l) {
       offer_window(lists[l], lower[l], most[l], position);
       least[l] = static_cast<float>(lists[l].least);
     }
@@ -63,14 +63,14 @@ void direct_windows(const WindowJob& job, const DirectMaps& maps, const BlockGro
 
 void direct_range(const WindowJob& job, const DirectMaps& maps, const BlockGroup& group,
                   int64_t begin, int64_t end, CandidateList* lists) {
-  const FloatVector along = load_lanes<float>(group.along),
-                    constant = load_lanes<float>(group.constant);
+  const Vector<float> along = load_lanes<float>(group.along),
+                      constant = load_lanes<float>(group.constant);
   const float u = 6e-8f;
   const float terms = static_cast<float>(job.channels + job.block_width + job.block_height + 8) * u;
-  const FloatVector slope = load_lanes<float>(group.norm) * terms;
-  const FloatVector floor = (constant < 0 ? -constant : constant) * (8 * u) + 1e-36f;
-  FloatVector least;
-  for (int64_t l = 0; l < kLanes; ++l) least[l] = static_cast<float>(lists[l].least);
+  const Vector<float> slope = load_lanes<float>(group.norm) * terms;
+  const Vector<float> floor = (constant < 0 ? -constant : constant) * (8 * u) + 1e-36f;
+  Vector<float> least;
+  for (int64_t l = 0; l < kWidth<float>; ++l) least[l] = static_cast<float>(lists[l].least);
   for (int64_t y = begin; y < end; ++y) {
     int64_t x = 0;
     for (; x + kWindows <= job.columns; x += kWindows)

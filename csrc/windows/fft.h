@@ -26,7 +26,7 @@ constexpr double unit_roundoff() {
 template <typename In, typename T>
 bool gather_row(const WindowJob& job, int64_t first_pair, int64_t items, int64_t item, int64_t y,
                 T* row, double* square) {
-  constexpr int64_t lanes = lanes_of<T>();
+  constexpr int64_t lanes = kWidth<T>;
   const int64_t K = job.channels, length = job.across.length;
   const int64_t tiles = job.tiles_down * job.tiles_across;
   const In* scene = static_cast<const In*>(job.scene);
@@ -73,7 +73,7 @@ void scene_spectra(const WindowJob& job, int64_t first, int64_t count, void* to_
   using V = Vector<T>;
   const auto gather = job.is_float32 ? gather_row<float, T> : gather_row<double, T>;
   T* spectra = static_cast<T*>(to_spectra);
-  constexpr int64_t lanes = lanes_of<T>();
+  constexpr int64_t lanes = kWidth<T>;
   const int64_t K = job.channels, items = count * K, down = job.down.length,
                 across = job.across.length, pitch = tile_stride(job);
   V* grid = static_cast<V*>(work);  // (down, across + 1, 2)
@@ -225,7 +225,7 @@ void offer_row(const WindowJob& job, const RowMaps<T>& maps, const Vector<T>* ro
   for (int64_t x = 0; x < steps; ++x)
     for (int half = 0; half < 2; ++half)
       bounds[2 * x + half] = maps.bound(row[2 * x + half], half, x);
-  for (int64_t l = 0; l < lanes_of<T>(); ++l) {
+  for (int64_t l = 0; l < kWidth<T>; ++l) {
     if (!(largest[l] >= least[l])) continue;
     for (int64_t half = 0; half < 2 && first_tile + half < tiles; ++half) {
       const int64_t tile = first_tile + half;
@@ -293,7 +293,7 @@ void correlate(const WindowJob& job, const WindowMaps& given, const BlockGroup& 
   for (int64_t n = 1; n < down * across; n *= 2) ++levels;
   const double terms = (24 * levels + static_cast<double>(K) + 16) * unit_roundoff<T>();
   V least;
-  for (int64_t l = 0; l < lanes_of<T>(); ++l) least[l] = static_cast<T>(lists[l].least);
+  for (int64_t l = 0; l < kWidth<T>; ++l) least[l] = static_cast<T>(lists[l].least);
   for (int64_t i = 0; i < N; ++i) {
     const int64_t pair = first + i;
     const T size = static_cast<T>(terms * __builtin_sqrt(square[i]));
@@ -329,7 +329,7 @@ void correlate(const WindowJob& job, const WindowMaps& given, const BlockGroup& 
 
 template <typename T>
 constexpr WindowKernels window_kernels() {
-  return {lanes_of<T>(), scene_spectra<T>, pack_blocks<T>, block_spectra<T>, correlate<T>};
+  return {kWidth<T>, scene_spectra<T>, pack_blocks<T>, block_spectra<T>, correlate<T>};
 }
 
 HUD_CORE_END

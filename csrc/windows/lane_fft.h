@@ -12,24 +12,6 @@
 
 HUD_CORE_BEGIN
 
-template <typename T>
-struct Lane;
-template <>
-struct Lane<float> {
-  typedef FloatVector Vector;
-};
-template <>
-struct Lane<double> {
-  typedef double Vector __attribute__((vector_size(HUD_VECTOR_BYTES), aligned(8)));
-};
-template <typename T>
-using Vector = typename Lane<T>::Vector;
-
-template <typename T>
-constexpr int64_t lanes_of() {
-  return HUD_VECTOR_BYTES / static_cast<int64_t>(sizeof(T));
-}
-
 // Strided input of `count` values; those beyond are zero.
 template <typename T>
 struct PaddedSource {
@@ -88,7 +70,7 @@ HUD_HD void fft_stage(int64_t m, int64_t s, const T* twiddle, const Source& sour
       V re[R], im[R];
 #pragma GCC unroll 8
       for (int j = 0; j < R; ++j) source(q + s * (p + m * j), re[j], im[j]);
-      Butterfly<R, Inverse, T, Lane<T>>::run(re, im);
+      Butterfly<R, Inverse, T, VectorKind<T>>::run(re, im);
       const int64_t at = q + s * R * p;
       sink(at, re[0], im[0]);
 #pragma GCC unroll 8

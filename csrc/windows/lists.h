@@ -56,14 +56,14 @@ template <typename T>
 HUD_HD bool any_reaches(const Vector<T>& most, const Vector<T>& least) {
   const auto reaches = most >= least;
   bool any = false;
-  for (int64_t l = 0; l < lanes_of<T>(); ++l) any |= reaches[l] != 0;
+  for (int64_t l = 0; l < kWidth<T>; ++l) any |= reaches[l] != 0;
   return any;
 }
 
 template <typename T>
 HUD_HD Vector<T> load_lanes(const double* from) {
   Vector<T> v;
-  for (int64_t l = 0; l < lanes_of<T>(); ++l) v[l] = static_cast<T>(from[l]);
+  for (int64_t l = 0; l < kWidth<T>; ++l) v[l] = static_cast<T>(from[l]);
   return v;
 }
 
@@ -72,7 +72,7 @@ HUD_HD Vector<T> load_lanes(const double* from) {
 template <typename In, typename T>
 void pack_blocks_typed(const WindowJob& job, const BlockInput& in, int64_t first, bool one_scale,
                        const BlockGroup& group) {
-  constexpr int64_t lanes = lanes_of<T>(), run = 32;
+  constexpr int64_t lanes = kWidth<T>, run = 32;
   const int64_t K = job.channels, pixels = job.block_height * job.block_width;
   const In* blocks = static_cast<const In*>(in.blocks);
   for (int64_t l = 0; l < lanes; ++l) {

@@ -11,7 +11,7 @@ template <int P, typename T>
 HUD_HD void project_columns(const T* rows, int64_t bands, const double* basis, int64_t padded,
                             int64_t column, int64_t rank, double* keys) {
   using V = Vector<double>;
-  constexpr int64_t lanes = lanes_of<double>();
+  constexpr int64_t lanes = kWidth<double>;
   V sum[4][P] = {};
   for (int64_t c = 0; c < bands; ++c) {
     V b[P];
@@ -30,7 +30,7 @@ HUD_HD void project_columns(const T* rows, int64_t bands, const double* basis, i
 
 template <typename T>
 void project_rows_typed(const ProjectJob& job, int64_t begin, int64_t end, T* last) {
-  constexpr int64_t lanes = lanes_of<double>();
+  constexpr int64_t lanes = kWidth<double>;
   const int64_t C = job.bands, rank = job.rank;
   const T* all = static_cast<const T*>(job.rows);
   for (int64_t row = begin; row < end; row += 4) {

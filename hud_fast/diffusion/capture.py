@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from hud_fast.kernels._backend import GPU_KERNELS, proven
+from hud_fast.kernels import GPU_KERNELS, proven
 
 VARIABLE = "HUD_FAST_CUDA_GRAPHS"
 WARM = 3  # calls before the capture, in which libraries choose their algorithms and ask for their memory

@@ -46,8 +46,7 @@ from hud_fast.diffusion.presets import SAMPLERS, SIGMAS
 from hud_fast.diffusion.schedule import NoiseSchedule
 from hud_fast.diffusion.seeds import Stream
 from hud_fast.diffusion.tiles import Tiled
-from hud_fast.kernels import sampler_step_at
-from hud_fast.kernels._backend import resolve
+from hud_fast.kernels import resolve, sampler_step_at
 
 # Samples in one network call: 16 would be faster a sample (`hud-fast bench --groups notes` says by how much), but one
 # sample would cost 16.

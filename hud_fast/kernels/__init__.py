@@ -1,6 +1,6 @@
 """The kernels: one module an operation: its formula, a plain torch reference, the op, the public function."""
 
-from hud_fast.kernels._backend import can_run, last_backend
+from hud_fast.kernels._backend import GPU_KERNELS, can_run, last_backend, proven, resolve
 from hud_fast.kernels._native import build_config, get_isa, isa_levels, set_isa
 from hud_fast.kernels.cosine import cosine_max
 from hud_fast.kernels.cosine.index import CosineIndex
@@ -19,6 +19,7 @@ from hud_fast.kernels.windows import window_search
 from hud_fast.kernels.gpu_check import GPUCheck, check_gpu  # isort: skip  it checks all of the above
 
 __all__ = [
+    "GPU_KERNELS",
     "CosineIndex",
     "FCLSResult",
     "GPUCheck",
@@ -33,7 +34,9 @@ __all__ = [
     "log_project",
     "log_standardize",
     "normal_noise",
+    "proven",
     "q_sample",
+    "resolve",
     "sampler_step",
     "sampler_step_at",
     "set_isa",

@@ -41,7 +41,7 @@ from hud_fast.kernels.fcls import device as _fcls_cuda
 from hud_fast.kernels.fcls.reference import fcls_reference, reduce_problem
 from hud_fast.kernels.fcls.tables import fcls_tables
 
-_CERTIFIED = 1e-12  # duality gap, in `FCLSResult`'s unit
+_CERTIFIED = C.fcls_certified  # duality gap, in `FCLSResult`'s unit
 _BACKWARD_CHUNK = 16384  # pixels whose (D + 1)^2 systems are held at once
 
 

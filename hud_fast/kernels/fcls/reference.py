@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hud_fast._checks import unit_scale
+from hud_fast.kernels._native import C
 
 _CHUNK = 16384
 
@@ -96,7 +97,7 @@ def _solve(
         x[torch.arange(P, device=z.device), nearest] = 1
     on, blocked = x > 0, torch.zeros_like(x, dtype=torch.bool)
     reach = norm + problem.column_max
-    tolerance = 16 * torch.finfo(torch.float64).eps * problem.column_max * reach
+    tolerance = C.fcls_tolerance * problem.column_max * reach
     for _ in range(20 * D + 50):
         descent = (z - x @ R) @ R.T
         mean = (x * descent).sum(1)
@@ -154,7 +155,7 @@ def fcls_reference(
         y = torch.where(finite[:, None], chunk * problem.scale - problem.centre, 0.0)
         x, gap = _solve(y @ problem.basis, problem, torch.linalg.vector_norm(y, dim=1), sum_to_one)
         residual = torch.linalg.vector_norm(y - x @ problem.centred, dim=1) / problem.scale
-        status = torch.where(gap <= 1e-12, 0, 1).to(torch.int8)
+        status = torch.where(gap <= C.fcls_certified, 0, 1).to(torch.int8)
         bad = ~finite
         parts.append(
             (

@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hud_fast.kernels._native import C
 from hud_fast.kernels.fcls.reference import ReducedProblem
 
-MOST = 64  # endmembers that the fast path takes: its supports are bit masks of one word
+MOST = C.fcls_most_endmembers  # of the fast path: its supports are bit masks of one word
 _ILL = 2e3  # condition number from which on x is refined: its error would pass 1e-10
 _LOST = 1e-12  # share of the largest singular value below which a direction is rounding
 

@@ -29,7 +29,7 @@ from hud_fast.kernels._op import Op
 from hud_fast.kernels.latent.standard import on_cpu, on_device, statistic
 from hud_fast.kernels.latent.standardized_softmax import standardized_softmax_reference
 
-LONGEST = 256  # as kDecodeLongest in csrc/common/kernels.h
+LONGEST = C.decode_longest  # largest D of the CPU's kernel
 
 
 def softmax_decode_reference(

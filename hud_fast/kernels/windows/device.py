@@ -37,7 +37,7 @@ _WIDEST = 1 << 30  # bytes of their spectra, then
 _LEAST, _MOST = 16, 1024  # blocks of a chunk, if there are so many
 _RESIDENT = 1 << 32  # bytes of spectra kept of a scene without a limit
 _EMULATED_SHARED = 227 << 10  # what a Hopper-class chip lets a group share
-_AGAIN, _SCAN, _SCAN_ALL = 0, 1, 2  # csrc/windows/device_exact.h, `Settle`
+_AGAIN, _SCAN, _SCAN_ALL = C.window_settle
 
 # Tests force a path ("direct" or "fft"), a tile (rows, columns) and a list's length; None chooses.
 FORCED_PATH: str | None = None
