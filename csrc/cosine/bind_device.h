@@ -10,6 +10,10 @@
 
 #include "common/checks.h"
 #include "cosine/emulated.h"
+#ifdef HUD_HAS_CUDA
+#include "common/launch.h"
+#include "cosine/device.h"
+#endif
 
 namespace hud {
 namespace {
@@ -97,7 +101,7 @@ double emulated_pass_excess(const Tensor& queries, const Tensor& rows) {
                                       static_cast<const float*>(rows.data), rows.shape[1]);
 }
 
-void register_cosine_tiles(py::module_& m) {
+void register_cosine_device(py::module_& m) {
   m.attr("cosine_tile") = kTile;
   m.attr("cosine_tested") = kTested;
   m.attr("cosine_most_depth") = kMostDepth;
@@ -125,6 +129,29 @@ void register_cosine_tiles(py::module_& m) {
   m.def("emulated_mma", &emulated_mma);
   m.def("mma_layout", &mma_layout);
   m.def("emulated_pass_excess", &emulated_pass_excess);
+#ifdef HUD_HAS_CUDA
+  m.def("cuda_shared_limit", &cuda::shared_limit);
+  m.def("cuda_row_inverse", [](uintptr_t rows, bool is_float32, int64_t count, int64_t bands,
+                               uintptr_t inverse, int device, uintptr_t stream) {
+    cuda::check(cuda::row_inverse(reinterpret_cast<void*>(rows), is_float32, count, bands,
+                                  static_cast<double*>(reinterpret_cast<void*>(inverse)), device,
+                                  reinterpret_cast<void*>(stream)),
+                ("row_inverse of (" + std::to_string(count) + ", " + std::to_string(bands) + ")"));
+  });
+  m.def("cuda_cosine_pack", [](const py::dict& from, int device, uintptr_t stream) {
+    const CosinePackJob job = pack_job(from);
+    cuda::check(cuda::cosine_pack(job, device, reinterpret_cast<void*>(stream)),
+                ("cosine_max, packing " + std::to_string(job.tiles) + " tiles of " +
+                 std::to_string(job.depth) + " numbers"));
+  });
+  m.def("cuda_cosine_max", [](const py::dict& from, int device, uintptr_t stream) {
+    const CosineSearchJob job = search_job(from);
+    cuda::check(
+        cuda::cosine_search(job, device, reinterpret_cast<void*>(stream)),
+        ("cosine_max of (" + std::to_string(job.queries) + ", " + std::to_string(job.bands) +
+         ") queries among " + std::to_string(job.tiles) + " tiles"));
+  });
+#endif
 }
 
 }  // namespace

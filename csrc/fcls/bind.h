@@ -2,7 +2,7 @@
 #pragma once
 
 #include "common/checks.h"
-#include "common/run.h"
+#include "fcls/run.h"
 
 namespace hud {
 namespace {

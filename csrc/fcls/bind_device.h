@@ -6,8 +6,13 @@
 #include <pybind11/pybind11.h>
 
 #include <cstdint>
+#include <stdexcept>
+#include <string>
 
 #include "fcls/device.h"
+#ifdef HUD_HAS_CUDA
+#include "common/launch.h"
+#endif
 
 namespace hud {
 namespace {
@@ -88,10 +93,28 @@ py::tuple emulated_fcls(const py::dict& from, int64_t pixels, int multiprocessor
   return py::make_tuple(ways.rounds, ways.alone);
 }
 
-void register_fcls_groups(py::module_& m) {
+#ifdef HUD_HAS_CUDA
+void cuda_fcls(const py::dict& from, int64_t pixels, int multiprocessors, int64_t chunk,
+               uintptr_t scratch, int device, uintptr_t stream) {
+  const FclsJob job = read_fcls_job(from);
+  const int status =
+      cuda::fcls(job, pixels, fcls_plan_of(job, pixels, multiprocessors, chunk),
+                 reinterpret_cast<void*>(scratch), device, reinterpret_cast<void*>(stream));
+  if (status != 0)
+    throw std::runtime_error("fcls: CUDA launch failed for " + std::to_string(pixels) +
+                             " pixels of " + std::to_string(job.bands) + " bands and " +
+                             std::to_string(job.endmembers) +
+                             " endmembers: " + cuda::error_text(status));
+}
+#endif
+
+void register_fcls_device(py::module_& m) {
   m.def("fcls_plan", &fcls_plan, "How a device would cut up a job: sizes, and bytes of scratch.");
   m.def("emulated_fcls", &emulated_fcls,
         "The device's FCLS on the host; pixels by the way that solved them. For tests.");
+#ifdef HUD_HAS_CUDA
+  m.def("cuda_fcls", &cuda_fcls);
+#endif
 }
 
 }  // namespace

@@ -13,6 +13,9 @@
 
 #include "windows/device.h"
 #include "windows/device_plan.h"
+#ifdef HUD_HAS_CUDA
+#include "common/launch.h"
+#endif
 
 namespace hud {
 namespace {
@@ -178,11 +181,16 @@ py::dict window_tile_plan(int64_t height, int64_t width, int64_t channels, int64
   return out;
 }
 
-void register_window_tiles(py::module_& m) {
+void register_windows_device(py::module_& m) {
   m.def("window_tile_plan", &window_tile_plan);
   register_tile_steps(m, "emulated", nullptr, &emulated::window_tiles, &emulated::window_blocks,
                       &emulated::window_correlate, &emulated::window_settle,
                       &emulated::window_answer);
+#ifdef HUD_HAS_CUDA
+  m.def("cuda_window_shared_limit", &cuda::window_shared_limit);
+  register_tile_steps(m, "cuda", &cuda::error_text, &cuda::window_tiles, &cuda::window_blocks,
+                      &cuda::window_correlate, &cuda::window_settle, &cuda::window_answer);
+#endif
 }
 
 }  // namespace
