@@ -22,9 +22,9 @@ namespace {
 
 namespace py = pybind11;
 
-class JobReader {
+class AddressReader {
  public:
-  explicit JobReader(const py::dict& dict) : dict_(dict) {}
+  explicit AddressReader(const py::dict& dict) : dict_(dict) {}
   int64_t number(const char* name) { return at(name).cast<int64_t>(); }
   template <typename T>
   void pointer(const char* name, T*& to) {
@@ -40,7 +40,7 @@ class JobReader {
 };
 
 TileJob tile_job(const py::dict& dict) {
-  JobReader in(dict);
+  AddressReader in(dict);
   TileJob job = {};
   in.pointer("scene", job.scene);
   job.is_float32 = in.number("is_float32") != 0;

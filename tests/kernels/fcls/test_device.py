@@ -396,18 +396,30 @@ def test_pixels_on_the_cpu_are_not_for_the_gpu():
         hud.fcls(np.ones((2, 3)), np.ones((2, 3)), backend="cuda")
 
 
-@pytest.mark.skipif(
-    not hasattr(native, "cuda_fcls") or torch.cuda.is_available(),
-    reason="a build with CUDA kernels on a machine without a GPU shows it",
-)
-def test_a_failed_launch_names_op_and_shape():
+def test_a_job_is_checked_entry_by_entry():
     y = torch.rand(5, 9)
     tables = _fcls_cuda.prepare(y[:3], True, False, y.device)
     job = _fcls_cuda._job(y, tables, _fcls_cuda.results(y, tables, True))
-    with pytest.raises(
-        RuntimeError, match="fcls: CUDA launch failed for 5 pixels of 9 bands and 3 endmembers"
+    job["scratch"] = torch.empty(1 << 20, dtype=torch.uint8)
+    native.emulated_fcls(job, 1, 0)
+    for entry, wrong, words in (
+        ("pixels", y.int(), "must be float32 or float64"),
+        ("pixels", y[:, :8], r"must be \(P, C\)"),
+        ("pixels", y.to("meta"), "must be a tensor with memory"),
+        ("abundances", y.double(), "must be float32"),
+        ("basis", job["basis"].float(), "must be float64"),
+        ("gram", job["gram"][:-1], "must have 48 values or more, got 47"),
+        ("gap", torch.empty(10, dtype=torch.float64)[::2], "must be contiguous"),
+        ("status", torch.empty(4, dtype=torch.int8), "must have 5 values or more, got 4"),
+        ("scratch", job["scratch"][:10], "must have .* got 10"),
     ):
-        native.cuda_fcls(job, 5, 1, 0, 0, 0, 0)
+        with pytest.raises(ValueError, match=f"the job's '{entry}' {words}"):
+            native.emulated_fcls({**job, entry: wrong}, 1, 0)
+    with pytest.raises(KeyError, match="the job lacks 'gram32'"):
+        native.emulated_fcls({k: v for k, v in job.items() if k != "gram32"}, 1, 0)
+    if hasattr(native, "cuda_fcls"):
+        with pytest.raises(ValueError, match="the job's 'centre' lies on another device"):
+            native.cuda_fcls(job, 1, 0, 0, 0)
 
 
 @NEEDS_GPU
