@@ -178,7 +178,7 @@ class DeviceWindowScene:
         if self.held == self.pairs:
             self._transform_tiles(0)
 
-    def _common(self) -> dict[str, int]:
+    def _common(self) -> dict[str, Any]:
         """The entries of a job that every search shares."""
         plan = self._plan
         H, W, K = self.scene.shape
@@ -213,8 +213,7 @@ class DeviceWindowScene:
                 "square": self.square,
                 "size": self.size,
             }
-        nowhere = dict.fromkeys(_POINTERS, 0)
-        return {**nowhere, **numbers, **_addresses(held)}
+        return {**numbers, **held}
 
     def _transform_tiles(self, first: int) -> int:
         """Spectra of pairs [first, first + n) into the memory held; returns n."""
@@ -225,7 +224,7 @@ class DeviceWindowScene:
         self.size[part] = (self.square[part].sum(1).sqrt() * (1 + 1e-6)).float()
         return count
 
-    def _step(self, name: str, job: dict[str, int], *options: int) -> None:
+    def _step(self, name: str, job: dict[str, Any], *options: int) -> None:
         device, stream = on_stream(self.scene) if self.run == "cuda" else (0, 0)
         getattr(C, f"{self.run}_window_{name}")(job, *options, device, stream)
 
@@ -265,7 +264,7 @@ class DeviceWindowScene:
                 "value": value[first:last],
                 "best_position": position[first:last],
             }
-            job = {**self.common, **_addresses(scratch), **_addresses(own), "count": last - first}
+            job = {**self.common, **scratch, **own, "count": last - first}
             self._look_up(job)
             self._counts.append(torch.stack([scratch["again"][0], scratch["scan"][0]]).long())
             broken = torch.isnan(factor).flatten(1).any(1)
@@ -301,7 +300,7 @@ class DeviceWindowScene:
         )
         self._looks, self._since = self._looks + 1, 0
 
-    def _look_up(self, job: dict[str, int]) -> None:
+    def _look_up(self, job: dict[str, Any]) -> None:
         self._step("blocks", job, self.transforms)
         if not self.transforms:
             self._step("settle", job, _SCAN_ALL)
@@ -343,12 +342,3 @@ class DeviceWindowScene:
 _PLANNED = (
     "down", "across", "steps_down", "steps_across", "tiles_down", "tiles_across",
 )  # fmt: skip
-_POINTERS = (
-    "scene", "factor", "centre", "twiddle_down", "twiddle_across", "fold", "tile_spectra", "square", "size", "along",
-    "scale", "exact", "blocks", "block_factor", "block_scale", "numbers", "block_spectra", "least", "offered", "most",
-    "position", "again", "scan", "how", "piece", "value", "best_position",
-)  # fmt: skip
-
-
-def _addresses(tensors: dict[str, Tensor]) -> dict[str, int]:
-    return {name: tensor.data_ptr() for name, tensor in tensors.items()}
