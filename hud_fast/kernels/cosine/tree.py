@@ -14,13 +14,13 @@ from torch import Tensor
 from hud_fast.kernels._native import C
 from hud_fast.kernels.cosine.basis import Basis, padded
 
-LEAF, FAN = 32, 16  # kPanel and kFan of csrc/common/kernels.h
+LEAF, FAN = 32, 16  # kPanel and kFan of csrc/cosine/job.h
 _STRIDE = 16  # floats: a key of up to 16 numbers lies in one cache line
 _MOST = 1 << 20  # queries of one chunk: more gain nothing
 _LEAST = 64  # fewer are not worth a call
 _MIXED = 1e-13  # error of x A B, relative to sum |x_d| |a_d|: D + C float64 roundings, with room
 _WORK = ("tiles", "nodes", "leaves", "panels", "single", "exact")  # see TreeWork
-_PROBE_ONLY = 2  # kProbeOnly of csrc/cosine/bind_tree.h; 1 probes first
+_PROBE_ONLY = 2  # kProbeOnly of csrc/cosine/bind.h; 1 probes first
 _SHARED = ("reference", "inverse", "mean", "endmembers")
 _state = threading.local()
 

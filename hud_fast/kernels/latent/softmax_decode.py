@@ -28,7 +28,7 @@ from hud_fast.kernels._native import C
 from hud_fast.kernels.latent.standard import on_cpu, on_device, statistic
 from hud_fast.kernels.latent.standardized_softmax import standardized_softmax_reference
 
-LONGEST = 256  # as kDecodeLongest in csrc/common/kernels.h
+LONGEST = 256  # as kDecodeLongest in csrc/latent/job.h
 
 
 def softmax_decode_reference(
