@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 import hud_fast as hud
@@ -305,7 +306,7 @@ def model() -> Rows:
                 made.save(folder)
                 for file in sorted(Path(folder).rglob("*")):
                     if file.is_file():
-                        yield f"{name} {file.name}", _without_version(file)
+                        yield f"{name} {file.name}", _content(file)
                 again = hud.HUD.load(folder)
             if name == "alone":
                 yield f"{name} cubes", made.sample(3, size=40, seed=2, return_abundances=True)
@@ -321,7 +322,10 @@ def model() -> Rows:
     yield "start from several", start.sample(2, size=16, sampler="ddim", steps=2)
 
 
-def _without_version(file: Path) -> Any:
+def _content(file: Path) -> Any:
+    """Of a saved model's file; the order of a safetensors header is not always the same."""
+    if file.suffix == ".safetensors":
+        return dict(sorted(load_file(file).items()))
     if file.suffix != ".json":
         return file.read_bytes()
     return {k: v for k, v in json.loads(file.read_text()).items() if "version" not in k}

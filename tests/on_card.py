@@ -68,8 +68,7 @@ def left(noted: Card) -> dict[str, int]:
 
 # What else comes to the host, and why: each is a result, or decides on the host what the device does next.
 FIT = {
-    "diffusion.fitting._of_patches",  # the model keeps the scene's abundances, to be saved and drawn
-    "diffusion.fitting.<listcomp>",
+    "diffusion.fitting._model_of",  # the model keeps the scene's abundances, to be saved and drawn
     "diffusion.preparation.of",  # which pixels are valid
     "diffusion.patches.of",  # the same: windows are listed on the host
     "diffusion.patches.first",  # the weights that first windows are drawn by

@@ -24,11 +24,14 @@ ROOMS = [
 ]
 SHARED = {"_checks", "_files", "_torchrun", "__version__"}  # of no room: every room may use them
 
-# Private names that are still used across rooms; the list only gets shorter.
+# Private names that are still used across rooms; the list only gets shorter. What times or launches one way of an
+# operation needs that way: those stay.
 KNOWN = {
-    "bench": "metrics._span",
+    "bench": "kernels.cosine.device kernels.cosine.host kernels.cosine.launch kernels.fcls.device "
+    "metrics._span",
+    "benchmarks": "kernels.cosine.device kernels.cosine.launch kernels.fcls.device "
+    "kernels.triton.resources kernels.windows.device",
     "diffusion": "kernels._backend",
-    "metrics": "kernels._backend kernels._native",
 }
 
 
@@ -92,15 +95,25 @@ def test_what_all_rooms_share_imports_none_of_them() -> None:
     assert [where for path in shared for where, _, _ in across(path)] == []
 
 
+def private(parts: list[str]) -> str | None:
+    """The private module or name in what is imported: it begins with _, or is a module of an operation's room."""
+    for end, part in enumerate(parts, start=1):
+        inside = parts[0] == "kernels" and end == 3 and PACKAGE.joinpath(*parts[:2]).is_dir()
+        if part.startswith("_") or (
+            inside and PACKAGE.joinpath(*parts[:3]).with_suffix(".py").exists()
+        ):
+            return ".".join(parts[:end])
+    return None
+
+
 @cache
 def private_use() -> dict[str, dict[str, list[str]]]:
     """By room and private module or name, the places that use it from without."""
     found: dict[str, dict[str, list[str]]] = {}
     for path in FILES:
         for where, _, parts in across(path):
-            private = next((i for i, part in enumerate(parts) if part.startswith("_")), None)
-            if private is not None:
-                name = ".".join(parts[: private + 1])
+            name = private(parts)
+            if name is not None:
                 found.setdefault(room_of(path), {}).setdefault(name, []).append(where)
     return found
 
@@ -119,3 +132,39 @@ def test_no_room_uses_a_private_name_of_another() -> None:
 @pytest.mark.parametrize("room", KNOWN)
 def test_no_known_use_is_gone(room: str) -> None:
     assert set(KNOWN[room].split()) == set(private_use().get(room, {}))
+
+
+def at_import(path: Path) -> Iterator[ast.stmt]:
+    """The statements that run when a module is imported, not what functions or type checkers import."""
+    waiting: list[ast.stmt] = list(ast.parse(path.read_text(encoding="utf-8")).body)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, ast.Try):
+            waiting += node.body
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" not in ast.unparse(node.test):
+            waiting += [*node.body, *node.orelse]
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in sorted(PACKAGE.rglob("*.py"))
+    }
+    needs: dict[str, set[str]] = {}
+    for name, path in modules.items():
+        needs[name] = set()
+        for node in at_import(path):
+            if isinstance(node, ast.Import):
+                needs[name] |= {alias.name for alias in node.names} & modules.keys()
+            elif isinstance(node, ast.ImportFrom):
+                for alias in node.names:
+                    inner = f"{node.module}.{alias.name}"
+                    needs[name] |= {
+                        inner if inner in modules else str(node.module)
+                    } & modules.keys()
+    # what needs nothing is taken away, again and again: what is left needs itself
+    while free := {name for name, of in needs.items() if not of & needs.keys() - {name}}:
+        for name in free:
+            del needs[name]
+    assert needs == {}

@@ -17,34 +17,53 @@ struct HeldScene {
   bool is_float32;
 };
 
-std::unique_ptr<HeldScene> make_scene(const py::object& scene_object,
-                                      const py::object& factor_object, int64_t block_height,
-                                      int64_t block_width, int64_t stride, const std::string& path,
-                                      int64_t tile_down, int64_t tile_across, int64_t memory_limit,
-                                      int threads) {
-  const Tensor scene = scene_object.cast<Tensor>(), factor = factor_object.cast<Tensor>();
+WindowShape shape_of(const Tensor& scene, int64_t block_height, int64_t block_width,
+                     int64_t stride) {
   require(scene.ndim == 3 && scene.shape[2] >= 1, "expected (H, W, C)");
-  auto held = std::make_unique<HeldScene>();
-  held->scene = scene_object;
-  held->factor = factor_object;
-  held->is_float32 = float32_of(scene);
   const WindowShape shape = {scene.shape[0], scene.shape[1], scene.shape[2],
                              block_height,   block_width,    stride};
   require(stride >= 1 && block_height >= 1 && block_width >= 1 && block_height <= shape.height &&
               block_width <= shape.width,
           "the block does not fit into the scene");
+  return shape;
+}
+
+WindowOptions options_of(const WindowShape& shape, const std::string& path, int64_t tile_down,
+                         int64_t tile_across, int64_t memory_limit) {
   require(path.empty() || path == "direct" || path == "fft", "path must be '', 'direct' or 'fft'");
   std::vector<double> unused;
   FftPlan plan;
   require(
-      (tile_down == 0 || (tile_down >= block_height && make_fft(tile_down, plan, unused))) &&
-          (tile_across == 0 || (tile_across >= block_width && make_fft(tile_across, plan, unused))),
+      (tile_down == 0 || (tile_down >= shape.block_height && make_fft(tile_down, plan, unused))) &&
+          (tile_across == 0 ||
+           (tile_across >= shape.block_width && make_fft(tile_across, plan, unused))),
       "no transform of this length");
   WindowOptions options;
   options.path = path == "direct" ? 1 : path == "fft" ? 2 : 0;
   options.tile_down = tile_down;
   options.tile_across = tile_across;
   options.memory_limit = memory_limit;
+  return options;
+}
+
+int64_t least_memory(const Tensor& scene, int64_t block_height, int64_t block_width, int64_t stride,
+                     const std::string& path, int64_t tile_down, int64_t tile_across) {
+  const WindowShape shape = shape_of(scene, block_height, block_width, stride);
+  return WindowScene::least(shape, options_of(shape, path, tile_down, tile_across, 0));
+}
+
+std::unique_ptr<HeldScene> make_scene(const py::object& scene_object,
+                                      const py::object& factor_object, int64_t block_height,
+                                      int64_t block_width, int64_t stride, const std::string& path,
+                                      int64_t tile_down, int64_t tile_across, int64_t memory_limit,
+                                      int threads) {
+  const Tensor scene = scene_object.cast<Tensor>(), factor = factor_object.cast<Tensor>();
+  const WindowShape shape = shape_of(scene, block_height, block_width, stride);
+  const WindowOptions options = options_of(shape, path, tile_down, tile_across, memory_limit);
+  auto held = std::make_unique<HeldScene>();
+  held->scene = scene_object;
+  held->factor = factor_object;
+  held->is_float32 = float32_of(scene);
   const double* factors = doubles(factor, shape.height * shape.width);
   py::gil_scoped_release free;
   held->ready =
@@ -118,6 +137,7 @@ void project_rows(const Tensor& rows, const Tensor& basis, const Tensor& keys, c
 void register_windows(py::module_& m) {
   py::class_<HeldScene>(m, "WindowScene")
       .def(py::init(&make_scene))
+      .def_static("least", &least_memory)
       .def("search", &search_scene)
       .def_property_readonly("plan", &plan_of);
   m.def("window_similarity", &window_similarity);

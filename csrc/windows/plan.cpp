@@ -4,7 +4,6 @@
 #include <cmath>
 #include <limits>
 #include <stdexcept>
-#include <string>
 
 namespace hud {
 namespace {
@@ -103,18 +102,15 @@ int64_t pair_bytes(const WindowShape& s, const WindowPlan& p, int64_t scalar) {
   return p.transforms ? p.down * p.across * s.channels * 2 * scalar : 0;
 }
 
-WindowPlan choose_plan(const WindowShape& s, const WindowOptions& options, int64_t vector_bytes) {
+namespace {
+
+// Every plan that the options leave, each with what it costs and takes.
+template <typename Consider>
+void each_plan(const WindowShape& s, const WindowOptions& options, int64_t vector_bytes,
+               const Consider& consider) {
   constexpr int64_t kWide = sizeof(double);  // the second pass is in float64
   const double channels = static_cast<double>(s.channels);
   const int64_t rows = s.rows(), columns = s.columns();
-  WindowPlan best;
-  best.cost = std::numeric_limits<double>::infinity();
-  int64_t least = std::numeric_limits<int64_t>::max();
-  const auto consider = [&](const WindowPlan& plan) {
-    least = std::min(least, plan.bytes);
-    if (options.memory_limit > 0 && plan.bytes > options.memory_limit) return;
-    if (plan.cost < best.cost) best = plan;
-  };
   if (options.path != 2) {
     WindowPlan plan;
     plan.cost =
@@ -149,9 +145,27 @@ WindowPlan choose_plan(const WindowShape& s, const WindowOptions& options, int64
         consider(p);
       }
   }
+}
+
+}  // namespace
+
+WindowPlan choose_plan(const WindowShape& s, const WindowOptions& options, int64_t vector_bytes) {
+  WindowPlan best;
+  best.cost = std::numeric_limits<double>::infinity();
+  each_plan(s, options, vector_bytes, [&](const WindowPlan& plan) {
+    const bool fits = options.memory_limit == 0 || plan.bytes <= options.memory_limit;
+    if (fits && plan.cost < best.cost) best = plan;
+  });
   if (!(best.cost < std::numeric_limits<double>::infinity()))
-    throw std::length_error(std::to_string(least));
+    throw std::length_error("no search fits into this memory");
   return best;
+}
+
+int64_t least_bytes(const WindowShape& s, const WindowOptions& options, int64_t vector_bytes) {
+  int64_t least = std::numeric_limits<int64_t>::max();
+  each_plan(s, options, vector_bytes,
+            [&](const WindowPlan& plan) { least = std::min(least, plan.bytes); });
+  return least;
 }
 
 bool make_fft(int64_t length, FftPlan& plan, std::vector<double>& twiddle) {

@@ -36,10 +36,12 @@ int64_t map_bytes(const WindowShape& shape, const WindowPlan& plan, int64_t scal
 int64_t group_bytes(const WindowShape& shape, const WindowPlan& plan, int64_t vector_bytes);
 int64_t pair_bytes(const WindowShape& shape, const WindowPlan& plan, int64_t scalar);
 
-// The cheapest plan that fits into the limit. Throws std::length_error with the least limit that
-// would do where none fits.
+// The cheapest plan that fits into the limit; throws std::length_error where none does.
 WindowPlan choose_plan(const WindowShape& shape, const WindowOptions& options,
                        int64_t vector_bytes);
+
+// The least limit that a plan fits into.
+int64_t least_bytes(const WindowShape& shape, const WindowOptions& options, int64_t vector_bytes);
 
 // The stages of a transform and its twiddles as doubles; false for a length with a factor other
 // than 2, 3 and 5.

@@ -31,6 +31,10 @@ AlignedBytes aligned_bytes(int64_t bytes) {
       ::operator new(static_cast<size_t>(std::max<int64_t>(bytes, 1)), std::align_val_t{64})));
 }
 
+int64_t WindowScene::least(const WindowShape& shape, const WindowOptions& options) {
+  return least_bytes(shape, options, windows_kernels().f32.lanes * 4);
+}
+
 WindowScene::WindowScene(const void* pixels, bool is_float32, const double* factor,
                          const WindowShape& shape, const WindowOptions& options, int threads)
     : kernels_(&windows_kernels()), shape_(shape), options_(options) {

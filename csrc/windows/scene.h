@@ -33,6 +33,9 @@ class WindowScene {
   WindowScene(const void* pixels, bool is_float32, const double* factor, const WindowShape& shape,
               const WindowOptions& options, int threads);
 
+  // The least memory limit that a scene can be searched within.
+  static int64_t least(const WindowShape& shape, const WindowOptions& options);
+
   void search(const WindowQuery& query, int threads);
 
   const WindowPlan& plan() const { return plan_; }

@@ -8,7 +8,6 @@ fastest for them. Who is too slow for all queries does fewer, and the result say
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -124,14 +123,12 @@ def search_bench(
 
 def _brute(
     query: NDArray[np.float32], u: NDArray[np.float32], error: Callable[[Any], float]
-) -> Run | Missing:
+) -> Run:
     """Our own kernel on every pair: what pruning gains, and what it may lose where it cannot prune."""
     import torch
 
-    try:
-        search: Any = importlib.import_module("hud_fast.kernels.cosine.host").search
-    except ImportError:
-        return Missing("this build searches every pair anyway", "part")
+    from hud_fast.kernels.cosine.host import search
+
     q, rows = torch.from_numpy(query), torch.from_numpy(u)
 
     def call(n: int) -> Any:

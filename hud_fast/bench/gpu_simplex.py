@@ -187,7 +187,7 @@ def _backward(operation: str, x: Any, dtype: str, compile_it: bool) -> Bench:
         formula = lambda g, y: y * (g - (g * y).sum(1, keepdim=True))  # noqa: E731
     target = torch.empty_like(x)
     calls: dict[str, Any] = {
-        **_named(lambda name: op(g, saved, extra, name), dtype),
+        **_named(lambda name: op(g, saved, extra, backend=name), dtype),
         "torch": ("peer", lambda: eager(g, saved)),
         "torch-compile": ("peer", or_missing(compiled(formula, compile_it), g, saved)),
         "copy": ("floor", lambda: torch.add(g, saved, out=target)),

@@ -58,10 +58,10 @@ def _make(name: str, count: int) -> Callable[[bool], Bench]:
 def _bench(scene: gpu_inputs.Searched, count: int, side: int) -> Bench:
     import torch
 
-    from hud_fast.kernels.windows.device import DeviceWindowScene
+    from hud_fast.kernels.windows import prepare
     from hud_fast.metrics._span import into_span, span_basis
 
-    run = "emulated" if rehearsing() else "cuda"
+    backend = "emulated" if rehearsing() else "cuda"
     some = gpu_inputs.mixture_blocks(scene, min(count, DIFFERENT), side)
     blocks = some.repeat(-(-count // len(some)), 1, 1, 1)[:count]
     cube = scene.cube
@@ -74,8 +74,8 @@ def _bench(scene: gpu_inputs.Searched, count: int, side: int) -> Bench:
     b_keys, s_keys = b_keys.reshape(*blocks.shape[:3], -1), s_keys.reshape(*cube.shape[:2], -1)
     true_keys = gpu_inputs.true_window_value(b_keys[0], s_keys)
 
-    def prepared(s: torch.Tensor) -> DeviceWindowScene:
-        return DeviceWindowScene(s, (side, side), s.dtype, run=run)
+    def prepared(s: torch.Tensor) -> Any:
+        return prepare(s, (side, side), s.dtype, backend=backend)
 
     def of(
         call: Callable[[int], Any], value: float = true_keys, ours: bool = False, step: int = 0

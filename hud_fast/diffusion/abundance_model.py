@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -169,16 +169,8 @@ class AbundanceModel:
         FileExistsError
             If the folder holds anything else.
         """
-        config = {
-            "preset": self.preset.to_dict(),
-            "D": self.D,
-            "ranks": list(self.ranks),
-            "raw_latent": self.raw_latent,
-            "scenes": list(self.scenes),
-            "steps": self.steps,
-            "seed": self.seed,
-            "any_D": self.any_D,
-        }
+        names = [field.name for field in fields(self) if field.name not in ("weights", "preset")]
+        config = {"preset": self.preset.to_dict(), **{name: getattr(self, name) for name in names}}
         ABUNDANCE_MODEL.write(Path(folder), config, {NETWORK: self.weights})
 
     @classmethod

@@ -10,12 +10,9 @@ abundance.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -23,23 +20,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hud_fast.diffusion import processes
-from hud_fast.diffusion.abundance_model import (
-    AbundanceModel,
-    Start,
-    as_start,
-    trained_weights,
-)
-from hud_fast.diffusion.checks import available_device, check_precision, whole
+from hud_fast.diffusion.abundance_model import AbundanceModel, trained_weights
+from hud_fast.diffusion.choices import Training, TrainingOptions, takes
 from hud_fast.diffusion.crops import CropSampler
 from hud_fast.diffusion.model import HUD, SceneFacts, scene_from
 from hud_fast.diffusion.network import Denoiser, build_network, place
 from hud_fast.diffusion.patches import Patches
 from hud_fast.diffusion.preparation import PreparedScene, choose_endmembers, ranks_of
-from hud_fast.diffusion.presets import Preset, resolve_preset
+from hud_fast.diffusion.presets import Preset
 from hud_fast.diffusion.training import Trainer, train
 from hud_fast.scenes import Scene
 
-Progress = Callable[[int, int], None]
 Endmembers = int | NDArray[Any] | Tensor | None
 
 
@@ -71,148 +62,85 @@ def trainer_of(
 
 
 def fit(
-    caller: str,
-    scenes: Sequence[Scene],
-    endmembers: Sequence[Endmembers],
-    *,
-    preset: str | Preset,
-    seed: int,
-    encoder: str,
-    raw_latent: bool,
-    precision: str | None,
-    device: str | torch.device | None,
-    checkpoint_dir: str | os.PathLike[str] | None,
-    resume: bool,
-    steps: int | None,
-    start: Start | None,
-    progress: Progress | None,
+    scenes: Sequence[Scene], endmembers: Sequence[Endmembers], training: Training
 ) -> tuple[AbundanceModel | None, list[HUD]]:
-    """`HUD.fit` for one scene, `fit_scenes` for several: arguments checked, trained, taken apart."""
-    seed = whole(caller, "seed", seed, least=0)
-    preset = resolve_preset(preset)
-    if steps is not None:
-        if not preset.trains:
-            raise ValueError(
-                f"{caller}: `steps` must be None with the preset {preset.name}, which trains no network, got {steps}"
-            )
-        preset = replace(preset, steps=whole(caller, "steps", steps, least=1))
-    if precision is not None:
-        preset = replace(preset, precision=check_precision(caller, precision))
-    if raw_latent and preset.patches == "guided":
-        preset = replace(preset, patches="no")  # the paper's letter
-    where = available_device(caller, device)
-    if not preset.trains:
-        given = {"start": start, "scenes": None if len(scenes) == 1 else len(scenes)}
-        for name, value in given.items():
-            if value is not None:
-                raise ValueError(
-                    f"{caller}: `{name}` must be {'one' if name == 'scenes' else 'None'} with the preset "
-                    f"{preset.name}, which trains no network that scenes could share, got {value}"
-                )
-        (one,) = _prepare(
-            scenes, endmembers, seed=seed, encoder=encoder, raw=raw_latent, start=None, device=where
-        )
-        return None, [_of_patches(one, preset, seed=seed, encoder=encoder, progress=progress)]
-    begin = processes.on_first(lambda: as_start(start))
-    if begin is not None:
-        begin.check(preset, raw_latent=raw_latent)
-
-    prepared = _prepare(
-        scenes, endmembers, seed=seed, encoder=encoder, raw=raw_latent, start=begin, device=where
-    )
+    """`HUD.fit` for one scene, `fit_scenes` for several: prepared, trained, taken apart."""
+    preset, start = training.preset, training.start
+    prepared = _prepare(scenes, endmembers, training)
     # before the training: a scene that has no patches must not cost one
-    patches = [_patches_of(one, preset, seed=seed) for one in prepared]
-    trainer = trainer_of(prepared, preset, seed=seed, encoder=encoder, start=begin)
-    folder = None if checkpoint_dir is None else Path(checkpoint_dir)
-    train(trainer, folder=folder, resume=resume, progress=progress)
+    patches = [_patches_of(one, training) for one in prepared]
+    if not preset.trains:  # nothing but the weights of the patches is learned
+        return None, [_model_of(prepared[0], training, patches[0])]
+    trainer = trainer_of(
+        prepared, preset, seed=training.seed, encoder=training.encoder, start=start
+    )
+    train(trainer, folder=training.folder, resume=training.resume, progress=training.progress)
 
     network = trainer.network
     network.load_state_dict(network.state_dict() | trainer.averaged_weights())
     network.eval().requires_grad_(False)
-    models = [
-        HUD(
-            network=network if len(prepared) == 1 else _with_prior(network, preset, one),
-            latent=one.latent,
-            endmembers=one.endmembers,
-            abundances=one.abundances.cpu().numpy(),
-            preset=preset,
-            seed=seed,
-            encoder=encoder,
-            scene=SceneFacts.of(one.scene),
-            unmixing=one.unmixing(),
-            history=trainer.history,
-            patches=own,
-        )
-        for one, own in zip(prepared, patches, strict=True)
-    ]
-    before = () if begin is None else begin.scenes
+    models = []
+    for one, own in zip(prepared, patches, strict=True):
+        its = network if len(prepared) == 1 else _with_prior(network, preset, one)
+        models.append(_model_of(one, training, own, its, trainer.history))
+    before = () if start is None else start.scenes
     common = AbundanceModel(
         weights=trained_weights(network),
         preset=preset,
         D=models[0].D,
         ranks=ranks_of(models[0].abundances),
-        raw_latent=raw_latent,
+        raw_latent=training.raw_latent,
         scenes=tuple(dict.fromkeys([*before, *(scene.name for scene in scenes)])),
-        steps=preset.steps + (0 if begin is None else begin.steps),
-        seed=seed,
+        steps=preset.steps + (0 if start is None else start.steps),
+        seed=training.seed,
     )
     return common, models
 
 
-def _of_patches(
+def _model_of(
     prepared: PreparedScene,
-    preset: Preset,
-    *,
-    seed: int,
-    encoder: str,
-    progress: Progress | None,
+    training: Training,
+    patches: Patches | None,
+    network: Denoiser | None = None,
+    history: Sequence[dict[str, float]] = (),
 ) -> HUD:
-    """The model that lays a scene's patches: nothing but their weights is learned."""
     return HUD(
-        network=None,
+        network=network,
         latent=prepared.latent,
         endmembers=prepared.endmembers,
         abundances=prepared.abundances.cpu().numpy(),
-        preset=preset,
-        seed=seed,
-        encoder=encoder,
+        preset=training.preset,
+        seed=training.seed,
+        encoder=training.encoder,
         scene=SceneFacts.of(prepared.scene),
         unmixing=prepared.unmixing(),
-        history=[],
-        patches=_patches_of(prepared, preset, seed=seed, progress=progress),
+        history=list(history),
+        patches=patches,
     )
 
 
-def _patches_of(
-    prepared: PreparedScene, preset: Preset, *, seed: int, progress: Progress | None = None
-) -> Patches | None:
+def _patches_of(prepared: PreparedScene, training: Training) -> Patches | None:
     """The patches of a scene, weighed; None where the preset lays none."""
+    preset = training.preset
     if preset.patches == "no":
         return None
 
     def weighed() -> Patches:
-        patches = Patches.of(prepared.abundances, prepared.endmembers, seed=seed)
+        patches = Patches.of(prepared.abundances, prepared.endmembers, seed=training.seed)
+        # beside a training it is not worth telling of
+        progress = None if preset.trains else training.progress
         patches = patches.balanced(preset.crop, progress=progress)
         return patches if processes.count() == 1 else patches.to(torch.device("cpu"))
 
     return processes.on_first(weighed).to(prepared.z.device)
 
 
+@takes(Training.of)
 def fit_scenes(
     scenes: Sequence[Scene | NDArray[Any] | Tensor],  # each Scene or (H, W, C)
     *,
     endmembers: int | Sequence[NDArray[Any]] | None = None,  # D, or (D, C) for each scene
-    preset: str | Preset = "small",
-    seed: int = 0,
-    encoder: Literal["fcls", "linear"] = "fcls",
-    raw_latent: bool = False,
-    precision: Literal["float32", "bfloat16"] | None = None,
-    device: str | torch.device | None = None,
-    checkpoint_dir: str | os.PathLike[str] | None = None,
-    resume: bool = True,
-    steps: int | None = None,
-    start: Start | None = None,
-    progress: Progress | None = None,
+    **options: Unpack[TrainingOptions],
 ) -> tuple[AbundanceModel, list[HUD]]:
     """Train one diffusion model of the abundance maps of several scenes, of whatever sensors.
 
@@ -278,53 +206,31 @@ def fit_scenes(
         spectra = list(endmembers)
     else:
         spectra = [endmembers] * len(given)
-    if len(given) == 1 and not resolve_preset(preset).trains:  # before any work
+    training = Training.of("fit_scenes", len(given), **options)
+    if not training.preset.trains:
         raise ValueError(
             "fit_scenes: `preset` must be one that trains a network, got one that lays patches: use HUD.fit"
         )
-    common, models = fit(
-        "fit_scenes",
-        [scene.drop_bad_bands() for scene in given],
-        spectra,
-        preset=preset,
-        seed=seed,
-        encoder=encoder,
-        raw_latent=raw_latent,
-        precision=precision,
-        device=device,
-        checkpoint_dir=checkpoint_dir,
-        resume=resume,
-        steps=steps,
-        start=start,
-        progress=progress,
-    )
+    common, models = fit([scene.drop_bad_bands() for scene in given], spectra, training)
     assert common is not None
     return common, models
 
 
 def _prepare(
-    scenes: Sequence[Scene],
-    endmembers: Sequence[Endmembers],
-    *,
-    seed: int,
-    encoder: str,
-    raw: bool,
-    start: AbundanceModel | None,
-    device: torch.device,
+    scenes: Sequence[Scene], endmembers: Sequence[Endmembers], training: Training
 ) -> list[PreparedScene]:
-    several = len(scenes) > 1
+    several, start, device = len(scenes) > 1, training.start, training.device
     found = []
     for number, (scene, given) in enumerate(zip(scenes, endmembers, strict=True)):
-        if given is None and start is not None:
-            given = start.count
-        try:
-            find = partial(choose_endmembers, scene, given, seed=seed, device=device)
-            found.append(processes.on_first(find))
-        except (ValueError, TypeError) as error:
-            if not several:
-                raise
-            text = str(error).removeprefix("HUD.fit: ")
-            raise type(error)(f"fit_scenes: `scenes[{number}]` ({scene.name}): {text}") from error
+        find = partial(
+            choose_endmembers,
+            scene,
+            start.count if given is None and start is not None else given,
+            seed=training.seed,
+            device=device,
+            place=f"fit_scenes: `scenes[{number}]` ({scene.name})" if several else "",
+        )
+        found.append(processes.on_first(find))
     counts = [len(one) for one in found]
     if len(set(counts)) > 1:
         listed = ", ".join(f"{s.name} {n}" for s, n in zip(scenes, counts, strict=True))
@@ -337,7 +243,14 @@ def _prepare(
         start.check(start.preset, raw_latent=start.raw_latent, D=counts[0])
         ranks = start.ranks_for(counts[0])
     return [
-        PreparedScene.of(scene, A, encoder=encoder, raw_latent=raw, ranks=ranks, device=device)
+        PreparedScene.of(
+            scene,
+            A,
+            encoder=training.encoder,
+            raw_latent=training.raw_latent,
+            ranks=ranks,
+            device=device,
+        )
         for scene, A in zip(scenes, found, strict=True)
     ]
 

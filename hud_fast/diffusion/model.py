@@ -8,31 +8,28 @@ and, where the preset lays patches: new X -> layouts of the scene's own patches 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any, Literal, Unpack, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hud_fast.diffusion import processes, sampling
-from hud_fast.diffusion.checks import available_device, whole, window_size
+from hud_fast.diffusion import processes
+from hud_fast.diffusion.checks import available_device
+from hud_fast.diffusion.choices import Sampling, SamplingOptions, Training, TrainingOptions, takes
+from hud_fast.diffusion.generation import abundance_batches
 from hud_fast.diffusion.host import on_host
 from hud_fast.diffusion.latent import LatentSpace
-from hud_fast.diffusion.network import SMALLEST, Denoiser, place
+from hud_fast.diffusion.network import Denoiser, place
 from hud_fast.diffusion.patches import Patches
-from hud_fast.diffusion.presets import Preset, Sampler
-from hud_fast.diffusion.schedule import NoiseSchedule
+from hud_fast.diffusion.presets import Preset
 from hud_fast.scenes import Scene
 
-if TYPE_CHECKING:
-    from hud_fast.diffusion.abundance_model import Start
-
-Progress = Callable[[int, int], None]
 Array = NDArray[np.float32]
 
 
@@ -118,22 +115,13 @@ class HUD:
         return torch.from_numpy(self.endmembers).to(self.device)
 
     @classmethod
+    @takes(Training.of)
     def fit(
         cls,
         scene: Scene | NDArray[Any] | Tensor,  # Scene or (H, W, C)
         *,
         endmembers: int | NDArray[Any] | Tensor | None = None,  # D or (D, C)
-        preset: str | Preset = "small",
-        seed: int = 0,
-        encoder: Literal["fcls", "linear"] = "fcls",
-        raw_latent: bool = False,
-        precision: Literal["float32", "bfloat16"] | None = None,
-        device: str | torch.device | None = None,
-        checkpoint_dir: str | os.PathLike[str] | None = None,
-        resume: bool = True,
-        steps: int | None = None,
-        start: Start | None = None,
-        progress: Progress | None = None,
+        **options: Unpack[TrainingOptions],
     ) -> HUD:
         """Unmix a scene and train a diffusion model of its abundance maps.
 
@@ -188,282 +176,45 @@ class HUD:
         """
         from hud_fast.diffusion.fitting import fit
 
-        _, (model,) = fit(
-            "HUD.fit",
-            [scene_from(scene).drop_bad_bands()],
-            [endmembers],
-            preset=preset,
-            seed=seed,
-            encoder=encoder,
-            raw_latent=raw_latent,
-            precision=precision,
-            device=device,
-            checkpoint_dir=checkpoint_dir,
-            resume=resume,
-            steps=steps,
-            start=start,
-            progress=progress,
-        )
+        training = Training.of("HUD.fit", 1, **options)
+        _, (model,) = fit([scene_from(scene).drop_bad_bands()], [endmembers], training)
         return model
-
-    def _batches(
-        self,
-        n: int,
-        *,
-        seed: int,
-        size: int | tuple[int, int] | None,
-        sampler: str | None,
-        steps: int | None,
-        batch_size: int | None,
-        tile: int | None,
-        first: int,
-        progress: Progress | None,
-    ) -> Iterator[Tensor]:  # each (b, h, w, D), on the model's device
-        n = whole("HUD.sample", "n", n, least=1)
-        seed = whole("HUD.sample", "seed", seed, least=0)
-        first = whole("HUD.sample", "first", first, least=0)
-        h, w = window_size("HUD.sample", size, self.preset.crop, SMALLEST)
-        preset = self.preset
-        if batch_size is None:
-            batch_size = 16 if self.device.type == "cpu" else 64
-        batch_size = whole("HUD.sample", "batch_size", batch_size, least=1)
-        samples = range(first, first + n)
-        if self.network is None:
-            for name, value in (("sampler", sampler), ("steps", steps), ("tile", tile)):
-                if value is not None:
-                    raise ValueError(
-                        f"HUD.sample: `{name}` must be None for a model that lays patches and has no network, "
-                        f"got {value}"
-                    )
-            assert self.patches is not None
-            tick = self._telling(progress, n * self.patches.patches_of((h, w)))
-            yield from processes.in_turn(
-                self._laid(batch, (h, w), seed, tick)
-                for batch in self._in_turn(samples, batch_size)
-            )
-            return
-        crop = preset.crop
-        tile = 2 * crop if tile is None else whole("HUD.sample", "tile", tile, least=crop)
-        if steps is None and sampler in (None, preset.sampler):
-            steps = preset.sampler_steps
-        elif steps is not None:
-            steps = whole("HUD.sample", "steps", steps, least=1)
-        elif sampler != "ddpm":
-            steps = min(50, preset.T)
-        plan = sampling.plan(
-            NoiseSchedule.of(preset),
-            sampler=sampler or preset.sampler,
-            steps=steps,
-            sigma=preset.sigma,
-            says=self.network.says,
-        )
-        count = processes.count()
-        if self.device.type == "cpu":
-            # changes no bits there, and leaves no process without work
-            group = sampling.CPU_GROUP
-            batch_size = min(batch_size, -(-n // (count * group)) * group)
-        laying = 0 if self.patches is None else self.patches.patches_of((h, w))
-        tick = self._telling(progress, n * (len(plan) + laying))
-        each = 1 if max(h, w) > tile else batch_size  # as `sample_latent` makes them
-        latents = sampling.sample_latent(
-            self.network,
-            plan,
-            samples,
-            (self.D, h, w),
-            seed=seed,
-            batch_size=batch_size,
-            tile=tile,
-            precision=preset.precision,
-            turn=(processes.rank(), count),
-            progress=tick,
-        )
-        yield from processes.in_turn(
-            self._laid(batch, (h, w), seed, tick, self.latent.decode(z))
-            for batch, z in zip(self._in_turn(samples, each), latents, strict=True)
-        )
-
-    def _laid(
-        self,
-        samples: range,
-        size: tuple[int, int],
-        seed: int,
-        tick: Callable[[int], None],
-        guides: Tensor | None = None,  # (b, h, w, D)
-    ) -> Tensor:  # (b, h, w, D)
-        """Abundances where layouts put them, guided by what a network generated; without patches the guides."""
-        maps, patches = guides, self.patches
-        if patches is not None:
-            layouts = patches.layouts(samples, size, seed=seed, guides=guides, progress=tick)
-            maps = patches.abundances[layouts]
-        assert maps is not None
-        return maps if processes.count() == 1 else maps.cpu()  # they travel
-
-    @staticmethod
-    def _in_turn(samples: range, each: int) -> Iterator[range]:
-        """This process's batches of `samples`."""
-        rank, count = processes.rank(), processes.count()
-        return (samples[i : i + each] for i in range(rank * each, len(samples), count * each))
-
-    @staticmethod
-    def _telling(progress: Progress | None, total: int) -> Callable[[int], None]:
-        """A function that is told of steps done here, and tells `progress` of all."""
-        done = 0
-
-        def tick(steps: int) -> None:
-            nonlocal done
-            done += steps * processes.count()  # the others are about as far
-            if progress is not None and processes.is_first():
-                progress(min(done, total), total)
-
-        return tick
-
-    def sample_batches(
-        self,
-        n: int,
-        *,
-        as_tensors: bool = False,
-        **options: Any,
-    ) -> Generator[tuple[Any, Any]]:  # each (b, h, w, C), (b, h, w, D)
-        """Generate cubes and abundance maps batch by batch, so that any number of them fits in memory.
-
-        The arguments are those of `sample`; put together, the batches are what `sample` returns. From a GPU a batch
-        comes to the host while the next one is being made.
-
-        Yields
-        ------
-        cubes, abundances : (b, h, w, C) and (b, h, w, D) float32, b <= batch_size
-        """
-        free: dict[str, Any] = dict.fromkeys(
-            ("size", "sampler", "steps", "batch_size", "tile", "progress")
-        )
-        batches = self._batches(n, **{"seed": 0, "first": 0, **free, **options})
-        mixed = ((maps.to(self.device) @ self._spectra, maps) for maps in batches)
-        found: Iterator[Any] = mixed if as_tensors else on_host(mixed)
-        yield from found
-
-    def sample_abundances(
-        self,
-        n: int,
-        *,
-        seed: int = 0,
-        size: int | tuple[int, int] | None = None,
-        sampler: Sampler | None = None,
-        steps: int | None = None,
-        batch_size: int | None = None,
-        tile: int | None = None,
-        first: int = 0,
-        as_tensors: bool = False,
-        progress: Progress | None = None,
-    ) -> Any:  # (n, h, w, D)
-        """Generate abundance maps; the arguments are those of `sample`.
-
-        Returns
-        -------
-        (n, h, w, D) float32
-            Not negative, and summing to one to 1e-6 in every pixel; of patches, abundances of the scene's own pixels.
-        """
-        made = (
-            (maps,)
-            for maps in self._batches(
-                n,
-                seed=seed,
-                size=size,
-                sampler=sampler,
-                steps=steps,
-                batch_size=batch_size,
-                tile=tile,
-                first=first,
-                progress=progress,
-            )
-        )
-        batches = made if as_tensors else on_host(made)
-        return self._gathered(batches, n, size, (self.D,), as_tensors)[0]
-
-    def _gathered(
-        self,
-        batches: Iterator[tuple[Any, ...]],
-        n: int,
-        size: int | tuple[int, int] | None,
-        depths: tuple[int, ...],
-        as_tensors: bool,
-    ) -> tuple[Any, ...]:  # each (n, h, w, depth)
-        """All batches in one array or tensor; of no samples in another process than the first."""
-        h, w = window_size("HUD.sample", size, self.preset.crop, SMALLEST)
-        count = whole("HUD.sample", "n", n, least=1) if processes.is_first() else 0
-        shapes = [(count, h, w, depth) for depth in depths]
-        found: list[Any] = [
-            torch.empty(shape, device=self.device) if as_tensors else np.empty(shape, np.float32)
-            for shape in shapes
-        ]
-        done = 0
-        for batch in batches:
-            for into, part in zip(found, batch, strict=False):
-                into[done : done + len(part)] = part
-            done += len(batch[0])
-        return tuple(found)
 
     @overload
     def sample(
         self,
         n: int,
         *,
-        seed: int = ...,
-        size: int | tuple[int, int] | None = ...,
-        sampler: Sampler | None = ...,
-        steps: int | None = ...,
-        batch_size: int | None = ...,
-        tile: int | None = ...,
-        first: int = ...,
         return_abundances: Literal[False] = ...,
         as_tensors: Literal[False] = ...,
-        progress: Progress | None = ...,
+        **options: Unpack[SamplingOptions],
     ) -> Array: ...
     @overload
     def sample(
         self,
         n: int,
         *,
-        seed: int = ...,
-        size: int | tuple[int, int] | None = ...,
-        sampler: Sampler | None = ...,
-        steps: int | None = ...,
-        batch_size: int | None = ...,
-        tile: int | None = ...,
-        first: int = ...,
         return_abundances: Literal[True],
         as_tensors: Literal[False] = ...,
-        progress: Progress | None = ...,
+        **options: Unpack[SamplingOptions],
     ) -> tuple[Array, Array]: ...
     @overload
     def sample(
         self,
         n: int,
         *,
-        seed: int = ...,
-        size: int | tuple[int, int] | None = ...,
-        sampler: Sampler | None = ...,
-        steps: int | None = ...,
-        batch_size: int | None = ...,
-        tile: int | None = ...,
-        first: int = ...,
         return_abundances: bool = ...,
         as_tensors: Literal[True],
-        progress: Progress | None = ...,
+        **options: Unpack[SamplingOptions],
     ) -> Any: ...
+    @takes(Sampling.of)
     def sample(
         self,
         n: int,
         *,
-        seed: int = 0,
-        size: int | tuple[int, int] | None = None,
-        sampler: Sampler | None = None,
-        steps: int | None = None,
-        batch_size: int | None = None,
-        tile: int | None = None,
-        first: int = 0,
         return_abundances: bool = False,
         as_tensors: bool = False,
-        progress: Progress | None = None,
+        **options: Unpack[SamplingOptions],
     ) -> Any:  # (n, h, w, C), (n, h, w, D)
         """Generate cubes.
 
@@ -514,21 +265,76 @@ class HUD:
         TypeError, ValueError
             An argument of the wrong type or out of its range.
         """
-        batches = self.sample_batches(
-            n,
-            seed=seed,
-            size=size,
-            sampler=sampler,
-            steps=steps,
-            batch_size=batch_size,
-            tile=tile,
-            first=first,
-            as_tensors=as_tensors,
-            progress=progress,
-        )
+        sampling = Sampling.of(self, n, **options)
         depths = (self.C, self.D) if return_abundances else (self.C,)
-        found = self._gathered(batches, n, size, depths, as_tensors)
+        found = self._gathered(self._mixed(sampling), sampling, depths, as_tensors)
         return found if return_abundances else found[0]
+
+    @takes(Sampling.of)
+    def sample_abundances(
+        self,
+        n: int,
+        *,
+        as_tensors: bool = False,
+        **options: Unpack[SamplingOptions],
+    ) -> Any:  # (n, h, w, D)
+        """Generate abundance maps; the arguments are those of `sample`.
+
+        Returns
+        -------
+        (n, h, w, D) float32
+            Not negative, and summing to one to 1e-6 in every pixel; of patches, abundances of the scene's own pixels.
+        """
+        sampling = Sampling.of(self, n, **options)
+        maps = ((maps,) for maps in abundance_batches(self, sampling))
+        return self._gathered(maps, sampling, (self.D,), as_tensors)[0]
+
+    def sample_batches(
+        self,
+        n: int,
+        *,
+        as_tensors: bool = False,
+        **options: Unpack[SamplingOptions],
+    ) -> Generator[tuple[Any, Any]]:  # each (b, h, w, C), (b, h, w, D)
+        """Generate cubes and abundance maps batch by batch, so that any number of them fits in memory.
+
+        The arguments are those of `sample`; put together, the batches are what `sample` returns. From a GPU a batch
+        comes to the host while the next one is being made.
+
+        Yields
+        ------
+        cubes, abundances : (b, h, w, C) and (b, h, w, D) float32, b <= batch_size
+        """
+        mixed = self._mixed(Sampling.of(self, n, **options))
+        found: Iterator[Any] = mixed if as_tensors else on_host(mixed)
+        yield from found
+
+    def _mixed(self, sampling: Sampling) -> Iterator[tuple[Tensor, Tensor]]:
+        """Cubes and abundance maps, each (b, h, w, C) and (b, h, w, D)."""
+        for maps in abundance_batches(self, sampling):
+            yield maps.to(self.device) @ self._spectra, maps
+
+    def _gathered(
+        self,
+        batches: Iterator[tuple[Tensor, ...]],
+        sampling: Sampling,
+        depths: tuple[int, ...],
+        as_tensors: bool,
+    ) -> tuple[Any, ...]:  # each (n, h, w, depth)
+        """All batches in one array or tensor; of no samples in another process than the first."""
+        count = len(sampling.samples) if processes.is_first() else 0
+        shapes = [(count, *sampling.size, depth) for depth in depths]
+        found: list[Any] = [
+            torch.empty(shape, device=self.device) if as_tensors else np.empty(shape, np.float32)
+            for shape in shapes
+        ]
+        done = 0
+        arrived: Iterator[Any] = batches if as_tensors else on_host(batches)
+        for batch in arrived:
+            for into, part in zip(found, batch, strict=False):
+                into[done : done + len(part)] = part
+            done += len(batch[0])
+        return tuple(found)
 
     def summary(self) -> dict[str, Any]:
         """The model in plain, JSON-able numbers and words."""

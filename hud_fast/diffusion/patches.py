@@ -165,7 +165,7 @@ class Patches:
         found = self
         for k in range(ROUNDS):
             trials = range(k * TRIALS, (k + 1) * TRIALS)
-            layouts = found._layouts(trials, (block, block), Stream.BALANCING, self.seed, None)
+            layouts = found.layouts(trials, (block, block), seed=self.seed, stream=Stream.BALANCING)
             used = torch.bincount(layouts.flatten(), minlength=H * W).double() / layouts.numel()
             pull = PULL * wanted.mean()
             ratio = (wanted + pull) / (used[pixels].mean(dim=1) + pull)
@@ -183,57 +183,37 @@ class Patches:
         seed: int,
         guides: Tensor | None = None,  # (n, h, w, D)
         progress: Tick | None = None,
+        stream: Stream = Stream.LAYOUT,
     ) -> Tensor:  # (n, h, w) int64, numbers of the scene's pixels
-        """New layouts; layout i depends on the patches, `seed`, i, `size` and guide i only.
+        """New layouts; layout i depends on the patches, `seed`, `stream`, i, `size` and guide i only.
 
         Guides are abundance maps, a network's: what they show from afar, layouts show too.
 
         `progress` is called with the number of patches laid since its last call, summed over samples.
         """
         pictures = None if guides is None else _pictures(self.looks, guides)
-        return self._layouts(samples, size, Stream.LAYOUT, seed, progress, pictures)
+        search = _Search(self, guided=guides is not None)
+        done = []
+        for first in range(0, len(samples), GROUP):
+            draws = [generator(seed, stream, i) for i in samples[first : first + GROUP]]
+            shown = None if pictures is None else pictures[first : first + GROUP]
+            done.append(self._group(search, draws, size, shown, progress))
+        return torch.cat(done)
 
     def patches_of(self, size: tuple[int, int]) -> int:
         """How many patches a layout of (h, w) takes."""
         rows, columns = (_count(side) for side in size)
         return rows * columns
 
-    def _layouts(
-        self,
-        samples: range,
-        size: tuple[int, int],
-        stream: Stream,
-        seed: int,
-        progress: Tick | None,
-        guides: Tensor | None = None,
-    ) -> Tensor:
-        search = _Search(self, guided=guides is not None)
-        done = [
-            self._group(
-                search,
-                samples[i : i + GROUP],
-                size,
-                stream,
-                seed,
-                progress,
-                None if guides is None else guides[i : i + GROUP],
-            )
-            for i in range(0, len(samples), GROUP)
-        ]
-        return torch.cat(done)
-
     def _group(
         self,
         search: _Search,
-        samples: range,
+        draws: list[torch.Generator],
         size: tuple[int, int],
-        stream: Stream,
-        seed: int,
+        guides: Tensor | None,  # (n, h, w, K)
         progress: Tick | None,
-        guides: Tensor | None,
     ) -> Tensor:  # (n, h, w)
-        draws = [generator(seed, stream, i) for i in samples]
-        n, step, (h, w) = len(samples), PATCH - OVERLAP, size
+        n, step, (h, w) = len(draws), PATCH - OVERLAP, size
         # a square that is turned at the end keeps its shape; another is laid as it will be
         rows, columns = _count(h), _count(w)
         whole: dict[str, Any] = {"dtype": torch.int64, "device": self.device}

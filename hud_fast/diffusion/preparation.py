@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,7 @@ def choose_endmembers(
     *,
     seed: int,
     device: torch.device = CPU,
+    place: str = "",
 ) -> NDArray[np.float32]:  # (D, C)
     """The scene's endmembers: given, or found by VCA (best of several runs by FCLS residual).
 
@@ -57,6 +59,8 @@ def choose_endmembers(
         Of VCA.
     device : torch.device
         Where pixels are counted and searched.
+    place : str
+        Which of several scenes this is, for error texts.
 
     Raises
     ------
@@ -64,40 +68,55 @@ def choose_endmembers(
         If the scene has no valid pixel, or `endmembers` is out of range, of the wrong shape, or not
         finite.
     """
+    caller = place or "HUD.fit"
     pixels = int(scene.valid.sum())
     if not pixels:
         raise ValueError(
-            f"HUD.fit: `scene` must have valid pixels, "
+            f"{caller}: `scene` must have valid pixels, "
             f"got {scene.H} x {scene.W} that are all masked or not finite"
         )
     most = min(LARGEST_D, scene.C, pixels)
     if endmembers is None:
         count = known_count(scene)
         if count is None:
-            count = min(max(count_endmembers(*scene.on(device)), FEWEST), MOST)
+            with _of(place):
+                count = count_endmembers(*scene.on(device))
+            count = min(max(count, FEWEST), MOST)
         endmembers = min(count, most)
     if isinstance(endmembers, Tensor):
         endmembers = endmembers.detach().cpu().numpy()
     if np.ndim(endmembers) == 0:
-        D = whole("HUD.fit", "endmembers", endmembers, least=1)
+        D = whole(caller, "endmembers", endmembers, least=1)
         if most < D:
             raise ValueError(
-                f"HUD.fit: `endmembers` must be at most {most} (the least of {scene.C} bands, "
+                f"{caller}: `endmembers` must be at most {most} (the least of {scene.C} bands, "
                 f"{pixels} valid pixels and {LARGEST_D}), got {D}"
             )
         cube, valid = scene.on(device)
-        spectra = vca(cube, D, seed=seed, best_of=VCA_RUNS, criterion="residual", mask=valid)
+        with _of(place):
+            spectra = vca(cube, D, seed=seed, best_of=VCA_RUNS, criterion="residual", mask=valid)
         found: NDArray[np.float32] = spectra.cpu().numpy()
         return found
     given = np.asarray(endmembers, dtype=np.float32)
     if given.ndim != 2 or given.shape[1] != scene.C or not 1 <= len(given) <= LARGEST_D:
         raise ValueError(
-            f"HUD.fit: `endmembers` must have shape (D, C) with D from 1 to {LARGEST_D} and "
+            f"{caller}: `endmembers` must have shape (D, C) with D from 1 to {LARGEST_D} and "
             f"C = {scene.C} as in `scene`, got {given.shape}"
         )
     if not np.isfinite(given).all():
-        raise ValueError("HUD.fit: `endmembers` must be finite, got NaN or infinity")
+        raise ValueError(f"{caller}: `endmembers` must be finite, got NaN or infinity")
     return given
+
+
+@contextlib.contextmanager
+def _of(place: str) -> Iterator[None]:
+    """What another room refuses says which of several scenes it is about."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        if not place:
+            raise
+        raise type(error)(f"{place}: {error}") from error
 
 
 def abundances_of(

@@ -38,9 +38,8 @@ class Preset:
     summary: str  # for people: what it is for, what is the paper's, what is ours
 
     # network: diffusers' UNet2DModel
-    widths: tuple[
-        int, ...
-    ]  # channels of each level, full resolution first; each level halves the size
+    # channels of each level, full resolution first; each level halves the size
+    widths: tuple[int, ...]
     layers: int  # residual blocks a level
     attention: tuple[bool, ...]  # self-attention at each level (and in the middle if any)
 
@@ -48,9 +47,8 @@ class Preset:
     steps: int
     batch: int
     learning_rate: float
-    ema_decay: (
-        float  # upper limit; warmed up as 1 - (1 + step)^-3/4, so short trainings average less
-    )
+    # upper limit; warmed up as 1 - (1 + step)^-3/4, so short trainings average less
+    ema_decay: float
 
     # sampling
     sampler: Sampler
@@ -73,13 +71,11 @@ class Preset:
     zero_terminal_snr: bool = False  # pure noise at t = T - 1; with "v" only
     sigma: Literal["beta_tilde", "beta"] = "beta_tilde"  # variance of eq. 14's noise
     augment: bool = True  # flips and quarter turns of the windows
-    loss_weight: Literal["uniform", "min_snr"] = (
-        "uniform"  # of the times: eq. 15, or min(SNR, gamma)
-    )
+    # of the times: eq. 15, or min(SNR, gamma)
+    loss_weight: Literal["uniform", "min_snr"] = "uniform"
     min_snr_gamma: float = 5.0
-    accumulate: int = (
-        1  # parts that a batch goes through the network in: less memory, the same step
-    )
+    # parts that a batch goes through the network in: less memory, the same step
+    accumulate: int = 1
     ema_warmup: bool = True  # of the averaged weights
     compile: bool = False  # torch.compile of the network in training
     warmup: int = 100  # steps of linear growth of the learning rate
@@ -92,85 +88,49 @@ class Preset:
 
     def __post_init__(self) -> None:
         for field in ("layers", "batch", "sampler_steps", "groups", "crop", "T"):
-            _check(getattr(self, field) >= 1, field, "be at least 1", getattr(self, field))
-        _check(self.patches in PATCHES, "patches", f"be one of {', '.join(PATCHES)}", self.patches)
+            self._check(field, getattr(self, field) >= 1, "be at least 1")
+        self._check_one_of("patches", PATCHES)
         if self.trains:
-            _check(self.steps >= 1, "steps", "be at least 1", self.steps)
+            self._check("steps", self.steps >= 1, "be at least 1")
         else:
-            _check(self.steps == 0, "steps", "be 0 with patches = alone", self.steps)
+            self._check("steps", self.steps == 0, "be 0 with patches = alone")
         for field in ("log_every", "checkpoint_every", "keep", "accumulate"):
-            _check(getattr(self, field) >= 1, field, "be at least 1", getattr(self, field))
-        _check(
-            bool(self.widths) and all(w >= 1 and w % self.groups == 0 for w in self.widths),
-            "widths",
-            f"be multiples of groups = {self.groups}",
-            self.widths,
-        )
-        _check(
-            len(self.attention) == len(self.widths),
-            "attention",
-            f"have one entry for each of the {len(self.widths)} widths",
-            self.attention,
-        )
-        _check(
-            self.crop % self.factor == 0 and self.crop >= 2 * self.factor,
-            "crop",
-            f"be a multiple of {self.factor} and at least {2 * self.factor}",
-            self.crop,
-        )
-        _check(
-            self.sampler_steps <= self.T,
-            "sampler_steps",
-            f"be at most T = {self.T}",
-            self.sampler_steps,
-        )
-        _check(self.learning_rate > 0, "learning_rate", "be positive", self.learning_rate)
-        _check(self.clip > 0, "clip", "be positive", self.clip)
-        _check(self.warmup >= 0, "warmup", "not be negative", self.warmup)
-        _check(self.weight_decay >= 0, "weight_decay", "not be negative", self.weight_decay)
-        _check(0 <= self.ema_decay < 1, "ema_decay", "lie in [0, 1)", self.ema_decay)
-        _check(
-            self.sampler in SAMPLERS, "sampler", f"be one of {', '.join(SAMPLERS)}", self.sampler
-        )
-        _check(self.sigma in SIGMAS, "sigma", f"be one of {', '.join(SIGMAS)}", self.sigma)
-        _check(
-            self.prediction in PREDICTIONS,
-            "prediction",
-            f"be one of {', '.join(PREDICTIONS)}",
-            self.prediction,
-        )
-        _check(
-            self.precision in PRECISIONS,
-            "precision",
-            f"be one of {', '.join(PRECISIONS)}",
-            self.precision,
-        )
-        _check(self.decay in DECAYS, "decay", f"be one of {', '.join(DECAYS)}", self.decay)
-        _check(
-            self.schedule in SCHEDULES,
-            "schedule",
-            f"be one of {', '.join(SCHEDULES)}",
-            self.schedule,
-        )
-        _check(
-            self.loss_weight in LOSS_WEIGHTS,
-            "loss_weight",
-            f"be one of {', '.join(LOSS_WEIGHTS)}",
-            self.loss_weight,
-        )
-        _check(self.min_snr_gamma > 0, "min_snr_gamma", "be positive", self.min_snr_gamma)
-        _check(
-            self.batch % self.accumulate == 0,
-            "accumulate",
-            f"divide batch = {self.batch}",
-            self.accumulate,
-        )
-        _check(
-            not self.zero_terminal_snr or self.prediction == "v",
-            "zero_terminal_snr",
-            "go with prediction = v: pure noise tells nothing of epsilon",
-            f"prediction = {self.prediction}",
-        )
+            self._check(field, getattr(self, field) >= 1, "be at least 1")
+        fit = bool(self.widths) and all(w >= 1 and w % self.groups == 0 for w in self.widths)
+        self._check("widths", fit, f"be multiples of groups = {self.groups}")
+        levels, factor = len(self.widths), self.factor
+        must = f"have one entry for each of the {levels} widths"
+        self._check("attention", len(self.attention) == levels, must)
+        must = f"be a multiple of {factor} and at least {2 * factor}"
+        self._check("crop", self.crop % factor == 0 and self.crop >= 2 * factor, must)
+        self._check("sampler_steps", self.sampler_steps <= self.T, f"be at most T = {self.T}")
+        for field in ("learning_rate", "clip"):
+            self._check(field, getattr(self, field) > 0, "be positive")
+        for field in ("warmup", "weight_decay"):
+            self._check(field, getattr(self, field) >= 0, "not be negative")
+        self._check("ema_decay", 0 <= self.ema_decay < 1, "lie in [0, 1)")
+        self._check_one_of("sampler", SAMPLERS)
+        self._check_one_of("sigma", SIGMAS)
+        self._check_one_of("prediction", PREDICTIONS)
+        self._check_one_of("precision", PRECISIONS)
+        self._check_one_of("decay", DECAYS)
+        self._check_one_of("schedule", SCHEDULES)
+        self._check_one_of("loss_weight", LOSS_WEIGHTS)
+        self._check("min_snr_gamma", self.min_snr_gamma > 0, "be positive")
+        whole = self.batch % self.accumulate == 0
+        self._check("accumulate", whole, f"divide batch = {self.batch}")
+        if self.zero_terminal_snr and self.prediction != "v":
+            raise ValueError(
+                "Preset: `zero_terminal_snr` must go with prediction = v: pure noise tells nothing of epsilon, "
+                f"got prediction = {self.prediction}"
+            )
+
+    def _check(self, field: str, good: bool, must: str) -> None:
+        if not good:
+            raise ValueError(f"Preset: `{field}` must {must}, got {getattr(self, field)}")
+
+    def _check_one_of(self, field: str, known: tuple[str, ...]) -> None:
+        self._check(field, getattr(self, field) in known, f"be one of {', '.join(known)}")
 
     @property
     def trains(self) -> bool:
@@ -197,11 +157,6 @@ class Preset:
             k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()
         }
         return cls(**values)
-
-
-def _check(good: bool, field: str, must: str, value: object) -> None:
-    if not good:
-        raise ValueError(f"Preset: `{field}` must {must}, got {value}")
 
 
 TINY = Preset(

@@ -263,7 +263,7 @@ class Denoising:
         t = self.times.index_select(0, row).expand(len(self.z))
         form = memory_format(self.z.device)
         eps = predict(self.network, self.z.contiguous(memory_format=form), t, self.precision)
-        if resolve("sampler_step_at", None, self.z, offered=("torch", "cpu", "triton")) == "triton":
+        if resolve("sampler_step_at", None, self.z) == "triton":
             sampler_step_at(
                 self.z,
                 eps,
@@ -277,6 +277,7 @@ class Denoising:
             )
             self.index += 1
             return
+        # not fused on a CPU: its kernels round a product and a sum once, and samples keep their bits
         z_factor, eps_factor, noise_factor, past_factor, clean_z, clean_eps = (
             self.factors.index_select(0, row).view(-1).unbind()
         )

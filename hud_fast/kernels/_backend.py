@@ -5,46 +5,21 @@ from __future__ import annotations
 import importlib.util
 import os
 import threading
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from hud_fast.kernels._native import C
 
+if TYPE_CHECKING:
+    from hud_fast.kernels._op import Op
+
 BACKENDS = ("torch", "cpu", "cuda", "triton")
 _NATIVE_DTYPES = (torch.float32, torch.float64)
 _HALVES = (torch.float16, torch.bfloat16)
-# Operations whose CPU kernels take 16-bit floats too.
-_TAKE_HALVES = frozenset(
-    (
-        "log_project",
-        "log_standardize",
-        "normal_noise",
-        "q_sample",
-        "sampler_step",
-        "sampler_step_at",
-        "simplex_softmax",
-        "softmax_decode",
-        "standardized_softmax",
-    )
-)
-# Operations with Triton kernels, for float16, bfloat16, float32 and float64.
-_IN_TRITON = _TAKE_HALVES
-# What a CUDA tensor gets where nobody names a backend and this very machine has proved it (`gpu_check`), else "torch".
-KERNELS_ON_CUDA = {
-    "cosine_max": "cuda",
-    "fcls": "cuda",
-    "log_project": "triton",
-    "log_standardize": "triton",
-    "normal_noise": "triton",
-    "q_sample": "triton",
-    "sampler_step": "triton",
-    "sampler_step_at": "triton",
-    "simplex_softmax": "triton",
-    "softmax_decode": "triton",
-    "standardized_softmax": "triton",
-    "window_search": "cuda",
-}
+REGISTERED: dict[str, Op] = {}  # the operations by name: each puts itself here
+_PLAIN = (Tensor, torch.nn.Parameter)
 GPU_KERNELS = "HUD_FAST_GPU_KERNELS"
 _HAS_TRITON = importlib.util.find_spec("triton") is not None
 _state = threading.local()
@@ -112,13 +87,11 @@ def can_run(
         why = f"the CUDA kernels take float32 and float64, got {dtype}"
     elif backend == "cpu" and kind != "cpu":
         why = f"the compiled CPU kernels need tensors on the CPU, got device {kind!r}"
-    elif backend == "cpu" and op in _TAKE_HALVES:
-        if dtype not in (*_NATIVE_DTYPES, *_HALVES):
-            why = (
-                f"the compiled CPU kernels take float16, bfloat16, float32 and float64, got {dtype}"
-            )
     elif backend == "cpu" and dtype not in _NATIVE_DTYPES:
-        why = f"the compiled CPU kernels take float32 and float64, got {dtype}"
+        halves = op in REGISTERED and REGISTERED[op].halves
+        if not (halves and dtype in _HALVES):
+            more = "float16, bfloat16, " if halves else ""
+            why = f"the compiled CPU kernels take {more}float32 and float64, got {dtype}"
     if why and raise_error:
         raise RuntimeError(f"backend {backend!r} cannot run: {why}")
     return not why
@@ -132,7 +105,7 @@ def interpreting() -> bool:
 def _why_no_triton(kind: str, dtype: torch.dtype, op: str | None) -> str:
     if not _HAS_TRITON:
         return "Triton is not installed: `pip install triton`, or this package's extra `gpu`"
-    if op is not None and op not in _IN_TRITON:
+    if op is not None and not (op in REGISTERED and "triton" in REGISTERED[op].implementations):
         return f"{op} has no Triton kernel"
     if dtype not in (*_NATIVE_DTYPES, *_HALVES):
         return f"the Triton kernels take float16, bfloat16, float32 and float64, got {dtype}"
@@ -146,14 +119,8 @@ def _why_no_triton(kind: str, dtype: torch.dtype, op: str | None) -> str:
     )
 
 
-def resolve(
-    op: str,
-    backend: str | None,
-    tensor: Tensor,
-    *,
-    offered: tuple[str, ...] = ("torch", "cpu"),
-) -> str:
-    """The backend for `tensor`, among those an operation offers."""
+def resolve(op: str, backend: str | None, tensor: Tensor) -> str:
+    """The backend for `tensor`, among those an operation has."""
     wanted = os.environ.get("HUD_FAST_BACKEND") or None if backend is None else backend
     if wanted is not None:
         if not isinstance(wanted, str) or wanted not in BACKENDS:
@@ -161,6 +128,7 @@ def resolve(
             raise ValueError(
                 f"{op}: {name} must be None or one of {', '.join(BACKENDS)}, got {wanted!r}"
             )
+        offered = REGISTERED[op].implementations
         if wanted not in offered:
             raise RuntimeError(
                 f"{op}: backend {wanted!r} cannot run: this operation has {' and '.join(offered)} in this release"
@@ -180,7 +148,7 @@ def on_cuda(op: str, device: torch.device | None = None) -> str:
     if text not in ("", "0", "1"):
         raise ValueError(f"{op}: {GPU_KERNELS} must be 0 or 1, got {text!r}")
     chosen = proven(op, device) if text == "" else text == "1"
-    return KERNELS_ON_CUDA.get(op, "torch") if chosen else "torch"
+    return REGISTERED[op].on_gpu if chosen else "torch"
 
 
 def proven(op: str, device: torch.device | None = None) -> bool:
@@ -211,7 +179,7 @@ def forget_verdicts() -> None:
 
 
 def ran(backend: str) -> None:
-    """Note which backend has just run, from inside the implementation itself."""
+    """Note which backend has just run."""
     _state.last = backend
 
 
@@ -228,20 +196,26 @@ def last_backend() -> str | None:
     return getattr(_state, "last", None)
 
 
-def readable(*tensors: Tensor) -> bool:
-    """True where values may be looked at: plain tensors, nobody tracing or faking."""
+def readable(*arguments: object) -> bool:
+    """True where values may be looked at: tensors among the arguments are plain, nobody tracing or faking."""
     if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0:
         return False
     # vmap and its like hand on wrappers that look like tensors.
     if torch._C._functorch.peek_interpreter_stack() is not None:
         return False
-    return all(type(t) in (Tensor, torch.nn.Parameter) and not t.is_meta for t in tensors)
+    for value in arguments:  # noqa: SIM110  `all` would cost a call with few values half a microsecond
+        if isinstance(value, Tensor) and (type(value) not in _PLAIN or value.is_meta):
+            return False
+    return True
 
 
-def eager(*tensors: Tensor) -> bool:
+def eager(*arguments: object) -> bool:
     """True where an op may be called round the dispatcher: readable tensors, and no gradient wanted."""
-    grad = torch.is_grad_enabled()
-    return readable(*tensors) and not (grad and any(t.requires_grad for t in tensors))
+    if torch.is_grad_enabled():
+        for value in arguments:
+            if isinstance(value, Tensor) and value.requires_grad:
+                return False
+    return readable(*arguments)
 
 
 def capturing(tensor: Tensor) -> bool:

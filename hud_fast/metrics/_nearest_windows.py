@@ -7,16 +7,11 @@ span of few spectra) finds the place, and the value is computed again at that pl
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from hud_fast.kernels._backend import resolve
-from hud_fast.kernels._native import C as native
-from hud_fast.kernels.windows.device import DeviceWindowScene
-from hud_fast.kernels.windows.device_scales import similarities_on_device
-from hud_fast.kernels.windows.host import WindowScene
+from hud_fast.kernels.windows import Searcher, coordinates, prepare, similarities
 from hud_fast.metrics._search import Norm, progress_step
 from hud_fast.metrics._span import GATE, span_basis
 from hud_fast.metrics.progress import Progress
@@ -36,38 +31,26 @@ class SearchScene:
     basis: Tensor | None  # (C, r), None to search in all bands
     lengths: Tensor | None  # (H, W) the pixels' norms, where the keys have others
     memory_limit: int | None = None
-    _ready: dict[tuple[object, ...], WindowScene | DeviceWindowScene] = field(
-        default_factory=dict, repr=False
-    )
+    _ready: dict[tuple[object, ...], Searcher] = field(default_factory=dict, repr=False)
 
     def ready(
-        self, h: int, w: int, dtype: torch.dtype, stride: int, norm: Norm, run: str
-    ) -> WindowScene | DeviceWindowScene:
-        """The kernel's own preparation for blocks of h x w pixels, made once; `run` as in `runner`."""
-        key = (h, w, dtype, stride, norm, run)
+        self, block: tuple[int, int], dtype: torch.dtype, stride: int, norm: Norm
+    ) -> Searcher:
+        """The kernel's own preparation for blocks of h x w pixels, made once."""
+        key = (block, dtype, stride, norm)
         if key not in self._ready:
             self._ready.clear()  # one at a time: spectra are large
-            options: dict[str, Any] = {} if run == "cpu" else {"run": run}
-            made = WindowScene if run == "cpu" else DeviceWindowScene
-            self._ready[key] = made(
+            self._ready[key] = prepare(
                 self.keys,
-                (h, w),
+                block,
                 dtype,
                 stride=stride,
                 norm=norm,
                 mask=None if bool(self.real.valid.all()) else self.real.valid,
                 lengths=self.lengths,
                 memory_limit=self.memory_limit,
-                **options,
             )
         return self._ready[key]
-
-
-def runner(keys: Tensor) -> str:
-    """Who looks blocks up: "cpu" or "cuda" kernels, or "torch"; tests put "emulated" here."""
-    if keys.device.type == "cpu":
-        return "cpu"
-    return resolve("window_search", None, keys[:0], offered=("torch", "cuda"))
 
 
 def search_scene(
@@ -116,7 +99,7 @@ def nearest_windows(
         keys = part if scene.basis is None else coordinates(part, scene.basis)[0]
         windows = nearest_keys(keys, scene, stride=stride, norm=norm, left_out=left_out)
         if rescore and scene.basis is not None:
-            value = similarities(part, windows.position, scene.real, norm)
+            value = similarities(part, windows.position, scene.real.values, norm)
             windows = Windows(value, windows.position)
         found.append(windows)
         if progress is not None:
@@ -137,45 +120,7 @@ def nearest_keys(
 ) -> Windows:
     """Best window for blocks given by their own keys, in one call; the values are the kernel's."""
     _, h, w, _ = keys.shape
-    run = runner(keys)
-    if run != "torch":
-        ready = scene.ready(h, w, keys.dtype, stride, norm, run)
-        return Windows(*ready.search(keys, left_out))
-    from hud_fast.kernels.windows import search_in_torch
-
-    return Windows(
-        *search_in_torch(
-            keys,
-            scene.keys,
-            stride,
-            norm,
-            scene.real.valid,
-            lengths=scene.lengths,
-            also_left_out=left_out,
-        )
-    )
-
-
-def coordinates(
-    pixels: Tensor,  # (..., C)
-    basis: Tensor,  # (C, r) float64
-) -> tuple[Tensor, Tensor]:  # (..., r), (...) float64
-    """Coordinates in the basis, and the pixels' squared norms."""
-    shape, C = pixels.shape[:-1], pixels.shape[-1]
-    flat = pixels.detach().reshape(-1, C)
-    keys = torch.empty(len(flat), basis.shape[1], dtype=torch.float64, device=pixels.device)
-    square = torch.empty(len(flat), dtype=torch.float64, device=pixels.device)
-    if pixels.device.type == "cpu":
-        native.project_rows(
-            flat.contiguous(), basis.contiguous(), keys, square, torch.get_num_threads()
-        )
-    else:
-        step = max(1, BLOCK_VALUES // C)
-        for first in range(0, len(flat), step):
-            wide = flat[first : first + step].double()
-            keys[first : first + step] = wide @ basis
-            square[first : first + step] = wide.square().sum(1)
-    return keys.reshape(*shape, -1), square.reshape(shape)
+    return Windows(*scene.ready((h, w), keys.dtype, stride, norm).search(keys, left_out))
 
 
 def outside(keys: Tensor, square: Tensor) -> Tensor:  # (..., r), (...) -> (...) bool
@@ -205,25 +150,3 @@ def evenly(pixels: Tensor, most: int) -> Tensor:  # (n, C) -> (m, C)
     """Up to `most` of the pixels, from all over."""
     place = torch.linspace(0, len(pixels) - 1, min(len(pixels), most)).long()
     return pixels[place.to(pixels.device)]
-
-
-def similarities(
-    blocks: Tensor,  # (n, h, w, C)
-    position: Tensor,  # (n, 2)
-    real: Spectra,  # (H, W, C)
-    norm: Norm,
-) -> Tensor:  # (n,) float64
-    """Each block's similarity with the window at its position, from the raw bands in float64."""
-    if runner(blocks) != "cpu":
-        return similarities_on_device(blocks.detach(), position, real.values, norm)
-    dtype = torch.promote_types(blocks.dtype, real.values.dtype)
-    value = torch.empty(len(blocks), dtype=torch.float64)
-    native.window_similarity(
-        blocks.detach().to(dtype).contiguous(),
-        real.values.to(dtype).contiguous(),
-        position.contiguous(),
-        norm == "pixel",
-        value,
-        torch.get_num_threads(),
-    )
-    return value

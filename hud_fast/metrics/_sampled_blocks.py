@@ -15,16 +15,15 @@ import torch
 from torch import Tensor
 
 from hud_fast._checks import as_mask, as_numpy, as_wide
+from hud_fast.kernels.windows import coordinates, similarities
 from hud_fast.metrics._nearest_windows import (
     SearchScene,
     Windows,
-    coordinates,
     evenly,
     nearest_keys,
     nearest_windows,
     outside,
     search_scene,
-    similarities,
 )
 from hud_fast.metrics._search import Norm, progress_step
 from hud_fast.metrics._span import span_basis
@@ -261,7 +260,9 @@ class _Cubes:
                 kept = slice(None) if bool(held.all()) else held
                 windows = nearest_keys(keys[kept], self.short, stride=self.stride, norm=self.norm)
                 place = rest.nonzero()[:, 0][held]
-                value[place] = similarities(part[kept], windows.position, self.real, self.norm)
+                value[place] = similarities(
+                    part[kept], windows.position, self.real.values, self.norm
+                )
                 position[place] = windows.position
                 rest[place] = False
             if not bool(rest.any()) or self.bases >= _BASES:

@@ -7,8 +7,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hud_fast.metrics.progress import Progress
-
 Norm = Literal["pixel", "block"]
 
 _CALLS = 16  # kernel calls that a search with progress is split into, each of a multiple of ...
@@ -25,8 +23,3 @@ def paired_cosine(a: Tensor, b: Tensor) -> Tensor:  # (..., C), (..., C) -> (...
 def progress_step(n: int, unit: int) -> int:
     """How many of n things a search with progress takes at a time: a multiple of `unit`."""
     return -(-n // (_CALLS * unit)) * unit
-
-
-def chunks(n: int, unit: int, progress: Progress | None) -> list[tuple[int, int]]:
-    step = n if progress is None else progress_step(n, unit)
-    return [(i, min(i + step, n)) for i in range(0, n, step)]

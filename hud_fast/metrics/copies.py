@@ -37,12 +37,12 @@ from torch import Tensor
 
 from hud_fast._checks import as_wide, check_count, check_endmembers, check_seed
 from hud_fast.kernels import fcls
+from hud_fast.kernels.windows import similarities
 from hud_fast.metrics._nearest_windows import (
     SearchScene,
     nearest_windows,
     search_scene,
     shared_basis,
-    similarities,
 )
 from hud_fast.metrics._search import paired_cosine
 from hud_fast.metrics.json_values import distribution
@@ -272,7 +272,7 @@ def nearest_in_turns(
     position = torch.stack([windows.position for windows in found])[best, pick]
     turn = torch.tensor(turns, device=best.device)[best]
     upright = torch.cat([turned(blocks[i : i + 1], k) for i, k in enumerate(turn.cpu().tolist())])
-    return similarities(upright, position, scene.real, "pixel"), position, turn
+    return similarities(upright, position, scene.real.values, "pixel"), position, turn
 
 
 def _draw_held_out(
@@ -312,4 +312,4 @@ def _held_out(
     near[max(0, row - h + 1) : row + 1, max(0, column - w + 1) : column + 1] = True
     found = nearest_windows(candidates, scene, left_out=near, rescore=False)
     best = found.value.argmax()[None]
-    return similarities(candidates[best], found.position[best], scene.real, "pixel")[0]
+    return similarities(candidates[best], found.position[best], scene.real.values, "pixel")[0]

@@ -21,12 +21,8 @@ from torch import Tensor
 
 from hud_fast._checks import check_limit
 from hud_fast.kernels import CosineIndex
-from hud_fast.kernels._backend import resolve
-from hud_fast.kernels.cosine import OFFERED
-from hud_fast.kernels.cosine.device import least_bytes
-from hud_fast.kernels.cosine.host import brute_least, check_room, tree_least
-from hud_fast.kernels.cosine.index import read_endmembers
-from hud_fast.metrics._nearest_pixels import nearest_pixels, nearest_to_mixtures
+from hud_fast.kernels.cosine import MemoryLimitError, read_endmembers
+from hud_fast.metrics._nearest_pixels import nearest_pixels
 from hud_fast.metrics.json_values import distribution
 from hud_fast.metrics.mixtures import Mixtures
 from hud_fast.metrics.progress import Progress
@@ -137,23 +133,20 @@ def point_fidelity(
     name = "point_fidelity"
     limit = check_limit(name, memory_limit)
     sides = _read(name, generated, real, generated_mask, mask)
-    rows = sides.left.rows()
-    if isinstance(sides.reference, Tensor):
-        _check_room(name, sides, limit, backend)
-    if sides.endmembers is None:
-        found = nearest_pixels(
-            rows, sides.reference, progress=progress, memory_limit=limit, backend=backend
-        )
-    else:
-        found = nearest_to_mixtures(
-            rows,
-            sides.endmembers,
+    try:
+        value, row = nearest_pixels(
+            sides.left.rows(),
             sides.reference,
+            endmembers=sides.endmembers,
             progress=progress,
             memory_limit=limit,
             backend=backend,
         )
-    value, row = found
+    except MemoryLimitError as error:
+        what = f"{len(sides.reference)} real pixels of {sides.reference.shape[-1]} bands"
+        raise ValueError(
+            f"{name}: `memory_limit` must be at least {error.least} bytes for {what}, got {limit}"
+        ) from None
     if sides.place is not None:
         row = sides.place[row]
     valid = sides.left.valid
@@ -222,16 +215,3 @@ def _reference(name: str, right: Spectra) -> tuple[Tensor, Tensor | None, Counts
     whole = right.counts.used == right.valid.numel()
     place = None if whole else right.valid.reshape(-1).nonzero()[:, 0]
     return right.rows(), place, right.counts
-
-
-def _check_room(name: str, sides: _Sides, limit: int | None, backend: str | None) -> None:
-    """Refuse a limit that the search could not keep to."""
-    assert isinstance(sides.reference, Tensor)
-    rows, bands = sides.reference.shape
-    if resolve("cosine_max", backend, sides.left.values, offered=OFFERED) == "cuda":
-        least = least_bytes(rows, bands)
-    elif sides.endmembers is None:
-        least = brute_least(bands, torch.get_num_threads())
-    else:
-        least = tree_least(rows, bands, len(sides.endmembers) + 1)
-    check_room(name, limit, least, f"{rows} real pixels of {bands} bands")

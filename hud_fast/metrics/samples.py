@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hud_fast._checks import as_mask, as_wide, check_pair
+from hud_fast.kernels.cosine import inverse_norms
 from hud_fast.unmixing.pixels import dead_bands
 
 
@@ -108,12 +109,8 @@ def _finite_and_zero(tensor: Tensor) -> tuple[Tensor, Tensor]:  # (..., C) -> (.
     """Pixels whose bands are all finite, and those whose bands are all zero."""
     if tensor.device.type != "cpu":
         return torch.isfinite(tensor).all(dim=-1), (tensor == 0).all(dim=-1)
-    from hud_fast.kernels._native import C
-
     shape = tensor.shape[:-1]
-    inverse = torch.empty(shape.numel(), dtype=torch.float64)  # one pass, no array of bands
-    rows = tensor.reshape(-1, tensor.shape[-1]).contiguous()
-    C.row_inverse(rows, inverse, torch.get_num_threads())
+    inverse = inverse_norms(tensor.reshape(-1, tensor.shape[-1]))
     return ~torch.isnan(inverse).reshape(shape), (inverse == 0).reshape(shape)
 
 

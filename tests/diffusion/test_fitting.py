@@ -375,6 +375,11 @@ def test_errors_name_the_scene(scenes: list[Scene]) -> None:
         fit([scenes[0], four])
     with pytest.raises(ValueError, match=r"`scenes\[1\]` \(b\): `endmembers` must be at most 20"):
         fit([scenes[1], scenes[0].replace(name="b")], endmembers=30)
+    plain = scenes[0].replace(cube=np.ones((24, 30, 20), np.float32), name="plain")
+    with pytest.raises(ValueError, match=r"^fit_scenes: `scenes\[1\]` \(plain\): vca: `D` must be"):
+        fit([scenes[0], plain], endmembers=3)
+    with pytest.raises(ValueError, match=r"^vca: `D` must be at most"):
+        HUD.fit(plain, endmembers=3, preset=MICRO, device="cpu")
     small = simulate_scene(6, 40, C=20, D=3, seed=0)
     with pytest.raises(ValueError, match=r"fit_scenes: `scenes\[1\]` must be at least 8 x 8"):
         fit([scenes[0], small])

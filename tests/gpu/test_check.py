@@ -13,7 +13,7 @@ import itertools
 import pytest
 import torch
 
-from hud_fast.kernels._backend import KERNELS_ON_CUDA
+from hud_fast.kernels._backend import REGISTERED
 from hud_fast.kernels._native import C
 from hud_fast.kernels.cosine.device import TileIndex
 from hud_fast.kernels.fcls import device as _fcls_cuda
@@ -23,7 +23,7 @@ from hud_fast.kernels.gpu_check.examine import Case, examine, fenced, same_bits,
 from hud_fast.kernels.windows import device as _window_cuda
 
 CPU = torch.device("cpu")
-CUDA_KERNELS = [op for op, backend in KERNELS_ON_CUDA.items() if backend == "cuda"]
+CUDA_KERNELS = [op for op, known in REGISTERED.items() if known.on_gpu == "cuda"]
 QUICK = ("log_project", "softmax_decode")
 SLOW = tuple(op for op in OPERATIONS if op not in (*QUICK, *CUDA_KERNELS, "graphs"))
 needs_triton = pytest.mark.skipif(
@@ -33,7 +33,7 @@ needs_triton = pytest.mark.skipif(
 
 def test_every_operation_has_cases():
     assert {*cases.CASES, *searches.CASES, "graphs"} == set(OPERATIONS)
-    assert {*cases.CASES, *searches.CASES} == set(KERNELS_ON_CUDA)
+    assert {*cases.CASES, *searches.CASES} == set(REGISTERED)
 
 
 @pytest.mark.parametrize("op", CUDA_KERNELS)

@@ -121,9 +121,18 @@ def test_every_operation_has_kernels_that_a_cuda_tensor_may_get():
         for name in kernels.__all__
         if "backend" in inspect.signature(getattr(kernels, name)).parameters
     }
-    operations = set(_backend.KERNELS_ON_CUDA)
+    operations = set(_backend.REGISTERED)
     assert functions - {"CosineIndex", "can_run", "last_backend"} == operations
     assert operations | {"graphs"} == set(OPERATIONS)
+
+
+@pytest.mark.parametrize("op", _backend.REGISTERED.values(), ids=lambda op: op.name)
+def test_a_registered_operation_is_whole(op):
+    assert {"torch", "cpu", op.on_gpu} <= set(op.implementations)
+    assert list(op.implementations) == [b for b in _backend.BACKENDS if b in op.implementations]
+    if op.name != "normal_noise":  # takes no tensor, so torch knows nothing of it
+        for key in ("CPU", "CUDA", "Meta"):
+            assert torch._C._dispatch_has_kernel_for_dispatch_key(f"hud_fast::{op.name}", key)
 
 
 @pytest.fixture
@@ -140,7 +149,7 @@ def test_a_cuda_tensor_gets_what_its_card_has_proved(verdicts, monkeypatch):
         like = torch.empty(2, 3, device="cuda")
         wide = torch.empty(2, 3, device="cuda", dtype=torch.float64)
     if not torch.cuda.is_available():
-        assert {_backend.resolve(op, None, like) for op in _backend.KERNELS_ON_CUDA} == {"torch"}
+        assert {_backend.resolve(op, None, like) for op in _backend.REGISTERED} == {"torch"}
         assert hud.log_project(like).device.type == "cuda"
         assert verdicts == {0: frozenset()}  # read once
     monkeypatch.setattr(_backend, "can_run", lambda *_, **__: True)
@@ -199,7 +208,7 @@ def test_an_operation_without_a_backend_says_so():
 def test_the_environment_overrules_the_verdict(verdicts, monkeypatch):
     verdicts[0] = frozenset({"fcls"})
     monkeypatch.setenv(_backend.GPU_KERNELS, "0")
-    assert {_backend.on_cuda(op) for op in _backend.KERNELS_ON_CUDA} == {"torch"}
+    assert {_backend.on_cuda(op) for op in _backend.REGISTERED} == {"torch"}
     monkeypatch.setenv(_backend.GPU_KERNELS, "1")
     assert _backend.on_cuda("fcls") == _backend.on_cuda("window_search") == "cuda"
     assert _backend.on_cuda("cosine_max") == "cuda"

@@ -14,8 +14,12 @@ from hud_fast.kernels._backend import interpreting
 
 pytest.importorskip("triton")
 
+from hud_fast.kernels.latent import triton_decode as decode
+from hud_fast.kernels.latent import triton_simplex as simplex
+from hud_fast.kernels.latent import triton_standardize as standardize
+from hud_fast.kernels.noise import triton as diffusion
 from hud_fast.kernels.noise.normal_noise import Address
-from hud_fast.kernels.triton import decode, diffusion, resources, simplex, standardize
+from hud_fast.kernels.triton import resources
 
 compiled = pytest.mark.skipif(interpreting(), reason="the interpreter compiles nothing")
 EVERY = dict(resources.launches())

@@ -6,7 +6,8 @@ What point fidelity (HUD, arXiv 2506.02601, eq. 16) needs for every generated pi
 formed: a float32 pass keeps every row that could be the maximum, by a proven rounding bound, and float64 rescores
 those from the raw bands. The pass is brute force, 2 Q P C operations (csrc/cosine/brute.h), or, where that promises a
 gain, a walk of a tree of the reference that prunes all but a few per cent of the pairs (csrc/cosine/tree.h): the
-values and indices have the same bits either way. `CosineIndex` builds the tree once for many calls.
+values and indices have the same bits either way. `CosineIndex` builds the tree once for many calls. All ways in
+go through `prepare`, which decides who searches, and how.
 
 A zero query has cosine 0 with everything. A query with a NaN or infinite band gives NaN and index -1. Reference rows
 that are zero or not finite take no part. A row whose largest value is below 1e-300 counts as zero.
@@ -27,70 +28,48 @@ from hud_fast._checks import (
     shape_text,
     widen,
 )
-from hud_fast.kernels._backend import ran, readable, resolve
-from hud_fast.kernels.cosine.device import TileSearch, least_bytes
-from hud_fast.kernels.cosine.host import brute_least, check_room, room_for, search
-from hud_fast.kernels.cosine.launch import on_cuda
-from hud_fast.kernels.cosine.spot_check import unit_rows
+from hud_fast.kernels._backend import readable
+from hud_fast.kernels._op import Op
+from hud_fast.kernels.cosine.basis import GATE, inverse_norms, span_basis
+from hud_fast.kernels.cosine.door import choose, prepare
+from hud_fast.kernels.cosine.host import MemoryLimitError
+from hud_fast.kernels.cosine.index import CosineIndex, read_endmembers
+from hud_fast.kernels.cosine.reference import cosine_max_reference
 
-OFFERED = ("torch", "cpu", "cuda")
-_CHUNK = 1 << 22  # values of one similarity block of the reference
-
-
-def cosine_max_reference(
-    query: Tensor,  # (Q, C)
-    reference: Tensor,  # (P, C)
-) -> tuple[Tensor, Tensor]:  # (Q,) float64, (Q,) int64
-    """Chunked float64 matrix products and a maximum, in plain torch."""
-    u, zero, bad = unit_rows(reference)
-    left_out = zero | bad
-    q, query_zero, query_bad = unit_rows(query)
-    value = torch.empty(len(q), dtype=torch.float64, device=q.device)
-    index = torch.empty(len(q), dtype=torch.int64, device=q.device)
-    step = max(1, _CHUNK // max(1, len(u)))
-    for start in range(0, len(q), step):
-        scores = (q[start : start + step] @ u.T).masked_fill(left_out, -torch.inf)
-        value[start : start + step], index[start : start + step] = scores.max(1)
-    first = int((~left_out).to(torch.int8).argmax())
-    value = value.clamp(-1, 1).masked_fill(query_zero, 0.0).masked_fill(query_bad, torch.nan)
-    return value, index.masked_fill(query_zero, first).masked_fill(query_bad, -1)
+__all__ = [
+    "GATE",
+    "CosineIndex",
+    "MemoryLimitError",
+    "cosine_max",
+    "cosine_max_reference",
+    "inverse_norms",
+    "prepare",
+    "read_endmembers",
+    "span_basis",
+]
 
 
 def _native(
     query: Tensor, reference: Tensor, memory_limit: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    value, index = search(
-        query.detach().contiguous(), reference.detach().contiguous(), limit=memory_limit
-    )
-    ran("cpu")
-    return value, index
+    return _by("cpu", query, reference, memory_limit)
 
 
 def _torch(
     query: Tensor, reference: Tensor, memory_limit: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    del memory_limit  # the plain reference holds the reference's unit rows in float64
-    ran("torch")
-    return cosine_max_reference(query, reference)
+    return _by("torch", query, reference, memory_limit)
 
 
 def _tiles(
     query: Tensor, reference: Tensor, memory_limit: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    q, u = query.detach(), reference.detach()
-    return TileSearch(q, u, on_cuda(q.device), limit=memory_limit).run(q)
+    return _by("cuda", query, reference, memory_limit)
 
 
-_LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
-_LIBRARY.define(
-    "cosine_max(Tensor query, Tensor reference, int? memory_limit=None) -> (Tensor value, Tensor index)"
-)
-_LIBRARY.impl("cosine_max", _native, "CPU")
-_LIBRARY.impl("cosine_max", _torch, "CUDA")
-_LIBRARY.define(
-    "cosine_max_cuda(Tensor query, Tensor reference, int? memory_limit=None) -> (Tensor value, Tensor index)"
-)
-_LIBRARY.impl("cosine_max_cuda", _tiles, "CUDA")
+def _by(backend: str, query: Tensor, reference: Tensor, limit: int | None) -> tuple[Tensor, Tensor]:
+    q = query.detach()
+    return prepare(q, reference.detach(), backend=backend, memory_limit=limit).run(q)
 
 
 def _fake(
@@ -103,8 +82,13 @@ def _fake(
     return query.new_empty(rows, dtype=torch.float64), query.new_empty(rows, dtype=torch.int64)
 
 
-torch.library.register_fake("hud_fast::cosine_max", _fake, lib=_LIBRARY)
-torch.library.register_fake("hud_fast::cosine_max_cuda", _fake, lib=_LIBRARY)
+_OP = Op(
+    "cosine_max(Tensor query, Tensor reference, int? memory_limit=None) -> (Tensor value, Tensor index)",
+    {"torch": _torch, "cpu": _native, "cuda": _tiles},
+    fake=_fake,
+    on_gpu="cuda",
+    traced=False,
+)
 
 
 def cosine_max(
@@ -168,24 +152,13 @@ def cosine_max(
         )
     check_device("cosine_max", "reference", u, q.device, "query")
     limit = check_limit("cosine_max", memory_limit)
-    backend = resolve("cosine_max", backend, q, offered=OFFERED)
-    if limit is not None and backend == "cuda":
-        what = f"{len(u)} rows of {u.shape[1]} bands on a GPU"
-        check_room("cosine_max", limit, least_bytes(len(u), u.shape[1]), what)
-    elif limit is not None:
-        threads = torch.get_num_threads()
-        check_room("cosine_max", limit, brute_least(q.shape[1], threads), room_for(q, threads))
+    backend = choose(q, u, None, backend, limit)
     if readable(u) and not _has_direction(u):
         raise ValueError(
             "cosine_max: `reference` must have at least one finite, non-zero row, got "
             + (f"none among {len(u)}" if len(u) else f"shape {shape_text(u)}")
         )
-    if backend == "cpu" or q.is_meta:
-        value, index = torch.ops.hud_fast.cosine_max(q.detach(), u.detach(), limit)
-    elif backend == "cuda":
-        value, index = torch.ops.hud_fast.cosine_max_cuda(q.detach(), u.detach(), limit)
-    else:
-        value, index = _torch(q.detach(), u.detach())
+    value, index = _OP(q.detach(), u.detach(), limit, backend=backend)
     return like_input(value, query), like_input(index, query)
 
 

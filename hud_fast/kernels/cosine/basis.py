@@ -3,9 +3,9 @@
 Any orthonormal basis gives the right answer (csrc/cosine/keys.h): what is chosen here decides the speed only.
 
 * `span_basis`: spectra that lie in the span of few directions (mixtures of endmembers do, to rounding) need those
-  directions and each reference row's distance from the span, exactly.
+  directions and each reference row's distance from the span, exactly. The metrics shorten windows by it, too.
 * `scene_axes`: leading principal axes of the reference. Their number weighs rows that the bound lets through, each
-  decided in all bands, against longer keys (`_cosine_search.scene_tree`).
+  decided in all bands, against longer keys (`host.scene_tree`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from torch import Tensor
 from hud_fast.kernels._native import C
 
 SAMPLE = 4096  # rows looked at
-GATE = 1e-6  # largest distance of a sampled unit row from the span
+PIECE_VALUES = 1 << 22  # 32 MiB of float64: past the caches, far below memory
+GATE = 1e-6  # largest distance of a unit row from the span
 _KEEP = (
     1e-14  # share of the energy below which a direction is float32 rounding: (3e-8)^2 / 16 bands
 )
@@ -35,6 +36,13 @@ class Basis:
     about_zero: bool  # from the span itself (queries lie in it), else from the mean
 
 
+def inverse_norms(rows: Tensor) -> Tensor:  # (n, C) on the CPU -> (n,) float64
+    """1 / norm of each row; 0 for a zero row, NaN for one that is not finite: one pass, no array of bands."""
+    inverse = torch.empty(len(rows), dtype=torch.float64)
+    C.row_inverse(rows.contiguous(), inverse, torch.get_num_threads())
+    return inverse
+
+
 def sample_rows(
     rows: Tensor, inverse: Tensor, count: int = SAMPLE
 ) -> Tensor:  # (<= count, C) float64
@@ -45,19 +53,35 @@ def sample_rows(
     return part[used].double() * factor[used][:, None]
 
 
-def span_basis(unit: Tensor, reference: Tensor, mean: Tensor) -> Basis | None:
-    """Basis of the span of some unit rows, widest scatter of the reference first; None where it is not small."""
-    bands = unit.shape[1]
-    if not len(unit):
-        return None
-    values, vectors = torch.linalg.eigh(unit.T @ unit)
+def span_basis(rows: Tensor, *, unit: bool = False) -> Tensor | None:  # (n, C) -> (C, r) float64
+    """Orthonormal basis of the span of some rows, or None where it is not small or not exact.
+
+    `unit`: they are float64 unit rows already.
+    """
+    bands = rows.shape[1]
+    parts = rows.split(max(1, PIECE_VALUES // bands))
+    gram = torch.zeros(bands, bands, dtype=torch.float64, device=rows.device)
+    for part in parts:
+        u = part if unit else _unit(part)
+        gram += u.T @ u
+    values, vectors = torch.linalg.eigh(gram)
     r = int((values > _KEEP * values.sum()).sum())
     if r == 0 or r + 1 > _WORTH * bands:
         return None
-    basis = vectors[:, bands - r :]
-    if float((unit - (unit @ basis) @ basis.T).norm(dim=1).max()) > GATE:
+    basis: Tensor = vectors[:, bands - r :].contiguous()
+    for part in parts:
+        u = part if unit else _unit(part)
+        if float((u - (u @ basis) @ basis.T).norm(dim=1).max()) > GATE:
+            return None
+    return basis
+
+
+def query_basis(unit: Tensor, reference: Tensor, mean: Tensor) -> Basis | None:
+    """Basis of the span of some queries, widest scatter of the reference first; None where it is not small."""
+    columns = span_basis(unit, unit=True)
+    if columns is None:
         return None
-    return Basis(_widest_first(basis, reference, mean), about_zero=True)
+    return Basis(_widest_first(columns, reference, mean), about_zero=True)
 
 
 def endmember_basis(endmembers: Tensor, reference: Tensor, mean: Tensor) -> Basis:
@@ -104,6 +128,12 @@ def padded(columns: Tensor) -> Tensor:  # (n, r) -> (n, width)
     out = torch.zeros(len(columns), width, dtype=torch.float64)
     out[:, : columns.shape[1]] = columns
     return out
+
+
+def _unit(part: Tensor) -> Tensor:
+    wide = part.double()
+    norm = wide.norm(dim=1, keepdim=True)
+    return torch.where(norm > 0, wide / norm, 0)
 
 
 def _squared(a: Tensor, b: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from hud_fast.kernels._backend import capturing, ran
 from hud_fast.kernels._native import C
-from hud_fast.kernels.cosine.basis import Basis, endmember_basis, sample_rows, span_basis
+from hud_fast.kernels.cosine.basis import Basis, endmember_basis, query_basis, sample_rows
 from hud_fast.kernels.cosine.launch import Launcher, inverse_norms, most_depth
 from hud_fast.kernels.cosine.spot_check import EVERY_QUERIES, check_cosines
 
@@ -267,7 +267,7 @@ def choose_keys(
             return Keys(mean, basis)
     elif plan in ("auto", "span"):
         part = query[:: max(1, len(query) // 4096)].contiguous()
-        found = span_basis(sample_rows(part, inverse_norms(part, launcher)), known, mean)
+        found = query_basis(sample_rows(part, inverse_norms(part, launcher)), known, mean)
         if found is not None and found.columns.shape[1] <= limit:
             return Keys(mean, found)
         if plan == "span":

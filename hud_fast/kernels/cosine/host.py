@@ -11,14 +11,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hud_fast.kernels._backend import ran
 from hud_fast.kernels._native import C
 from hud_fast.kernels.cosine.basis import (
     FIRST,
     SAMPLE,
     endmember_basis,
+    inverse_norms,
+    query_basis,
     sample_rows,
     scene_axes,
-    span_basis,
 )
 from hud_fast.kernels.cosine.tree import CosineTree, key_stride, note_plan
 
@@ -38,8 +40,7 @@ Plan = str  # "auto", "brute", "span", "scene", "scene 32" (axes) or "bands" (sc
 
 def reference_side(reference: Tensor, threads: int) -> tuple[Tensor, Tensor]:
     """(P,) inverse norms (0 and NaN where a row takes no part) and the (C,) mean unit row."""
-    inverse = torch.empty(len(reference), dtype=torch.float64)
-    C.row_inverse(reference, inverse, threads)
+    inverse = inverse_norms(reference)
     mean = torch.empty(reference.shape[1], dtype=torch.float64)
     C.cosine_mean(reference, inverse, mean, threads)
     return inverse, mean
@@ -50,12 +51,10 @@ def tree_bytes(rows: int, dims: int) -> int:
     return rows * (4 * key_stride(dims) + 4 * dims + 8 * dims // 8 + 8 + 8 + 8 + 8)
 
 
-def some_units(query: Tensor, threads: int) -> Tensor:  # (<= 4096, C) float64
+def some_units(query: Tensor) -> Tensor:  # (<= 4096, C) float64
     """Unit rows of some queries."""
     part = query[:: max(1, len(query) // SAMPLE)].contiguous()
-    factor = torch.empty(len(part), dtype=torch.float64)
-    C.row_inverse(part, factor, threads)
-    return sample_rows(part, factor)
+    return sample_rows(part, inverse_norms(part))
 
 
 def scene_tree(
@@ -71,7 +70,7 @@ def scene_tree(
     None where no tree beats brute force (queries that look like nothing in the scene).
     """
     known = sample_rows(reference, inverse)
-    asked = some_units(query, threads)
+    asked = some_units(query)
     axes = scene_axes(known, asked if len(asked) else known, mean)
     r = int(plan.removeprefix("scene ")) if plan.startswith("scene ") else FIRST
     tree = CosineTree.build(reference, inverse, mean, axes.basis(r), threads)
@@ -139,17 +138,20 @@ def brute(
             torch.where(ahead, where + start, at, out=at)
 
 
+class MemoryLimitError(ValueError):
+    """A search cannot keep to its `memory_limit`; with `least` bytes it could."""
+
+    least: int
+
+
 def check_room(op: str, limit: int | None, least: int, what: str) -> None:
-    """ValueError where a limit leaves no room."""
+    """MemoryLimitError where a limit leaves no room."""
     if limit is not None and limit < least:
-        raise ValueError(
+        error = MemoryLimitError(
             f"{op}: `memory_limit` must be at least {least} bytes for {what}, got {limit}"
         )
-
-
-def room_for(query: Tensor, threads: int) -> str:
-    """What `brute_least` is the room for."""
-    return f"C = {query.shape[1]} bands and {threads} thread{'s' if threads > 1 else ''}"
+        error.least = least
+        raise error
 
 
 def tree_least(rows: int, bands: int, dims: int) -> int:
@@ -164,64 +166,105 @@ def brute_least(bands: int, threads: int) -> int:
     return pieces * piece + 32 * (12 * bands + 12) + _PIECE * (24 + 8 * bands) + (1 << 16)
 
 
+def answer(
+    query: Tensor,  # (Q, C), or (Q, D) abundances, contiguous
+    reference: Tensor,  # (P, C)
+    tree: CosineTree | None,
+    *,
+    limit: int | None,
+    scratch: int | None,  # of it, what a search in the tree may take
+    mixtures: bool = False,
+    probe: bool = False,
+    inverse: Tensor | None = None,  # (P,) where some finite rows take no part
+) -> tuple[Tensor, Tensor, bool]:
+    """Each query's largest cosine and lowest row, and whether the tree answered all: else brute force took the rest."""
+    threads = torch.get_num_threads()
+    value = torch.empty(len(query), dtype=torch.float64)
+    index = torch.empty(len(query), dtype=torch.int64)
+    done = 0
+    if tree is not None:
+        note_plan(plan_name(tree))
+        done = tree.search(
+            query, value, index, threads=threads, mixtures=mixtures, probe=probe, scratch=scratch
+        )
+    pruned = tree is not None and done == len(query)
+    if not pruned:
+        keep = None if inverse is None else inverse > 0
+        brute(query[done:], reference, value[done:], index[done:], threads, limit, keep)
+    ran("cpu")
+    return value, index, pruned
+
+
 class Search:
-    """The way chosen for some queries, a tree where one pays, kept for all parts of them."""
+    """The way chosen for some queries, a tree where one pays, kept for all parts of them.
+
+    With `endmembers` the queries are abundances: their spectra are never formed, and there is always a tree.
+    """
 
     def __init__(
         self,
-        query: Tensor,  # (Q, C) that the choice is made for
-        reference: Tensor,  # (P, C)
+        query: Tensor,  # (Q, C), or (Q, D), that the choice is made for
+        reference: Tensor,  # (P, C) contiguous
         *,
         limit: int | None = None,
         plan: Plan = "auto",
+        endmembers: Tensor | None = None,  # (D, C) float64, largest value about 1
     ) -> None:
         self.reference, self.limit, self.plan = reference, limit, plan
+        self.mixtures = endmembers is not None
         self.tree: CosineTree | None = None
         self.spare: int | None = None
         rows, bands = reference.shape
-        small = BRUTE_NS * len(query) * rows * bands < _SMALL_NS
-        if plan == "brute" or not len(query) or not rows or (plan == "auto" and small):
-            return
         threads = torch.get_num_threads()
+        if endmembers is not None:
+            inverse, mean = reference_side(reference, threads)
+            basis = endmember_basis(endmembers, sample_rows(reference, inverse), mean)
+            self._room(basis.columns.shape[1] + 1)
+            self.tree = CosineTree.build(reference, inverse, mean, basis, threads, endmembers)
+            return
+        cost = BRUTE_NS * len(query) * rows * bands
+        if plan == "brute" or not len(query) or not rows or (plan == "auto" and cost < _SMALL_NS):
+            return
         inverse, mean = reference_side(reference, threads)
         if not bool((inverse > 0).any()):
             return
-        cost = BRUTE_NS * len(query) * rows * bands
         build = ROW_NS * rows + SAMPLE_NS
         if plan == "span" or (plan == "auto" and cost > _PAYS["span"] * build):
             known = sample_rows(reference, inverse)
-            basis = span_basis(some_units(query, threads), known, mean)
-            if basis is None and plan == "span":
+            found = query_basis(some_units(query), known, mean)
+            if found is None and plan == "span":
                 raise ValueError("the queries do not lie in the span of few directions")
-            if basis is not None:
-                if self._room(basis.columns.shape[1] + 1, False):
-                    self.tree = CosineTree.build(reference, inverse, mean, basis, threads)
+            if found is not None:
+                if self._room(found.columns.shape[1] + 1):
+                    self.tree = CosineTree.build(reference, inverse, mean, found, threads)
                 return
-        if (plan != "auto" or cost > _PAYS["scene"] * build) and self._room(65, True):
+        if (plan != "auto" or cost > _PAYS["scene"] * build) and self._room(65, all_bands=True):
             self.tree = scene_tree(query, reference, inverse, mean, threads, plan)
 
-    def _room(self, dims: int, all_bands: bool) -> bool:
-        """Whether the limit leaves room for a tree, and how much beside it."""
+    def _room(self, dims: int, all_bands: bool = False) -> bool:
+        """Whether the limit leaves room for a tree, and how much beside it for a chunk of queries."""
+        if self.limit is None:
+            return True
         rows, bands = self.reference.shape
-        self.spare = _tree_spare(rows, bands, dims, all_bands, self.limit)
-        return self.spare is None or self.spare > 0
+        leaves = 4 * bands * rows if all_bands else 0
+        tree = tree_bytes(rows, dims) + leaves + _sample_bytes(rows, bands)
+        self.spare = self.limit - tree - (1 << 20)
+        return self.spare > 0
 
     def run(self, query: Tensor) -> tuple[Tensor, Tensor]:  # (Q,) float64, (Q,) int64
         """Search some of the queries."""
-        threads = torch.get_num_threads()
-        value = torch.empty(len(query), dtype=torch.float64)
-        index = torch.empty(len(query), dtype=torch.int64)
-        done = 0
-        if self.tree is not None and len(query):
-            note_plan(plan_name(self.tree))
-            probe = self.plan == "auto" and not self.tree.data["about_zero"]
-            done = self.tree.search(
-                query, value, index, threads=threads, probe=probe, scratch=self.spare
-            )
-            if done < len(query):
-                self.tree = None  # not tried again on later parts
-        if done < len(query) or not len(query):
-            brute(query[done:], self.reference, value[done:], index[done:], threads, self.limit)
+        probe = self.plan == "auto" and self.tree is not None and not self.tree.data["about_zero"]
+        value, index, pruned = answer(
+            query.contiguous(),
+            self.reference,
+            self.tree,
+            limit=self.limit,
+            scratch=self.spare,
+            mixtures=self.mixtures,
+            probe=probe,
+        )
+        if not pruned:
+            self.tree = None  # not tried again on later parts
         return value, index
 
 
@@ -236,49 +279,9 @@ def search(
     return Search(query, reference, limit=limit, plan=plan).run(query)
 
 
-class MixtureSearch:
-    """As `Search` for the pixels abundances @ endmembers, which are never formed."""
-
-    def __init__(
-        self,
-        endmembers: Tensor,  # (D, C) float64, largest value about 1
-        reference: Tensor,  # (P, C)
-        *,
-        limit: int | None = None,
-    ) -> None:
-        threads = torch.get_num_threads()
-        inverse, mean = reference_side(reference, threads)
-        basis = endmember_basis(endmembers, sample_rows(reference, inverse), mean)
-        rows, bands = reference.shape
-        self.spare = _tree_spare(rows, bands, basis.columns.shape[1] + 1, False, limit)
-        self.tree = CosineTree.build(reference, inverse, mean, basis, threads, endmembers)
-
-    def run(self, abundances: Tensor) -> tuple[Tensor, Tensor]:  # (Q, D) -> (Q,), (Q,)
-        note_plan(plan_name(self.tree))
-        value = torch.empty(len(abundances), dtype=torch.float64)
-        index = torch.empty(len(abundances), dtype=torch.int64)
-        self.tree.search(
-            abundances,
-            value,
-            index,
-            threads=torch.get_num_threads(),
-            mixtures=True,
-            scratch=self.spare,
-        )
-        return value, index
-
-
 def plan_name(tree: CosineTree) -> str:
     kind = "span" if tree.data["about_zero"] else "bands" if tree.data["all_bands"] else "scene"
     return f"tree: {kind}"
-
-
-def _tree_spare(rows: int, bands: int, dims: int, all_bands: bool, limit: int | None) -> int | None:
-    """Bytes left for a chunk of queries beside the tree; None where there is no limit."""
-    if limit is None:
-        return None
-    leaves = 4 * bands * rows if all_bands else 0
-    return limit - tree_bytes(rows, dims) - leaves - _sample_bytes(rows, bands) - (1 << 20)
 
 
 def _sample_bytes(rows: int, bands: int) -> int:

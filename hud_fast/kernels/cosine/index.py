@@ -26,27 +26,22 @@ from hud_fast._checks import (
     unit_scale,
     widen,
 )
-from hud_fast.kernels._backend import ran
 from hud_fast.kernels._native import C
 from hud_fast.kernels.cosine import file as _cosine_file
-from hud_fast.kernels.cosine.basis import (
-    endmember_basis,
-    sample_rows,
-)
+from hud_fast.kernels.cosine.basis import endmember_basis, sample_rows
 from hud_fast.kernels.cosine.host import (
     BRUTE_NS,
     ROW_NS,
     SAMPLE_NS,
-    brute,
+    answer,
     brute_least,
     check_room,
-    plan_name,
     reference_side,
     scene_tree,
     some_units,
     tree_least,
 )
-from hud_fast.kernels.cosine.tree import CosineTree, note_plan
+from hud_fast.kernels.cosine.tree import CosineTree
 
 _NEAR = 1e-3  # median distance from the span up to which its tree is the better one
 
@@ -195,8 +190,9 @@ class CosineIndex:
                 f"got {shape_text(q)}"
             )
         _on_cpu(name, "query", q)
-        value, row = self._search(q.reshape(-1, q.shape[-1]).contiguous())
-        lead = q.shape[:-1]
+        flat, lead = q.reshape(-1, q.shape[-1]).contiguous(), q.shape[:-1]
+        tree = self._tree_for(flat) if len(flat) else None
+        value, row = self._answer(flat, tree, probe=True)
         return like_input(value.reshape(lead), query), like_input(row.reshape(lead), query)
 
     def search_mixtures(self, abundances: ArrayT) -> tuple[ArrayT, ArrayT]:
@@ -229,21 +225,8 @@ class CosineIndex:
                 f"{name}: `abundances` must have shape (..., D) with D = {D} as in `endmembers`, got {shape_text(x)}"
             )
         _on_cpu(name, "abundances", x)
-        tree = self._trees["span"]
-        flat = x.reshape(-1, D).contiguous()
-        value = torch.empty(len(flat), dtype=torch.float64)
-        row = torch.empty(len(flat), dtype=torch.int64)
-        note_plan("tree: span")
-        tree.search(
-            flat,
-            value,
-            row,
-            threads=torch.get_num_threads(),
-            mixtures=True,
-            scratch=self._scratch(),
-        )
-        ran("cpu")
-        lead = x.shape[:-1]
+        flat, lead = x.reshape(-1, D).contiguous(), x.shape[:-1]
+        value, row = self._answer(flat, self._trees["span"], mixtures=True)
         return like_input(value.reshape(lead), abundances), like_input(
             row.reshape(lead), abundances
         )
@@ -313,16 +296,11 @@ class CosineIndex:
             for kind, own in state["trees"].items()
         }
 
-    def _scratch(self) -> int | None:
-        if self.memory_limit is None:
-            return None
-        return self.memory_limit - (1 << 20)
-
     def _tree_for(self, query: Tensor) -> CosineTree | None:
         """The tree that suits the queries; None where brute force is the quicker."""
         span = self._trees.get("span")
         if span is not None:
-            unit = some_units(query, torch.get_num_threads())
+            unit = some_units(query)
             basis = span.basis()
             away = (unit - (unit @ basis) @ basis.T).norm(dim=1)
             if not len(away) or float(away.median()) < _NEAR:
@@ -341,29 +319,13 @@ class CosineIndex:
                 self._trees["scene"] = scene
             return scene
 
-    def _search(self, query: Tensor) -> tuple[Tensor, Tensor]:  # (Q,) float64, (Q,) int64
-        threads = torch.get_num_threads()
-        value = torch.empty(len(query), dtype=torch.float64)
-        row = torch.empty(len(query), dtype=torch.int64)
-        tree = self._tree_for(query) if len(query) else None
-        done = 0
-        if tree is not None:
-            note_plan(plan_name(tree))
-            done = tree.search(
-                query, value, row, threads=threads, probe=True, scratch=self._scratch()
-            )
-        if done < len(query):
-            brute(
-                query[done:],
-                self._reference,
-                value[done:],
-                row[done:],
-                threads,
-                self.memory_limit,
-                keep=self._inverse > 0,
-            )
-        ran("cpu")
-        return value, row
+    def _answer(
+        self, query: Tensor, tree: CosineTree | None, **way: bool
+    ) -> tuple[Tensor, Tensor]:  # (Q,) float64, (Q,) int64
+        limit = self.memory_limit
+        scratch = None if limit is None else limit - (1 << 20)
+        rows, inverse = self._reference, self._inverse
+        return answer(query, rows, tree, limit=limit, scratch=scratch, inverse=inverse, **way)[:2]
 
 
 def read_endmembers(op: str, value: ArrayLike, bands: int) -> Tensor:  # (D, C) float64

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from hud_fast.kernels._spot_check import spread
+from hud_fast.kernels.cosine.reference import unit_rows
 
 QUERIES = 4  # of a look
 # A look at queries is a pass over the reference in float64, about 30 bytes of traffic a value (its rows are made unit
@@ -13,18 +14,6 @@ QUERIES = 4  # of a look
 # index takes several such passes.
 EVERY_QUERIES = 1 << 16
 COSINE = 1e-12  # float64's rounding over a few hundred bands, several times over
-
-
-def unit_rows(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """float64 unit rows (zero where undefined), and masks of the zero and the non-finite rows."""
-    wide = rows.double()
-    finite = torch.isfinite(wide).all(-1)
-    largest = wide.abs().amax(-1)
-    zero = finite & ~(largest > 1e-300)
-    used = (finite & ~zero)[..., None]
-    scaled = torch.where(used, wide / torch.where(used, largest[..., None], 1.0), 0.0)
-    norm = torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
-    return scaled / torch.where(used, norm, 1.0), zero, ~finite
 
 
 def check_cosines(

@@ -33,9 +33,10 @@ from hud_fast._checks import (
     shape_text,
     widen,
 )
-from hud_fast.kernels._backend import can_run, capturing, eager, ran, readable, resolve
+from hud_fast.kernels._backend import capturing, readable
 from hud_fast.kernels._memory import empty
 from hud_fast.kernels._native import C
+from hud_fast.kernels._op import Op
 from hud_fast.kernels.fcls import device as _fcls_cuda
 from hud_fast.kernels.fcls.reference import fcls_reference, reduce_problem
 from hud_fast.kernels.fcls.tables import fcls_tables
@@ -59,10 +60,7 @@ def _native(
     sum_to_one: bool,
     shade: bool,
     status: bool,
-    plain: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    if plain:
-        return _torch(pixels, endmembers, sum_to_one, shade, status)
     pixels = pixels.detach()
     problem = reduce_problem(endmembers.detach(), sum_to_one, shade)
     tables = fcls_tables(problem, sum_to_one)
@@ -85,7 +83,6 @@ def _native(
         *extras,
         torch.get_num_threads(),
     )
-    ran("cpu")
     return abundances, *(_filled(extra, i == 2) for i, extra in enumerate(extras))  # type: ignore[return-value]
 
 
@@ -95,17 +92,13 @@ def _cuda(
     sum_to_one: bool,
     shade: bool,
     status: bool,
-    plain: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    if plain or not can_run("cuda", device=pixels.device, dtype=pixels.dtype):
-        return _torch(pixels, endmembers, sum_to_one, shade, status)
     pixels = pixels.detach()
     tables = _fcls_cuda.prepare(endmembers, sum_to_one, shade, pixels.device)
     to = _fcls_cuda.results(pixels, tables, True)
     _fcls_cuda.solve(pixels, tables, to)
     if not capturing(pixels):
         _solve_again(pixels, endmembers, sum_to_one, shade, to)
-    ran("cuda")
     empty = (part.new_empty(0) for part in to[1:] if part is not None)
     return (to.abundances, *empty) if not status else tuple(to)  # type: ignore[return-value]
 
@@ -145,9 +138,7 @@ def _torch(
     sum_to_one: bool,
     shade: bool,
     status: bool,
-    plain: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    ran("torch")
     result = fcls_reference(
         pixels.detach(), endmembers.detach(), sum_to_one=sum_to_one, shade=shade
     )
@@ -202,22 +193,12 @@ def _fcls_gradient(
     return to_pixels, (to_endmembers / unit).to(endmembers.dtype)
 
 
-_LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
-_LIBRARY.define(
-    "fcls(Tensor pixels, Tensor endmembers, bool sum_to_one, bool shade, bool status, bool plain=False)"
-    " -> (Tensor abundances, Tensor residual, Tensor gap, Tensor status)"
-)
-_LIBRARY.impl("fcls", _native, "CPU")
-_LIBRARY.impl("fcls", _cuda, "CUDA")
-
-
 def _fake(
     pixels: Tensor,
     endmembers: Tensor,
     sum_to_one: bool,
     shade: bool,
     status: bool,
-    plain: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     torch._check(pixels.ndim == 2 and endmembers.ndim == 2, lambda: "fcls: expected matrices")
     torch._check(pixels.shape[1] == endmembers.shape[1], lambda: "fcls: band counts differ")
@@ -250,13 +231,20 @@ def _backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Any, ...]:
         black = torch.cat([endmembers, torch.zeros_like(endmembers[:1])])
         wide = torch.nn.functional.pad(grad, (0, 1))
         to_pixels, to_endmembers = _fcls_gradient(wide, pixels, black, full, True)
-        return to_pixels, to_endmembers[:-1], None, None, None, None
-    to_pixels, to_endmembers = _fcls_gradient(grad, pixels, endmembers, abundances, ctx.constrained)
-    return to_pixels, to_endmembers, None, None, None, None
+        return to_pixels, to_endmembers[:-1]
+    return _fcls_gradient(grad, pixels, endmembers, abundances, ctx.constrained)
 
 
-torch.library.register_fake("hud_fast::fcls", _fake, lib=_LIBRARY)
-torch.library.register_autograd("hud_fast::fcls", _backward, setup_context=_setup, lib=_LIBRARY)
+_OP = Op(
+    "fcls(Tensor pixels, Tensor endmembers, bool sum_to_one, bool shade, bool status)"
+    " -> (Tensor abundances, Tensor residual, Tensor gap, Tensor status)",
+    {"torch": _torch, "cpu": _native, "cuda": _cuda},
+    fake=_fake,
+    setup=_setup,
+    backward=_backward,
+    on_gpu="cuda",
+    traced=False,
+)
 
 
 def fcls(
@@ -333,11 +321,7 @@ def fcls(
     check_endmembers("fcls", A, y.shape[-1], readable=readable(A))
     check_device("fcls", "endmembers", A, y.device, "pixels")
     flat = y.reshape(-1, y.shape[-1])
-    plain = resolve("fcls", backend, flat, offered=("torch", "cpu", "cuda")) == "torch"
-    if flat.device.type == "cpu" and eager(flat, A):
-        parts = _native(flat, A, sum_to_one, shade, status, plain)
-    else:
-        parts = torch.ops.hud_fast.fcls(flat, A, sum_to_one, shade, status, plain)
+    parts = _OP(flat, A, sum_to_one, shade, status, backend=backend)
     lead = y.shape[:-1]
     abundances = like_input(parts[0].reshape(*lead, A.shape[0]), pixels)
     if not status:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import torch
 
-from hud_fast.kernels._backend import GPU_KERNELS, KERNELS_ON_CUDA
+from hud_fast.kernels._backend import GPU_KERNELS, REGISTERED
 from hud_fast.kernels.gpu_check import verdict
 from hud_fast.kernels.gpu_check.asking import ask
 from hud_fast.kernels.gpu_check.verdict import GPUCheck, Operation
@@ -157,7 +157,8 @@ def _make(
     if progress is not None:
         progress(0, len(OPERATIONS))
     for answer in ask(str(device), OPERATIONS):
-        backend = KERNELS_ON_CUDA.get(answer.operation, answer.operation)
+        known = REGISTERED.get(answer.operation)
+        backend = answer.operation if known is None else known.on_gpu
         found[answer.operation] = Operation(
             backend, not answer.why, answer.why, round(answer.seconds, 3)
         )

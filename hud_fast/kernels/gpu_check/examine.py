@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hud_fast.kernels._backend import KERNELS_ON_CUDA, can_run
+from hud_fast.kernels._backend import REGISTERED, can_run
 
 RUNS = 3
 FENCE = 1 << 16  # poisoned bytes before and behind a result: more than a tile
@@ -42,7 +42,7 @@ def examine(operation: str, device: torch.device) -> str:
 
     if operation == "graphs":
         return graphs.why_not(device)
-    backend = KERNELS_ON_CUDA[operation]
+    backend = REGISTERED[operation].on_gpu
     if backend == "triton" or device.type == "cuda":
         can_run(backend, device=device, op=operation, raise_error=True)
     graphs_left = _GRAPHS if device.type == "cuda" else 0

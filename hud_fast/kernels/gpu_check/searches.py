@@ -16,7 +16,7 @@ from hud_fast.kernels.cosine.launch import emulated, on_cuda
 from hud_fast.kernels.fcls import device as _fcls_cuda
 from hud_fast.kernels.gpu_check.cases import CPU, Cases, draw, put
 from hud_fast.kernels.gpu_check.examine import Case, Results
-from hud_fast.kernels.windows.device import DeviceWindowScene
+from hud_fast.kernels.windows import prepare
 
 Options = dict[str, Any]
 _ABUNDANCE = 1e-9  # as tests/kernels/fcls/test_device.py
@@ -144,10 +144,10 @@ def _windows(
     values[0] = 2 * scene[3 : 3 + h, 5 : 5 + w].cpu().double()
     blocks = put(values, dtype, device, offset)
     truth = window_search(blocks.cpu().double(), scene.cpu().double(), **options, backend=CPU)
-    run = "cuda" if device.type == "cuda" else "emulated"
+    backend = "cuda" if device.type == "cuda" else "emulated"
 
     def ready() -> Callable[[], Results]:
-        made = DeviceWindowScene(scene, block, dtype, run=run, **options)
+        made = prepare(scene, block, dtype, backend=backend, **options)
         return lambda: made.search(blocks)
 
     near = torch.full_like(truth[0], _WINDOW), torch.zeros_like(truth[1])

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from hud_fast._checks import ArrayT, as_floating, like_input, shape_text
-from hud_fast.kernels._backend import eager, on_stream, ran, resolve
+from hud_fast.kernels._backend import on_stream
 from hud_fast.kernels._memory import empty
 from hud_fast.kernels._native import C
+from hud_fast.kernels._op import Op, contiguous
 
 
 def delta_of(D: int) -> float:
@@ -44,7 +45,6 @@ def _native(abundances: Tensor, delta: float) -> Tensor:
     x = abundances.detach().contiguous()
     z = empty(x.shape, x)
     C.log_project(x, z, delta, torch.get_num_threads())
-    ran("cpu")
     return z
 
 
@@ -61,7 +61,6 @@ def _cuda(abundances: Tensor, delta: float) -> Tensor:
     C.cuda_log_project(
         x.data_ptr(), z.data_ptr(), x.dtype == torch.float32, x.numel(), delta, *on_stream(x)
     )
-    ran("cuda")
     return z
 
 
@@ -81,17 +80,16 @@ def _cuda_backward(grad: Tensor, abundances: Tensor, delta: float) -> Tensor:
 
 
 def _triton(abundances: Tensor, delta: float) -> Tensor:
-    from hud_fast.kernels.triton import simplex
+    from hud_fast.kernels.latent import triton_simplex as simplex
 
     x = abundances.detach().contiguous()
     z = torch.empty_like(x)
     simplex.log_project(x, z, delta).run("log_project", x)
-    ran("triton")
     return z
 
 
 def _triton_backward(grad: Tensor, abundances: Tensor, delta: float) -> Tensor:
-    from hud_fast.kernels.triton import simplex
+    from hud_fast.kernels.latent import triton_simplex as simplex
 
     g, x = grad.detach().contiguous(), abundances.detach().contiguous()
     gx = torch.empty_like(x)
@@ -99,81 +97,51 @@ def _triton_backward(grad: Tensor, abundances: Tensor, delta: float) -> Tensor:
     return gx
 
 
-def _torch(abundances: Tensor, delta: float) -> Tensor:
-    ran("torch")
-    return log_project_reference(abundances, delta).contiguous()
-
-
-def _torch_backward(grad: Tensor, abundances: Tensor, delta: float) -> Tensor:
-    return log_project_backward_reference(grad, abundances, delta).contiguous()
-
-
-_FORWARD = {"torch": _torch, "cpu": _native, "cuda": _cuda, "triton": _triton}
-_BACKWARD = {
-    "torch": _torch_backward,
-    "cpu": _native_backward,
-    "cuda": _cuda_backward,
-    "triton": _triton_backward,
-}
-_OFFERED = tuple(_FORWARD)
-
-
-def _run(abundances: Tensor, delta: float, backend: str = "") -> Tensor:
-    chosen = resolve("log_project", backend or None, abundances, offered=_OFFERED)
-    return _FORWARD[chosen](abundances, delta)
-
-
-def _run_backward(grad: Tensor, abundances: Tensor, delta: float, backend: str = "") -> Tensor:
-    chosen = resolve("log_project", backend or None, abundances, offered=_OFFERED)
-    return _BACKWARD[chosen](grad, abundances, delta)
-
-
-_LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
-_LIBRARY.define('log_project(Tensor abundances, float delta, str backend="") -> Tensor')
-_LIBRARY.define(
-    'log_project_backward(Tensor grad, Tensor abundances, float delta, str backend="") -> Tensor'
-)
-for _device in ("CPU", "CUDA"):
-    _LIBRARY.impl("log_project", _run, _device)
-    _LIBRARY.impl("log_project_backward", _run_backward, _device)
-
-
-def _fake(abundances: Tensor, delta: float, backend: str = "") -> Tensor:
-    return torch.empty_like(abundances, memory_format=torch.contiguous_format)
-
-
-def _fake_backward(grad: Tensor, abundances: Tensor, delta: float, backend: str = "") -> Tensor:
-    return torch.empty_like(abundances, memory_format=torch.contiguous_format)
-
-
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    abundances, ctx.delta, ctx.backend = inputs
+    abundances, ctx.delta = inputs
     ctx.save_for_backward(abundances)
 
 
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor]:
     (x,) = ctx.saved_tensors
-    return torch.ops.hud_fast.log_project_backward(grad, x, ctx.delta, ctx.backend), None, None
+    return (torch.ops.hud_fast.log_project_backward(grad, x, ctx.delta, backend=ctx.backend),)
 
 
 def _setup_backward(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    ctx.save_for_backward(inputs[0], inputs[1])
-    ctx.delta = inputs[2]
+    *saved, ctx.delta = inputs
+    ctx.save_for_backward(*saved)
 
 
-def _double_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+def _double_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
     g, x = ctx.saved_tensors
     slope = torch.where(x < 0, 0.0, 1 / (x + ctx.delta))
-    return grad * slope, -grad * g * slope * slope, None, None
+    return grad * slope, -grad * g * slope * slope
 
 
-torch.library.register_fake("hud_fast::log_project", _fake, lib=_LIBRARY)
-torch.library.register_fake("hud_fast::log_project_backward", _fake_backward, lib=_LIBRARY)
-torch.library.register_autograd(
-    "hud_fast::log_project", _backward, setup_context=_setup, lib=_LIBRARY
+_OP = Op(
+    "log_project(Tensor abundances, float delta) -> Tensor",
+    {
+        "torch": contiguous(log_project_reference),
+        "cpu": _native,
+        "cuda": _cuda,
+        "triton": _triton,
+    },
+    setup=_setup,
+    backward=_backward,
+    on_gpu="triton",
+    halves=True,
 )
-torch.library.register_autograd(
-    "hud_fast::log_project_backward", _double_backward, setup_context=_setup_backward, lib=_LIBRARY
+Op(
+    "log_project_backward(Tensor grad, Tensor abundances, float delta) -> Tensor",
+    {
+        "torch": contiguous(log_project_backward_reference),
+        "cpu": _native_backward,
+        "cuda": _cuda_backward,
+        "triton": _triton_backward,
+    },
+    setup=_setup_backward,
+    backward=_double_backward,
+    gradient_of=_OP,
 )
 
 
@@ -236,10 +204,4 @@ def log_project(
     """
     x = as_floating("log_project", "abundances", abundances)
     axis = check_dim("log_project", "abundances", x, dim)
-    delta = delta_of(x.shape[axis])
-    chosen = resolve("log_project", backend, x, offered=_OFFERED)
-    if chosen == "torch" or eager(x):
-        z = _FORWARD[chosen](x, delta)
-    else:
-        z = torch.ops.hud_fast.log_project(x, delta, chosen)
-    return like_input(z, abundances)
+    return like_input(_OP(x, delta_of(x.shape[axis]), backend=backend), abundances)

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from hud_fast._checks import ArrayLike, ArrayT, as_floating, like_input
-from hud_fast.kernels._backend import eager, ran, resolve
 from hud_fast.kernels._memory import empty
 from hud_fast.kernels._native import C
+from hud_fast.kernels._op import Op, contiguous
 from hud_fast.kernels.latent.log_project import (
     check_dim,
     delta_of,
@@ -53,7 +53,6 @@ def _native(abundances: Tensor, mean: Tensor, std: Tensor, dim: int) -> Tensor:
     sizes = sizes_around(x, dim)
     threads = torch.get_num_threads()
     C.log_standardize(None, x, z, *sizes, delta_of(sizes[1]), on_cpu(mean), on_cpu(std), threads)
-    ran("cpu")
     return z
 
 
@@ -66,29 +65,19 @@ def _native_backward(grad: Tensor, abundances: Tensor, std: Tensor, dim: int) ->
     return gx
 
 
-def _torch(abundances: Tensor, mean: Tensor, std: Tensor, dim: int) -> Tensor:
-    ran("torch")
-    return log_standardize_reference(abundances, mean, std, dim).contiguous()
-
-
-def _torch_backward(grad: Tensor, abundances: Tensor, std: Tensor, dim: int) -> Tensor:
-    return log_standardize_backward_reference(grad, abundances, std, dim).contiguous()
-
-
 def _triton(abundances: Tensor, mean: Tensor, std: Tensor, dim: int) -> Tensor:
-    from hud_fast.kernels.triton import standardize
+    from hud_fast.kernels.latent import triton_standardize as standardize
 
     x = abundances.detach().contiguous()
     z = torch.empty_like(x)
     sizes, m, s = sizes_around(x, dim), on_device(mean, x), on_device(std, x)
     launch = standardize.log_standardize(x, z, sizes, delta_of(sizes[1]), m, s)
     launch.run("log_standardize", x)
-    ran("triton")
     return z
 
 
 def _triton_backward(grad: Tensor, abundances: Tensor, std: Tensor, dim: int) -> Tensor:
-    from hud_fast.kernels.triton import standardize
+    from hud_fast.kernels.latent import triton_standardize as standardize
 
     g, x = grad.detach().contiguous(), abundances.detach().contiguous()
     gx = torch.empty_like(x)
@@ -98,79 +87,51 @@ def _triton_backward(grad: Tensor, abundances: Tensor, std: Tensor, dim: int) ->
     return gx
 
 
-_FORWARD = {"torch": _torch, "cpu": _native, "triton": _triton}
-_BACKWARD = {"torch": _torch_backward, "cpu": _native_backward, "triton": _triton_backward}
-_OFFERED = tuple(_FORWARD)
-
-
-def _run(abundances: Tensor, mean: Tensor, std: Tensor, dim: int, backend: str = "") -> Tensor:
-    chosen = resolve("log_standardize", backend or None, abundances, offered=_OFFERED)
-    return _FORWARD[chosen](abundances, mean, std, dim)
-
-
-def _run_backward(
-    grad: Tensor, abundances: Tensor, std: Tensor, dim: int, backend: str = ""
-) -> Tensor:
-    chosen = resolve("log_standardize", backend or None, abundances, offered=_OFFERED)
-    return _BACKWARD[chosen](grad, abundances, std, dim)
-
-
-_LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
-_LIBRARY.define(
-    'log_standardize(Tensor abundances, Tensor mean, Tensor std, int dim, str backend="") -> Tensor'
-)
-_LIBRARY.define(
-    "log_standardize_backward(Tensor grad, Tensor abundances, Tensor std, int dim, "
-    'str backend="") -> Tensor'
-)
-for _device in ("CPU", "CUDA"):
-    _LIBRARY.impl("log_standardize", _run, _device)
-    _LIBRARY.impl("log_standardize_backward", _run_backward, _device)
-
-
-def _fake(abundances: Tensor, mean: Tensor, std: Tensor, dim: int, backend: str = "") -> Tensor:
-    return torch.empty_like(abundances, memory_format=torch.contiguous_format)
-
-
-def _fake_backward(
-    grad: Tensor, abundances: Tensor, std: Tensor, dim: int, backend: str = ""
-) -> Tensor:
-    return torch.empty_like(abundances, memory_format=torch.contiguous_format)
-
-
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    abundances, _, std, ctx.dim, ctx.backend = inputs
+    abundances, _, std, ctx.dim = inputs
     ctx.save_for_backward(abundances, std)
 
 
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor]:
     x, std = ctx.saved_tensors
-    gx = torch.ops.hud_fast.log_standardize_backward(grad, x, std, ctx.dim, ctx.backend)
-    return gx, None, None, None, None
+    backward = torch.ops.hud_fast.log_standardize_backward
+    return (backward(grad, x, std, ctx.dim, backend=ctx.backend),)
 
 
 def _setup_backward(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    grad, abundances, std, ctx.dim, _ = inputs
-    ctx.save_for_backward(grad, abundances, std)
+    *saved, ctx.dim = inputs
+    ctx.save_for_backward(*saved)
 
 
-def _double_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+def _double_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
     g, x, std = ctx.saved_tensors
     slope = torch.where(x < 0, 0.0, 1 / (x + delta_of(x.shape[ctx.dim])))
     scaled = grad * slope / along(std, x, ctx.dim)
-    return scaled, -scaled * g * slope, None, None, None
+    return scaled, -scaled * g * slope
 
 
-torch.library.register_fake("hud_fast::log_standardize", _fake, lib=_LIBRARY)
-torch.library.register_fake("hud_fast::log_standardize_backward", _fake_backward, lib=_LIBRARY)
-torch.library.register_autograd(
-    "hud_fast::log_standardize", _backward, setup_context=_setup, lib=_LIBRARY
+_OP = Op(
+    "log_standardize(Tensor abundances, Tensor mean, Tensor std, int dim) -> Tensor",
+    {
+        "torch": contiguous(log_standardize_reference),
+        "cpu": _native,
+        "triton": _triton,
+    },
+    setup=_setup,
+    backward=_backward,
+    on_gpu="triton",
+    halves=True,
 )
-torch.library.register_autograd(
-    "hud_fast::log_standardize_backward",
-    _double_backward,
-    setup_context=_setup_backward,
-    lib=_LIBRARY,
+Op(
+    "log_standardize_backward(Tensor grad, Tensor abundances, Tensor std, int dim) -> Tensor",
+    {
+        "torch": contiguous(log_standardize_backward_reference),
+        "cpu": _native_backward,
+        "triton": _triton_backward,
+    },
+    setup=_setup_backward,
+    backward=_double_backward,
+    gradient_of=_OP,
 )
 
 
@@ -222,9 +183,4 @@ def log_standardize(
     D = x.shape[axis]
     centre = statistic("log_standardize", "mean", mean, D)
     spread = statistic("log_standardize", "std", std, D, positive=True)
-    chosen = resolve("log_standardize", backend, x, offered=_OFFERED)
-    if chosen == "torch" or eager(x):
-        z = _FORWARD[chosen](x, centre, spread, axis)
-    else:
-        z = torch.ops.hud_fast.log_standardize(x, centre, spread, axis, chosen)
-    return like_input(z, abundances)
+    return like_input(_OP(x, centre, spread, axis, backend=backend), abundances)

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from hud_fast._checks import ArrayT, as_floating, like_input
-from hud_fast.kernels._backend import eager, on_stream, ran, resolve
+from hud_fast.kernels._backend import on_stream
 from hud_fast.kernels._memory import empty
 from hud_fast.kernels._native import C
+from hud_fast.kernels._op import Op, contiguous
 from hud_fast.kernels.latent.log_project import check_dim
 from hud_fast.kernels.latent.standard import sizes_around
 
@@ -38,7 +39,6 @@ def _native(z: Tensor, dim: int) -> Tensor:
     z = z.detach().contiguous()
     x = empty(z.shape, z)
     C.simplex_softmax(z, x, *sizes_around(z, dim), torch.get_num_threads())
-    ran("cpu")
     return x
 
 
@@ -60,7 +60,6 @@ def _cuda(z: Tensor, dim: int) -> Tensor:
         *sizes_around(z, dim),
         *on_stream(z),
     )
-    ran("cuda")
     return x
 
 
@@ -79,17 +78,16 @@ def _cuda_backward(grad: Tensor, abundances: Tensor, dim: int) -> Tensor:
 
 
 def _triton(z: Tensor, dim: int) -> Tensor:
-    from hud_fast.kernels.triton import simplex
+    from hud_fast.kernels.latent import triton_simplex as simplex
 
     z = z.detach().contiguous()
     x = torch.empty_like(z)
     simplex.softmax(z, x, sizes_around(z, dim)).run("simplex_softmax", z)
-    ran("triton")
     return x
 
 
 def _triton_backward(grad: Tensor, abundances: Tensor, dim: int) -> Tensor:
-    from hud_fast.kernels.triton import simplex
+    from hud_fast.kernels.latent import triton_simplex as simplex
 
     g, x = grad.detach().contiguous(), abundances.detach().contiguous()
     gz = torch.empty_like(x)
@@ -97,86 +95,53 @@ def _triton_backward(grad: Tensor, abundances: Tensor, dim: int) -> Tensor:
     return gz
 
 
-def _torch(z: Tensor, dim: int) -> Tensor:
-    ran("torch")
-    return simplex_softmax_reference(z, dim).contiguous()
-
-
-def _torch_backward(grad: Tensor, abundances: Tensor, dim: int) -> Tensor:
-    return simplex_softmax_backward_reference(grad, abundances, dim).contiguous()
-
-
-_FORWARD = {"torch": _torch, "cpu": _native, "cuda": _cuda, "triton": _triton}
-_BACKWARD = {
-    "torch": _torch_backward,
-    "cpu": _native_backward,
-    "cuda": _cuda_backward,
-    "triton": _triton_backward,
-}
-_OFFERED = tuple(_FORWARD)
-
-
-def _run(z: Tensor, dim: int, backend: str = "") -> Tensor:
-    return _FORWARD[resolve("simplex_softmax", backend or None, z, offered=_OFFERED)](z, dim)
-
-
-def _run_backward(grad: Tensor, abundances: Tensor, dim: int, backend: str = "") -> Tensor:
-    chosen = resolve("simplex_softmax", backend or None, abundances, offered=_OFFERED)
-    return _BACKWARD[chosen](grad, abundances, dim)
-
-
-_LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
-_LIBRARY.define('simplex_softmax(Tensor z, int dim, str backend="") -> Tensor')
-_LIBRARY.define(
-    'simplex_softmax_backward(Tensor grad, Tensor abundances, int dim, str backend="") -> Tensor'
-)
-for _device in ("CPU", "CUDA"):
-    _LIBRARY.impl("simplex_softmax", _run, _device)
-    _LIBRARY.impl("simplex_softmax_backward", _run_backward, _device)
-
-
-def _fake(z: Tensor, dim: int, backend: str = "") -> Tensor:
-    torch._check(0 <= dim < z.ndim, lambda: f"simplex_softmax: no axis {dim}")
-    return torch.empty_like(z, memory_format=torch.contiguous_format)
-
-
-def _fake_backward(grad: Tensor, abundances: Tensor, dim: int, backend: str = "") -> Tensor:
-    return torch.empty_like(abundances, memory_format=torch.contiguous_format)
-
-
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     ctx.save_for_backward(output)
-    _, ctx.dim, ctx.backend = inputs
+    ctx.dim = inputs[1]
 
 
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor]:
     (x,) = ctx.saved_tensors
-    return torch.ops.hud_fast.simplex_softmax_backward(grad, x, ctx.dim, ctx.backend), None, None
+    return (torch.ops.hud_fast.simplex_softmax_backward(grad, x, ctx.dim, backend=ctx.backend),)
 
 
 def _setup_backward(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    ctx.save_for_backward(inputs[0], inputs[1])
-    ctx.dim = inputs[2]
+    *saved, ctx.dim = inputs
+    ctx.save_for_backward(*saved)
 
 
-def _double_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+def _double_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
     g, x = ctx.saved_tensors
     along = (grad * x).sum(ctx.dim, keepdim=True)
     to_grad = x * (grad - along)
     to_abundances = grad * (g - (g * x).sum(ctx.dim, keepdim=True)) - g * along
-    return to_grad, to_abundances, None, None
+    return to_grad, to_abundances
 
 
-torch.library.register_fake("hud_fast::simplex_softmax", _fake, lib=_LIBRARY)
-torch.library.register_fake("hud_fast::simplex_softmax_backward", _fake_backward, lib=_LIBRARY)
-torch.library.register_autograd(
-    "hud_fast::simplex_softmax", _backward, setup_context=_setup, lib=_LIBRARY
+_OP = Op(
+    "simplex_softmax(Tensor z, int dim) -> Tensor",
+    {
+        "torch": contiguous(simplex_softmax_reference),
+        "cpu": _native,
+        "cuda": _cuda,
+        "triton": _triton,
+    },
+    setup=_setup,
+    backward=_backward,
+    on_gpu="triton",
+    halves=True,
 )
-torch.library.register_autograd(
-    "hud_fast::simplex_softmax_backward",
-    _double_backward,
-    setup_context=_setup_backward,
-    lib=_LIBRARY,
+Op(
+    "simplex_softmax_backward(Tensor grad, Tensor abundances, int dim) -> Tensor",
+    {
+        "torch": contiguous(simplex_softmax_backward_reference),
+        "cpu": _native_backward,
+        "cuda": _cuda_backward,
+        "triton": _triton_backward,
+    },
+    setup=_setup_backward,
+    backward=_double_backward,
+    gradient_of=_OP,
 )
 
 
@@ -222,9 +187,4 @@ def simplex_softmax(
     """
     tensor = as_floating("simplex_softmax", "z", z)
     axis = check_dim("simplex_softmax", "z", tensor, dim)
-    chosen = resolve("simplex_softmax", backend, tensor, offered=_OFFERED)
-    if chosen == "torch" or eager(tensor):
-        x = _FORWARD[chosen](tensor, axis)
-    else:
-        x = torch.ops.hud_fast.simplex_softmax(tensor, axis, chosen)
-    return like_input(x, z)
+    return like_input(_OP(tensor, axis, backend=backend), z)

@@ -22,9 +22,10 @@ from hud_fast._checks import (
     like_input,
     shape_text,
 )
-from hud_fast.kernels._backend import eager, ran, resolve
+from hud_fast.kernels._backend import resolve
 from hud_fast.kernels._memory import empty
 from hud_fast.kernels._native import C
+from hud_fast.kernels._op import Op
 from hud_fast.kernels.latent.standard import on_cpu, on_device, statistic
 from hud_fast.kernels.latent.standardized_softmax import standardized_softmax_reference
 
@@ -51,21 +52,20 @@ def _statistics(z: Tensor, mean: Tensor | None, std: Tensor | None) -> tuple[Ten
 
 
 def _native(
-    z: Tensor, endmembers: Tensor, mean: Tensor | None, std: Tensor | None
+    z: Tensor, endmembers: Tensor, mean: Tensor | None = None, std: Tensor | None = None
 ) -> Tensor:  # (B, H, W, C)
     z = z.detach().contiguous()
     B, D, H, W = z.shape
     cube = empty((B, H, W, endmembers.shape[1]), z)
     m, s = map(on_cpu, _statistics(z, mean, std))
     C.softmax_decode(z, cube, B, D, H * W, on_cpu(endmembers), m, s, torch.get_num_threads())
-    ran("cpu")
     return cube
 
 
 def _triton(
-    z: Tensor, endmembers: Tensor, mean: Tensor | None, std: Tensor | None
+    z: Tensor, endmembers: Tensor, mean: Tensor | None = None, std: Tensor | None = None
 ) -> Tensor:  # (B, H, W, C)
-    from hud_fast.kernels.triton import decode
+    from hud_fast.kernels.latent import triton_decode as decode
 
     z = z.detach().contiguous()
     spectra = endmembers.detach().to(z.device).contiguous()
@@ -73,72 +73,44 @@ def _triton(
     m = None if mean is None else on_device(mean, z)
     s = None if std is None else on_device(std, z)
     decode.softmax_decode(z, cube, spectra, m, s).run("softmax_decode", z)
-    ran("triton")
     return cube
 
 
 def _torch(
-    z: Tensor, endmembers: Tensor, mean: Tensor | None, std: Tensor | None
+    z: Tensor, endmembers: Tensor, mean: Tensor | None = None, std: Tensor | None = None
 ) -> Tensor:  # (B, H, W, C)
-    ran("torch")
     return softmax_decode_reference(z, endmembers, *_statistics(z, mean, std)).contiguous()
 
 
-_FORWARD = {"torch": _torch, "cpu": _native, "triton": _triton}
-_OFFERED = tuple(_FORWARD)
-
-
-def _run(
-    z: Tensor,
-    endmembers: Tensor,
-    mean: Tensor | None = None,
-    std: Tensor | None = None,
-    backend: str = "",
-) -> Tensor:
-    chosen = resolve("softmax_decode", backend or None, z, offered=_OFFERED)
-    return _FORWARD[chosen](z, endmembers, mean, std)
-
-
-_LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
-_LIBRARY.define(
-    "softmax_decode(Tensor z, Tensor endmembers, Tensor? mean=None, Tensor? std=None, "
-    'str backend="") -> Tensor'
-)
-for _device in ("CPU", "CUDA"):
-    _LIBRARY.impl("softmax_decode", _run, _device)
-
-
-def _fake(
-    z: Tensor,
-    endmembers: Tensor,
-    mean: Tensor | None = None,
-    std: Tensor | None = None,
-    backend: str = "",
-) -> Tensor:
+def _fake(z: Tensor, endmembers: Tensor, *rest: Any) -> Tensor:
     B, _, H, W = z.shape
     return z.new_empty((B, H, W, endmembers.shape[1]))
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    z, endmembers, mean, std, ctx.backend = inputs
-    ctx.save_for_backward(z, endmembers, mean, std)
+    ctx.save_for_backward(*inputs)
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     z, endmembers, *statistics = ctx.saved_tensors
     mean, std = _statistics(z, *statistics)
-    x = torch.ops.hud_fast.standardized_softmax(z, mean, std, 1, ctx.backend)
+    x = torch.ops.hud_fast.standardized_softmax(z, mean, std, 1, backend=ctx.backend)
     to_x = (grad @ endmembers.to(grad).T).movedim(-1, 1)
-    to_z = torch.ops.hud_fast.standardized_softmax_backward(to_x, x, std, 1, ctx.backend)
+    to_z = torch.ops.hud_fast.standardized_softmax_backward(to_x, x, std, 1, backend=ctx.backend)
     to_endmembers = None
     if ctx.needs_input_grad[1]:
         to_endmembers = torch.einsum("bdhw,bhwc->dc", x, grad).to(endmembers)
-    return to_z, to_endmembers, None, None, None
+    return to_z, to_endmembers
 
 
-torch.library.register_fake("hud_fast::softmax_decode", _fake, lib=_LIBRARY)
-torch.library.register_autograd(
-    "hud_fast::softmax_decode", _backward, setup_context=_setup, lib=_LIBRARY
+_OP = Op(
+    "softmax_decode(Tensor z, Tensor endmembers, Tensor? mean=None, Tensor? std=None) -> Tensor",
+    {"torch": _torch, "cpu": _native, "triton": _triton},
+    fake=_fake,
+    setup=_setup,
+    backward=_backward,
+    on_gpu="triton",
+    halves=True,
 )
 
 
@@ -207,13 +179,9 @@ def softmax_decode(
         spread = torch.ones_like(centre)
     if centre is None and spread is not None:
         centre = torch.zeros_like(spread)
-    chosen = resolve(op, backend, tensor, offered=_OFFERED)
+    chosen = resolve(op, backend, tensor)
     if chosen == "cpu" and D > LONGEST:
         if backend == "cpu":
             raise ValueError(f"{op}: `z` must have D <= {LONGEST} for backend 'cpu', got D = {D}")
         chosen = "torch"
-    if chosen == "torch" or eager(tensor, spectra):
-        cube = _FORWARD[chosen](tensor, spectra, centre, spread)
-    else:
-        cube = torch.ops.hud_fast.softmax_decode(tensor, spectra, centre, spread, chosen)
-    return like_input(cube, z)
+    return like_input(_OP(tensor, spectra, centre, spread, backend=chosen), z)

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from hud_fast._checks import ArrayLike, ArrayT, as_floating, like_input
-from hud_fast.kernels._backend import eager, ran, resolve
 from hud_fast.kernels._memory import empty
 from hud_fast.kernels._native import C
+from hud_fast.kernels._op import Op, contiguous
 from hud_fast.kernels.latent.log_project import check_dim
 from hud_fast.kernels.latent.simplex_softmax import (
     simplex_softmax_backward_reference,
@@ -49,7 +49,6 @@ def _native(z: Tensor, mean: Tensor, std: Tensor, dim: int) -> Tensor:
     x = empty(z.shape, z)
     threads = torch.get_num_threads()
     C.standardized_softmax(z, None, x, *sizes_around(z, dim), on_cpu(mean), on_cpu(std), threads)
-    ran("cpu")
     return x
 
 
@@ -60,28 +59,18 @@ def _native_backward(grad: Tensor, abundances: Tensor, std: Tensor, dim: int) ->
     return gz
 
 
-def _torch(z: Tensor, mean: Tensor, std: Tensor, dim: int) -> Tensor:
-    ran("torch")
-    return standardized_softmax_reference(z, mean, std, dim).contiguous()
-
-
-def _torch_backward(grad: Tensor, abundances: Tensor, std: Tensor, dim: int) -> Tensor:
-    return standardized_softmax_backward_reference(grad, abundances, std, dim).contiguous()
-
-
 def _triton(z: Tensor, mean: Tensor, std: Tensor, dim: int) -> Tensor:
-    from hud_fast.kernels.triton import simplex
+    from hud_fast.kernels.latent import triton_simplex as simplex
 
     z = z.detach().contiguous()
     x = torch.empty_like(z)
     m, s = on_device(mean, z), on_device(std, z)
     simplex.softmax(z, x, sizes_around(z, dim), mean=m, std=s).run("standardized_softmax", z)
-    ran("triton")
     return x
 
 
 def _triton_backward(grad: Tensor, abundances: Tensor, std: Tensor, dim: int) -> Tensor:
-    from hud_fast.kernels.triton import simplex
+    from hud_fast.kernels.latent import triton_simplex as simplex
 
     g, x = grad.detach().contiguous(), abundances.detach().contiguous()
     gz, s = torch.empty_like(x), on_device(std, x)
@@ -90,81 +79,53 @@ def _triton_backward(grad: Tensor, abundances: Tensor, std: Tensor, dim: int) ->
     return gz
 
 
-_FORWARD = {"torch": _torch, "cpu": _native, "triton": _triton}
-_BACKWARD = {"torch": _torch_backward, "cpu": _native_backward, "triton": _triton_backward}
-_OFFERED = tuple(_FORWARD)
-
-
-def _run(z: Tensor, mean: Tensor, std: Tensor, dim: int, backend: str = "") -> Tensor:
-    chosen = resolve("standardized_softmax", backend or None, z, offered=_OFFERED)
-    return _FORWARD[chosen](z, mean, std, dim)
-
-
-def _run_backward(
-    grad: Tensor, abundances: Tensor, std: Tensor, dim: int, backend: str = ""
-) -> Tensor:
-    chosen = resolve("standardized_softmax", backend or None, abundances, offered=_OFFERED)
-    return _BACKWARD[chosen](grad, abundances, std, dim)
-
-
-_LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
-_LIBRARY.define(
-    'standardized_softmax(Tensor z, Tensor mean, Tensor std, int dim, str backend="") -> Tensor'
-)
-_LIBRARY.define(
-    "standardized_softmax_backward(Tensor grad, Tensor abundances, Tensor std, int dim, "
-    'str backend="") -> Tensor'
-)
-for _device in ("CPU", "CUDA"):
-    _LIBRARY.impl("standardized_softmax", _run, _device)
-    _LIBRARY.impl("standardized_softmax_backward", _run_backward, _device)
-
-
-def _fake(z: Tensor, mean: Tensor, std: Tensor, dim: int, backend: str = "") -> Tensor:
-    return torch.empty_like(z, memory_format=torch.contiguous_format)
-
-
-def _fake_backward(
-    grad: Tensor, abundances: Tensor, std: Tensor, dim: int, backend: str = ""
-) -> Tensor:
-    return torch.empty_like(abundances, memory_format=torch.contiguous_format)
-
-
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    _, _, std, ctx.dim, ctx.backend = inputs
+    _, _, std, ctx.dim = inputs
     ctx.save_for_backward(output, std)
 
 
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor]:
     x, std = ctx.saved_tensors
-    gz = torch.ops.hud_fast.standardized_softmax_backward(grad, x, std, ctx.dim, ctx.backend)
-    return gz, None, None, None, None
+    backward = torch.ops.hud_fast.standardized_softmax_backward
+    return (backward(grad, x, std, ctx.dim, backend=ctx.backend),)
 
 
 def _setup_backward(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    grad, abundances, std, ctx.dim, _ = inputs
-    ctx.save_for_backward(grad, abundances, std)
+    *saved, ctx.dim = inputs
+    ctx.save_for_backward(*saved)
 
 
-def _double_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+def _double_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
     g, x, std = ctx.saved_tensors
     outer = grad * along(std, grad, ctx.dim)
     total = (outer * x).sum(ctx.dim, keepdim=True)
     to_grad = x * (outer - total)
     to_abundances = outer * (g - (g * x).sum(ctx.dim, keepdim=True)) - g * total
-    return to_grad, to_abundances, None, None, None
+    return to_grad, to_abundances
 
 
-torch.library.register_fake("hud_fast::standardized_softmax", _fake, lib=_LIBRARY)
-torch.library.register_fake("hud_fast::standardized_softmax_backward", _fake_backward, lib=_LIBRARY)
-torch.library.register_autograd(
-    "hud_fast::standardized_softmax", _backward, setup_context=_setup, lib=_LIBRARY
+_OP = Op(
+    "standardized_softmax(Tensor z, Tensor mean, Tensor std, int dim) -> Tensor",
+    {
+        "torch": contiguous(standardized_softmax_reference),
+        "cpu": _native,
+        "triton": _triton,
+    },
+    setup=_setup,
+    backward=_backward,
+    on_gpu="triton",
+    halves=True,
 )
-torch.library.register_autograd(
-    "hud_fast::standardized_softmax_backward",
-    _double_backward,
-    setup_context=_setup_backward,
-    lib=_LIBRARY,
+Op(
+    "standardized_softmax_backward(Tensor grad, Tensor abundances, Tensor std, int dim) -> Tensor",
+    {
+        "torch": contiguous(standardized_softmax_backward_reference),
+        "cpu": _native_backward,
+        "triton": _triton_backward,
+    },
+    setup=_setup_backward,
+    backward=_double_backward,
+    gradient_of=_OP,
 )
 
 
@@ -217,9 +178,4 @@ def standardized_softmax(
     axis = check_dim("standardized_softmax", "z", tensor, dim)
     centre = statistic("standardized_softmax", "mean", mean, tensor.shape[axis])
     spread = statistic("standardized_softmax", "std", std, tensor.shape[axis], positive=True)
-    chosen = resolve("standardized_softmax", backend, tensor, offered=_OFFERED)
-    if chosen == "torch" or eager(tensor):
-        x = _FORWARD[chosen](tensor, centre, spread, axis)
-    else:
-        x = torch.ops.hud_fast.standardized_softmax(tensor, centre, spread, axis, chosen)
-    return like_input(x, z)
+    return like_input(_OP(tensor, centre, spread, axis, backend=backend), z)

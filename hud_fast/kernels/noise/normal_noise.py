@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from hud_fast.kernels._backend import ran, resolve
 from hud_fast.kernels._memory import empty
 from hud_fast.kernels._native import C
+from hud_fast.kernels._op import Op
 
 # As csrc/noise/philox.h: 16 blocks of 4 numbers make a group, output k of block l is number 16 k + l.
 BLOCKS, OUTPUTS = 16, 4
@@ -173,7 +173,34 @@ def native_step(
     draw = address is not None
     threads = torch.get_num_threads()
     C.diffusion_step(z, e, noise, draw, out, noise_out, *factors, seed, first, step, threads)
-    ran("cpu")
+
+
+def _torch(like: Tensor, sizes: tuple[int, ...], address: Address) -> Tensor:
+    noise = normal_noise_reference(sizes[0], math.prod(sizes[1:]), address, like.device)
+    return noise.to(like.dtype).view(sizes)
+
+
+def _native(like: Tensor, sizes: tuple[int, ...], address: Address) -> Tensor:
+    out = empty(sizes, like)
+    one = torch.ones(sizes[0], dtype=torch.float64)
+    native_step(out, factors=(one, one, one), address=address)
+    return out
+
+
+def _triton(like: Tensor, sizes: tuple[int, ...], address: Address) -> Tensor:
+    from hud_fast.kernels.noise import triton as diffusion
+
+    out = empty(sizes, like)
+    diffusion.affine(out, factors=(0.0, 0.0, 1.0), address=address).run("normal_noise", out)
+    return out
+
+
+_OP = Op(
+    "normal_noise",
+    {"torch": _torch, "cpu": _native, "triton": _triton},
+    on_gpu="triton",
+    halves=True,
+)
 
 
 def normal_noise(
@@ -232,18 +259,5 @@ def normal_noise(
         raise TypeError(f"{op}: `dtype` must be of floats of 16 bits or more, got {dtype}")
     like = torch.empty(0, dtype=dtype, device=device)
     address = address_of(op, seed, step, first, like.device)
-    chosen = resolve(op, backend, like, offered=("torch", "cpu", "triton"))
-    if chosen == "torch":
-        ran("torch")
-        noise = normal_noise_reference(sizes[0], math.prod(sizes[1:]), address, like.device)
-        return noise.to(dtype).view(sizes)
-    out = empty(sizes, like)
-    if chosen == "triton":
-        from hud_fast.kernels.triton import diffusion
-
-        diffusion.affine(out, factors=(0.0, 0.0, 1.0), address=address).run(op, out)
-        ran("triton")
-        return out
-    one = torch.ones(sizes[0], dtype=torch.float64)
-    native_step(out, factors=(one, one, one), address=address)
-    return out
+    noise: Tensor = _OP(like, sizes, address, backend=backend)
+    return noise

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from hud_fast._checks import ArrayLike, as_floating, as_tensor, check_tensor, shape_text
-from hud_fast.kernels._backend import eager, ran, readable, resolve
+from hud_fast.kernels._backend import readable
 from hud_fast.kernels._memory import empty
+from hud_fast.kernels._op import Op, contiguous_like
 from hud_fast.kernels.latent.standard import on_device
 from hud_fast.kernels.noise.normal_noise import (
     Address,
@@ -44,63 +45,34 @@ def q_sample_reference(
     return noisy, noise
 
 
-def _native(z: Tensor, signal: Tensor, address: Address) -> tuple[Tensor, Tensor]:
+def _native(z: Tensor, signal: Tensor, *address: Any) -> tuple[Tensor, Tensor]:
     z = z.detach().contiguous()
     signal = signal.detach().to("cpu", torch.float64).contiguous()
     noisy, noise = empty(z.shape, z), empty(z.shape, z)
     factors = (signal.sqrt(), torch.zeros_like(signal), (1 - signal).sqrt())
-    native_step(noisy, z=z, noise_out=noise, factors=factors, address=address)
+    native_step(noisy, z=z, noise_out=noise, factors=factors, address=Address(*address))
     return noisy, noise
 
 
-def _triton(z: Tensor, signal: Tensor, address: Address) -> tuple[Tensor, Tensor]:
-    from hud_fast.kernels.triton import diffusion
+def _triton(z: Tensor, signal: Tensor, *address: Any) -> tuple[Tensor, Tensor]:
+    from hud_fast.kernels.noise import triton as diffusion
 
     z = z.detach().contiguous()
     noisy, noise = torch.empty_like(z), torch.empty_like(z)
     level = on_device(signal, z)
-    launch = diffusion.affine(noisy, z=z, noise_out=noise, signal=level, address=address)
+    where = Address(*address)
+    launch = diffusion.affine(noisy, z=z, noise_out=noise, signal=level, address=where)
     launch.run("q_sample", z)
-    ran("triton")
     return noisy, noise
 
 
-def _torch(z: Tensor, signal: Tensor, address: Address) -> tuple[Tensor, Tensor]:
-    ran("torch")
-    noisy, noise = q_sample_reference(z, signal, address)
+def _torch(z: Tensor, signal: Tensor, *address: Any) -> tuple[Tensor, Tensor]:
+    noisy, noise = q_sample_reference(z, signal, Address(*address))
     return noisy.contiguous(), noise.contiguous()
 
 
-_PATHS = {"torch": _torch, "cpu": _native, "triton": _triton}
-_OFFERED = tuple(_PATHS)
-
-
-def _run(
-    z: Tensor,
-    signal: Tensor,
-    seed: int,
-    step: int,
-    first: int,
-    at: Tensor | None = None,
-    start: Tensor | None = None,
-    backend: str = "",
-) -> tuple[Tensor, Tensor]:
-    chosen = resolve("q_sample", backend or None, z, offered=_OFFERED)
-    return _PATHS[chosen](z, signal, Address(seed, step, first, at, start))
-
-
-_LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
-_LIBRARY.define(
-    "q_sample(Tensor z, Tensor signal, int seed, int step, int first, Tensor? at=None, "
-    'Tensor? start=None, str backend="") -> (Tensor, Tensor)'
-)
-for _device in ("CPU", "CUDA"):
-    _LIBRARY.impl("q_sample", _run, _device)
-
-
 def _fake(z: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
-    like = torch.empty_like(z, memory_format=torch.contiguous_format)
-    return like, torch.empty_like(like)
+    return contiguous_like(z), contiguous_like(z)
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -108,13 +80,21 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     ctx.mark_non_differentiable(output[1])
 
 
-def _backward(ctx: Any, grad: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
+def _backward(ctx: Any, grad: Tensor, _: Tensor | None) -> tuple[Tensor]:
     (signal,) = ctx.saved_tensors
-    return _per_sample(signal.sqrt(), grad) * grad, *[None] * 7
+    return (_per_sample(signal.sqrt(), grad) * grad,)
 
 
-torch.library.register_fake("hud_fast::q_sample", _fake, lib=_LIBRARY)
-torch.library.register_autograd("hud_fast::q_sample", _backward, setup_context=_setup, lib=_LIBRARY)
+_OP = Op(
+    "q_sample(Tensor z, Tensor signal, int seed, int step, int first, Tensor? at=None, Tensor? start=None)"
+    " -> (Tensor, Tensor)",
+    {"torch": _torch, "cpu": _native, "triton": _triton},
+    fake=_fake,
+    setup=_setup,
+    backward=_backward,
+    on_gpu="triton",
+    halves=True,
+)
 
 
 def q_sample(
@@ -179,8 +159,5 @@ def q_sample(
     if readable(levels) and not levels.is_cuda and not bool(((levels >= 0) & (levels <= 1)).all()):
         raise ValueError(f"{op}: `signal` must lie in [0, 1], got {levels.tolist()}")
     address = address_of(op, seed, step, first, z.device)
-    chosen = resolve(op, backend, z, offered=_OFFERED)
-    if chosen == "torch" or eager(z):
-        return _PATHS[chosen](z, levels, address)
-    noisy, noise = torch.ops.hud_fast.q_sample(z, levels, *address, chosen)
+    noisy, noise = _OP(z, levels, *address, backend=backend)
     return noisy, noise

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from hud_fast._checks import as_floating, check_device, check_tensor, shape_text
-from hud_fast.kernels._backend import eager, ran, resolve
 from hud_fast.kernels._memory import empty
+from hud_fast.kernels._op import Op
 from hud_fast.kernels.noise.normal_noise import (
     Address,
     address_of,
@@ -42,9 +42,8 @@ def sampler_step_reference(
     return out if noise is None else out + factors[2] * noise
 
 
-def _native(
-    z: Tensor, eps: Tensor, noise: Tensor | None, factors: Factors, address: Address | None
-) -> Tensor:
+def _native(z: Tensor, eps: Tensor, noise: Tensor | None, *rest: Any) -> Tensor:
+    factors, address = _numbers(*rest)
     z, eps = z.detach().contiguous(), eps.detach().contiguous()
     given = None if noise is None else noise.detach().contiguous()
     out = empty(z.shape, z)
@@ -53,63 +52,27 @@ def _native(
     return out
 
 
-def _triton(
-    z: Tensor, eps: Tensor, noise: Tensor | None, factors: Factors, address: Address | None
-) -> Tensor:
-    from hud_fast.kernels.triton import diffusion
+def _triton(z: Tensor, eps: Tensor, noise: Tensor | None, *rest: Any) -> Tensor:
+    from hud_fast.kernels.noise import triton as diffusion
 
+    factors, address = _numbers(*rest)
     z, eps = z.detach().contiguous(), eps.detach().contiguous()
     given = None if noise is None else noise.detach().contiguous()
     out = torch.empty_like(z)
     launch = diffusion.affine(out, z=z, e=eps, noise=given, factors=factors, address=address)
     launch.run("sampler_step", z)
-    ran("triton")
     return out
 
 
-def _torch(
-    z: Tensor, eps: Tensor, noise: Tensor | None, factors: Factors, address: Address | None
-) -> Tensor:
-    ran("torch")
-    return sampler_step_reference(z, eps, noise, factors, address).contiguous()
+def _torch(z: Tensor, eps: Tensor, noise: Tensor | None, *rest: Any) -> Tensor:
+    return sampler_step_reference(z, eps, noise, *_numbers(*rest)).contiguous()
 
 
-_PATHS = {"torch": _torch, "cpu": _native, "triton": _triton}
-_OFFERED = tuple(_PATHS)
-
-
-def _run(
-    z: Tensor,
-    eps: Tensor,
-    noise: Tensor | None,
-    z_factor: float,
-    eps_factor: float,
-    noise_factor: float,
-    draw: bool,
-    seed: int,
-    step: int,
-    first: int,
-    at: Tensor | None = None,
-    start: Tensor | None = None,
-    backend: str = "",
-) -> Tensor:
-    chosen = resolve("sampler_step", backend or None, z, offered=_OFFERED)
-    address = Address(seed, step, first, at, start) if draw else None
-    return _PATHS[chosen](z, eps, noise, (z_factor, eps_factor, noise_factor), address)
-
-
-_LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
-_LIBRARY.define(
-    "sampler_step(Tensor z, Tensor eps, Tensor? noise, float z_factor, float eps_factor, float noise_factor, "
-    "bool draw, int seed, int step, int first, Tensor? at=None, Tensor? start=None, "
-    'str backend="") -> Tensor'
-)
-for _device in ("CPU", "CUDA"):
-    _LIBRARY.impl("sampler_step", _run, _device)
-
-
-def _fake(z: Tensor, eps: Tensor, noise: Tensor | None, *rest: Any) -> Tensor:
-    return torch.empty_like(z, memory_format=torch.contiguous_format)
+def _numbers(
+    z_factor: float, eps_factor: float, noise_factor: float, draw: bool, *address: Any
+) -> tuple[Factors, Address | None]:
+    """What the op takes behind its tensors, put together."""
+    return (z_factor, eps_factor, noise_factor), Address(*address) if draw else None
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -118,12 +81,17 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     a, b, c = ctx.factors
-    return a * grad, b * grad, c * grad if ctx.has_noise else None, *[None] * 10
+    return a * grad, b * grad, c * grad if ctx.has_noise else None
 
 
-torch.library.register_fake("hud_fast::sampler_step", _fake, lib=_LIBRARY)
-torch.library.register_autograd(
-    "hud_fast::sampler_step", _backward, setup_context=_setup, lib=_LIBRARY
+_OP = Op(
+    "sampler_step(Tensor z, Tensor eps, Tensor? noise, float z_factor, float eps_factor, float noise_factor, "
+    "bool draw, int seed, int step, int first, Tensor? at=None, Tensor? start=None) -> Tensor",
+    {"torch": _torch, "cpu": _native, "triton": _triton},
+    setup=_setup,
+    backward=_backward,
+    on_gpu="triton",
+    halves=True,
 )
 
 
@@ -202,10 +170,5 @@ def sampler_step(
             f"{op}: `noise_factor` {noise_factor} needs `noise` or a `seed`, got neither"
         )
     address = address_of(op, seed if draw and seed is not None else 0, step, first, z.device)
-    chosen = resolve(op, backend, z, offered=_OFFERED)
-    if chosen == "torch" or eager(*tensors.values()):
-        return _PATHS[chosen](z, eps, noise, factors, address if draw else None)
-    result: Tensor = torch.ops.hud_fast.sampler_step(
-        z, eps, noise, *factors, draw, *address, chosen
-    )
+    result: Tensor = _OP(z, eps, noise, *factors, draw, *address, backend=backend)
     return result

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from hud_fast._checks import as_floating, check_device, check_tensor, shape_text
-from hud_fast.kernels._backend import ran, readable, resolve
+from hud_fast.kernels._backend import ran, resolve
 from hud_fast.kernels._memory import empty
+from hud_fast.kernels._op import Op
 from hud_fast.kernels.noise.normal_noise import (
     Address,
     address_of,
@@ -50,14 +51,13 @@ def _torch(
     table: Tensor,
     row: Tensor,
     past: Tensor | None,
-    address: Address,
-    out: Tensor,
-) -> None:
-    ran("torch")
-    result, kept = sampler_step_at_reference(z, eps, table, row, past, address)
-    out.copy_(result)
+    *address: Any,
+    out: Tensor | None = None,
+) -> Tensor:
+    result, kept = sampler_step_at_reference(z, eps, table, row, past, Address(*address))
     if past is not None and kept is not None:
         past.copy_(kept)
+    return result.contiguous() if out is None else out.copy_(result)
 
 
 def _native(
@@ -66,21 +66,22 @@ def _native(
     table: Tensor,
     row: Tensor,
     past: Tensor | None,
-    address: Address,
-    out: Tensor,
-) -> None:
+    *address: Any,
+    out: Tensor | None = None,
+) -> Tensor:
+    where = Address(*address)
     factors = [torch.full((len(z),), float(f), dtype=torch.float64) for f in table[int(row)]]
     a, b, c = factors[:3]
-    at = row if address.at is None else row + address.at
+    at = row if where.at is None else row + where.at
     z, eps = z.contiguous(), eps.to(z.dtype).contiguous()
     result = empty(z.shape, z)
-    native_step(result, z=z, e=eps, factors=(a, b, c), address=address._replace(at=at))
+    native_step(result, z=z, e=eps, factors=(a, b, c), address=where._replace(at=at))
     if past is not None:
         result += float(factors[3][0]) * past if len(z) else 0.0
         kept = empty(z.shape, z)
         native_step(kept, z=z, e=eps, factors=(factors[4], factors[5], c))
         past.copy_(kept)
-    out.copy_(result)
+    return result if out is None else out.copy_(result)
 
 
 def _triton(
@@ -89,13 +90,14 @@ def _triton(
     table: Tensor,
     row: Tensor,
     past: Tensor | None,
-    address: Address,
-    out: Tensor,
-) -> None:
-    from hud_fast.kernels.triton import diffusion
+    *address: Any,
+    out: Tensor | None = None,
+) -> Tensor:
+    from hud_fast.kernels.noise import triton as diffusion
 
-    target, kept = (t if t is None or t.is_contiguous() else t.contiguous() for t in (out, past))
-    assert target is not None
+    out = empty(z.shape, z) if out is None else out
+    target = out.contiguous()
+    kept = None if past is None else past.contiguous()
     diffusion.affine(
         target,
         z=z.contiguous(),
@@ -103,52 +105,23 @@ def _triton(
         past=kept,
         table=table.contiguous(),
         row=row,
-        address=address,
+        address=Address(*address),
     ).run("sampler_step_at", z)
     if target is not out:
         out.copy_(target)
     if past is not None and kept is not None and kept is not past:
         past.copy_(kept)
-    ran("triton")
-
-
-_PATHS = {"torch": _torch, "cpu": _native, "triton": _triton}
-_OFFERED = tuple(_PATHS)
-
-
-def _run(
-    z: Tensor,
-    eps: Tensor,
-    table: Tensor,
-    row: Tensor,
-    past: Tensor | None,
-    seed: int,
-    step: int,
-    first: int,
-    at: Tensor | None = None,
-    start: Tensor | None = None,
-    backend: str = "",
-) -> Tensor:
-    out = empty(z.shape, z)
-    chosen = resolve("sampler_step_at", backend or None, z, offered=_OFFERED)
-    _PATHS[chosen](z, eps, table, row, past, Address(seed, step, first, at, start), out)
     return out
 
 
-_LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
-_LIBRARY.define(
+_OP = Op(
     "sampler_step_at(Tensor z, Tensor eps, Tensor table, Tensor row, Tensor(a!)? past, int seed, int step, "
-    'int first, Tensor? at=None, Tensor? start=None, str backend="") -> Tensor'
+    "int first, Tensor? at=None, Tensor? start=None) -> Tensor",
+    {"torch": _torch, "cpu": _native, "triton": _triton},
+    on_gpu="triton",
+    halves=True,
+    traced=False,
 )
-for _device in ("CPU", "CUDA"):
-    _LIBRARY.impl("sampler_step_at", _run, _device)
-
-
-def _fake(z: Tensor, *rest: Any) -> Tensor:
-    return torch.empty_like(z, memory_format=torch.contiguous_format)
-
-
-torch.library.register_fake("hud_fast::sampler_step_at", _fake, lib=_LIBRARY)
 
 
 def sampler_step_at(
@@ -246,13 +219,12 @@ def sampler_step_at(
             f"{op}: `row` must be a tensor of one int64, got {row.dtype} of shape {shape_text(row)}"
         )
     address = address_of(op, seed, step, first, z.device)
-    chosen = resolve(op, backend, z, offered=_OFFERED)
-    place = row.reshape(1)
-    if out is None and not readable(z, eps):
-        result: Tensor = torch.ops.hud_fast.sampler_step_at(
-            z, eps, table, place, past, *address, chosen
-        )
-        return result
-    target = empty(z.shape, z) if out is None else out
-    _PATHS[chosen](z, eps, table, place, past, address, target)
-    return target
+    arguments = (z, eps, table, row.reshape(1), past, *address)
+    result: Tensor
+    if out is None:
+        result = _OP(*arguments, backend=backend)
+    else:
+        chosen = resolve(op, backend, z)
+        result = _OP.implementations[chosen](*arguments, out=out)
+        ran(chosen)
+    return result

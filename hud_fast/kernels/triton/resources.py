@@ -12,8 +12,11 @@ from typing import Any
 import torch
 from triton.backends.nvidia.compiler import get_ptxas
 
+from hud_fast.kernels.latent import triton_decode as decode
+from hud_fast.kernels.latent import triton_simplex as simplex
+from hud_fast.kernels.latent import triton_standardize as standardize
+from hud_fast.kernels.noise import triton as diffusion
 from hud_fast.kernels.noise.normal_noise import Address
-from hud_fast.kernels.triton import decode, diffusion, simplex, standardize
 from hud_fast.kernels.triton.launch import Launch
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)

@@ -14,7 +14,7 @@ window is never lost; blocks for which too many windows tie are looked up again 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -33,42 +33,18 @@ from hud_fast._checks import (
     shape_text,
     widen,
 )
-from hud_fast.kernels._backend import ran, readable, resolve
+from hud_fast.kernels._backend import readable, resolve
 from hud_fast.kernels._native import C
+from hud_fast.kernels._op import Op
 from hud_fast.kernels.windows.device import DeviceWindowScene
 from hud_fast.kernels.windows.host import WindowScene
-from hud_fast.kernels.windows.scales import (
-    block_scales,
-    left_out,
-    pixel_factor,
-    scene_factor,
-    window_scales,
-)
+from hud_fast.kernels.windows.pixels import coordinates, similarities
+from hud_fast.kernels.windows.reference import TorchScene, window_search_reference
+from hud_fast.kernels.windows.scene import PreparedScene, check_any
 
+__all__ = ["Searcher", "coordinates", "prepare", "similarities", "window_search"]
 
-def window_search_reference(
-    blocks: Tensor,  # (B, h, w, C)
-    scene: Tensor,  # (H, W, C)
-    block_factor: Tensor,  # (B, h, w)
-    scene_factor: Tensor,  # (H, W)
-    block_scale: Tensor,  # (B,)
-    window_scale: Tensor,  # (rows, columns)
-    stride: int,
-) -> tuple[Tensor, Tensor]:  # (B,), (B, 2)
-    """A float64 convolution with each block as the filter, in plain torch."""
-    known = torch.nan_to_num(scene_factor, nan=0.0)[..., None]
-    maps = torch.where(known != 0, scene.double() * known, 0.0).permute(2, 0, 1)[None]
-    value = torch.empty(len(blocks), dtype=torch.float64, device=scene.device)
-    position = torch.empty(len(blocks), 2, dtype=torch.int64, device=scene.device)
-    columns = window_scale.shape[1]
-    for b in range(len(blocks)):
-        known = torch.nan_to_num(block_factor[b], nan=0.0)[..., None]
-        filters = torch.where(known != 0, blocks[b].double() * known, 0.0).permute(2, 0, 1)[None]
-        scores = torch.nn.functional.conv2d(maps, filters, stride=stride)[0, 0] * window_scale
-        best = int(torch.nan_to_num(scores, nan=-torch.inf).argmax())
-        value[b] = scores.flatten()[best] * block_scale[b]
-        position[b, 0], position[b, 1] = best // columns * stride, best % columns * stride
-    return value, position
+Searcher = PreparedScene | TorchScene  # what `prepare` returns: `.search(blocks, also_left_out)`
 
 
 def _native(
@@ -98,32 +74,7 @@ def _native(
         position,
         threads,
     )
-    ran("cpu")
     return value, position
-
-
-def _torch(
-    blocks: Tensor,
-    scene: Tensor,
-    block_factor: Tensor,
-    scene_factor: Tensor,
-    block_scale: Tensor,
-    window_scale: Tensor,
-    stride: int,
-) -> tuple[Tensor, Tensor]:
-    ran("torch")
-    return window_search_reference(
-        blocks, scene, block_factor, scene_factor, block_scale, window_scale, stride
-    )
-
-
-_LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
-_LIBRARY.define(
-    "window_search(Tensor blocks, Tensor scene, Tensor block_factor, Tensor scene_factor, Tensor block_scale,"
-    " Tensor window_scale, int stride) -> (Tensor value, Tensor position)"
-)
-_LIBRARY.impl("window_search", _native, "CPU")
-_LIBRARY.impl("window_search", _torch, "CUDA")
 
 
 def _fake(
@@ -140,7 +91,18 @@ def _fake(
     return blocks.new_empty(B, dtype=torch.float64), blocks.new_empty(B, 2, dtype=torch.int64)
 
 
-torch.library.register_fake("hud_fast::window_search", _fake, lib=_LIBRARY)
+_OP = Op(
+    "window_search(Tensor blocks, Tensor scene, Tensor block_factor, Tensor scene_factor, Tensor block_scale,"
+    " Tensor window_scale, int stride) -> (Tensor value, Tensor position)",
+    {
+        "torch": window_search_reference,
+        "cpu": _native,
+        "cuda": window_search_reference,  # the kernels search a `DeviceWindowScene`
+    },
+    fake=_fake,
+    on_gpu="cuda",
+    traced=False,
+)
 
 
 def _check(blocks: Tensor, scene: Tensor, stride: int, norm: str) -> int:
@@ -240,9 +202,9 @@ def window_search(
     limit = check_limit("window_search", memory_limit)
     valid = as_mask("window_search", "mask", mask, s.shape[:2])
     valid = None if valid is None else valid.to(s.device)
-    chosen = resolve("window_search", backend, widen(b[:0]), offered=("torch", "cpu", "cuda"))
-    if chosen == "cuda" and readable(b, s):
-        ready = DeviceWindowScene(
+    chosen = resolve("window_search", backend, widen(b[:0]))
+    if chosen == "torch" or readable(b, s):
+        value, position = prepare(
             s,
             (b.shape[1], b.shape[2]),
             widen(b[:0]).dtype,
@@ -251,70 +213,91 @@ def window_search(
             mask=valid,
             normalize=normalize,
             memory_limit=limit,
-        )
-        _check_any(ready.window_scale)
-        value, position = ready.search(b)
-        return like_input(value, blocks), like_input(position, blocks)
-    if chosen == "cpu" and readable(b, s):
-        held = WindowScene(
-            s,
-            (b.shape[1], b.shape[2]),
-            widen(b[:0]).dtype,
-            stride=stride,
-            norm=norm,
-            mask=valid,
-            normalize=normalize,
-            memory_limit=limit,
-        )
-        _check_any(held.window_scale)
-        value, position = held.search(b)
-        return like_input(value, blocks), like_input(position, blocks)
-    value, position = search_in_torch(
-        widen(b),
-        s,
-        stride,
-        norm,
-        valid,
-        normalize=normalize,
-        run=_torch if chosen == "torch" else torch.ops.hud_fast.window_search,
-    )
+            backend=chosen,
+        ).search(b)
+    else:
+        op = partial(_OP, backend="cpu" if chosen == "cpu" else "torch")
+        value, position = TorchScene(s, stride, norm, valid, normalize, None, op).search(b)
     return like_input(value, blocks), like_input(position, blocks)
 
 
-def search_in_torch(
-    blocks: Tensor,  # (B, h, w, C)
+def prepare(
     scene: Tensor,  # (H, W, C)
-    stride: int,
-    norm: str,
-    mask: Tensor | None,  # (H, W) bool
+    block: tuple[int, int],
+    blocks_dtype: torch.dtype,
     *,
-    lengths: Tensor | None = None,  # (H, W)
-    also_left_out: Tensor | None = None,  # (rows, columns) bool
+    stride: int = 1,
+    norm: str = "pixel",
+    mask: Tensor | None = None,  # (H, W) bool
     normalize: bool = True,
-    run: Callable[..., tuple[Tensor, Tensor]] = _torch,
-) -> tuple[Tensor, Tensor]:  # (B,) float64, (B, 2) int64
-    """One call, everything but the search in torch on the tensors' device (see `WindowScene` for the rest)."""
-    _, h, w, _ = blocks.shape
-    block_factor = pixel_factor(blocks, norm, normalize)
-    factor = scene_factor(scene, lengths, norm, normalize)
-    out = left_out(factor, mask, h, w, stride)
-    if also_left_out is not None:
-        out = out | also_left_out
-    known = scene if lengths is None else lengths[..., None]
-    window_scale = window_scales(known, factor, out, h, w, stride, norm)
-    _check_any(window_scale)
-    block_scale = block_scales(blocks, block_factor, factor, norm, normalize)
-    value, position = run(blocks, scene, block_factor, factor, block_scale, window_scale, stride)
-    broken = torch.isnan(block_factor).flatten(1).any(1)
-    value = value.masked_fill(broken, torch.nan)
-    if norm == "block" or normalize:
-        value = value.clamp(-1, 1)  # rounding only
-    return value, position.masked_fill(broken[:, None], -1)
+    lengths: Tensor | None = None,  # (H, W) float64
+    memory_limit: int | None = None,
+    backend: str | None = None,
+) -> Searcher:
+    """Make a scene ready for looking up any number of blocks of one size; options as in `window_search`.
 
+    Parameters
+    ----------
+    scene : Tensor, shape (H, W, C)
+        float32 or float64.
+    block : (int, int)
+        h and w.
+    blocks_dtype : torch.dtype
+        Of the blocks to come: both sides are computed with in one dtype.
+    lengths : Tensor, shape (H, W), optional
+        The pixels' norms in float64 where they are not those of `scene`: coordinates in a basis whose span does not
+        hold them.
+    memory_limit : int, optional
+        Bytes of scratch beyond scene, blocks and results, if a compiled kernel runs.
+    backend : {None, "cpu", "cuda", "torch", "emulated"}
+        None takes the compiled kernel on the CPU, on a GPU what `window_search` takes there. "emulated" runs the
+        GPU's kernels on the CPU, slowly. Whether a named one can run is not asked.
 
-def _check_any(window_scale: Tensor) -> None:
-    if bool(torch.isnan(window_scale).all()):
-        raise ValueError(
-            "window_search: `scene` must have a window of the blocks' size without masked or non-finite "
-            "pixels, got none"
+    Returns
+    -------
+    Searcher
+        ``search(blocks, also_left_out=None)`` gives value (B,) and position (B, 2) of blocks (B, h, w, C) as
+        `window_search` does, without the windows where `also_left_out` (rows, columns) is True.
+
+    Raises
+    ------
+    ValueError
+        Where every window is left out, or a compiled kernel has too little memory.
+    RuntimeError
+        Where the backend that ``HUD_FAST_BACKEND`` names cannot run on a GPU's tensors.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from hud_fast.kernels.windows import prepare
+    >>> scene = torch.rand(12, 10, 5)
+    >>> value, position = prepare(scene, (4, 4), scene.dtype).search(scene[None, 3:7, 2:6])
+    >>> position.tolist()
+    [[3, 2]]
+    """
+    backend = backend or _fastest(scene)
+    if backend == "torch":
+        return TorchScene(
+            scene, stride, norm, mask, normalize, lengths, partial(_OP, backend="torch")
         )
+    made = WindowScene if backend == "cpu" else DeviceWindowScene
+    ready = made(
+        scene,
+        block,
+        blocks_dtype,
+        stride=stride,
+        norm=norm,
+        mask=mask,
+        normalize=normalize,
+        lengths=lengths,
+        memory_limit=memory_limit,
+        run=backend,
+    )
+    check_any(ready.window_scale)
+    return ready
+
+
+def _fastest(scene: Tensor) -> str:
+    if scene.device.type == "cpu":
+        return "cpu"
+    return resolve("window_search", None, scene[:0])

@@ -1,4 +1,4 @@
-"""A scene on the device, made ready for looking up any number of blocks of one size: the CUDA side of `WindowScene`.
+"""The scene on the device.
 
 The compiled steps are launches on the current stream that neither allocate nor wait; scratch is torch's. `run` says
 who does them: "cuda" the kernels, "emulated" the same source on the host, which the tests of machines without a GPU
@@ -7,13 +7,14 @@ take.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from hud_fast._checks import widen
-from hud_fast.kernels._backend import capturing, on_stream, ran
+from hud_fast.kernels._backend import capturing, on_stream
 from hud_fast.kernels._native import C
 from hud_fast.kernels._spot_check import spread
 from hud_fast.kernels.windows.device_scales import (
@@ -23,7 +24,8 @@ from hud_fast.kernels.windows.device_scales import (
     device_factor,
     device_scene_factor,
 )
-from hud_fast.kernels.windows.scales import left_out, window_scales
+from hud_fast.kernels.windows.scales import one_factor
+from hud_fast.kernels.windows.scene import PreparedScene, too_little
 from hud_fast.kernels.windows.spot_check import EVERY_BLOCKS, check_windows
 
 CAPACITY = 256  # windows a block keeps for rescoring
@@ -43,56 +45,23 @@ FORCED_TILE: tuple[int, int] | None = None
 FORCED_CAPACITY: int | None = None
 
 
-class DeviceWindowScene:
-    """Blocks of h x w pixels are looked up in it; see `WindowScene` for the parameters.
+class DeviceWindowScene(PreparedScene):
+    """See `PreparedScene`; `run` is "cuda" or "emulated", which needs tensors on the CPU."""
 
-    Parameters
-    ----------
-    run : {"cuda", "emulated"}
-        Who does the steps. "emulated" needs tensors on the CPU.
-    """
+    factor_of = staticmethod(device_factor)
+    scene_factor_of = staticmethod(device_scene_factor)
 
-    def __init__(
-        self,
-        scene: Tensor,
-        block: tuple[int, int],
-        blocks_dtype: torch.dtype,
-        *,
-        stride: int = 1,
-        norm: str = "pixel",
-        mask: Tensor | None = None,
-        normalize: bool = True,
-        lengths: Tensor | None = None,
-        memory_limit: int | None = None,
-        run: str = "cuda",
-    ) -> None:
-        self.dtype = scene.dtype if scene.dtype == blocks_dtype else torch.float64
-        self.block, self.stride, self.norm, self.normalize = block, stride, norm, normalize
-        self.run, self.limit = run, memory_limit
+    def _make_ready(self) -> None:
         self.capacity = FORCED_CAPACITY or CAPACITY
-        self.scene = scene.to(self.dtype).contiguous()
-        factor = device_scene_factor(self.scene, lengths, norm, normalize)
-        if mask is not None:  # what a masked pixel holds must not matter: it may be anything
-            factor = factor.masked_fill(~mask, torch.nan)
-        self.factor = factor.contiguous()
-        h, w = block
-        self.window_scale = window_scales(
-            self.scene if lengths is None else lengths[..., None],
-            self.factor,
-            left_out(self.factor, None, h, w, stride),
-            h,
-            w,
-            stride,
-            norm,
-        )
-        self.scene_scale = None if norm == "block" or normalize else self._one_factor()
-        shared = (
-            C.cuda_window_shared_limit(scene.device.index) if run == "cuda" else _EMULATED_SHARED
-        )
+        one = self.norm == "pixel" and not self.normalize
+        self.scene_scale = one_factor(self.factor) if one else None
+        shared = _EMULATED_SHARED
+        if self.run == "cuda":
+            shared = C.cuda_window_shared_limit(self.scene.device.index)
         self._plan: dict[str, Any] = C.window_tile_plan(
             *self.scene.shape,
-            *block,
-            stride,
+            *self.block,
+            self.stride,
             shared,
             FORCED_PATH or "",
             *(FORCED_TILE or (0, 0)),
@@ -107,10 +76,6 @@ class DeviceWindowScene:
         else:
             self.centre = self.factor.new_zeros(2 * self.scene.shape[-1] + 1)
             self.common = self._common()
-
-    def _one_factor(self) -> float:
-        known = self.factor[~torch.isnan(self.factor)]
-        return float(known[0]) if len(known) else 1.0
 
     @property
     def transforms(self) -> bool:
@@ -151,10 +116,7 @@ class DeviceWindowScene:
         base = H * W * 40 + positions * 56 + min(H * W * K, 1 << 24) * 24
         room = self.limit - base
         if room < a_block + 2 * spectrum:
-            raise ValueError(
-                f"window_search: `memory_limit` must be at least {base + a_block + 2 * spectrum} bytes for this "
-                f"scene and block, got {self.limit}"
-            )
+            raise too_little(base + a_block + 2 * spectrum, self.limit)
         self.chunk = max(1, min(self.chunk, room // 2 // (a_block + spectrum)))
         room -= self.chunk * (a_block + spectrum)
         self.held = max(1, min(self.held, room // max(1, spectrum)))
@@ -228,55 +190,40 @@ class DeviceWindowScene:
         device, stream = on_stream(self.scene) if self.run == "cuda" else (0, 0)
         getattr(C, f"{self.run}_window_{name}")(job, *options, device, stream)
 
-    def search(
-        self,
-        blocks: Tensor,  # (B, h, w, C)
-        also_left_out: Tensor | None = None,  # (rows, columns) bool
-    ) -> tuple[Tensor, Tensor]:  # (B,) float64, (B, 2) int64
-        """The kernels' value and position for each block; NaN and -1 for a block with a non-finite value.
+    def search(self, blocks: Tensor, also_left_out: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """As every `PreparedScene`; RuntimeError where float64 contradicts an answer.
 
-        RuntimeError where float64 contradicts an answer. With a limit of memory nothing is compared: there may be no
-        room for the scene's transforms.
+        With a limit of memory nothing is compared: there may be no room for the scene's transforms.
         """
-        device = self.scene.device
-        exact = self.window_scale
-        if also_left_out is not None:
-            exact = exact.masked_fill(also_left_out, torch.nan)
+        exact = self._scales(also_left_out).contiguous()
         # One number for all windows is left to the end: the search compares sums.
         scale = exact * 0 + 1 if self.norm == "pixel" else exact
-        scale = scale.float().contiguous()
-        exact = exact.contiguous()
-        value = torch.empty(len(blocks), dtype=torch.float64, device=device)
-        position = torch.empty(len(blocks), 2, dtype=torch.int64, device=device)
         self._counts = []
-        chunk = min(self.chunk, len(blocks))
-        scratch = self._scratch(chunk) if chunk else {}
-        for first in range(0, len(blocks), max(1, chunk)):
-            last = min(first + chunk, len(blocks))
-            part = widen(blocks[first:last]).to(self.dtype).contiguous()
-            factor = device_factor(part, self.norm, self.normalize).contiguous()
-            own = {
-                "exact": exact,
-                "scale": scale,
-                "blocks": part,
-                "block_factor": factor,
-                "block_scale": device_block_scales(part, factor, self.scene_scale, self.norm),
-                "value": value[first:last],
-                "best_position": position[first:last],
-            }
-            job = {**self.common, **scratch, **own, "count": last - first}
-            self._look_up(job)
-            self._counts.append(torch.stack([scratch["again"][0], scratch["scan"][0]]).long())
-            broken = torch.isnan(factor).flatten(1).any(1)
-            value[first:last].masked_fill_(broken, torch.nan)
-            position[first:last].masked_fill_(broken[:, None], -1)
-        if self.norm == "block" or self.normalize:
-            value.clamp_(-1, 1)  # rounding only
+        scratch = self._scratch(min(self.chunk, len(blocks)))
+        scratch |= {"exact": exact, "scale": scale.float().contiguous()}
+        value, position = self._in_chunks(blocks, partial(self._look_up, scratch))
         if self._since >= EVERY_BLOCKS and len(blocks) and self.limit is None:
             self._look(blocks, exact, value, position)
         self._since += len(blocks)
-        ran(self.run)
         return value, position
+
+    def _look_up(
+        self,
+        scratch: dict[str, Tensor],
+        blocks: Tensor,
+        factor: Tensor,
+        value: Tensor,
+        position: Tensor,
+    ) -> None:
+        own = {
+            "blocks": blocks,
+            "block_factor": factor,
+            "block_scale": device_block_scales(blocks, factor, self.scene_scale, self.norm),
+            "value": value,
+            "best_position": position,
+        }
+        self._steps({**self.common, **scratch, **own, "count": len(blocks)})
+        self._counts.append(torch.stack([scratch["again"][0], scratch["scan"][0]]).long())
 
     def _look(self, blocks: Tensor, exact: Tensor, value: Tensor, position: Tensor) -> None:
         """One block's answer against all windows, where something may be read back."""
@@ -300,7 +247,7 @@ class DeviceWindowScene:
         )
         self._looks, self._since = self._looks + 1, 0
 
-    def _look_up(self, job: dict[str, Any]) -> None:
+    def _steps(self, job: dict[str, Any]) -> None:
         self._step("blocks", job, self.transforms)
         if not self.transforms:
             self._step("settle", job, _SCAN_ALL)

@@ -127,36 +127,3 @@ def scaled(pixels: Tensor, factor: Tensor) -> Tensor:  # (n, K), (n,) -> (n, K) 
     """Pixels times their factors, 0 where that is 0 or not a number."""
     known = torch.nan_to_num(factor, nan=0.0)[:, None]
     return torch.where(known != 0, pixels.double() * known, 0.0)
-
-
-def similarities_on_device(
-    blocks: Tensor,  # (n, h, w, C)
-    position: Tensor,  # (n, 2)
-    scene: Tensor,  # (H, W, C)
-    norm: str,
-) -> Tensor:  # (n,) float64
-    """Each block's similarity with the window at its position, from the raw bands in float64."""
-    n, h, w, C = blocks.shape
-    value = torch.empty(n, dtype=torch.float64, device=blocks.device)
-    down = torch.arange(h, device=blocks.device)[:, None]
-    across = torch.arange(w, device=blocks.device)
-    step = max(1, _VALUES // (h * w * C))
-    for first in range(0, n, step):
-        part = slice(first, first + step)
-        y, x = position[part, 0, None, None] + down, position[part, 1, None, None] + across
-        value[part] = _similarity(blocks[part].double(), scene[y, x].double(), norm)
-    return value
-
-
-def _similarity(a: Tensor, b: Tensor, norm: str) -> Tensor:  # 2 (n, h, w, C) -> (n,)
-    summed = (3,) if norm == "pixel" else (1, 2, 3)
-    a, b = _below_one(a, summed), _below_one(b, summed)
-    lengths = a.square().sum(summed).sqrt() * b.square().sum(summed).sqrt()
-    cosine = torch.where(lengths > 0, (a * b).sum(summed) / lengths, 0.0).clamp(-1, 1)
-    return cosine.mean((1, 2)) if norm == "pixel" else cosine
-
-
-def _below_one(values: Tensor, summed: tuple[int, ...]) -> Tensor:
-    """Divided by the largest of those that are summed: no square is out of float64's range."""
-    largest = values.abs().amax(summed, keepdim=True)
-    return values / torch.where(largest > 0, largest, 1.0)

@@ -104,7 +104,7 @@ def block_scales(
 ) -> Tensor:  # (B,) float64
     """What a block's sums are multiplied with."""
     if norm == "pixel":
-        undo = 1.0 if normalize else 1 / (_one_factor(block_factor) * _one_factor(scene_factor))
+        undo = 1.0 if normalize else 1 / (one_factor(block_factor) * one_factor(scene_factor))
         return torch.full((len(blocks),), undo, dtype=torch.float64, device=blocks.device)
     length = energy(blocks, block_factor).sum((1, 2)).sqrt()
     return torch.where(length > 0, 1 / length, 0.0)
@@ -116,7 +116,7 @@ def energy(pixels: Tensor, factor: Tensor) -> Tensor:  # (..., C), (...) -> (...
     return torch.nan_to_num(scaled, nan=0.0, posinf=0.0, neginf=0.0).square().sum(-1)
 
 
-def _one_factor(factor: Tensor) -> float:
+def one_factor(factor: Tensor) -> float:
     """The number all finite pixels are multiplied with."""
     known = factor[~torch.isnan(factor)]
     return float(known[0]) if len(known) else 1.0

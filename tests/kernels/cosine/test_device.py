@@ -3,8 +3,6 @@ a GPU. Ties, near-ties, hostile rows, real scenes, whole tiles that reach the bo
 
 from __future__ import annotations
 
-import importlib
-
 import numpy as np
 import oracles
 import pytest
@@ -15,12 +13,11 @@ from hypothesis import strategies as st
 import hud_fast as hud
 from hud_fast.kernels import can_run
 from hud_fast.kernels._native import C
+from hud_fast.kernels.cosine import door
 from hud_fast.kernels.cosine.device import TileSearch
 from hud_fast.kernels.cosine.launch import emulated, on_cuda
-from hud_fast.metrics import _nearest_pixels
 from hud_fast.metrics.mixtures import Mixtures
 
-fidelity = importlib.import_module("hud_fast.metrics.fidelity")
 ATOL = 4e-15  # as tests/kernels/cosine/test_cosine_max.py
 NEEDS_GPU = pytest.mark.skipif(
     not can_run("cuda", device="cuda"), reason="no GPU here, or a build without CUDA kernels"
@@ -331,9 +328,8 @@ def test_point_fidelity_of_cubes_and_mixtures(runner, limit, monkeypatch):
     device = "cuda"
     if runner == "emulated":
         device = "cpu"
-        for module in (_nearest_pixels, fidelity):
-            monkeypatch.setattr(module, "resolve", lambda *_, **__: "cuda")
-        monkeypatch.setattr(_nearest_pixels, "on_cuda", lambda _: emulated())
+        monkeypatch.setattr(door, "resolve", lambda *_, **__: "cuda")
+        monkeypatch.setattr(door, "on_cuda", lambda _: emulated())
     q, u = (torch.from_numpy(x).to(device) for x in (query.reshape(20, 20, -1), reference))
     seen = []
     found = hud.point_fidelity(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from isa import every_level, running
 
 import hud_fast as hud
-from hud_fast.kernels.cosine.host import MixtureSearch, Search, brute_least, search
+from hud_fast.kernels.cosine.host import Search, brute_least, search
 from hud_fast.kernels.cosine.tree import last_plan, last_work
 
 PLANS = ["scene", "scene 24", "bands"]
@@ -155,7 +155,7 @@ def test_mixtures_from_abundances(level, dtype):
     shares[60] = [1, -1, 0, 0, 0, 1e-7]
     x, u, a = tensors(shares, reference, ends)
     with running(level):
-        value, index = (found.numpy() for found in MixtureSearch(a, u).run(x))
+        value, index = (found.numpy() for found in Search(x, u, endmembers=a).run(x))
         expected, at = oracles.cosine_max(shares.astype(float) @ ends, reference)
     np.testing.assert_allclose(value, expected, rtol=0, atol=1e-13)
     assert (index == at).mean() > 0.99  # the rest: ties within rounding of the product
@@ -172,7 +172,7 @@ def test_dependent_endmembers(D):
     ends = np.concatenate([ends[:D], 2 * ends[:D], ends[:1] + ends[-1:]])
     shares = oracles.random_simplex(np.random.default_rng(0), 200, len(ends))
     x, u, a = tensors(shares, reference, ends)
-    value, _ = MixtureSearch(a, u).run(x)
+    value, _ = Search(x, u, endmembers=a).run(x)
     expected, _ = oracles.cosine_max(shares @ ends, reference)
     np.testing.assert_allclose(value, expected, rtol=0, atol=1e-13)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 
 import numpy as np
@@ -14,8 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import hud_fast as hud
 from hud_fast.kernels._native import C
-from hud_fast.kernels.windows.device import DeviceWindowScene
+from hud_fast.kernels.windows import similarities
 from hud_fast.kernels.windows.device_scales import device_factor, power_of_two
+from hud_fast.kernels.windows.pixels import similarities_on_device
 
 
 @pytest.mark.parametrize("shared", [166912, 232448])
@@ -81,8 +81,7 @@ def test_pixels_that_keep_their_lengths_are_scaled_by_a_power_of_two(device, exp
 @pytest.mark.parametrize("mixed", [False, True])
 def test_block_diversity_on_the_device(monkeypatch, mixed):
     """The metric's own way through it: a basis, lengths, a mask, values from the raw bands."""
-    from hud_fast.metrics import _nearest_windows
-
+    module = importlib.import_module("hud_fast.kernels.windows")
     scene = hud.simulate_scene(40, 44, C=24, D=4, seed=0)
     mask = np.ones((40, 44), bool)
     mask[3, 4] = False
@@ -91,19 +90,29 @@ def test_block_diversity_on_the_device(monkeypatch, mixed):
     endmembers = scene.cube[[0, 13, 26, 39], [0, 40, 7, 21]].astype(np.float64)
     given = hud.Mixtures(abundances, endmembers) if mixed else abundances @ endmembers
     known = hud.block_diversity(given, scene.cube, mask=mask, return_details=True)
-    monkeypatch.setattr(_nearest_windows, "runner", lambda _: "emulated")
+    monkeypatch.setattr(module, "_fastest", lambda _: "emulated")
     found = hud.block_diversity(given, scene.cube, mask=mask, return_details=True)
     assert hud.last_backend() == "emulated"
     np.testing.assert_allclose(found.similarity, known.similarity, rtol=0, atol=1e-12)
     np.testing.assert_array_equal(found.position, known.position)
 
 
+@pytest.mark.parametrize("norm", ["pixel", "block"])
+def test_similarities_on_the_device(norm):
+    rng = np.random.default_rng(0)
+    scene = torch.from_numpy(rng.random((12, 13, 5)))
+    blocks = torch.from_numpy(rng.random((7, 3, 4, 5)).astype(np.float32))
+    blocks[2, 1], blocks[3] = 0, 0
+    position = torch.from_numpy(rng.integers(0, 9, (7, 2)))
+    known = similarities(blocks, position, scene, norm)
+    found = similarities_on_device(blocks, position, scene, norm)
+    torch.testing.assert_close(found, known, rtol=0, atol=1e-14)
+
+
 def test_the_public_function_hands_everything_on(monkeypatch):
     """What `backend="cuda"` does, with the emulation in the kernels' place."""
     module = importlib.import_module("hud_fast.kernels.windows")
-    monkeypatch.setattr(module, "resolve", lambda *_, **__: "cuda")
-    emulated = functools.partial(DeviceWindowScene, run="emulated")
-    monkeypatch.setattr(module, "DeviceWindowScene", emulated)
+    monkeypatch.setattr(module, "resolve", lambda *_, **__: "emulated")
     rng = np.random.default_rng(0)
     scene, blocks = rng.random((20, 23, 5)), rng.random((5, 6, 6, 4)).transpose(3, 1, 2, 0)
     mask = rng.random((20, 23)) > 0.01

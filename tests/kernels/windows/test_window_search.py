@@ -12,6 +12,7 @@ from isa import every_level, every_path, running
 from torch.library import opcheck
 
 import hud_fast as hud
+from hud_fast.kernels.windows import prepare
 
 # Rescored in float64: measured worst difference 1.8e-15; 1e-6 is the promise where more than 64 windows tie.
 ATOL = 1e-12
@@ -335,3 +336,33 @@ ONES = np.ones((2, 3, 3, 4))
 def test_errors_name_the_argument(blocks, scene, options, error, match):
     with pytest.raises(error, match=f"window_search: .*{match}"):
         hud.window_search(blocks, scene, **options)
+
+
+@pytest.mark.parametrize("norm", ["pixel", "block"])
+@pytest.mark.parametrize("backend", [None, "torch", "emulated"])
+def test_a_prepared_scene_answers_as_every_window_does(backend, norm):
+    """Keys of fewer numbers than the pixels' lengths tell, windows left out by a mask and for one call."""
+    rng = np.random.default_rng(0)
+    scene, blocks = rng.random((14, 17, 6)), rng.random((5, 3, 4, 6))
+    blocks[..., 4:] = 0
+    mask = np.ones((14, 17), bool)
+    mask[2, 3] = False
+    s, out = torch.from_numpy(scene), torch.zeros(6, 7, dtype=torch.bool)
+    searcher = prepare(
+        s[..., :4].contiguous(),
+        (3, 4),
+        torch.float64,
+        stride=2,
+        norm=norm,
+        mask=torch.from_numpy(mask),
+        lengths=s.norm(dim=2),
+        backend=backend,
+    )
+    value, position = searcher.search(torch.from_numpy(blocks[..., :4].copy()))
+    expected, at = oracles.window_search(blocks, scene, 2, norm, mask)
+    np.testing.assert_allclose(value, expected, rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(position, at)
+    out[tuple(position[0] // 2)] = True
+    again = searcher.search(torch.from_numpy(blocks[:1, ..., :4].copy()), out)
+    assert float(again[0]) < float(value[0])
+    assert again[1].tolist() != position[:1].tolist()
