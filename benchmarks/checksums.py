@@ -228,33 +228,33 @@ def windows() -> Rows:
 
 def emulated() -> Rows:
     """The GPU's searches and FCLS as loops on the host."""
-    from hud_fast.kernels.cosine import device as _cosine_tiles
-    from hud_fast.kernels.cosine import launch as _cosine_launch
-    from hud_fast.kernels.fcls import device as _fcls_cuda
-    from hud_fast.kernels.windows import device as _window_cuda
+    from hud_fast.kernels.cosine import device as cosine_device
+    from hud_fast.kernels.cosine import launch as cosine_launch
+    from hud_fast.kernels.fcls import device as fcls_device
+    from hud_fast.kernels.windows import device as windows_device
 
     for dtype in WIDE:
         for D, C in ((3, 20), (9, 103), (16, 200), (24, 60), (40, 96), (70, 90)):
             for ill in (False, True):
                 pixels, ends = mixed(D, C, 60, ill=ill)
                 for sums in (True, False):
-                    tables = _fcls_cuda.prepare(ends, sums, False, torch.device("cpu"))
-                    to = _fcls_cuda.results(pixels.to(dtype), tables, True)
-                    ways = _fcls_cuda.solve(pixels.to(dtype), tables, to)
+                    tables = fcls_device.prepare(ends, sums, False, torch.device("cpu"))
+                    to = fcls_device.results(pixels.to(dtype), tables, True)
+                    ways = fcls_device.solve(pixels.to(dtype), tables, to)
                     yield f"fcls {dtype} {D} of {C} {'ill ' * ill}{sums}", (ways, *to)
         for Q, P, C in ((70, 130, 3), (200, 700, 40)):
             query, reference = random(Q, C, dtype=dtype), random(P, C, seed=1, dtype=dtype)
-            search = _cosine_tiles.TileSearch(query, reference, _cosine_launch.emulated())
+            search = cosine_device.TileSearch(query, reference, cosine_launch.emulated())
             yield f"cosine {dtype} {Q} in {P} of {C}", search.run(query)
         pixels, ends = mixed(9, 103, 600)
         shares = torch.rand(90, 9, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-        tiles = _cosine_tiles.TileSearch(shares, pixels, _cosine_launch.emulated(), endmembers=ends)
+        tiles = cosine_device.TileSearch(shares, pixels, cosine_launch.emulated(), endmembers=ends)
         yield f"cosine {dtype} mixtures", tiles.run(shares @ ends)
         scene = random(24, 30, 7, dtype=dtype).abs()
         for side in (1, 3, 9):
             blocks = torch.stack([scene[i : i + side, i : i + side] for i in (0, 3, 9, 13)]) * 1.1
             for norm in ("pixel", "block"):
-                ready = _window_cuda.DeviceWindowScene(
+                ready = windows_device.DeviceWindowScene(
                     scene, (side, side), dtype, norm=norm, run="emulated"
                 )
                 yield f"windows {dtype} {side} {norm}", ready.search(blocks)

@@ -18,8 +18,8 @@ from torch import Tensor
 from hud_fast.kernels import log_project, simplex_softmax
 from hud_fast.kernels.cosine.device import TileSearch
 from hud_fast.kernels.cosine.launch import emulated, on_cuda
-from hud_fast.kernels.fcls import device as _fcls_cuda
-from hud_fast.kernels.windows import device as _window_cuda
+from hud_fast.kernels.fcls import device as fcls_device
+from hud_fast.kernels.windows import device as windows_device
 
 COUNTS = (
     5,
@@ -71,13 +71,13 @@ def launches(device: torch.device, large: bool = False) -> Iterator[tuple[str, L
 
 
 def _fcls(pixels: Tensor, A: Tensor, sum_to_one: bool) -> Launch:
-    tables = _fcls_cuda.prepare(A, sum_to_one, False, pixels.device)
+    tables = fcls_device.prepare(A, sum_to_one, False, pixels.device)
 
     def launch() -> tuple[Tensor, ...]:
-        to = _fcls_cuda.results(pixels, tables, True)
+        to = fcls_device.results(pixels, tables, True)
         for field in to:
             field.fill_(torch.nan if field.is_floating_point() else 77)
-        _fcls_cuda.solve(pixels, tables, to)
+        fcls_device.solve(pixels, tables, to)
         return tuple(to)
 
     return launch
@@ -89,14 +89,14 @@ def _cosine(query: Tensor, reference: Tensor, launcher: object, plan: str) -> La
 
 def _window(scene: Tensor, blocks: Tensor, way: str, run: str) -> Launch:
     def launch() -> tuple[Tensor, ...]:
-        before, _window_cuda.FORCED_PATH = _window_cuda.FORCED_PATH, way
+        before, windows_device.FORCED_PATH = windows_device.FORCED_PATH, way
         try:
-            made = _window_cuda.DeviceWindowScene(
+            made = windows_device.DeviceWindowScene(
                 scene, tuple(blocks.shape[1:3]), blocks.dtype, run=run
             )
             return tuple(made.search(blocks))
         finally:
-            _window_cuda.FORCED_PATH = before
+            windows_device.FORCED_PATH = before
 
     return launch
 

@@ -8,17 +8,15 @@
 #include "common/level.h"
 #include "cosine/bind.h"
 #include "cosine/bind_device.h"
-#include "cosine/bind_tree.h"
 #include "fcls/bind.h"
 #include "fcls/bind_device.h"
 #include "latent/bind.h"
-#include "latent/bind_emulated.h"
+#include "latent/bind_device.h"
 #include "noise/bind.h"
 #include "windows/bind.h"
 #include "windows/bind_device.h"
 #ifdef HUD_HAS_CUDA
-#include "common/cuda.h"
-#include "cosine/bind_cuda.h"
+#include "common/launch.h"
 #endif
 
 namespace hud {
@@ -41,23 +39,21 @@ void set_isa(const std::string& name) {
 
 PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   m.doc() = "CPU kernels of hud_fast on borrowed tensors; private, call hud_fast.kernels instead.";
-  hud::register_simplex(m);
-  hud::register_emulated_simplex(m);
-  hud::register_diffusion(m);
+  hud::register_latent(m);
+  hud::register_latent_device(m);
+  hud::register_noise(m);
   hud::register_fcls(m);
-  hud::register_fcls_groups(m);
-  hud::register_cosine_max(m);
-  hud::register_cosine_index(m);
-  hud::register_cosine_tiles(m);
-  hud::register_window_search(m);
-  hud::register_window_tiles(m);
+  hud::register_fcls_device(m);
+  hud::register_cosine(m);
+  hud::register_cosine_device(m);
+  hud::register_windows(m);
+  hud::register_windows_device(m);
   m.def("isa_levels", &hud::isa_levels,
         "Instruction-set levels this build and processor have, rising.");
-  m.def("isa", [] { return std::string(hud::active_kernels().name); });
+  m.def("isa", [] { return std::string(hud::level_name(hud::active_level())); });
   m.def("set_isa", &hud::set_isa);
 #ifdef HUD_HAS_CUDA
-  hud::cuda_bindings::register_all(m);
-  hud::cuda_bindings::register_cuda_cosine_max(m);
+  m.def("cuda_device_count", &hud::cuda::device_count);
 #else
   m.def("cuda_device_count", [] { return 0; });
 #endif

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hud_fast.kernels.windows import device as _window_cuda
+from hud_fast.kernels.windows import device as windows_device
 
 LOST = 70  # exit code of a worker whose GPU context is lost
 LOG, DONE = "HUD_FAST_TEST_LOG", "HUD_FAST_TEST_DONE"
@@ -52,9 +52,9 @@ def force(monkeypatch):
     """Force the block search's way, tile and length of a list; None leaves them to the plan."""
 
     def choose(way=None, tile=None, capacity=None):
-        monkeypatch.setattr(_window_cuda, "FORCED_PATH", way)
-        monkeypatch.setattr(_window_cuda, "FORCED_TILE", tile)
-        monkeypatch.setattr(_window_cuda, "FORCED_CAPACITY", capacity)
+        monkeypatch.setattr(windows_device, "FORCED_PATH", way)
+        monkeypatch.setattr(windows_device, "FORCED_TILE", tile)
+        monkeypatch.setattr(windows_device, "FORCED_CAPACITY", capacity)
 
     return choose
 

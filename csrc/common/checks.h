@@ -4,7 +4,7 @@
 
 #include <stdexcept>
 
-#include "common/kernels.h"
+#include "common/storage.h"
 #include "common/tensor.h"
 
 namespace py = pybind11;
@@ -42,6 +42,18 @@ double* mutable_doubles(const Tensor& t, int64_t count) {
   return const_cast<double*>(doubles(t, count));
 }
 
+float* floats(const Tensor& t, int64_t count) {
+  require(t.is_float32() && t.contiguous() && t.numel() == count,
+          "expected a contiguous float32 tensor of the right size");
+  return static_cast<float*>(t.data);
+}
+
+int32_t* int32s(const Tensor& t, int64_t count) {
+  require(t.is(dlpack::kInt, 32) && t.contiguous() && t.numel() == count,
+          "expected a contiguous int32 tensor of the right size");
+  return static_cast<int32_t*>(t.data);
+}
+
 int64_t* int64s(const Tensor& t, int64_t count) {
   require(t.is(dlpack::kInt, 64) && t.contiguous() && t.numel() == count,
           "expected a contiguous int64 tensor");
@@ -54,6 +66,20 @@ Storage same_storage(const Tensor& a, const Tensor& b) {
           "expected two tensors of one dtype and size");
   return storage;
 }
+
+// A tensor or None.
+struct Maybe {
+  Tensor tensor;
+  bool given;
+  explicit Maybe(const py::object& object) : tensor(), given(!object.is_none()) {
+    if (given) tensor = object.cast<Tensor>();
+  }
+  void check(Storage storage, int64_t count) const {
+    require(!given || (storage_of(tensor) == storage && tensor.numel() == count),
+            "expected two tensors of one dtype and size");
+  }
+  void* data() const { return given ? tensor.data : nullptr; }
+};
 
 }  // namespace
 }  // namespace hud

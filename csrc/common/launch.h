@@ -3,21 +3,14 @@
 // cudaError_t (0: launched).
 #pragma once
 
-#include <cstdint>
+#include <string>
 
 namespace hud::cuda {
 
 // Number of devices the driver offers; 0 without a driver.
 int device_count();
 const char* error_text(int status);
-
-// x, z: contiguous arrays of `count` values on `device`.
-int log_project(const void* x, void* z, bool is_float32, int64_t count, double delta, int device,
-                void* stream);
-int log_project_backward(const void* g, const void* x, void* gx, bool is_float32, int64_t count,
-                         double delta, int device, void* stream);
-// a: z (b null) or the gradient (b the softmax's output); contiguous (outer, D, inner).
-int simplex_softmax(const void* a, const void* b, void* out, bool is_float32, int64_t outer,
-                    int64_t count, int64_t inner, int device, void* stream);
+// Raises RuntimeError with CUDA's own words where a launch of `op` failed.
+void check(int status, const std::string& op);
 
 }  // namespace hud::cuda

@@ -6,20 +6,8 @@
 namespace hud {
 namespace {
 
-struct Level {
-  const char* name;
-  const KernelTable* (*table)();
-};
-
-constexpr Level kLevels[] = {
-    {"baseline", kernels_baseline},
-#ifdef HUD_HAS_AVX2
-    {"avx2", kernels_avx2},
-#endif
-#ifdef HUD_HAS_AVX512
-    {"avx512", kernels_avx512},
-#endif
-};
+#define HUD_NAME_OF(room, level) #level
+constexpr const char* kLevels[] = {HUD_EACH_LEVEL(HUD_NAME_OF, )};
 constexpr int kLevelCount = sizeof(kLevels) / sizeof(kLevels[0]);
 
 // __builtin_cpu_supports asks cpuid and the operating system (XCR0) both.
@@ -38,34 +26,33 @@ bool processor_has(const char* name) {
   return std::strcmp(name, "baseline") == 0;
 }
 
-const KernelTable* widest() {
-  for (int level = kLevelCount - 1; level > 0; --level) {
-    if (processor_has(kLevels[level].name)) return kLevels[level].table();
-  }
-  return kernels_baseline();
+int widest() {
+  int level = kLevelCount - 1;
+  while (level > 0 && !level_available(level)) --level;
+  return level;
 }
 
-std::atomic<const KernelTable*> active{nullptr};
+std::atomic<int> active{-1};
 
 }  // namespace
 
 int level_count() { return kLevelCount; }
-const char* level_name(int level) { return kLevels[level].name; }
-bool level_available(int level) { return processor_has(kLevels[level].name); }
+const char* level_name(int level) { return kLevels[level]; }
+bool level_available(int level) { return processor_has(kLevels[level]); }
 
-const KernelTable& active_kernels() {
-  const KernelTable* table = active.load(std::memory_order_acquire);
-  if (table == nullptr) {
-    table = widest();
-    active.store(table, std::memory_order_release);
+int active_level() {
+  int level = active.load(std::memory_order_relaxed);
+  if (level < 0) {
+    level = widest();
+    active.store(level, std::memory_order_relaxed);
   }
-  return *table;
+  return level;
 }
 
 bool set_level(const char* name) {
-  for (const Level& level : kLevels) {
-    if (std::strcmp(level.name, name) == 0 && processor_has(name)) {
-      active.store(level.table(), std::memory_order_release);
+  for (int level = 0; level < kLevelCount; ++level) {
+    if (std::strcmp(kLevels[level], name) == 0 && level_available(level)) {
+      active.store(level, std::memory_order_relaxed);
       return true;
     }
   }

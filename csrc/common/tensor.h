@@ -39,7 +39,8 @@ struct ExchangeApi {
   int (*current_work_stream)(int32_t device_type, int32_t device_id, void** stream);
 };
 constexpr int32_t kCpu = 1;
-constexpr uint8_t kInt = 0, kFloat = 2, kBfloat = 4, kBool = 6;
+constexpr int32_t kCuda = 2;
+constexpr uint8_t kInt = 0, kUInt = 1, kFloat = 2, kBfloat = 4, kBool = 6;
 }  // namespace dlpack
 
 constexpr int kMaxDims = 8;
@@ -50,6 +51,7 @@ struct Tensor {
   int64_t shape[kMaxDims] = {};
   int64_t strides[kMaxDims] = {};
   dlpack::DataType dtype = {};
+  dlpack::Device device = {dlpack::kCpu, 0};
 
   int64_t numel() const {
     int64_t n = 1;
@@ -105,10 +107,11 @@ inline bool borrow(PyObject* object, const dlpack::ExchangeApi* api, Tensor& out
     PyErr_Clear();
     return false;
   }
-  if (view.device.type != dlpack::kCpu || view.ndim > kMaxDims) return false;
+  if (view.ndim > kMaxDims) return false;
   out.data = static_cast<char*>(view.data) + view.byte_offset;
   out.ndim = view.ndim;
   out.dtype = view.dtype;
+  out.device = view.device;
   for (int i = 0; i < view.ndim; ++i) out.shape[i] = view.shape[i];
   int64_t step = 1;
   for (int i = view.ndim - 1; i >= 0; --i) {
@@ -123,7 +126,12 @@ inline bool read_attributes(pybind11::handle object, Tensor& out) {
   namespace py = pybind11;
   if (!py::hasattr(object, "data_ptr") || !py::hasattr(object, "stride")) return false;
   try {
-    if (object.attr("device").attr("type").cast<std::string>() != "cpu") return false;
+    const std::string device = object.attr("device").attr("type").cast<std::string>();
+    if (device == "cuda") {
+      out.device = {dlpack::kCuda, object.attr("device").attr("index").cast<int32_t>()};
+    } else if (device != "cpu") {
+      return false;
+    }
     const std::string dtype = py::str(object.attr("dtype"));
     if (dtype == "torch.float32") {
       out.dtype = {dlpack::kFloat, 32, 1};
@@ -139,6 +147,8 @@ inline bool read_attributes(pybind11::handle object, Tensor& out) {
       out.dtype = {dlpack::kInt, 32, 1};
     } else if (dtype == "torch.int8") {
       out.dtype = {dlpack::kInt, 8, 1};
+    } else if (dtype == "torch.uint8") {
+      out.dtype = {dlpack::kUInt, 8, 1};
     } else {
       return false;
     }
@@ -157,6 +167,14 @@ inline bool read_attributes(pybind11::handle object, Tensor& out) {
   return true;
 }
 
+// A tensor on any device. A fake tensor has a shape but no memory: reading it would end the
+// interpreter.
+inline bool read(pybind11::handle object, Tensor& out) {
+  const dlpack::ExchangeApi* api = exchange_api(Py_TYPE(object.ptr()));
+  const bool known = api != nullptr ? borrow(object.ptr(), api, out) : read_attributes(object, out);
+  return known && (out.data != nullptr || out.numel() == 0);
+}
+
 }  // namespace detail
 }  // namespace hud
 
@@ -167,11 +185,7 @@ struct type_caster<hud::Tensor> {
   PYBIND11_TYPE_CASTER(hud::Tensor, const_name("torch.Tensor"));
 
   bool load(handle source, bool) {
-    const hud::dlpack::ExchangeApi* api = hud::detail::exchange_api(Py_TYPE(source.ptr()));
-    const bool read = api != nullptr ? hud::detail::borrow(source.ptr(), api, value)
-                                     : hud::detail::read_attributes(source, value);
-    // A fake tensor has a shape but no memory: reading it would end the interpreter.
-    return read && (value.data != nullptr || value.numel() == 0);
+    return hud::detail::read(source, value) && value.device.type == hud::dlpack::kCpu;
   }
 };
 

@@ -1,5 +1,5 @@
-// The tile search as Python sees it, emulated and on the device: one way to read its jobs. Tensors
-// come as addresses, so the same Python code serves both.
+// The tile search as Python sees it, emulated and on the device: one way to read its jobs,
+// dicts of numbers and of tensors, so the same Python code serves both.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -9,61 +9,76 @@
 #include <vector>
 
 #include "common/checks.h"
+#include "common/job.h"
 #include "cosine/emulated.h"
+#ifdef HUD_HAS_CUDA
+#include "common/launch.h"
+#include "cosine/device.h"
+#endif
 
 namespace hud {
 namespace {
 
-template <typename T>
-T* address(const py::dict& job, const char* name) {
-  return reinterpret_cast<T*>(job[name].cast<uintptr_t>());
+// (n, columns) contiguous float32 or float64.
+Tensor matrix(const JobReader& in, const char* name, int64_t columns) {
+  const Tensor found = in.tensor(name);
+  in.require(found.ndim == 2 && (columns < 0 || found.shape[1] == columns) && found.contiguous() &&
+                 (found.is_float32() || found.is_float64()),
+             name, "must be a contiguous float32 or float64 matrix of the job's columns");
+  return found;
 }
 
-int64_t number(const py::dict& job, const char* name) { return job[name].cast<int64_t>(); }
+void row_inverse_of(const JobReader& in, Tensor& rows, double*& inverse) {
+  rows = matrix(in, "rows", -1);
+  inverse = in.array<double>("inverse", rows.shape[0]);
+}
 
-CosinePackJob pack_job(const py::dict& from) {
-  CosinePackJob job = {};
-  job.keys = address<const float>(from, "keys");
-  job.tests = address<const float>(from, "tests");
-  job.inverse = address<const double>(from, "inverse");
-  job.row = address<const int32_t>(from, "row");
-  job.tiles = number(from, "tiles");
-  job.dims = number(from, "dims");
-  job.depth = number(from, "depth");
-  job.tested = number(from, "tested");
-  job.packed = address<uint32_t>(from, "packed");
-  job.boxes = address<float>(from, "boxes");
+// The sizes that both jobs have; their names are the same.
+template <typename Job>
+void read_sizes(const JobReader& in, Job& job) {
+  job.tiles = in.number<int64_t>("tiles");
+  job.dims = in.number<int64_t>("dims");
+  job.depth = in.number<int64_t>("depth");
+  job.tested = in.number<int64_t>("tested");
   require(job.depth % kDepthStep == 0 && job.depth <= kMostDepth && job.dims <= job.depth &&
               job.tested <= kTested,
           "expected keys that fit a tile");
+}
+
+CosinePackJob pack_job(const JobReader& in) {
+  CosinePackJob job = {};
+  read_sizes(in, job);
+  const int64_t P = in.tensor("inverse").numel();
+  job.keys = in.array<float>("keys", P * job.dims);
+  job.tests = in.array<float>("tests", P * job.tested);
+  job.inverse = in.array<double>("inverse", P);
+  job.row = in.array<int32_t>("row", job.tiles * kTile);
+  job.packed = in.array<uint32_t>("packed", job.tiles * tile_words(job.depth));
+  job.boxes = in.array<float>("boxes", job.tested * 2 * job.tiles);
   return job;
 }
 
-CosineSearchJob search_job(const py::dict& from) {
+CosineSearchJob search_job(const JobReader& in) {
   CosineSearchJob job = {};
-  job.reference = address<const void>(from, "reference");
-  job.reference_float32 = from["reference_float32"].cast<bool>();
-  job.reference_inverse = address<const double>(from, "reference_inverse");
-  job.packed = address<const uint32_t>(from, "packed");
-  job.boxes = address<const float>(from, "boxes");
-  job.tiles = number(from, "tiles");
-  job.bands = number(from, "bands");
-  job.dims = number(from, "dims");
-  job.depth = number(from, "depth");
-  job.tested = number(from, "tested");
-  job.query = address<const void>(from, "query");
-  job.query_float32 = from["query_float32"].cast<bool>();
-  job.query_inverse = address<const double>(from, "query_inverse");
-  job.keys = address<const float>(from, "keys");
-  job.tests = address<const float>(from, "tests");
-  job.order = address<const int64_t>(from, "order");
-  job.queries = number(from, "queries");
-  job.value = address<double>(from, "value");
-  job.index = address<int64_t>(from, "index");
-  job.work = address<uint64_t>(from, "work");
-  require(job.depth % kDepthStep == 0 && job.depth <= kMostDepth && job.dims <= job.depth &&
-              job.tested <= kTested,
-          "expected keys that fit a tile");
+  read_sizes(in, job);
+  const Tensor reference = matrix(in, "reference", -1);
+  job.bands = reference.shape[1];
+  const Tensor query = matrix(in, "query", job.bands);
+  const int64_t Q = job.queries = query.shape[0];
+  job.reference = reference.data;
+  job.reference_float32 = reference.is_float32();
+  job.reference_inverse = in.array<double>("reference_inverse", reference.shape[0]);
+  job.packed = in.array<uint32_t>("packed", job.tiles * tile_words(job.depth));
+  job.boxes = in.array<float>("boxes", job.tested * 2 * job.tiles);
+  job.query = query.data;
+  job.query_float32 = query.is_float32();
+  job.query_inverse = in.array<double>("query_inverse", Q);
+  job.keys = in.array<float>("keys", Q * job.dims);
+  job.tests = in.array<float>("tests", Q * job.tested);
+  job.order = in.array<int64_t>("order", Q);
+  job.value = in.array<double>("value", Q);
+  job.index = in.array<int64_t>("index", Q);
+  job.work = in.optional<uint64_t>("work", 4);
   return job;
 }
 
@@ -97,7 +112,7 @@ double emulated_pass_excess(const Tensor& queries, const Tensor& rows) {
                                       static_cast<const float*>(rows.data), rows.shape[1]);
 }
 
-void register_cosine_tiles(py::module_& m) {
+void register_cosine_device(py::module_& m) {
   m.attr("cosine_tile") = kTile;
   m.attr("cosine_tested") = kTested;
   m.attr("cosine_most_depth") = kMostDepth;
@@ -105,19 +120,21 @@ void register_cosine_tiles(py::module_& m) {
   m.def("cosine_tile_words", &tile_words);
   m.def("cosine_plan_bytes",
         [](int64_t depth, int64_t shared) { return cosine_plan(depth, shared).bytes; });
-  m.def("emulated_row_inverse",
-        [](uintptr_t rows, bool is_float32, int64_t count, int64_t bands, uintptr_t inverse) {
-          py::gil_scoped_release free;
-          emulated_launch::row_inverse(reinterpret_cast<const void*>(rows), is_float32, count,
-                                       bands, reinterpret_cast<double*>(inverse));
-        });
+  m.def("emulated_row_inverse", [](const py::dict& from) {
+    Tensor rows;
+    double* inverse;
+    row_inverse_of(JobReader(from, {dlpack::kCpu, 0}), rows, inverse);
+    py::gil_scoped_release free;
+    emulated_launch::row_inverse(rows.data, rows.is_float32(), rows.shape[0], rows.shape[1],
+                                 inverse);
+  });
   m.def("emulated_cosine_pack", [](const py::dict& from) {
-    const CosinePackJob job = pack_job(from);
+    const CosinePackJob job = pack_job(JobReader(from, {dlpack::kCpu, 0}));
     py::gil_scoped_release free;
     emulated_launch::cosine_pack(job);
   });
   m.def("emulated_cosine_max", [](const py::dict& from, int64_t shared) {
-    const CosineSearchJob job = search_job(from);
+    const CosineSearchJob job = search_job(JobReader(from, {dlpack::kCpu, 0}));
     require(cosine_plan(job.depth, shared).bytes <= shared, "expected more shared memory");
     py::gil_scoped_release free;
     emulated_launch::cosine_search(job, shared);
@@ -125,6 +142,31 @@ void register_cosine_tiles(py::module_& m) {
   m.def("emulated_mma", &emulated_mma);
   m.def("mma_layout", &mma_layout);
   m.def("emulated_pass_excess", &emulated_pass_excess);
+#ifdef HUD_HAS_CUDA
+  m.def("cuda_shared_limit", &cuda::shared_limit);
+  m.def("cuda_row_inverse", [](const py::dict& from, int device, uintptr_t stream) {
+    Tensor rows;
+    double* inverse;
+    row_inverse_of(JobReader(from, {dlpack::kCuda, device}), rows, inverse);
+    cuda::check(cuda::row_inverse(rows.data, rows.is_float32(), rows.shape[0], rows.shape[1],
+                                  inverse, device, reinterpret_cast<void*>(stream)),
+                "row_inverse of (" + std::to_string(rows.shape[0]) + ", " +
+                    std::to_string(rows.shape[1]) + ")");
+  });
+  m.def("cuda_cosine_pack", [](const py::dict& from, int device, uintptr_t stream) {
+    const CosinePackJob job = pack_job(JobReader(from, {dlpack::kCuda, device}));
+    cuda::check(cuda::cosine_pack(job, device, reinterpret_cast<void*>(stream)),
+                ("cosine_max, packing " + std::to_string(job.tiles) + " tiles of " +
+                 std::to_string(job.depth) + " numbers"));
+  });
+  m.def("cuda_cosine_max", [](const py::dict& from, int device, uintptr_t stream) {
+    const CosineSearchJob job = search_job(JobReader(from, {dlpack::kCuda, device}));
+    cuda::check(
+        cuda::cosine_search(job, device, reinterpret_cast<void*>(stream)),
+        ("cosine_max of (" + std::to_string(job.queries) + ", " + std::to_string(job.bands) +
+         ") queries among " + std::to_string(job.tiles) + " tiles"));
+  });
+#endif
 }
 
 }  // namespace

@@ -8,10 +8,10 @@
 // or thread count.
 #pragma once
 
-#include "common/kernels.h"
 #include "common/platform.h"
 #include "common/vector.h"
 #include "cosine/exact.h"
+#include "cosine/job.h"
 
 HUD_CORE_BEGIN
 

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "common/parallel.h"
-#include "cosine/run_tree.h"
+#include "cosine/run.h"
 
 namespace hud {
 namespace {

@@ -1,9 +1,9 @@
 // The float64 cosine that decides every search: one function, so that all paths give the same bits.
 #pragma once
 
-#include "common/kernels.h"
 #include "common/platform.h"
 #include "common/vector.h"
+#include "cosine/job.h"
 
 HUD_CORE_BEGIN
 

@@ -12,9 +12,9 @@
 // are summed in float64 and rounded once.
 #pragma once
 
-#include "common/kernels.h"
 #include "common/platform.h"
 #include "common/vector.h"
+#include "cosine/job.h"
 
 HUD_CORE_BEGIN
 

@@ -1,10 +1,9 @@
-#include "common/run.h"
+#include "cosine/run.h"
 
 #include <algorithm>
 #include <cstddef>
 #include <vector>
 
-#include "common/level.h"
 #include "common/parallel.h"
 
 namespace hud {
@@ -15,16 +14,18 @@ constexpr int64_t kRowGrain = 1024;
 
 }  // namespace
 
+HUD_DEFINE_KERNELS(CosineTable, cosine)
+
 void run_row_inverse(const void* rows, bool is_float32, int64_t count, int64_t bands,
                      double* inverse, int threads) {
-  const KernelTable& k = active_kernels();
+  const CosineTable& k = cosine_kernels();
   parallel_ranges(count, kRowGrain, threads, [&](int, int64_t begin, int64_t end) {
     k.row_inverse(rows, is_float32, bands, inverse, begin, end);
   });
 }
 
 void run_cosine_max(CosineJob job, int threads) {
-  const KernelTable& k = active_kernels();
+  const CosineTable& k = cosine_kernels();
   std::vector<double> query_inverse(job.queries), reference_inverse(job.rows), mean(job.bands, 0.0);
   run_row_inverse(job.query, job.is_float32, job.queries, job.bands, query_inverse.data(), threads);
   run_row_inverse(job.reference, job.is_float32, job.rows, job.bands, reference_inverse.data(),
@@ -60,10 +61,10 @@ void run_cosine_max(CosineJob job, int threads) {
     job.bias_max = std::max(job.bias_max, largest[piece * 2 + 1]);
   }
 
-  const int64_t size = (k.cosine_workspace(job) + 63) / 64 * 8;
+  const int64_t size = (k.brute_workspace(job) + 63) / 64 * 8;
   std::vector<double> workspace(static_cast<size_t>(size * pieces));
   parallel_ranges(job.queries, kQueryGrain, threads, [&](int piece, int64_t begin, int64_t end) {
-    k.cosine_max(job, begin, end, workspace.data() + piece * size);
+    k.brute(job, begin, end, workspace.data() + piece * size);
   });
 }
 

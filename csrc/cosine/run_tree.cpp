@@ -4,10 +4,8 @@
 #include <cmath>
 #include <vector>
 
-#include "common/level.h"
 #include "common/parallel.h"
-#include "common/run.h"
-#include "cosine/run_tree.h"
+#include "cosine/run.h"
 
 namespace hud {
 namespace {
@@ -111,7 +109,7 @@ double brute_cost(const TreeJob& job) {
 }  // namespace
 
 void run_keys(const KeyJob& job, int64_t count, int threads) {
-  const KernelTable& k = active_kernels();
+  const CosineTable& k = cosine_kernels();
   const int64_t size = k.key_workspace(job) + 8;
   ask_huge_pages(job.keys, count * job.stride * 4);
   std::vector<double> workspace(static_cast<size_t>(size * parallel_pieces(threads)));
@@ -122,7 +120,7 @@ void run_keys(const KeyJob& job, int64_t count, int threads) {
 
 void run_mean(const void* rows, bool is_float32, int64_t count, int64_t bands,
               const double* inverse, double* mean, int threads) {
-  const KernelTable& k = active_kernels();
+  const CosineTable& k = cosine_kernels();
   const int64_t pieces = parallel_pieces(threads);
   std::vector<double> sums(static_cast<size_t>(pieces * bands), 0.0);
   parallel_ranges(count, kRowGrain, threads, [&](int piece, int64_t begin, int64_t end) {
@@ -155,7 +153,7 @@ int64_t tree_order(const float* keys, int64_t count, int64_t stride, int64_t dim
 }
 
 int64_t probe_tree(const TreeJob& job, TreeWork* work) {
-  const KernelTable& k = active_kernels();
+  const CosineTable& k = cosine_kernels();
   const int64_t tiles = (job.count + kTreeQueries - 1) / kTreeQueries;
   const int64_t tried = std::min<int64_t>(tiles, kProbeTiles);
   std::vector<double> workspace(static_cast<size_t>((k.tree_workspace(job) + 127) / 8));
@@ -169,7 +167,7 @@ int64_t probe_tree(const TreeJob& job, TreeWork* work) {
 }
 
 bool run_tree(const TreeJob& job, bool probe, int threads, TreeWork* work) {
-  const KernelTable& k = active_kernels();
+  const CosineTable& k = cosine_kernels();
   const int64_t tiles = (job.count + kTreeQueries - 1) / kTreeQueries;
   const int64_t pieces = parallel_pieces(threads);
   const int64_t size = (k.tree_workspace(job) + 127) / 64 * 8;

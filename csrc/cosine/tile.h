@@ -2,10 +2,10 @@
 // decisions. The bounds are derived in cosine_tree.h.
 #pragma once
 
-#include "common/kernels.h"
 #include "common/platform.h"
 #include "common/vector.h"
 #include "cosine/exact.h"
+#include "cosine/job.h"
 #include "cosine/unit_rows.h"
 
 HUD_CORE_BEGIN

@@ -18,9 +18,9 @@
 // maximum and the lowest row that attains it, whatever the tree, the order or the tile.
 #pragma once
 
-#include "common/kernels.h"
 #include "common/platform.h"
 #include "common/vector.h"
+#include "cosine/job.h"
 #include "cosine/tile.h"
 
 HUD_CORE_BEGIN

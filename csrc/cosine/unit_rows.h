@@ -2,9 +2,9 @@
 // each.
 #pragma once
 
-#include "common/kernels.h"
 #include "common/platform.h"
 #include "cosine/exact.h"
+#include "cosine/job.h"
 
 HUD_CORE_BEGIN
 

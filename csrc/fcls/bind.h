@@ -2,8 +2,8 @@
 #pragma once
 
 #include "common/checks.h"
-#include "common/run.h"
 #include "fcls/rules.h"
+#include "fcls/run.h"
 
 namespace hud {
 namespace {

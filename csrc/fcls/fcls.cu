@@ -1,6 +1,6 @@
 // FCLS on the device: a kernel that projects (a warp 16 pixels), one of the rounds (a group a
-// pixel), one for what they leave (a warp a pixel). The work is fcls/device_*.h's; here are the grids
-// and what lies in shared memory.
+// pixel), one for what they leave (a warp a pixel). The work is fcls/device_*.h's; here are the
+// grids and what lies in shared memory.
 #define HUD_ISA device
 #include <cstddef>
 

@@ -4,8 +4,8 @@
 // no digits. Everything is float64, whatever the input's type.
 #pragma once
 
-#include "common/kernels.h"
 #include "common/vector.h"
+#include "fcls/job.h"
 
 HUD_CORE_BEGIN
 

@@ -1,9 +1,8 @@
-#include "common/run.h"
+#include "fcls/run.h"
 
 #include <cstddef>
 #include <vector>
 
-#include "common/level.h"
 #include "common/parallel.h"
 
 namespace hud {
@@ -15,10 +14,12 @@ thread_local FclsWays last_ways;
 
 }  // namespace
 
+HUD_DEFINE_KERNELS(FclsTable, fcls)
+
 FclsWays fcls_ways() { return last_ways; }
 
 void run_fcls(FclsJob job, int64_t pixels, int threads) {
-  const KernelTable& k = active_kernels();
+  const FclsTable& k = fcls_kernels();
   // Float32 copies of the tables, for the rounds in float32.
   std::vector<float> gram32, start32, offset32;
   if (job.gram != nullptr) {
@@ -32,11 +33,11 @@ void run_fcls(FclsJob job, int64_t pixels, int threads) {
     job.start32 = start32.data();
     job.start_offset32 = offset32.data();
   }
-  const int64_t size = k.fcls_workspace(job), pieces = parallel_pieces(threads);
+  const int64_t size = k.workspace(job), pieces = parallel_pieces(threads);
   std::vector<double> workspace(static_cast<size_t>(size * pieces));
   std::vector<FclsWays> ways(static_cast<size_t>(pieces));
   parallel_ranges(pixels, kPixelGrain, threads, [&](int piece, int64_t begin, int64_t end) {
-    k.fcls(job, begin, end, workspace.data() + piece * size, &ways[piece]);
+    k.solve(job, begin, end, workspace.data() + piece * size, &ways[piece]);
   });
   last_ways = {};
   for (const FclsWays& part : ways) {

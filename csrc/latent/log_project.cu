@@ -3,7 +3,7 @@
 // some 30.
 #define HUD_ISA device
 #include "common/device.cuh"
-#include "common/launch.h"
+#include "latent/device.h"
 #include "latent/simplex.h"
 
 namespace hud::cuda {
@@ -92,17 +92,6 @@ int guarded(const void* g, const void* x, void* out, bool is_float32, int64_t co
 }
 
 }  // namespace
-
-int device_count() {
-  int count = 0;
-  if (cudaGetDeviceCount(&count) != cudaSuccess) {
-    cudaGetLastError();  // no driver is no error here
-    return 0;
-  }
-  return count;
-}
-
-const char* error_text(int status) { return cudaGetErrorString(static_cast<cudaError_t>(status)); }
 
 int log_project(const void* x, void* z, bool is_float32, int64_t count, double delta, int device,
                 void* stream) {

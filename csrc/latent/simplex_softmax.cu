@@ -3,7 +3,7 @@
 // rows pass through shared memory, so that they do there, too.
 #define HUD_ISA device
 #include "common/device.cuh"
-#include "common/launch.h"
+#include "latent/device.h"
 #include "latent/device_softmax.h"
 
 namespace hud::cuda {

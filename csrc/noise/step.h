@@ -2,7 +2,7 @@
 // here. Serves eq. 8 (q_sample), a sampler's step (eq. 14, DDIM) and plain noise.
 #pragma once
 
-#include "latent/lanewise.h"
+#include "noise/lanewise.h"
 
 HUD_CORE_BEGIN
 

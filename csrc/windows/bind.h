@@ -4,7 +4,7 @@
 #include <string>
 
 #include "common/checks.h"
-#include "common/run.h"
+#include "windows/run.h"
 #include "windows/scene.h"
 
 namespace hud {
@@ -134,7 +134,7 @@ void project_rows(const Tensor& rows, const Tensor& basis, const Tensor& keys, c
   run_project_rows(rows.data, is_float32, count, bands, columns, rank, to, squares, threads);
 }
 
-void register_window_search(py::module_& m) {
+void register_windows(py::module_& m) {
   py::class_<HeldScene>(m, "WindowScene")
       .def(py::init(&make_scene))
       .def_static("least", &least_memory)

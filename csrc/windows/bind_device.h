@@ -1,9 +1,7 @@
 // The block search for groups of threads, as Python sees it: a job is a dict of numbers and of
-// addresses (device pointers, or host pointers for the emulation), one entry a field of TileJob.
-// hud_fast/kernels/windows/device.py makes it and answers for its sizes.
+// tensors, one entry a field of TileJob, which hud_fast/kernels/windows/device.py makes. A step of
+// the scene alone has no entries of blocks, a search without transforms none of theirs.
 #pragma once
-
-#include <pybind11/pybind11.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -11,85 +9,83 @@
 #include <string>
 #include <vector>
 
+#include "common/job.h"
 #include "windows/device.h"
 #include "windows/device_plan.h"
+#ifdef HUD_HAS_CUDA
+#include "common/launch.h"
+#endif
 
 namespace hud {
 namespace {
 
-namespace py = pybind11;
+// Structures that lie in a tensor of T.
+template <typename Struct, typename T>
+Struct* packed(const JobReader& in, const char* name, int64_t count) {
+  return reinterpret_cast<Struct*>(in.array<T>(name, count * (sizeof(Struct) / sizeof(T))));
+}
 
-class JobReader {
- public:
-  explicit JobReader(const py::dict& dict) : dict_(dict) {}
-  int64_t number(const char* name) { return at(name).cast<int64_t>(); }
-  template <typename T>
-  void pointer(const char* name, T*& to) {
-    to = reinterpret_cast<T*>(at(name).cast<uintptr_t>());
-  }
-
- private:
-  py::object at(const char* name) {
-    if (!dict_.contains(name)) throw py::key_error(std::string("the job lacks '") + name + "'");
-    return dict_[name];
-  }
-  const py::dict& dict_;
-};
-
-TileJob tile_job(const py::dict& dict) {
-  JobReader in(dict);
+TileJob tile_job(const py::dict& dict, dlpack::Device device) {
+  const JobReader in(dict, device);
+  const auto number = [&](const char* name) { return in.number<int64_t>(name); };
   TileJob job = {};
-  in.pointer("scene", job.scene);
-  job.is_float32 = in.number("is_float32") != 0;
-  job.one_scale = in.number("one_scale") != 0;
-  in.pointer("factor", job.factor);
-  in.pointer("centre", job.centre);
-  job.height = in.number("height");
-  job.width = in.number("width");
-  job.channels = in.number("channels");
-  job.block_height = in.number("block_height");
-  job.block_width = in.number("block_width");
-  job.stride = in.number("stride");
-  job.rows = in.number("rows");
-  job.columns = in.number("columns");
-  std::vector<double> unused;
-  if (!make_fft(in.number("down"), job.down, unused) ||
-      !make_fft(in.number("across"), job.across, unused))
+  job.is_float32 = number("is_float32") != 0;
+  job.one_scale = number("one_scale") != 0;
+  const int64_t H = job.height = number("height"), W = job.width = number("width");
+  const int64_t K = job.channels = number("channels");
+  const int64_t h = job.block_height = number("block_height"),
+                w = job.block_width = number("block_width");
+  job.stride = number("stride");
+  job.rows = number("rows");
+  job.columns = number("columns");
+  job.scene = in.values("scene", job.is_float32, H * W * K);
+  job.factor = in.array<double>("factor", H * W);
+  job.centre = in.array<double>("centre", 2 * K + 1);
+  std::vector<double> down, across;  // twiddles, of which the device has its own
+  if (!make_fft(number("down"), job.down, down) || !make_fft(number("across"), job.across, across))
     throw py::value_error("no transform of this length");
-  in.pointer("twiddle_down", job.down.twiddle);
-  in.pointer("twiddle_across", job.across.twiddle);
-  job.steps_down = in.number("steps_down");
-  job.steps_across = in.number("steps_across");
-  job.tiles_down = in.number("tiles_down");
-  job.tiles_across = in.number("tiles_across");
-  job.folds = in.number("folds");
-  in.pointer("fold", job.fold);
-  in.pointer("tile_spectra", job.tile_spectra);
-  job.first_pair = in.number("first_pair");
-  job.pairs = in.number("pairs");
-  in.pointer("square", job.square);
-  in.pointer("size", job.size);
-  in.pointer("along", job.along);
-  in.pointer("scale", job.scale);
-  in.pointer("exact", job.exact);
-  in.pointer("blocks", job.blocks);
-  job.count = in.number("count");
-  in.pointer("block_factor", job.block_factor);
-  in.pointer("block_scale", job.block_scale);
-  in.pointer("numbers", job.numbers);
-  in.pointer("block_spectra", job.block_spectra);
-  in.pointer("least", job.least);
-  in.pointer("offered", job.offered);
-  job.capacity = in.number("capacity");
-  in.pointer("most", job.most);
-  in.pointer("position", job.position);
-  in.pointer("again", job.again);
-  in.pointer("scan", job.scan);
-  in.pointer("how", job.how);
-  job.pieces = in.number("pieces");
-  in.pointer("piece", job.piece);
-  in.pointer("value", job.value);
-  in.pointer("best_position", job.best_position);
+  job.steps_down = number("steps_down");
+  job.steps_across = number("steps_across");
+  job.tiles_down = number("tiles_down");
+  job.tiles_across = number("tiles_across");
+  job.folds = number("folds");
+  job.first_pair = number("first_pair");
+  job.pairs = number("pairs");
+  const int64_t points = job.down.length * job.across.length;
+  if (dict.contains("tile_spectra")) {  // by transforms
+    const int64_t all = (job.tiles_down * job.tiles_across + 1) / 2;
+    in.require(job.first_pair >= 0 && job.first_pair + job.pairs <= all, "pairs",
+               "must lie within those of the plan");
+    job.down.twiddle = in.array<float>("twiddle_down", static_cast<int64_t>(down.size()));
+    job.across.twiddle = in.array<float>("twiddle_across", static_cast<int64_t>(across.size()));
+    job.fold = packed<Fold, int32_t>(in, "fold", job.folds);
+    job.tile_spectra = packed<Complex, float>(in, "tile_spectra", job.pairs * K * points);
+    job.square = in.array<double>("square", all * K);
+    job.size = in.array<float>("size", all);
+    job.along = in.array<float>("along", job.rows * job.columns);
+  }
+  const int64_t B = job.count = number("count");
+  job.capacity = number("capacity");
+  job.pieces = number("pieces");
+  if (!dict.contains("blocks")) return job;  // the scene alone
+  job.scale = in.array<float>("scale", job.rows * job.columns);
+  job.exact = in.array<double>("exact", job.rows * job.columns);
+  job.blocks = in.values("blocks", job.is_float32, B * h * w * K);
+  job.block_factor = in.array<double>("block_factor", B * h * w);
+  job.block_scale = in.array<double>("block_scale", B);
+  job.numbers = packed<BlockNumbers, double>(in, "numbers", B);
+  if (job.tile_spectra != nullptr)
+    job.block_spectra = packed<Complex, float>(in, "block_spectra", B * K * points);
+  job.least = in.array<uint32_t>("least", B);
+  job.offered = in.array<int32_t>("offered", B);
+  job.most = in.array<float>("most", B * job.capacity);
+  job.position = in.array<int64_t>("position", B * job.capacity);
+  job.again = in.array<int32_t>("again", 1 + B);
+  job.scan = in.array<int32_t>("scan", 1 + B);
+  job.how = in.array<int32_t>("how", B);
+  job.piece = packed<BestWindow, double>(in, "piece", B * job.pieces);
+  job.value = in.array<double>("value", B);
+  job.best_position = in.array<int64_t>("best_position", B * 2);
   return job;
 }
 
@@ -104,8 +100,8 @@ std::string job_text(const TileJob& job, const char* step, const char* why) {
 }
 
 // `why` words a status; null where a status is always 0.
-void register_tile_steps(py::module_& m, const std::string& prefix, const char* (*why)(int),
-                         int (*tiles)(const TileJob&, int, void*),
+void register_tile_steps(py::module_& m, const std::string& prefix, int32_t type,
+                         const char* (*why)(int), int (*tiles)(const TileJob&, int, void*),
                          int (*blocks)(const TileJob&, bool, int, void*),
                          int (*correlate)(const TileJob&, bool, int, void*),
                          int (*settle)(const TileJob&, int, int, void*),
@@ -116,30 +112,30 @@ void register_tile_steps(py::module_& m, const std::string& prefix, const char* 
       throw std::runtime_error(job_text(job, step, why == nullptr ? "" : why(status)));
   };
   m.def((prefix + "_window_tiles").c_str(), [=](const py::dict& dict, int device, uintptr_t on) {
-    const TileJob job = tile_job(dict);
+    const TileJob job = tile_job(dict, {type, device});
     const py::gil_scoped_release free;
     check(tiles(job, device, stream(on)), job, "spectra of the scene");
   });
   m.def((prefix + "_window_blocks").c_str(),
         [=](const py::dict& dict, bool spectra, int device, uintptr_t on) {
-          const TileJob job = tile_job(dict);
+          const TileJob job = tile_job(dict, {type, device});
           const py::gil_scoped_release free;
           check(blocks(job, spectra, device, stream(on)), job, "spectra of the blocks");
         });
   m.def((prefix + "_window_correlate").c_str(),
         [=](const py::dict& dict, bool again, int device, uintptr_t on) {
-          const TileJob job = tile_job(dict);
+          const TileJob job = tile_job(dict, {type, device});
           const py::gil_scoped_release free;
           check(correlate(job, again, device, stream(on)), job, "correlation");
         });
   m.def((prefix + "_window_settle").c_str(),
         [=](const py::dict& dict, int how, int device, uintptr_t on) {
-          const TileJob job = tile_job(dict);
+          const TileJob job = tile_job(dict, {type, device});
           const py::gil_scoped_release free;
           check(settle(job, how, device, stream(on)), job, "lists");
         });
   m.def((prefix + "_window_answer").c_str(), [=](const py::dict& dict, int device, uintptr_t on) {
-    const TileJob job = tile_job(dict);
+    const TileJob job = tile_job(dict, {type, device});
     const py::gil_scoped_release free;
     check(answer(job, device, stream(on)), job, "scores");
   });
@@ -178,12 +174,18 @@ py::dict window_tile_plan(int64_t height, int64_t width, int64_t channels, int64
   return out;
 }
 
-void register_window_tiles(py::module_& m) {
+void register_windows_device(py::module_& m) {
   m.def("window_tile_plan", &window_tile_plan);
   m.attr("window_settle") = py::make_tuple(+kAgain, +kScan, +kScanAll);
-  register_tile_steps(m, "emulated", nullptr, &emulated::window_tiles, &emulated::window_blocks,
-                      &emulated::window_correlate, &emulated::window_settle,
-                      &emulated::window_answer);
+  register_tile_steps(m, "emulated", dlpack::kCpu, nullptr, &emulated::window_tiles,
+                      &emulated::window_blocks, &emulated::window_correlate,
+                      &emulated::window_settle, &emulated::window_answer);
+#ifdef HUD_HAS_CUDA
+  m.def("cuda_window_shared_limit", &cuda::window_shared_limit);
+  register_tile_steps(m, "cuda", dlpack::kCuda, &cuda::error_text, &cuda::window_tiles,
+                      &cuda::window_blocks, &cuda::window_correlate, &cuda::window_settle,
+                      &cuda::window_answer);
+#endif
 }
 
 }  // namespace

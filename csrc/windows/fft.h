@@ -13,6 +13,7 @@
 #pragma once
 
 #include "windows/lists.h"
+#include "windows/run.h"
 
 HUD_CORE_BEGIN
 

@@ -106,6 +106,12 @@ struct ProjectJob {
   double* square;               // (n): squared norms
 };
 
+// The order of candidates: the higher score, then the lower position.
+static inline bool ahead(double score, int64_t position, double other_score,
+                         int64_t other_position) {
+  return score > other_score || (score == other_score && position < other_position);
+}
+
 // Scratch in vectors of the level's width.
 static inline int64_t longest(const WindowJob& job) {
   return job.down.length > job.across.length ? job.down.length : job.across.length;
@@ -124,36 +130,5 @@ static inline int64_t correlate_work(const WindowJob& job, int64_t pairs) {
   return pairs * (4 * job.down.length + job.steps_down * tile_stride(job)) + 4 * job.steps_across +
          4 * longest(job);
 }
-
-struct WindowKernels {
-  int64_t lanes;  // blocks of one group
-  // Spectra of tile pairs [first, first + count), (across, down, K, count, 2), and their squared
-  // norms.
-  void (*scene_spectra)(const WindowJob&, int64_t first, int64_t count, void* spectra,
-                        double* square, void* work);
-  // Blocks [first, first + lanes) into a group.
-  void (*pack_blocks)(const WindowJob&, const BlockInput&, int64_t first, bool one_scale,
-                      const BlockGroup&);
-  // Spectra of channels [begin, end) of a packed group.
-  void (*block_spectra)(const WindowJob&, const BlockGroup&, int64_t begin, int64_t end,
-                        void* work);
-  // Scores of one group at tile pairs [first, first + count), offered to `lanes` lists.
-  void (*correlate)(const WindowJob&, const WindowMaps&, const BlockGroup&, int64_t first,
-                    int64_t count, const void* spectra, const double* square, CandidateList*,
-                    void* work);
-};
-
-struct WindowTable {
-  WindowKernels f32, f64;
-  // Window positions of rows [begin, end) against one packed float32 group: direct correlation.
-  void (*direct)(const WindowJob&, const DirectMaps&, const BlockGroup&, int64_t begin, int64_t end,
-                 CandidateList*);
-  // sum <u, q> of one block at the window from (y, x), float64 from the inputs.
-  double (*exact)(const WindowJob&, const BlockInput&, int64_t block, int64_t y, int64_t x);
-  // Cosine of one block with the window from (y, x), the norms taken from these very values.
-  double (*similarity)(const SimilarityJob&, int64_t block, int64_t y, int64_t x);
-  // Coordinates of rows [begin, end); `work` holds four rows.
-  void (*project)(const ProjectJob&, int64_t begin, int64_t end, void* work);
-};
 
 }  // namespace hud

@@ -2,7 +2,6 @@
 // correlation and the one by Fourier transform share.
 #pragma once
 
-#include "common/kernels.h"
 #include "windows/lane_fft.h"
 
 HUD_CORE_BEGIN

@@ -1,7 +1,6 @@
 // Coordinates of rows in a basis, and the rows' squared norms, in float64: one pass.
 #pragma once
 
-#include "common/kernels.h"
 #include "windows/lane_fft.h"
 
 HUD_CORE_BEGIN

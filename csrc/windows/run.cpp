@@ -148,7 +148,7 @@ std::vector<CandidateList> WindowScene::transform_pass(const WindowQuery& query,
                                                        int threads) {
   constexpr bool narrow = sizeof(T) == sizeof(float);
   const WindowJob job = job_of<T>();
-  const WindowKernels& kernels = narrow ? kernels_->window_search.f32 : kernels_->window_search.f64;
+  const WindowKernels& kernels = narrow ? kernels_->f32 : kernels_->f64;
   const int64_t lanes = kernels.lanes, vector = lanes * static_cast<int64_t>(sizeof(T));
   const int64_t count = static_cast<int64_t>(blocks.size()), K = shape_.channels;
   const int64_t groups = (count + lanes - 1) / lanes, pairs = plan_.pairs();
@@ -259,7 +259,7 @@ std::vector<CandidateList> WindowScene::transform_pass(const WindowQuery& query,
 std::vector<CandidateList> WindowScene::direct_pass(const WindowQuery& query,
                                                     const std::vector<int64_t>& blocks,
                                                     int threads) {
-  const WindowKernels& kernels = kernels_->window_search.f32;
+  const WindowKernels& kernels = kernels_->f32;
   const int64_t lanes = kernels.lanes, count = static_cast<int64_t>(blocks.size());
   const int64_t groups = (count + lanes - 1) / lanes, positions = job_.rows * job_.columns;
   const bool one_scale = common_scale(query.window_scale, positions) > 0;
@@ -286,8 +286,7 @@ std::vector<CandidateList> WindowScene::direct_pass(const WindowQuery& query,
       if (block >= count || group.view.power[i % lanes] == 0) lists[i].least = kInfinity;
     }
     parallel_ranges(job_.rows, 1, threads, [&](int piece, int64_t begin, int64_t end) {
-      kernels_->window_search.direct(job_, maps, group.view, begin, end,
-                                     lists.data() + piece * lanes);
+      kernels_->direct(job_, maps, group.view, begin, end, lists.data() + piece * lanes);
     });
     for (int64_t lane = 0; lane < lanes && g * lanes + lane < count; ++lane) {
       CandidateList& list = best[g * lanes + lane];
@@ -378,8 +377,8 @@ void WindowScene::rescore(const WindowQuery& query, int64_t block,
   const auto score = [&](int64_t position) {
     const int64_t y = position / job_.columns * shape_.stride,
                   x = position % job_.columns * shape_.stride;
-    best.offer(kernels_->window_search.exact(job_, query.blocks, block, y, x) *
-                   query.window_scale[position] * query.block_scale[block],
+    best.offer(kernels_->exact(job_, query.blocks, block, y, x) * query.window_scale[position] *
+                   query.block_scale[block],
                position);
   };
   for (int64_t i = 0; i < list.count; ++i)
@@ -395,9 +394,9 @@ void WindowScene::rescore_all(const WindowQuery& query, int64_t block, int threa
     for (int64_t position = begin * job_.columns; position < end * job_.columns; ++position) {
       const double scale = query.window_scale[position];
       if (scale != scale) continue;
-      const double sum = kernels_->window_search.exact(job_, query.blocks, block,
-                                                       position / job_.columns * shape_.stride,
-                                                       position % job_.columns * shape_.stride);
+      const double sum =
+          kernels_->exact(job_, query.blocks, block, position / job_.columns * shape_.stride,
+                          position % job_.columns * shape_.stride);
       best[piece].offer(sum * scale * query.block_scale[block], position);
     }
   });

@@ -3,18 +3,19 @@
 #include <cstddef>
 #include <vector>
 
-#include "common/level.h"
 #include "common/parallel.h"
-#include "common/run.h"
+#include "windows/run.h"
 
 namespace hud {
 
+HUD_DEFINE_KERNELS(WindowTable, windows)
+
 void run_window_similarity(const SimilarityJob& job, int64_t count, const int64_t* position,
                            double* value, int threads) {
-  const KernelTable& kernels = active_kernels();
+  const WindowTable& kernels = windows_kernels();
   parallel_ranges(count, 1, threads, [&](int, int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b)
-      value[b] = kernels.window_search.similarity(job, b, position[2 * b], position[2 * b + 1]);
+      value[b] = kernels.similarity(job, b, position[2 * b], position[2 * b + 1]);
   });
 }
 
@@ -28,10 +29,10 @@ void run_project_rows(const void* rows, bool is_float32, int64_t count, int64_t 
   for (int64_t c = 0; c < bands; ++c)
     for (int64_t k = 0; k < rank; ++k) padded[c * job.padded + k] = basis[c * rank + k];
   job.basis = padded.data();
-  const KernelTable& kernels = active_kernels();
+  const WindowTable& kernels = windows_kernels();
   parallel_ranges(count, kRowGrain, threads, [&](int, int64_t begin, int64_t end) {
     std::vector<double> work(static_cast<size_t>(4 * bands));
-    kernels.window_search.project(job, begin, end, work.data());
+    kernels.project(job, begin, end, work.data());
   });
 }
 

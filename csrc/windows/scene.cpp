@@ -5,7 +5,6 @@
 #include <cmath>
 #include <new>
 
-#include "common/level.h"
 #include "common/parallel.h"
 #include "windows/sums.h"
 
@@ -33,13 +32,13 @@ AlignedBytes aligned_bytes(int64_t bytes) {
 }
 
 int64_t WindowScene::least(const WindowShape& shape, const WindowOptions& options) {
-  return least_bytes(shape, options, active_kernels().window_search.f32.lanes * 4);
+  return least_bytes(shape, options, windows_kernels().f32.lanes * 4);
 }
 
 WindowScene::WindowScene(const void* pixels, bool is_float32, const double* factor,
                          const WindowShape& shape, const WindowOptions& options, int threads)
-    : kernels_(&active_kernels()), shape_(shape), options_(options) {
-  plan_ = choose_plan(shape, options, kernels_->window_search.f32.lanes * 4);
+    : kernels_(&windows_kernels()), shape_(shape), options_(options) {
+  plan_ = choose_plan(shape, options, kernels_->f32.lanes * 4);
   job_.scene = pixels;
   job_.is_float32 = is_float32;
   job_.factor = factor;
@@ -192,7 +191,7 @@ void WindowScene::prepare_spectra(int threads) {
   const WindowJob job = job_of<T>();
   const int64_t pairs = plan_.pairs(), each = pair_bytes(shape_, plan_, sizeof(T));
   squares_.assign(static_cast<size_t>(pairs), 0.0);
-  const int64_t vector = kernels_->window_search.f32.lanes * 4;
+  const int64_t vector = kernels_->f32.lanes * 4;
   const int64_t work = scene_work(job) * vector;
   int64_t room = kResident;
   if (options_.memory_limit > 0) room = options_.memory_limit - plan_.bytes;
@@ -205,8 +204,8 @@ void WindowScene::prepare_spectra(int threads) {
     const AlignedBytes scratch = aligned_bytes(work);
     for (int64_t chunk = begin; chunk < end; ++chunk) {
       const int64_t first = chunk * kPairs, count = std::min<int64_t>(kPairs, pairs - first);
-      kernels_->window_search.f32.scene_spectra(job, first, count, spectra_.get() + first * each,
-                                                squares_.data() + first, scratch.get());
+      kernels_->f32.scene_spectra(job, first, count, spectra_.get() + first * each,
+                                  squares_.data() + first, scratch.get());
     }
   });
 }

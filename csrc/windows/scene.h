@@ -6,8 +6,8 @@
 #include <memory>
 #include <vector>
 
-#include "common/kernels.h"
 #include "windows/plan.h"
+#include "windows/run.h"
 
 namespace hud {
 
@@ -63,7 +63,7 @@ class WindowScene {
   template <typename T>
   WindowJob job_of() const;
 
-  const KernelTable* kernels_;
+  const WindowTable* kernels_;
   WindowShape shape_;
   WindowOptions options_;
   WindowPlan plan_;

@@ -2,7 +2,8 @@
 // fewer dimensions reports in the end.
 #pragma once
 
-#include "common/kernels.h"
+#include "common/platform.h"
+#include "windows/job.h"
 
 HUD_CORE_BEGIN
 

@@ -57,14 +57,14 @@ def _bench(narrow: Any, E: Any) -> Bench:  # (P, C) float32, (D, C) float64
     import torch
 
     from hud_fast.kernels import fcls
-    from hud_fast.kernels.fcls import device as _fcls_cuda
+    from hud_fast.kernels.fcls import device as fcls_device
 
     on, count = device(), len(narrow)
     small = narrow[: max(1, count // 4)].double()  # float64 pixels of a quarter of the scene
     A = E.cpu().numpy()
     basis = torch.linalg.qr((E - E.mean(0)).T)[0]
-    ready = _fcls_cuda.prepare(E, True, False, on)
-    to = _fcls_cuda.results(narrow, ready, False)
+    ready = fcls_device.prepare(E, True, False, on)
+    to = fcls_device.results(narrow, ready, False)
 
     def error(found: Any) -> float:
         rows = slice(None, None, max(1, len(found) // _JUDGED))
@@ -74,13 +74,13 @@ def _bench(narrow: Any, E: Any) -> Bench:  # (P, C) float32, (D, C) float64
     def ours(pixels: Any) -> Any:
         if not rehearsing():
             return fcls(pixels, E, backend="cuda")
-        tables = _fcls_cuda.prepare(E, True, False, on)
-        found = _fcls_cuda.results(pixels, tables, False)
-        _fcls_cuda.solve(pixels, tables, found)
+        tables = fcls_device.prepare(E, True, False, on)
+        found = fcls_device.results(pixels, tables, False)
+        fcls_device.solve(pixels, tables, found)
         return found.abundances
 
     def launch(_: int) -> Any:
-        _fcls_cuda.solve(narrow, ready, to)
+        fcls_device.solve(narrow, ready, to)
         return to.abundances
 
     runs: dict[str, Run | Missing] = {
@@ -100,7 +100,7 @@ def _bench(narrow: Any, E: Any) -> Bench:  # (P, C) float32, (D, C) float64
         ),
         "read": Run(lambda _: narrow.amax(), count, "floor", note="float32 pixels, once"),
     }
-    plan = _fcls_cuda.plan(narrow, ready)
+    plan = fcls_device.plan(narrow, ready)
     facts = {"P": count, "C": narrow.shape[1], "D": len(A), "plan": plan, **_ways(narrow, ready)}
     return Bench("pixel", runs, facts)
 
@@ -109,7 +109,7 @@ def _ways(pixels: Any, ready: Any) -> dict[str, Any]:
     """How many pixels the emulation's rounds leave to the active set, of a few: the device does not tell."""
     if not rehearsing():
         return {}
-    from hud_fast.kernels.fcls import device as _fcls_cuda
+    from hud_fast.kernels.fcls import device as fcls_device
 
-    rounds, alone = _fcls_cuda.solve(pixels, ready, _fcls_cuda.results(pixels, ready, False))
+    rounds, alone = fcls_device.solve(pixels, ready, fcls_device.results(pixels, ready, False))
     return {"rounds": rounds, "alone": alone}

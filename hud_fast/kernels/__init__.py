@@ -1,25 +1,28 @@
-"""The kernels: one module an operation: its formula, a plain torch reference, the op, the public function."""
+"""The kernels: a room an operation (`latent`, `noise`, `fcls`, `cosine`, `windows`), what they share, and `gpu_check`.
 
-from hud_fast.kernels._backend import GPU_KERNELS, can_run, last_backend, proven, resolve
+`GPU_KERNELS`, `proven` and `resolve` are the diffusion's, which asks what a GPU has proved before it records a graph.
+"""
+
+from hud_fast.kernels._backend import GPU_KERNELS as GPU_KERNELS
+from hud_fast.kernels._backend import can_run, last_backend
+from hud_fast.kernels._backend import proven as proven
+from hud_fast.kernels._backend import resolve as resolve
 from hud_fast.kernels._native import build_config, get_isa, isa_levels, set_isa
-from hud_fast.kernels.cosine import cosine_max
-from hud_fast.kernels.cosine.index import CosineIndex
+from hud_fast.kernels.cosine import CosineIndex, cosine_max
 from hud_fast.kernels.fcls import FCLSResult, fcls
-from hud_fast.kernels.latent.log_project import log_project
-from hud_fast.kernels.latent.log_standardize import log_standardize
-from hud_fast.kernels.latent.simplex_softmax import simplex_softmax
-from hud_fast.kernels.latent.softmax_decode import softmax_decode
-from hud_fast.kernels.latent.standardized_softmax import standardized_softmax
-from hud_fast.kernels.noise.normal_noise import normal_noise
-from hud_fast.kernels.noise.q_sample import q_sample
-from hud_fast.kernels.noise.sampler_step import sampler_step
-from hud_fast.kernels.noise.sampler_step_at import sampler_step_at
+from hud_fast.kernels.latent import (
+    log_project,
+    log_standardize,
+    simplex_softmax,
+    softmax_decode,
+    standardized_softmax,
+)
+from hud_fast.kernels.noise import normal_noise, q_sample, sampler_step, sampler_step_at
 from hud_fast.kernels.windows import window_search
 
 from hud_fast.kernels.gpu_check import GPUCheck, check_gpu  # isort: skip  it checks all of the above
 
 __all__ = [
-    "GPU_KERNELS",
     "CosineIndex",
     "FCLSResult",
     "GPUCheck",
@@ -34,9 +37,7 @@ __all__ = [
     "log_project",
     "log_standardize",
     "normal_noise",
-    "proven",
     "q_sample",
-    "resolve",
     "sampler_step",
     "sampler_step_at",
     "set_isa",

@@ -15,11 +15,11 @@ from fcls_inputs import mixtures, smooth_endmembers
 
 import hud_fast as hud
 from hud_fast.kernels._spot_check import spread
-from hud_fast.kernels.cosine import device as _cosine_tiles
+from hud_fast.kernels.cosine import device as cosine_device
 from hud_fast.kernels.cosine.device import TileIndex, TileSearch
 from hud_fast.kernels.cosine.launch import emulated
-from hud_fast.kernels.fcls import device as _fcls_cuda
-from hud_fast.kernels.windows import device as _window_cuda
+from hud_fast.kernels.fcls import device as fcls_device
+from hud_fast.kernels.windows import device as windows_device
 from hud_fast.kernels.windows import spot_check as windows_check
 
 module = importlib.import_module("hud_fast.kernels.fcls")
@@ -47,7 +47,7 @@ def on_cuda(monkeypatch):
 
 def spoil(monkeypatch, rows, field, value):
     """Abundances of some pixels are lost, and a field of their certificate says so."""
-    solve = _fcls_cuda.solve
+    solve = fcls_device.solve
 
     def wrong(pixels, tables, to, **options):
         ways = solve(pixels, tables, to, **options)
@@ -55,7 +55,7 @@ def spoil(monkeypatch, rows, field, value):
         getattr(to, field)[rows] = value
         return ways
 
-    monkeypatch.setattr(_fcls_cuda, "solve", wrong)
+    monkeypatch.setattr(fcls_device, "solve", wrong)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def spectra(queries=300, rows=500, seed=0):
 def looks(monkeypatch):
     """How often answers were looked at."""
     seen = []
-    for owner, name in ((_cosine_tiles, "check_cosines"), (_window_cuda, "check_windows")):
+    for owner, name in ((cosine_device, "check_cosines"), (windows_device, "check_windows")):
         check = getattr(owner, name)
 
         def counted(*given, check=check, name=name, **more):
@@ -177,12 +177,12 @@ def test_a_wrong_cosine_search_is_contradicted(monkeypatch, alter):
 def test_a_search_is_looked_at_first_and_then_now_and_again(monkeypatch, looks):
     query, reference = spectra()
     search = TileSearch(query, reference, emulated())
-    monkeypatch.setattr(_cosine_tiles, "EVERY_QUERIES", 400)
+    monkeypatch.setattr(cosine_device, "EVERY_QUERIES", 400)
     for count in (1, 1, 2, 2, 3):  # 300 queries each: again where 400 have been answered since
         search.run(query)
         assert len(looks) == count
     search.run(query[:0])
-    monkeypatch.setattr(_cosine_tiles, "capturing", lambda _: True)
+    monkeypatch.setattr(cosine_device, "capturing", lambda _: True)
     search.run(query)
     assert len(looks) == 3
 
@@ -232,12 +232,12 @@ def test_a_wrong_window_search_is_contradicted(monkeypatch, options, wrong):
 
 def test_windows_are_looked_at_first_and_then_now_and_again(monkeypatch, looks):
     blocks, made = windows()
-    monkeypatch.setattr(_window_cuda, "EVERY_BLOCKS", 10)
+    monkeypatch.setattr(windows_device, "EVERY_BLOCKS", 10)
     for count in (1, 1, 2, 2, 3):  # 7 blocks each
         made.search(blocks)
         assert len(looks) == count
     made.search(blocks)
-    monkeypatch.setattr(_window_cuda, "capturing", lambda _: True)
+    monkeypatch.setattr(windows_device, "capturing", lambda _: True)
     made.search(blocks)
     assert len(looks) == 3
     blocks, limited = windows(memory_limit=10**8)

@@ -222,7 +222,7 @@ def test_the_environment_overrules_the_verdict(verdicts, monkeypatch):
 
 def test_no_symbol_of_a_level_can_replace_another_level_s():
     """A weak symbol compiled for AVX-512 could be linked into the baseline path and stop an older processor."""
-    objects = list(Path(__file__).parents[2].glob("build/**/hud_*.dir/**/kernels.cpp.o"))
+    objects = list(Path(__file__).parents[2].glob("build/**/hud_*.dir/**/levels.cpp.o"))
     if not objects or shutil.which("nm") is None:
         pytest.skip("no build folder with object files here, or no nm")
     for path in objects:

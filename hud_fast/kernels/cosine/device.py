@@ -146,16 +146,16 @@ class TileIndex:
         self.boxes = torch.empty(self.tested, 2, tiles, device=device)
         launcher.pack(
             {
-                "keys": known.data_ptr(),
-                "tests": tests.data_ptr(),
-                "inverse": inverse.data_ptr(),
-                "row": self.rows.data_ptr(),
+                "keys": known,
+                "tests": tests,
+                "inverse": inverse,
+                "row": self.rows,
                 "tiles": tiles,
                 "dims": self.dims,
                 "depth": self.depth,
                 "tested": self.tested,
-                "packed": self.packed.data_ptr(),
-                "boxes": self.boxes.data_ptr(),
+                "packed": self.packed,
+                "boxes": self.boxes,
             }
         )
         # Where the queries' order takes its cells from: cubes, so that flat directions take few bits.
@@ -215,26 +215,22 @@ class TileIndex:
     ) -> None:
         self.launcher.search(
             {
-                "reference": self.reference.data_ptr(),
-                "reference_float32": self.reference.dtype == torch.float32,
-                "reference_inverse": self.inverse.data_ptr(),
-                "packed": self.packed.data_ptr(),
-                "boxes": self.boxes.data_ptr(),
+                "reference": self.reference,
+                "reference_inverse": self.inverse,
+                "packed": self.packed,
+                "boxes": self.boxes,
                 "tiles": len(self.rows),
-                "bands": self.reference.shape[1],
                 "dims": self.dims,
                 "depth": self.depth,
                 "tested": self.tested,
-                "query": query.data_ptr(),
-                "query_float32": query.dtype == torch.float32,
-                "query_inverse": inverse.data_ptr(),
-                "keys": keys.data_ptr(),
-                "tests": tests.data_ptr(),
-                "order": order.data_ptr(),
-                "queries": len(query),
-                "value": value.data_ptr(),
-                "index": index.data_ptr(),
-                "work": 0 if work is None else work.data_ptr(),
+                "query": query,
+                "query_inverse": inverse,
+                "keys": keys,
+                "tests": tests,
+                "order": order,
+                "value": value,
+                "index": index,
+                "work": work,
             }
         )
 

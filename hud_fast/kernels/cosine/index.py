@@ -27,7 +27,7 @@ from hud_fast._checks import (
     widen,
 )
 from hud_fast.kernels._native import C
-from hud_fast.kernels.cosine import file as _cosine_file
+from hud_fast.kernels.cosine import file as cosine_file
 from hud_fast.kernels.cosine.basis import endmember_basis, sample_rows
 from hud_fast.kernels.cosine.host import (
     BRUTE_NS,
@@ -246,7 +246,7 @@ class CosineIndex:
         >>> hud.CosineIndex.load("scene.safetensors")
         CosineIndex(3 spectra of 3 bands)
         """
-        _cosine_file.save(self.__getstate__(), path)
+        cosine_file.save(self.__getstate__(), path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> CosineIndex:
@@ -260,7 +260,7 @@ class CosineIndex:
             Where it is damaged or no saved index.
         """
         index = cls.__new__(cls)
-        index.__setstate__(_cosine_file.load(path))
+        index.__setstate__(cosine_file.load(path))
         return index
 
     def __getstate__(self) -> dict[str, Any]:

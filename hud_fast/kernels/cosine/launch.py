@@ -31,9 +31,7 @@ def emulated(shared: int = C.cosine_most_shared) -> Launcher:
     """The kernels' source on the CPU, their threads emulated: for tests."""
 
     def row_inverse(rows: Tensor, inverse: Tensor) -> None:
-        C.emulated_row_inverse(
-            rows.data_ptr(), rows.dtype == torch.float32, *rows.shape, inverse.data_ptr()
-        )
+        C.emulated_row_inverse({"rows": rows, "inverse": inverse})
 
     return Launcher(
         "emulated",
@@ -49,13 +47,7 @@ def on_cuda(device: torch.device) -> Launcher:
     on = torch.empty(0, device=device)
 
     def row_inverse(rows: Tensor, inverse: Tensor) -> None:
-        C.cuda_row_inverse(
-            rows.data_ptr(),
-            rows.dtype == torch.float32,
-            *rows.shape,
-            inverse.data_ptr(),
-            *on_stream(rows),
-        )
+        C.cuda_row_inverse({"rows": rows, "inverse": inverse}, *on_stream(rows))
 
     return Launcher(
         "cuda",

@@ -37,7 +37,7 @@ from hud_fast.kernels._backend import capturing, readable
 from hud_fast.kernels._memory import empty
 from hud_fast.kernels._native import C
 from hud_fast.kernels._op import Op
-from hud_fast.kernels.fcls import device as _fcls_cuda
+from hud_fast.kernels.fcls import device as fcls_device
 from hud_fast.kernels.fcls.reference import fcls_reference, reduce_problem
 from hud_fast.kernels.fcls.tables import fcls_tables
 
@@ -94,9 +94,9 @@ def _cuda(
     status: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     pixels = pixels.detach()
-    tables = _fcls_cuda.prepare(endmembers, sum_to_one, shade, pixels.device)
-    to = _fcls_cuda.results(pixels, tables, True)
-    _fcls_cuda.solve(pixels, tables, to)
+    tables = fcls_device.prepare(endmembers, sum_to_one, shade, pixels.device)
+    to = fcls_device.results(pixels, tables, True)
+    fcls_device.solve(pixels, tables, to)
     if not capturing(pixels):
         _solve_again(pixels, endmembers, sum_to_one, shade, to)
     empty = (part.new_empty(0) for part in to[1:] if part is not None)
@@ -108,7 +108,7 @@ def _solve_again(
     endmembers: Tensor,
     sum_to_one: bool,
     shade: bool,
-    to: _fcls_cuda.Solution,
+    to: fcls_device.Solution,
 ) -> None:
     """Pixels whose certificate fails, by the CPU's solver, put back. Reads one number back from the device.
 

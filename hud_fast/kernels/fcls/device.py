@@ -24,7 +24,7 @@ class GroupTables(NamedTuple):
     """A problem's tables on the device of its pixels."""
 
     memory: Tensor  # uint8: all of them, one after another
-    job: dict[str, Any]  # addresses in it, sizes and numbers, as csrc/fcls/bind_device.h reads them
+    job: dict[str, Any]  # views of it, sizes and numbers, as csrc/fcls/bind_device.h reads them
     kept: int  # abundances of a pixel
     units: int  # multiprocessors
 
@@ -59,20 +59,19 @@ def prepare(
         "start": tables.start,
         "start_offset": tables.start_offset,
     }
-    pieces, at, offsets = [], 0, {}
+    pieces, at, views = [], 0, {}
     for name, part in parts.items():
         piece = part.contiguous().numpy().reshape(-1).view(np.uint8)
         room = -(-piece.size // 256) * 256
-        offsets[name] = at if piece.size else None
+        views[name] = slice(at, at + piece.size)
         pieces.append(np.pad(piece, (0, room - piece.size)))
         at += room
     memory = torch.from_numpy(np.concatenate(pieces)).to(device)
-    base = memory.data_ptr()
     units = 1
     if device.type == "cuda":
         units = torch.cuda.get_device_properties(device).multi_processor_count
     job = {
-        **{name: 0 if offset is None else base + offset for name, offset in offsets.items()},
+        **{name: memory[view].view(parts[name].dtype) for name, view in views.items()},
         "scale": problem.scale,
         "column_max": problem.column_max,
         "sum_to_one": sum_to_one,
@@ -103,8 +102,7 @@ def results(pixels: Tensor, tables: GroupTables, status: bool) -> Solution:
 
 def plan(pixels: Tensor, tables: GroupTables, chunk: int = 0) -> dict[str, int]:
     """How the launcher cuts up this job; ``chunk=0`` takes the chunk it likes best."""
-    job = _job(pixels, tables, results(pixels[:0], tables, False))
-    return dict(C.fcls_plan(job, pixels.shape[0], tables.units, chunk))
+    return dict(C.fcls_plan(tables.job, pixels.shape[0], tables.units, chunk))
 
 
 def solve(pixels: Tensor, tables: GroupTables, to: Solution, *, chunk: int = 0) -> tuple[int, int]:
@@ -118,28 +116,16 @@ def solve(pixels: Tensor, tables: GroupTables, to: Solution, *, chunk: int = 0) 
         part = slice(start, start + _MOST_PIXELS)
         some = pixels[part]
         job = _job(some, tables, Solution(*(None if t is None else t[part] for t in to)))  # type: ignore[arg-type]
-        count = some.shape[0]
-        size = C.fcls_plan(job, count, tables.units, chunk)["bytes"]
+        size = plan(some, tables, chunk)["bytes"]
         # Freed on return, reused in the stream's order: nobody else gets it before the kernels are done.
-        scratch = torch.empty(size, dtype=torch.uint8, device=pixels.device)
-        address = scratch.data_ptr()
+        job["scratch"] = torch.empty(size, dtype=torch.uint8, device=pixels.device)
         if pixels.is_cuda:
-            C.cuda_fcls(job, count, tables.units, chunk, address, *on_stream(pixels))
+            C.cuda_fcls(job, tables.units, chunk, *on_stream(pixels))
         else:
-            ways = C.emulated_fcls(job, count, tables.units, chunk, address)
+            ways = C.emulated_fcls(job, tables.units, chunk)
             rounds, alone = rounds + ways[0], alone + ways[1]
     return rounds, alone
 
 
 def _job(pixels: Tensor, tables: GroupTables, to: Solution) -> dict[str, Any]:
-    return {
-        **tables.job,
-        "pixels": pixels.data_ptr(),
-        "pixel_stride": pixels.stride(0),
-        "band_stride": pixels.stride(1),
-        "is_float32": pixels.dtype == torch.float32,
-        "abundances": to.abundances.data_ptr(),
-        "residual": 0 if to.residual is None else to.residual.data_ptr(),
-        "gap": 0 if to.gap is None else to.gap.data_ptr(),
-        "status": 0 if to.status is None else to.status.data_ptr(),
-    }
+    return {**tables.job, "pixels": pixels, **to._asdict()}

@@ -13,7 +13,7 @@ from torch import Tensor
 from hud_fast.kernels import cosine_max, fcls, window_search
 from hud_fast.kernels.cosine.device import TileSearch
 from hud_fast.kernels.cosine.launch import emulated, on_cuda
-from hud_fast.kernels.fcls import device as _fcls_cuda
+from hud_fast.kernels.fcls import device as fcls_device
 from hud_fast.kernels.gpu_check.cases import CPU, Cases, draw, put
 from hud_fast.kernels.gpu_check.examine import Case, Results
 from hud_fast.kernels.windows import prepare
@@ -57,11 +57,11 @@ def _unmixing(
     y = put(_simplex(P, D, 1) @ A + 0.02 * draw((P, C), 2), dtype, device, offset)
     known = fcls(y.cpu().double(), A, **options, return_status=True, backend=CPU)
     problem = {"sum_to_one": True, "shade": False, **options}
-    tables = _fcls_cuda.prepare(A, **problem, device=device)
+    tables = fcls_device.prepare(A, **problem, device=device)
 
     def call() -> Results:
-        to = _fcls_cuda.results(y, tables, True)
-        _fcls_cuda.solve(y, tables, to, chunk=100)
+        to = fcls_device.results(y, tables, True)
+        fcls_device.solve(y, tables, to, chunk=100)
         return tuple(t for t in to if t is not None)
 
     rounding = 6e-8 if dtype == torch.float32 else 0.0

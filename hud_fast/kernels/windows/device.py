@@ -140,7 +140,7 @@ class DeviceWindowScene(PreparedScene):
         if self.held == self.pairs:
             self._transform_tiles(0)
 
-    def _common(self) -> dict[str, int]:
+    def _common(self) -> dict[str, Any]:
         """The entries of a job that every search shares."""
         plan = self._plan
         H, W, K = self.scene.shape
@@ -175,8 +175,7 @@ class DeviceWindowScene(PreparedScene):
                 "square": self.square,
                 "size": self.size,
             }
-        nowhere = dict.fromkeys(_POINTERS, 0)
-        return {**nowhere, **numbers, **_addresses(held)}
+        return {**numbers, **held}
 
     def _transform_tiles(self, first: int) -> int:
         """Spectra of pairs [first, first + n) into the memory held; returns n."""
@@ -187,7 +186,7 @@ class DeviceWindowScene(PreparedScene):
         self.size[part] = (self.square[part].sum(1).sqrt() * (1 + 1e-6)).float()
         return count
 
-    def _step(self, name: str, job: dict[str, int], *options: int) -> None:
+    def _step(self, name: str, job: dict[str, Any], *options: int) -> None:
         device, stream = on_stream(self.scene) if self.run == "cuda" else (0, 0)
         getattr(C, f"{self.run}_window_{name}")(job, *options, device, stream)
 
@@ -223,7 +222,7 @@ class DeviceWindowScene(PreparedScene):
             "value": value,
             "best_position": position,
         }
-        self._steps({**self.common, **_addresses(scratch | own), "count": len(blocks)})
+        self._steps({**self.common, **scratch, **own, "count": len(blocks)})
         self._counts.append(torch.stack([scratch["again"][0], scratch["scan"][0]]).long())
 
     def _look(self, blocks: Tensor, exact: Tensor, value: Tensor, position: Tensor) -> None:
@@ -248,7 +247,7 @@ class DeviceWindowScene(PreparedScene):
         )
         self._looks, self._since = self._looks + 1, 0
 
-    def _steps(self, job: dict[str, int]) -> None:
+    def _steps(self, job: dict[str, Any]) -> None:
         self._step("blocks", job, self.transforms)
         if not self.transforms:
             self._step("settle", job, _SCAN_ALL)
@@ -290,12 +289,3 @@ class DeviceWindowScene(PreparedScene):
 _PLANNED = (
     "down", "across", "steps_down", "steps_across", "tiles_down", "tiles_across",
 )  # fmt: skip
-_POINTERS = (
-    "scene", "factor", "centre", "twiddle_down", "twiddle_across", "fold", "tile_spectra", "square", "size", "along",
-    "scale", "exact", "blocks", "block_factor", "block_scale", "numbers", "block_spectra", "least", "offered", "most",
-    "position", "again", "scan", "how", "piece", "value", "best_position",
-)  # fmt: skip
-
-
-def _addresses(tensors: dict[str, Tensor]) -> dict[str, int]:
-    return {name: tensor.data_ptr() for name, tensor in tensors.items()}

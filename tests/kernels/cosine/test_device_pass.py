@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hud_fast.kernels._native import C
-from hud_fast.kernels.cosine.device import TILE, kd_tiles, without_copies
-from hud_fast.kernels.cosine.launch import most_depth
+from hud_fast.kernels.cosine.device import (
+    TILE,
+    TileIndex,
+    choose_keys,
+    kd_tiles,
+    mean_unit,
+    without_copies,
+)
+from hud_fast.kernels.cosine.launch import emulated, inverse_norms, most_depth
 
 
 def test_lanes_hold_what_the_ptx_isa_says():
@@ -128,3 +137,35 @@ def test_blocks_fit_their_shared_memory():
     assert most_depth(166912) >= 128
     for depth in range(16, C.cosine_most_depth + 1, 16):
         assert C.cosine_plan_bytes(depth, 232448) <= 232448
+
+
+def test_a_job_is_checked_entry_by_entry():
+    jobs = []
+    query = torch.rand(6, 9)
+    kernels = emulated()
+
+    def kept(job):
+        jobs.append(job)
+        kernels.search(job)
+
+    spied = replace(kernels, search=kept)
+    reference = torch.rand(40, 9)
+    inverse = inverse_norms(reference, spied)
+    mean = mean_unit(reference, inverse, 64)
+    keys = choose_keys(query, reference, inverse, mean, spied, "bands")
+    TileIndex(reference, inverse, keys, spied).search(query)
+    job = jobs[-1]
+    for entry, wrong, words in (
+        ("query", query.half(), "must be a contiguous float32 or float64 matrix"),
+        ("query", query[:, 1:], "must be a contiguous float32 or float64 matrix"),
+        ("keys", job["keys"].double(), "must be float32"),
+        ("order", job["order"][:5], "must have 6 values or more, got 5"),
+        ("packed", job["packed"].flatten()[1:], "must have .* values or more"),
+        ("value", job["value"].to("meta"), "must be a tensor with memory"),
+        ("work", torch.empty(4), "must be int64"),
+    ):
+        with pytest.raises(ValueError, match=f"the job's '{entry}' {words}"):
+            kernels.search({**job, entry: wrong})
+    if C.cuda_version:
+        with pytest.raises(ValueError, match="lies on another device"):
+            C.cuda_cosine_max(job, 0, 0)

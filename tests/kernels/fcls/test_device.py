@@ -17,7 +17,7 @@ from fcls_inputs import GAP, certify, mixtures, smooth_endmembers
 import hud_fast as hud
 from hud_fast.kernels import FCLSResult, can_run
 from hud_fast.kernels._native import C as native
-from hud_fast.kernels.fcls import device as _fcls_cuda
+from hud_fast.kernels.fcls import device as fcls_device
 
 NEEDS_GPU = pytest.mark.skipif(
     not can_run("cuda", device="cuda"), reason="no GPU here, or a build without CUDA kernels"
@@ -36,17 +36,17 @@ def solve(
     """Results as NumPy arrays, and how many pixels rounds and the active set solved (the emulation tells)."""
     device = torch.device("cuda" if run == "cuda" else "cpu")
     y = torch.as_tensor(pixels).to(device)
-    tables = _fcls_cuda.prepare(
+    tables = fcls_device.prepare(
         torch.as_tensor(endmembers),
         options.get("sum_to_one", True),
         options.get("shade", False),
         device,
     )
-    to = _fcls_cuda.results(y, tables, status)
+    to = fcls_device.results(y, tables, status)
     for field in to:
         if field is not None:  # what a kernel leaves out must show
             field.fill_(torch.nan if field.is_floating_point() else 77)
-    ways = _fcls_cuda.solve(y, tables, to, chunk=chunk)
+    ways = fcls_device.solve(y, tables, to, chunk=chunk)
     found = [None if field is None else field.cpu().numpy() for field in to]
     return FCLSResult(*found), ways
 
@@ -292,9 +292,9 @@ def test_a_thread_or_a_group_a_pixel(run, D):
     near = A.copy()
     near[-1] = A[0] * (1 + 1e-5 * np.random.default_rng(2).normal(size=70))
     lanes = [
-        _fcls_cuda.plan(
+        fcls_device.plan(
             torch.from_numpy(y),
-            _fcls_cuda.prepare(torch.from_numpy(E), True, False, torch.device("cpu")),
+            fcls_device.prepare(torch.from_numpy(E), True, False, torch.device("cpu")),
         )["lanes"]
         for E in (A, near)
     ]
@@ -358,10 +358,10 @@ def test_real_scene(run, D, indian_pines):
 
 def plan_for(P: int, C: int, D: int, units: int = 132, dtype: Any = np.float32) -> dict[str, int]:
     y = torch.zeros(1, C).expand(P, C)
-    tables = _fcls_cuda.prepare(
+    tables = fcls_device.prepare(
         torch.from_numpy(smooth_endmembers(D, C)), True, False, torch.device("cpu")
     )
-    return _fcls_cuda.plan(y, tables._replace(units=units))
+    return fcls_device.plan(y, tables._replace(units=units))
 
 
 @pytest.mark.parametrize("D", COUNTS)
@@ -396,18 +396,30 @@ def test_pixels_on_the_cpu_are_not_for_the_gpu():
         hud.fcls(np.ones((2, 3)), np.ones((2, 3)), backend="cuda")
 
 
-@pytest.mark.skipif(
-    not hasattr(native, "cuda_fcls") or torch.cuda.is_available(),
-    reason="a build with CUDA kernels on a machine without a GPU shows it",
-)
-def test_a_failed_launch_names_op_and_shape():
+def test_a_job_is_checked_entry_by_entry():
     y = torch.rand(5, 9)
-    tables = _fcls_cuda.prepare(y[:3], True, False, y.device)
-    job = _fcls_cuda._job(y, tables, _fcls_cuda.results(y, tables, True))
-    with pytest.raises(
-        RuntimeError, match="fcls: CUDA launch failed for 5 pixels of 9 bands and 3 endmembers"
+    tables = fcls_device.prepare(y[:3], True, False, y.device)
+    job = fcls_device._job(y, tables, fcls_device.results(y, tables, True))
+    job["scratch"] = torch.empty(1 << 20, dtype=torch.uint8)
+    native.emulated_fcls(job, 1, 0)
+    for entry, wrong, words in (
+        ("pixels", y.int(), "must be float32 or float64"),
+        ("pixels", y[:, :8], r"must be \(P, C\)"),
+        ("pixels", y.to("meta"), "must be a tensor with memory"),
+        ("abundances", y.double(), "must be float32"),
+        ("basis", job["basis"].float(), "must be float64"),
+        ("gram", job["gram"][:-1], "must have 48 values or more, got 47"),
+        ("gap", torch.empty(10, dtype=torch.float64)[::2], "must be contiguous"),
+        ("status", torch.empty(4, dtype=torch.int8), "must have 5 values or more, got 4"),
+        ("scratch", job["scratch"][:10], "must have .* got 10"),
     ):
-        native.cuda_fcls(job, 5, 1, 0, 0, 0, 0)
+        with pytest.raises(ValueError, match=f"the job's '{entry}' {words}"):
+            native.emulated_fcls({**job, entry: wrong}, 1, 0)
+    with pytest.raises(KeyError, match="the job lacks 'gram32'"):
+        native.emulated_fcls({k: v for k, v in job.items() if k != "gram32"}, 1, 0)
+    if hasattr(native, "cuda_fcls"):
+        with pytest.raises(ValueError, match="the job's 'centre' lies on another device"):
+            native.cuda_fcls(job, 1, 0, 0, 0)
 
 
 @NEEDS_GPU
@@ -445,13 +457,13 @@ def test_compiled_and_differentiated_on_a_gpu():
 def test_a_graph_captures_and_replays_on_another_stream():
     A = smooth_endmembers(16, 100)
     pixels = torch.from_numpy(mixtures(A, 3000, 0.02)).cuda()
-    tables = _fcls_cuda.prepare(torch.from_numpy(A), True, False, pixels.device)
-    to = _fcls_cuda.results(pixels, tables, True)
-    _fcls_cuda.solve(pixels, tables, to, chunk=1024)
+    tables = fcls_device.prepare(torch.from_numpy(A), True, False, pixels.device)
+    to = fcls_device.results(pixels, tables, True)
+    fcls_device.solve(pixels, tables, to, chunk=1024)
     expected = [field.clone() for field in to]
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        _fcls_cuda.solve(pixels, tables, to, chunk=1024)
+        fcls_device.solve(pixels, tables, to, chunk=1024)
     for field in to:
         field.zero_()
     stream = torch.cuda.Stream()

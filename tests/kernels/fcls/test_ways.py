@@ -11,7 +11,7 @@ from isa import every_level, running
 
 import hud_fast as hud
 from hud_fast.kernels._native import C as native
-from hud_fast.kernels.fcls import tables as _fcls_tables
+from hud_fast.kernels.fcls import tables
 
 # Largest error of an abundance, by condition number of the centred endmembers; measured: 5e-11 and 2e-9.
 X_ERROR, X_ERROR_ILL = 1e-9, 2e-8
@@ -57,7 +57,7 @@ def test_the_ways_agree(level, D, options, monkeypatch):
     with running(level):
         fast = hud.fcls(y, A, return_status=True, **options)
         assert native.fcls_ways()[2] < 40
-        monkeypatch.setattr(_fcls_tables, "MOST", 0)
+        monkeypatch.setattr(tables, "MOST", 0)
         slow = hud.fcls(y, A, return_status=True, **options)
         assert native.fcls_ways() == (0, 0, 400)
     np.testing.assert_allclose(fast.abundances, slow.abundances, rtol=0, atol=X_ERROR)

@@ -233,17 +233,25 @@ def frequencies(radices):
     return order
 
 
-@pytest.mark.skipif(
-    not C.cuda_version or torch.cuda.is_available(), reason="needs the CUDA kernels and no GPU"
-)
-def test_a_launch_that_fails_names_step_and_shapes():
+def test_a_job_is_checked_entry_by_entry():
     rng = np.random.default_rng(0)
     _, made = ready("emulated", rng.random((1, 3, 4, 5)), rng.random((9, 8, 5)))
-    words = r"window_search: CUDA launch failed \(correlation\) for 0 blocks \(3, 4, 5\) and a scene \(9, 8, 5\): "
-    with pytest.raises(RuntimeError, match=words):
-        C.cuda_window_correlate(made._common(), False, 0, 0)
+    job = made._common()
+    C.emulated_window_tiles(job, 0, 0)
+    for entry, wrong, words in (
+        ("scene", job["scene"].half(), "must be float"),
+        ("factor", job["factor"][1:], "must have 72 values or more, got 64"),
+        ("centre", job["centre"].float(), "must be float64"),
+        ("factor", job["factor"].to("meta"), "must be a tensor with memory"),
+        ("centre", 0, "must be a tensor with memory"),
+    ):
+        with pytest.raises(ValueError, match=f"the job's '{entry}' {words}"):
+            C.emulated_window_tiles({**job, entry: wrong}, 0, 0)
     with pytest.raises(KeyError, match="the job lacks 'centre'"):
-        C.emulated_window_tiles({"scene": 0, "is_float32": 0, "one_scale": 0, "factor": 0}, 0, 0)
+        C.emulated_window_tiles({k: v for k, v in job.items() if k != "centre"}, 0, 0)
+    if C.cuda_version:
+        with pytest.raises(ValueError, match="the job's 'scene' lies on another device"):
+            C.cuda_window_correlate(job, False, 0, 0)
 
 
 @NEEDS_GPU

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from isa import every_level, running
 
 import hud_fast as hud
-from hud_fast.kernels.windows import host as _window_scene
+from hud_fast.kernels.windows import host as windows_host
 from hud_fast.kernels.windows.host import last_plan
 
 ATOL = 1e-12  # rescored in float64: measured worst 2e-15
@@ -21,8 +21,8 @@ every_way = pytest.mark.parametrize("way", ["direct", "fft"])
 @pytest.fixture
 def force(monkeypatch):
     def choose(way, tile=None):
-        monkeypatch.setattr(_window_scene, "FORCED_PATH", way)
-        monkeypatch.setattr(_window_scene, "FORCED_TILE", tile)
+        monkeypatch.setattr(windows_host, "FORCED_PATH", way)
+        monkeypatch.setattr(windows_host, "FORCED_TILE", tile)
 
     return choose
 

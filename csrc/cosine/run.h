@@ -1,11 +1,36 @@
-// The reference side of the pruned cosine search, and its searches: compiled once, may use the STL.
+// The cosine search on the CPU, brute and pruned: the loops that each level exports, and what the
+// bindings call: compiled once, may use the STL.
 #pragma once
 
-#include <cstdint>
-
-#include "common/kernels.h"
+#include "common/level.h"
+#include "cosine/job.h"
 
 namespace hud {
+
+// A loop works on [begin, end) of its job with a caller's workspace: no thread, no allocation.
+struct CosineTable {
+  // 1 / norm of rows [begin, end), float64.
+  void (*row_inverse)(const void*, bool, int64_t, double*, int64_t, int64_t);
+  // Adds the unit rows [begin, end) into a (C) sum.
+  void (*row_sum)(const void*, bool, int64_t, const double*, double*, int64_t, int64_t);
+  // Packs reference panels [begin, end); writes the largest |u - m| and |bias| seen into a pair.
+  void (*pack_panels)(const CosineJob&, float*, float*, int64_t, int64_t, double*);
+  int64_t (*brute_workspace)(const CosineJob&);
+  void (*brute)(const CosineJob&, int64_t, int64_t, void*);
+  int64_t (*key_workspace)(const KeyJob&);  // in doubles
+  void (*keys)(const KeyJob&, int64_t, int64_t, double*);
+  int64_t (*tree_workspace)(const TreeJob&);  // in bytes
+  // Tiles [begin, end) of kTreeQueries queries each, in the job's order.
+  void (*tree_search)(const TreeJob&, int64_t, int64_t, void*, TreeWork*);
+  // Unit rows (or rows times `factor` where given) of [begin, end) as float32.
+  void (*unit_rows)(const void*, bool, int64_t, const double*, float*, int64_t, int64_t);
+};
+HUD_DECLARE_LEVELS(CosineTable, cosine);
+
+void run_row_inverse(const void* rows, bool is_float32, int64_t count, int64_t bands,
+                     double* inverse, int threads);
+// Fills in the job's inverse norms, mean and panels, then searches.
+void run_cosine_max(CosineJob job, int threads);
 
 // Asks for huge pages under a large buffer not yet written to: fewer faults while it is filled,
 // fewer misses of the page table while a search jumps about in it. Does nothing where there are

@@ -1,12 +1,28 @@
-// The CPU operations as the bindings call them: plain pointers and sizes, the active
-// instruction-set level, threads.
+// The latent space on the CPU: the loops that each level exports, and what the binding calls.
+// Pointers named `void` hold values of the storage type.
 #pragma once
 
-#include <cstdint>
-
-#include "common/kernels.h"
+#include "common/level.h"
+#include "common/storage.h"
+#include "latent/job.h"
 
 namespace hud {
+
+struct LatentTable {
+  // By storage type, items [begin, end). The last argument: write past the caches.
+  void (*log_project[kStorages])(const void*, void*, int64_t, int64_t, double, bool);
+  void (*log_project_backward[kStorages])(const void*, const void*, void*, int64_t, int64_t, double,
+                                          bool);
+  void (*softmax[kStorages])(const void*, const void*, void*, int64_t, int64_t, int64_t, int64_t,
+                             bool);
+  void (*softmax_backward[kStorages])(const void*, const void*, void*, int64_t, int64_t, int64_t,
+                                      int64_t, bool);
+  void (*log_standardize[kStorages])(const StandardizeJob&, int64_t, int64_t);
+  void (*log_standardize_backward[kStorages])(const StandardizeJob&, int64_t, int64_t);
+  void (*standardized_softmax[kStorages])(const StandardizedSoftmaxJob&, int64_t, int64_t);
+  void (*softmax_decode[kStorages])(const DecodeJob&, int64_t, int64_t);
+};
+HUD_DECLARE_LEVELS(LatentTable, latent);
 
 void run_log_project(const void* x, void* z, Storage storage, int64_t count, double delta,
                      int threads);
@@ -32,20 +48,5 @@ void run_standardized_softmax(const void* a, const void* x, void* out, Storage s
 void run_softmax_decode(const void* z, void* out, Storage storage, int64_t outer, int64_t D,
                         int64_t inner, const double* endmembers, int64_t bands, Standard standard,
                         int threads);
-void run_diffusion_step(const NoiseJob& job, Storage storage, int threads);
-void run_philox(const uint32_t* counter, const uint32_t* key, uint32_t* out);
-
-void run_fcls(FclsJob job, int64_t pixels, int threads);
-FclsWays fcls_ways();  // of this thread's last call
-void run_row_inverse(const void* rows, bool is_float32, int64_t count, int64_t bands,
-                     double* inverse, int threads);
-// Fills in the job's inverse norms, mean and panels, then searches.
-void run_cosine_max(CosineJob job, int threads);
-// Cosines of blocks with the windows at `position` (B, 2).
-void run_window_similarity(const SimilarityJob& job, int64_t count, const int64_t* position,
-                           double* value, int threads);
-// Rows (n, C) in the basis (C, rank), and their squared norms.
-void run_project_rows(const void* rows, bool is_float32, int64_t count, int64_t bands,
-                      const double* basis, int64_t rank, double* keys, double* square, int threads);
 
 }  // namespace hud
