@@ -58,8 +58,9 @@ def _make(name: str, count: int) -> Callable[[bool], Bench]:
 def _bench(scene: gpu_inputs.Searched, count: int, side: int) -> Bench:
     import torch
 
+    from hud_fast.bench.inputs import into_span
+    from hud_fast.kernels.cosine import span_basis
     from hud_fast.kernels.windows import prepare
-    from hud_fast.metrics._span import into_span, span_basis
 
     backend = "emulated" if rehearsing() else "cuda"
     some = gpu_inputs.mixture_blocks(scene, min(count, DIFFERENT), side)

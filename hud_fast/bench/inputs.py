@@ -11,7 +11,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 BLOCK = 8  # pixels on a side that share their endmembers, as fields and roofs do
 MOST_ACTIVE = 5
@@ -170,3 +172,21 @@ def class_means() -> Searched | None:
     labels = loadmat(file)["indian_pines_gt"]
     endmembers = np.stack([cube[labels == k].mean(0) for k in range(1, labels.max() + 1)])
     return Searched(cube, endmembers, np.empty((0, len(endmembers)), np.float32))
+
+
+def into_span(
+    pixels: Tensor,  # (n, C)
+    basis: Tensor,  # (C, r)
+    *,
+    inside: bool,
+) -> Tensor:  # (n, r + 1) float64
+    """Coordinates in the basis, then the distance from the span (0 by definition when `inside`)."""
+    out = torch.zeros(len(pixels), basis.shape[1] + 1, dtype=torch.float64, device=pixels.device)
+    step = max(1, (1 << 22) // pixels.shape[1])  # values worked on at once
+    for part, numbers in zip(pixels.split(step), out.split(step), strict=True):
+        wide = part.double()
+        coordinates = wide @ basis
+        numbers[:, :-1] = coordinates
+        if not inside:
+            numbers[:, -1] = (wide - coordinates @ basis.T).norm(dim=1)
+    return out

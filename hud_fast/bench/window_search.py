@@ -57,8 +57,9 @@ def window_bench(scene: inputs.Searched, count: int, side: int) -> Bench:
     import torch
 
     import hud_fast
+    from hud_fast.bench.inputs import into_span
     from hud_fast.kernels import window_search
-    from hud_fast.metrics._span import into_span, span_basis
+    from hud_fast.kernels.cosine import span_basis
 
     abundances = inputs.mixture_blocks(scene, count, side)
     blocks = abundances @ scene.endmembers

@@ -1,7 +1,17 @@
-"""The search for the nearest window behind the metrics: the kernel, the short cut of `_span`, float64 rescoring.
+"""The search for the nearest window behind the metrics: the kernel, a short cut, float64 rescoring.
 
 What brute force over all bands in float64 would return: the kernel (in r numbers a pixel where the blocks lie in the
 span of few spectra) finds the place, and the value is computed again at that place from the raw bands.
+
+The short cut is exact. With P (C, r) an orthonormal basis of the generated pixels' span, q = P P^T q for each of them,
+so that for any real pixel u (<q, u> is all that a cosine needs beside the norms)
+
+    <q, u> = <(P^T q, 0), (P^T u, rho_u)>,  |q| = |(P^T q, 0)|,  |u| = |(P^T u, rho_u)|,  rho_u = |u - P P^T u|
+
+exactly: C bands become r + 1 numbers, and every cosine, Frobenius cosine and norm is what it was.
+The last number carries what the span cannot, so the real pixels keep their own norms. A generated
+pixel may be off the span by a relative 1e-6 (float32 storage alone puts it off by 3e-8); its
+cosines move by at most 1e-6 times rho_u / |u|, and the winners are evaluated again in all bands.
 """
 
 from __future__ import annotations
@@ -11,9 +21,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from hud_fast.kernels.cosine import GATE, span_basis
 from hud_fast.kernels.windows import Searcher, coordinates, prepare, similarities
 from hud_fast.metrics._search import Norm, progress_step
-from hud_fast.metrics._span import GATE, span_basis
 from hud_fast.metrics.progress import Progress
 from hud_fast.metrics.samples import Spectra
 from hud_fast.unmixing.pixels import BLOCK_VALUES

@@ -1,6 +1,6 @@
 """Generated samples, read a few at a time, and the nearest window of each of their blocks.
 
-Two kinds: cubes of C bands, for which a small basis is looked for (`_span`), block by block kept or refused; and
+Two kinds: cubes of C bands, for which a small basis is looked for, block by block kept or refused; and
 mixtures, whose coordinates in the endmembers' span follow from the abundances.
 """
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from hud_fast._checks import as_mask, as_numpy, as_wide
+from hud_fast.kernels.cosine import span_basis
 from hud_fast.kernels.windows import coordinates, similarities
 from hud_fast.metrics._nearest_windows import (
     SearchScene,
@@ -26,7 +27,6 @@ from hud_fast.metrics._nearest_windows import (
     search_scene,
 )
 from hud_fast.metrics._search import Norm, progress_step
-from hud_fast.metrics._span import span_basis
 from hud_fast.metrics.mixtures import Mixtures
 from hud_fast.metrics.progress import Progress
 from hud_fast.metrics.samples import (

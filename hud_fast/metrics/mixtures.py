@@ -2,7 +2,7 @@
 
     generated = abundances @ endmembers,  (..., D) and (D, C) -> (..., C)
 
-A metric that only needs cosines can work in the D dimensions that the endmembers span (`metrics._span`): its memory and
+A metric that only needs cosines can work in the D dimensions that the endmembers span: its memory and
 time then do not depend on C.
 """
 

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from hud_fast.bench.inputs import into_span
+from hud_fast.kernels.cosine import GATE, span_basis
 from hud_fast.kernels.cosine.host import search
 from hud_fast.metrics._nearest_windows import nearest_windows, search_scene
-from hud_fast.metrics._span import GATE, into_span, span_basis
 from hud_fast.metrics.samples import read_spectra
 
 
