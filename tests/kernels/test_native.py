@@ -123,7 +123,8 @@ def test_every_operation_has_kernels_that_a_cuda_tensor_may_get():
     }
     operations = set(_backend.REGISTERED)
     assert functions - {"CosineIndex", "can_run", "last_backend"} == operations
-    assert operations | {"graphs"} == set(OPERATIONS)
+    on_a_gpu = {op.name for op in _backend.REGISTERED.values() if op.on_gpu != "torch"}
+    assert on_a_gpu | {"graphs"} == set(OPERATIONS)
 
 
 @pytest.mark.parametrize("op", _backend.REGISTERED.values(), ids=lambda op: op.name)
