@@ -274,9 +274,9 @@ BARE = ("-p", "no:hypothesispytest", "-p", "no:benchmark", "-p", "no:zarr", "-p"
 CRASH = """
 import importlib.util, sys, types
 # what the conftest and the suite want of torch and of the package, at hand in no time
-for name in ("torch", "hud_fast", "hud_fast.kernels", "hud_fast.kernels.windows.device"):
+for name in ("torch", "hud_fast", "hud_fast.kernels", "hud_fast.kernels.windows"):
     sys.modules[name] = types.ModuleType(name)
-sys.modules["hud_fast.kernels"].windows_device = None
+sys.modules["hud_fast.kernels.windows"].device = None
 sys.modules["torch"].device = object
 sys.modules["torch"].cuda = types.SimpleNamespace(is_initialized=lambda: False)
 spec = importlib.util.spec_from_file_location("gpu_conftest", {conftest!r})
