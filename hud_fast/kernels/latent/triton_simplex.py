@@ -115,7 +115,8 @@ def _far(index, FAR: tl.constexpr):
     """As 64-bit numbers, where one map has 2^31 values or more."""
     if FAR:
         return index.to(tl.int64)
-    return index
+    else:
+        return index
 
 
 @triton.jit

@@ -115,7 +115,8 @@ def root(x):
     """To nearest."""
     if x.dtype == tl.float64:
         return tl.sqrt(x)
-    return tl.sqrt_rn(x)
+    else:
+        return tl.sqrt_rn(x)
 
 
 @triton.jit(do_not_specialize=["seed", "step", "first"])
