@@ -1,5 +1,5 @@
 // One reference tile made ready for the pruned search: operands of the float16 pass in the order in
-// which the lanes of a warp read them, and the bounds that go with them (cosine_bounds.h).
+// which the lanes of a warp read them, and the bounds that go with them (device_bounds.h).
 #pragma once
 
 #include "common/mma.h"

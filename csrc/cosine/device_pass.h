@@ -1,5 +1,5 @@
 // The float16 pass of the pruned cosine search: one warp's sixteen queries against the 128 rows of
-// a reference tile that lies in shared memory. Bounds: cosine_bounds.h.
+// a reference tile that lies in shared memory. Bounds: device_bounds.h.
 #pragma once
 
 #include "common/mma.h"

@@ -4,7 +4,7 @@
 // are scored on the tensor cores, and the scores stay in registers: a row's maximum tightens that
 // query's bound, and what reaches the bound goes to a queue in shared memory that holds a whole
 // tile. The queue is decided at once, in float64 from the raw bands, by sixteen lanes a row
-// (cosine_exact.h). So nothing is kept for later: there is no list that could overflow, and the
+// (device_exact.h). So nothing is kept for later: there is no list that could overflow, and the
 // result is the float64 maximum and the lowest row that attains it, in whatever order tiles, lanes
 // and atomics came. One pass with a running bound is enough because the nearest tiles come first.
 #pragma once

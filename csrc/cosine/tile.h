@@ -1,5 +1,5 @@
 // One tile of queries of the pruned search: their bounds, the candidates they hold, and the float64
-// decisions. The bounds are derived in cosine_tree.h.
+// decisions. The bounds are derived in tree.h.
 #pragma once
 
 #include "common/platform.h"

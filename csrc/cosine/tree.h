@@ -2,7 +2,7 @@
 // first.
 //
 // For unit rows |y_u - y_q|^2 = 2 - 2 cos, so the largest cosine is the smallest distance D. Keys
-// (cosine_keys.h) bound it: L <= D, D^2 <= L^2 + 4 rho_u rho_q with L = |a_u - a_q|. What is stored
+// (keys.h) bound it: L <= D, D^2 <= L^2 + 4 rho_u rho_q with L = |a_u - a_q|. What is stored
 // are rounded keys; with eta >= |rounded - true| of both sides together, |L~ - L| <= eta. A box or
 // a row is passed over only where its L~ exceeds D_best + eta, D_best an upper bound of the
 // smallest distance that comes from a row already seen. Bounds used, u = 2^-24:

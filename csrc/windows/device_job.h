@@ -1,5 +1,5 @@
 // What the block search's kernels for groups of threads take: plain structures that the launchers,
-// the emulation and the kernels share. See window_tiles.h for what they mean.
+// the emulation and the kernels share. See device_tiles.h for what they mean.
 #pragma once
 
 #include <cstdint>
