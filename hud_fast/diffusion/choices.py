@@ -10,9 +10,9 @@ import inspect
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, cast
 
 import torch
 
@@ -49,9 +49,21 @@ def takes(template: Callable[..., Any]) -> Callable[[F], F]:
         own, others = (inspect.signature(f).parameters.values() for f in (function, template))
         mine = [p for p in own if p.kind is not p.VAR_KEYWORD]
         theirs = [p for p in others if p.kind is p.KEYWORD_ONLY]
+        known = {p.name for p in (*mine, *theirs)}
+
+        @wraps(function)
+        def called(*args: Any, **options: Any) -> Any:
+            for name in (
+                options.keys() - known
+            ):  # by the name that was called, not by the template's
+                raise TypeError(
+                    f"{function.__qualname__}() got an unexpected keyword argument {name!r}"
+                )
+            return function(*args, **options)
+
         signature = inspect.signature(function).replace(parameters=[*mine, *theirs])
-        function.__signature__ = signature  # type: ignore[attr-defined]
-        return function
+        called.__signature__ = signature  # type: ignore[attr-defined]
+        return cast(F, called)
 
     return shown
 

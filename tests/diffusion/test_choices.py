@@ -33,3 +33,11 @@ def test_names_types_and_defaults_agree(
     assert told == {name: kind for name, (kind, _) in there.items()}
     for function in functions:
         assert there.items() <= keywords(function).items()
+
+
+@pytest.mark.parametrize("function", [HUD.fit, fit_scenes, HUD.sample, HUD.sample_abundances])
+def test_a_misspelt_keyword_is_refused_by_the_name_that_was_called(
+    function: Callable[..., Any],
+) -> None:
+    with pytest.raises(TypeError, match=rf"{function.__qualname__}\(\) got .* 'stepz'"):
+        function(None, stepz=3)
