@@ -161,6 +161,11 @@ class ArgumentTarget:
 
     name, share = "arguments", 200.0
 
+    def good(self) -> list[dict[str, str]]:
+        """Every call with nothing hostile, and one that takes arrays with each kind of them."""
+        kinds = [{"call": "log_project", "abundances": kind} for kind in ARRAYS if "2**" not in kind]
+        return [*({"call": name} for name in CALLS), *kinds]
+
     def draw(self, rng: Random) -> dict[str, str]:
         """One input: the call, and for some of its arguments what stands there."""
         name = rng.choices(list(CALLS), [made.share for made in CALLS.values()])[0]

@@ -138,13 +138,13 @@ class Guard:
         return (*self.seen, found[2]) if self.seen else found
 
     def _judge(self, error: Exception, files: tuple[str, ...]) -> tuple[str, str, str]:
-        why, where = unclear(error, files), place(error)
+        why = unclear(error, files)
         behind = error.__cause__ or error.__context__
         if out_of_memory(error if why else behind if files else None):
-            return MEMORY, f"{type(error).__name__}: {error}"[:300], where
+            return MEMORY, f"{type(error).__name__}: {error}"[:300], place(error)
         if why:
-            return UNCLEAR, f"{why}: {type(error).__name__}: {error}"[:300], where
-        return REFUSED, type(error).__name__, where
+            return UNCLEAR, f"{why}: {type(error).__name__}: {error}"[:300], place(error)
+        return REFUSED, "", ""
 
     def _hear(self, event: str, arguments: tuple[object, ...]) -> None:
         if not self.armed or self.seen is not None:
@@ -156,7 +156,7 @@ class Guard:
             name = os.path.abspath(os.fsdecode(path))
             if isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
                 self.seen = WRITTEN, f"open for writing: {name}"
-            elif not name.startswith((self.folder, "/proc/self/", *OWN)):
+            elif not name.startswith((self.folder, "/proc/", *OWN)):
                 self.seen = OUTSIDE, name
         elif event in CHANGES:
             self.seen = WRITTEN, f"{event} {arguments[:1]}"

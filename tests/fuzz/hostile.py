@@ -12,12 +12,12 @@ import hud_fast as hud
 
 
 class Liar:
-    """An object whose conversion to an array fails with an error of its own."""
+    """An object that says it is an array and gives none."""
 
     shape, dtype, ndim = (4, 3), np.dtype("f4"), 2
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
-        raise KeyError("no array")
+        return [1.0]
 
 
 class Subclass(torch.Tensor):

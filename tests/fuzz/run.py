@@ -48,8 +48,7 @@ Target = FileTarget | ArgumentTarget
 def try_one(target: Target, seed: int, index: int, guard: Guard) -> tuple[str, str, str]:
     """One input, made and run under the guard."""
     folder = Path(guard.folder)
-    shutil.rmtree(folder)
-    folder.mkdir()
+    empty(folder)
     case = target.draw(Random(f"{seed} {target.name} {index}"))
     files = tuple(case) if isinstance(target, FileTarget) else ()
     size = sum(map(len, case.values())) if files else 0
@@ -57,6 +56,12 @@ def try_one(target: Target, seed: int, index: int, guard: Guard) -> tuple[str, s
     del case
     names = tuple(part for name in files for part in Path(name).parts if part != "checkpoints")
     return guard.run(call, size, names)
+
+
+def empty(folder: Path) -> None:
+    """Remove what lies in a folder; the folder itself stays, a process stands in it."""
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def child(target: Target, seed: int, indices: range, shared: mmap.mmap, log: Any, work: Path) -> None:
@@ -132,7 +137,7 @@ class Findings:
         self.of: dict[tuple[str, ...], dict[str, Any]] = {}
 
     def add(self, target: str, index: int, outcome: str, why: str, where: str) -> None:
-        kind = re.sub(r"0x[0-9a-f]+|\d+|'[^']*'", "#", why.split("/")[0])[:60]
+        kind = "".join(re.findall(r"\w+(?:Error|Exception)\b", why)[:1]) or why[:30]  # the error's class, or what there is
         first = {"target": target, "outcome": outcome, "where": where, "why": why, "first": index, "count": 0}
         self.of.setdefault((target, outcome, where, kind), first)["count"] += 1
 
@@ -168,12 +173,12 @@ def fuzz(
 
 
 def warm_up(target: Target, folder: Path) -> None:
-    """Make the seeds and run them once, unchanged: what is imported or cached on first use is so before the forks."""
-    for files in target.seeds if isinstance(target, FileTarget) else ():
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        with contextlib.suppress(Exception):
-            target.run(target.wrap(dict(files)), folder)()
+    """Run good inputs: what is made, imported or cached on first use is so before the forks."""
+    folder.mkdir(exist_ok=True)
+    for case in target.good():
+        empty(folder)
+        with contextlib.suppress(Exception), contextlib.chdir(folder):
+            target.run(case, folder)()
 
 
 def workplace() -> Path:

@@ -39,6 +39,10 @@ class FileTarget:
     def seeds(self) -> Sequence[Files]:
         return self.make()
 
+    def good(self) -> list[Files]:
+        """The seeds as they are."""
+        return [self.wrap(dict(files)) for files in self.seeds]
+
     def draw(self, rng: Random) -> Files:
         """One input."""
         parts, other = dict(rng.choice(self.seeds)), rng.choice(self.seeds)
