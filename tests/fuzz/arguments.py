@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
-
-import hud_fast as hud
 from fuzz import seeds
 from fuzz.hostile import ARRAYS, HUGE, SCALARS
+
+import hud_fast as hud
 
 rng = np.random.default_rng(0)
 ENDS = rng.random((3, 8))
@@ -40,7 +40,12 @@ class Call:
 
 
 def call(
-    function: Any, arrays: dict[str, Any], scalars: str = "", work: str = "", share: float = 10, **good: Any
+    function: Any,
+    arrays: dict[str, Any],
+    scalars: str = "",
+    work: str = "",
+    share: float = 10,
+    **good: Any,
 ) -> Call:
     """The good value of a scalar is the function's own where none is given."""
     split = [{name: good.get(name, ...) for name in names.split()} for names in (scalars, work)]
@@ -54,11 +59,21 @@ def method(name: str, make: Callable[[], Any]) -> Callable[..., Any]:
 
 
 SPECTRA = {"pixels": SCENE[0], "endmembers": ENDS}
-PAIR = {"generated": SCENE[None, :4, :4], "real": SCENE, "generated_mask": MASK[None, :4, :4], "mask": MASK}
+PAIR = {
+    "generated": SCENE[None, :4, :4],
+    "real": SCENE,
+    "generated_mask": MASK[None, :4, :4],
+    "mask": MASK,
+}
 WINDOWS = {"blocks": SCENE[None, :2, :2], "scene": SCENE, "mask": MASK}
 Z = torch.from_numpy(rng.standard_normal((2, 3, 4, 4))).float()
 LATENT = {"z": ROWS, "mean": np.zeros(3), "std": np.ones(3)}
-SIDE = {"wavelengths": np.arange(8) + 400.0, "good_bands": np.ones(8, bool), "mask": MASK, "labels": MASK * 1}
+SIDE = {
+    "wavelengths": np.arange(8) + 400.0,
+    "good_bands": np.ones(8, bool),
+    "mask": MASK,
+    "labels": MASK * 1,
+}
 
 
 def an_index() -> hud.CosineIndex:
@@ -145,10 +160,12 @@ CALLS: dict[str, Call] = {
         "seed", "count bootstrap", share=2, count=4, bootstrap=4,
     ),
     "HUD.sample": call(
-        method("sample", a_model), {}, "seed sampler tile return_abundances as_tensors first", "n size steps batch_size",
-        share=3, n=1, size=4, steps=1,
+        method("sample", a_model), {}, "seed sampler tile return_abundances as_tensors first",
+        "n size steps batch_size", share=3, n=1, size=4, steps=1,
     ),
-    "HUD.sample_batches": call(sample_batches, {}, "seed sampler tile first", "n size steps batch_size", share=1, n=1, size=4),
+    "HUD.sample_batches": call(
+        sample_batches, {}, "seed sampler tile first", "n size steps batch_size", share=1, n=1, size=4
+    ),
     "can_run": call(hud.can_run, {}, "backend device dtype op raise_error", backend="cpu"),
     "set_isa": call(hud.set_isa, {}, "name", share=2, name="baseline"),
 }  # fmt: skip
@@ -163,7 +180,9 @@ class ArgumentTarget:
 
     def good(self) -> list[dict[str, str]]:
         """Every call with nothing hostile, and one that takes arrays with each kind of them."""
-        kinds = [{"call": "log_project", "abundances": kind} for kind in ARRAYS if "2**" not in kind]
+        kinds = [
+            {"call": "log_project", "abundances": kind} for kind in ARRAYS if "2**" not in kind
+        ]
         return [*({"call": name} for name in CALLS), *kinds]
 
     def draw(self, rng: Random) -> dict[str, str]:
@@ -171,9 +190,9 @@ class ArgumentTarget:
         name = rng.choices(list(CALLS), [made.share for made in CALLS.values()])[0]
         made = CALLS[name]
         pools = {
-            **dict.fromkeys(made.arrays, [*ARRAYS, *ARRAYS, *SCALARS]),
-            **dict.fromkeys(made.scalars, [*SCALARS, *HUGE]),
-            **dict.fromkeys(made.work, list(SCALARS)),
+            **{name: [*ARRAYS, *ARRAYS, *SCALARS] for name in made.arrays},
+            **{name: [*SCALARS, *HUGE] for name in made.scalars},
+            **{name: list(SCALARS) for name in made.work},
         }
         chosen = rng.sample(list(pools), min(len(pools), rng.choice((1, 1, 1, 2, 2, 3))))
         return {"call": name, **{argument: rng.choice(pools[argument]) for argument in chosen}}
@@ -183,7 +202,9 @@ class ArgumentTarget:
         made = CALLS[case["call"]]
         if case["call"] == "load_scene":
             np.save(folder / SAVED, SCENE)
-        given = {k: v for k, v in {**made.arrays, **made.scalars, **made.work}.items() if v is not ...}
+        given = {
+            k: v for k, v in {**made.arrays, **made.scalars, **made.work}.items() if v is not ...
+        }
         for argument, kind in case.items():
             if argument == "call":
                 continue

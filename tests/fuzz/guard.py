@@ -25,6 +25,7 @@ import hud_fast as hud
 SECONDS = 10.0  # of processor time for one input
 ROOM = 64 << 20  # bytes that any input may take
 MULTIPLE = 1100  # times its size, on top: deflate packs 1,032 bytes into one
+CANARY = b"canary canary canary"  # in files that no input may reach
 LONGEST = 2000  # characters of an error's text
 
 # What became of an input. The first two are allowed.
@@ -46,13 +47,14 @@ EXPECTED = (ValueError, TypeError, OSError, RuntimeError, MemoryError)
 DUMP = re.compile(
     r"Traceback|enforce fail|allow_pickle|INTERNAL ASSERT|exception raised from|incompatible function"
 )
-ADDRESS = re.compile(r"\bat 0x[0-9a-f]{5,}")  # of an object that a library made; a caller's own may be shown
-CHANGES = frozenset(
-    "os.remove os.rename os.rmdir os.link os.symlink os.truncate os.chmod os.chown os.utime shutil.rmtree".split()
-)
-RUNS = frozenset(
-    "pickle.find_class os.system os.exec os.posix_spawn os.fork subprocess.Popen socket.connect ctypes.dlopen".split()
-)
+ADDRESS = re.compile(
+    r"\bat 0x[0-9a-f]{5,}"
+)  # of an object that a library made; a caller's own may be shown
+EVENTS = """
+os.remove os.rename os.rmdir os.link os.symlink os.truncate os.chmod os.chown os.utime shutil.rmtree
+pickle.find_class os.system os.exec os.posix_spawn os.fork subprocess.Popen socket.connect ctypes.dlopen
+"""
+CHANGES, RUNS = (frozenset(line.split()) for line in EVENTS.strip().splitlines())
 
 
 class Wrong(Exception):
@@ -101,10 +103,7 @@ class Guard:
         self.folder, self.room = str(folder), room
         self.seen: tuple[str, str] | None = None
         self.armed = False
-        # The libraries open files from C, unseen by Python: a folder of canaries is watched by the kernel.
-        libc = ctypes.CDLL(None, use_errno=True)
-        self.canaries = libc.inotify_init1(os.O_NONBLOCK)
-        libc.inotify_add_watch(self.canaries, os.fsencode(outside), 0x20)  # IN_OPEN
+        self.watch_canaries(outside)
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
         sys.addaudithook(self._hear)
 
@@ -131,7 +130,7 @@ class Guard:
         self.armed = False
         signal.setitimer(signal.ITIMER_PROF, 0)
         resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
-        if self.seen is None and self._canary_opened():
+        if self.seen is None and self.canary_opened():
             self.seen = OUTSIDE, "a canary"
         if self.seen is None and listing(self.folder) != before:
             self.seen = WRITTEN, "the input's folder has changed"
@@ -153,17 +152,23 @@ class Guard:
             path, _, flags = arguments
             if not isinstance(path, (str, bytes)):
                 return
-            name = os.path.abspath(os.fsdecode(path))
+            name = os.path.abspath(os.fsdecode(path))  # noqa: PTH100
             if isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
                 self.seen = WRITTEN, f"open for writing: {name}"
-            elif not name.startswith((self.folder, "/proc/", *OWN)):
+            elif not name.startswith((self.folder, "/proc/", "/sys/fs/cgroup/", *OWN)):
                 self.seen = OUTSIDE, name
         elif event in CHANGES:
             self.seen = WRITTEN, f"{event} {arguments[:1]}"
         elif event in RUNS:
             self.seen = CODE, f"{event} {arguments[:2]}"
 
-    def _canary_opened(self) -> bool:
+    def watch_canaries(self, outside: Path) -> None:
+        """The libraries open files from C, unseen by Python: the kernel watches a folder of canaries."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        self.canaries = libc.inotify_init1(os.O_NONBLOCK)
+        libc.inotify_add_watch(self.canaries, os.fsencode(outside), 0x20)  # IN_OPEN
+
+    def canary_opened(self) -> bool:
         try:
             return bool(os.read(self.canaries, 4096))
         except BlockingIOError:
@@ -183,4 +188,3 @@ def listing(folder: str) -> list[tuple[str, int, int]]:
 
 # Modules that are imported on first use.
 OWN = (sys.base_prefix, *(str(Path(m.__file__).parents[1]) for m in (hud, torch)))
-

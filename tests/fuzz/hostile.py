@@ -74,10 +74,12 @@ def fake(a: Any) -> Any:
     return FakeTensorMode().from_tensor(tensor(a))
 
 
+CODES, ODD_CODES = "f2 f4 i1 u2 i4 u8 >f8 >i2 g c16 ?", "O U3 S2 M8[s] m8[s] V4 i4,f8"
+TORCH_TYPES = "float16 bfloat16 float8_e4m3fn float8_e5m2 complex64 bool uint16 int64"
 ARRAYS: dict[str, Callable[[Any], Any]] = {
-    **{dtype: (lambda a, d=dtype: (a * 9).astype(d)) for dtype in "f2 f4 i1 u2 i4 u8 >f8 >i2 g c16 ?".split()},
-    **{dtype: (lambda a, d=dtype: np.zeros(a.shape, d)) for dtype in "O U3 S2 M8[s] m8[s] V4 i4,f8".split()},
-    **{d: cast(d) for d in "float16 bfloat16 float8_e4m3fn float8_e5m2 complex64 bool uint16 int64".split()},
+    **{d: (lambda a, d=d: (a * 9).astype(d)) for d in CODES.split()},
+    **{d: (lambda a, d=d: np.zeros(a.shape, d)) for d in ODD_CODES.split()},
+    **{d: cast(d) for d in TORCH_TYPES.split()},
     **{f"all {v}": put(v, True) for v in (0.0, np.nan, np.inf, 1e308, -1e308, 5e-324, -1.0, 1e39, 1e-39)},
     **{f"one {v}": put(v) for v in (np.nan, -np.inf, 1e308, -1.0)},
     "tensor": tensor,
@@ -86,7 +88,7 @@ ARRAYS: dict[str, Callable[[Any], Any]] = {
     "one row": lambda a: a[:1],
     "one band": lambda a: a[..., :1],
     "a band more": lambda a: np.concatenate([a, a[..., :1]], -1),
-    "no axis": lambda a: np.array(1.0),
+    "no axis": lambda _: np.array(1.0),
     "an axis less": lambda a: a[0] if a.ndim else a,
     "an axis more": lambda a: a[None],
     "nine axes": lambda a: a.reshape((1,) * (9 - a.ndim) + a.shape),
@@ -123,19 +125,60 @@ ARRAYS: dict[str, Callable[[Any], Any]] = {
     "inference": lambda a: torch.inference_mode()(lambda: tensor(a) + 0)(),
     "named": lambda a: tensor(a).refine_names(*"abcdefgh"[: a.ndim]),
     "a list": lambda a: a.tolist(),
-    "a liar": lambda a: Liar(),
-    "a class": lambda a: np.ndarray,
-    "a file": lambda a: "scene.npy",
-    "a scene": lambda a: hud.Scene(np.ones((4, 5, 3), "f4")),
+    "a liar": lambda _: Liar(),
+    "a class": lambda _: np.ndarray,
+    "a file": lambda _: "scene.npy",
+    "a scene": lambda _: hud.Scene(np.ones((4, 5, 3), "f4")),
 }  # fmt: skip
 SCALARS: dict[str, Any] = {
     repr(v): v
     for v in (
-        *(None, True, False, 0, 1, -1, 2, 7, 0.0, -0.0, 0.5, 1.0, -1e308, 1e308, float("nan"), float("inf")),
-        *("", "x", "cpu", "cuda:7", "meta", "\x1b[31m", "\ud800", b"x", [], (), {}, [1, 2], (0, 3), (1, 2, 3), 1j),
-        *(np.int64(2), np.float32(2), np.bool_(True), np.str_("pixel"), np.nan, torch.float16, torch.device("cpu")),
+        *(
+            None,
+            True,
+            False,
+            0,
+            1,
+            -1,
+            2,
+            7,
+            0.0,
+            -0.0,
+            0.5,
+            1.0,
+            -1e308,
+            1e308,
+            float("nan"),
+            float("inf"),
+        ),
+        *(
+            "",
+            "x",
+            "cpu",
+            "cuda:7",
+            "meta",
+            "\x1b[31m",
+            "\ud800",
+            b"x",
+            [],
+            (),
+            {},
+            [1, 2],
+            (0, 3),
+            (1, 2, 3),
+            1j,
+        ),
+        *(
+            np.int64(2),
+            np.float32(2),
+            np.bool_(True),
+            np.str_("pixel"),
+            np.nan,
+            torch.float16,
+            torch.device("cpu"),
+        ),
     )
-} | {  # fmt: skip
+} | {
     "array": np.array(2),
     "arrays": np.array([1, 2]),
     "tensor": torch.tensor(2),

@@ -11,12 +11,26 @@ from typing import Any
 INTEGERS = (0, 1, 2, 7, 8, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000)
 INTEGERS += (0xFFFFFFFF, 1 << 40, (1 << 63) - 1, 1 << 63, (1 << 64) - 1)
 FLOATS = (float("nan"), float("inf"), -float("inf"), 1e308, -1e308, 1e38, 1e-320, -0.0, 1e30)
-WORDS = """0 1 -1 2 3 9 255 256 1e6 2147483647 2147483648 4294967296 9223372036854775807 18446744073709551616 1e400 -1e400
-nan inf -inf 0.5 1e-320 0x10 1_000 None True {} [] () {,} { } ( ) , = : ; \\ / ../canary /etc/passwd file.npy \x00 \x1b[31m
-\u00e9 \ud7ff \U0001f600 %s %n $x$ $x_{$""".split()
+TEXT = r"""
+0 1 -1 2 3 9 255 256 1e6 2147483647 2147483648 4294967296 9223372036854775807 18446744073709551616 1e400 -1e400
+nan inf -inf 0.5 1e-320 0x10 1_000 None True {} [] () {,} { } ( ) , = : ; \ / ../canary /etc/passwd file.npy é
+%s %n $x$ $x_{$
+"""
+WORDS = (*TEXT.split(), "\x00", "\x1b[31m", "\ud7ff", "\U0001f600")
 VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, 1, -1, 2, 3, 7, 1 << 20, 1 << 31, 1 << 63, 1 << 64, 10**30, -(1 << 40)),
-    *(0.5, 1e308, float("nan"), float("inf"), -float("inf"), "", "x", "../canary", "\x1b[31m", "\n"),
+    *(
+        0.5,
+        1e308,
+        float("nan"),
+        float("inf"),
+        -float("inf"),
+        "",
+        "x",
+        "../canary",
+        "\x1b[31m",
+        "\n",
+    ),
     *([], [0], [1, 2, 3], [[]], {}, {"a": 1}, "1e400", "é" * 40, [0] * 300),
 )
 
@@ -125,7 +139,9 @@ def mutate_text(data: bytes, rng: Random) -> bytes:
             if not tokens:
                 return rng.choice(WORDS).encode()
             token = rng.choice(tokens)
-            word = rng.choice((rng.choice(WORDS), "", token.group() * 2, rng.choice(tokens).group()))
+            word = rng.choice(
+                (rng.choice(WORDS), "", token.group() * 2, rng.choice(tokens).group())
+            )
             word *= rng.choice((1, 1, 1, 1, 50))
             text = text[: token.start()] + word + text[token.end() :]
             continue

@@ -10,18 +10,15 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
-import gc
+import functools
 import json
-import mmap
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-import traceback
 import warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -33,101 +30,34 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
-
 from fuzz.arguments import ArgumentTarget
-from fuzz.guard import ALLOWED, HANG, OUTCOMES, ROOM, SIGNAL, Guard
-from fuzz.targets import CANARY, FileTarget, file_targets
+from fuzz.children import Make, Target, batch, empty
+from fuzz.guard import CANARY, HANG, SIGNAL
+from fuzz.targets import file_targets
 
 BATCH = 400
-FAILED = 97  # exit status of a child that failed by a fault of the fuzzer
-STUCK = 15  # seconds without processor time: a read that waits for ever
-ROOM_OF_ARGUMENTS = 512 << 20
-Target = FileTarget | ArgumentTarget
 
 
-def try_one(target: Target, seed: int, index: int, guard: Guard) -> tuple[str, str, str]:
-    """One input, made and run under the guard."""
-    folder = Path(guard.folder)
-    empty(folder)
-    case = target.draw(Random(f"{seed} {target.name} {index}"))
-    files = tuple(case) if isinstance(target, FileTarget) else ()
-    size = sum(map(len, case.values())) if files else 0
-    call = target.run(case, folder)
-    del case
-    names = tuple(part for name in files for part in Path(name).parts if part != "checkpoints")
-    return guard.run(call, size, names)
-
-
-def empty(folder: Path) -> None:
-    """Remove what lies in a folder; the folder itself stays, a process stands in it."""
-    for path in folder.iterdir():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def child(target: Target, seed: int, indices: range, shared: mmap.mmap, log: Any, work: Path) -> None:
-    """The forked process: every input in turn, its outcome into shared memory, faults into the log."""
-    os.chdir(work / "input")
-    sys.stderr = os.fdopen(os.dup(2), "w")  # for faults of the fuzzer; the libraries' own words go nowhere
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    gc.freeze()
-    room = ROOM if isinstance(target, FileTarget) else ROOM_OF_ARGUMENTS
-    guard = Guard(work / "input", work / "outside", room)
-    for at, index in enumerate(indices):
-        shared[0:8] = at.to_bytes(8, "little")
-        outcome, why, where = try_one(target, seed, index, guard)
-        shared[8 + at] = OUTCOMES.index(outcome)
-        if outcome not in ALLOWED:
-            log.write(json.dumps([index, outcome, why, where]) + "\n")
-            log.flush()
-
-
-def batch(target: Target, seed: int, indices: range, work: Path) -> tuple[list[int], list[list[Any]]]:
-    """Outcomes of inputs in order, up to the first that ends the process, and the faults among them."""
-    shared = mmap.mmap(-1, 8 + len(indices))
-    shared[8:] = b"\xff" * len(indices)
-    with (work / "log").open("w+") as log:
-        pid = os.fork()
-        if pid == 0:
-            status = FAILED
-            try:
-                child(target, seed, indices, shared, log, work)
-                status = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(status)
-        status = watch(pid, shared)
-        log.seek(0)
-        faults = [json.loads(line) for line in log]
-    if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0:
-        return list(shared[8:]), faults
-    if os.WIFEXITED(status) and os.WEXITSTATUS(status) == FAILED:
-        raise SystemExit(f"{target.name}: the fuzzer itself failed, see above")
-    at = int.from_bytes(shared[0:8], "little")
-    number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-    if not number:  # libgomp and others end the process by themselves
-        outcome, why = SIGNAL, f"exit {os.WEXITSTATUS(status)}"
-    else:
-        hang = number in (signal.SIGPROF, signal.SIGKILL)
-        outcome, why = (HANG if hang else SIGNAL), signal.Signals(number).name
-    faults.append([indices[at], outcome, why, ""])
-    return [*shared[8 : 8 + at], OUTCOMES.index(outcome)], faults
-
-
-def watch(pid: int, shared: mmap.mmap) -> int:
-    """Wait for a child; one that sleeps over the same input is killed (processor time it limits itself)."""
-    last, asleep, pause = b"", 0.0, 0.002
-    while True:
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if ended:
-            return status
-        time.sleep(pause)
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        position = bytes(shared[0:8])
-        asleep = asleep + pause if state in "SD" and position == last else 0.0
-        last, pause = position, min(0.25, pause * 1.5)
-        if asleep > STUCK:
-            os.kill(pid, signal.SIGKILL)
+def try_all(
+    target: Target, make: Make, count: int, work: Path, stop: float, findings: Findings
+) -> dict[str, Any]:
+    """Inputs 0 to `count`, as far as the time goes: the counts of outcomes, and seconds."""
+    outcomes: collections.Counter[str] = collections.Counter()
+    at, begin = 0, time.monotonic()
+    while at < count and time.monotonic() < stop:
+        tried, faults = batch(target, make, range(at, min(at + BATCH, count)), work)
+        outcomes.update(tried)
+        for fault in faults:
+            if fault[1] in (SIGNAL, HANG):  # alone, in a new process: is it the input?
+                (again,), _ = batch(target, make, range(fault[0], fault[0] + 1), work)
+                fault[2] += "" if again == fault[1] else ", not when alone"
+            findings.add(target.name, *fault)
+        at += len(tried)
+    return {
+        "inputs": at,
+        **dict(sorted(outcomes.items())),
+        "seconds": round(time.monotonic() - begin, 1),
+    }
 
 
 class Findings:
@@ -137,39 +67,74 @@ class Findings:
         self.of: dict[tuple[str, ...], dict[str, Any]] = {}
 
     def add(self, target: str, index: int, outcome: str, why: str, where: str) -> None:
-        kind = "".join(re.findall(r"\w+(?:Error|Exception)\b", why)[:1]) or why[:30]  # the error's class, or what there is
-        first = {"target": target, "outcome": outcome, "where": where, "why": why, "first": index, "count": 0}
+        kind = (
+            "".join(re.findall(r"\w+(?:Error|Exception)\b", why)[:1]) or why[:30]
+        )  # the error's class, or what there is
+        first = {
+            "target": target,
+            "outcome": outcome,
+            "where": where,
+            "why": why,
+            "first": index,
+            "count": 0,
+        }
         self.of.setdefault((target, outcome, where, kind), first)["count"] += 1
 
 
 def fuzz(
-    targets: list[Target], inputs: int, seed: int, work: Path, until: float = float("inf"), say: Any = None
+    targets: list[Target], inputs: int, seed: int, work: Path, minutes: float, say: Any
 ) -> tuple[dict[str, dict[str, Any]], Findings]:
-    """Share out the inputs among the targets; counts of outcomes and seconds for each, and the findings."""
+    """The corpus, then the inputs, shared out among the targets: counts for each, and the findings."""
     findings, counts = Findings(), {}
-    shares = sum(target.share for target in targets)
-    started = time.monotonic()
+    until = time.monotonic() + 60 * minutes
     for done, target in enumerate(targets):
-        left = until - time.monotonic()
-        stop = time.monotonic() + left * target.share / sum(t.share for t in targets[done:])
-        wanted, at, begin = max(1, round(inputs * target.share / shares)), 0, time.monotonic()
-        outcomes: collections.Counter[str] = collections.Counter()
         warm_up(target, work / "warm")
-        while at < wanted and time.monotonic() < stop:
-            tried, faults = batch(target, seed, range(at, min(at + BATCH, wanted)), work)
-            outcomes.update(OUTCOMES[code] for code in tried)
-            for fault in faults:
-                if fault[1] in (SIGNAL, HANG):  # alone, in a new process: is it the input?
-                    again, _ = batch(target, seed, range(fault[0], fault[0] + 1), work)
-                    fault[2] += "" if OUTCOMES[again[0]] == fault[1] else ", not when alone"
-                findings.add(target.name, *fault)
-            at += len(tried)
-        counts[target.name] = {
-            "inputs": at, **dict(sorted(outcomes.items())), "seconds": round(time.monotonic() - begin, 1)
-        }  # fmt: skip
-        if say:
-            say(f"{time.monotonic() - started:7.0f} s  {target.name}: {counts[target.name]}")
+        old = corpus(target)
+        counts[f"corpus: {target.name}"] = try_all(
+            target, old.__getitem__, len(old), work, until, findings
+        )
+        left, now = until - time.monotonic(), time.monotonic()
+        stop = now + left * target.share / sum(t.share for t in targets[done:])
+        count = max(1, round(inputs * target.share / sum(t.share for t in targets)))
+        make = functools.partial(drawn, target, seed)
+        counts[target.name] = try_all(target, make, count, work, stop, findings)
+        say(f"{target.name}: {len(old)} of the corpus, {counts[target.name]}")
     return counts, findings
+
+
+def drawn(target: Target, seed: int, index: int) -> Any:
+    return target.draw(Random(f"{seed} {target.name} {index}"))
+
+
+def corpus(target: Target) -> list[Any]:
+    """Inputs that failed once: a folder of files each, a model's laid over the first seed; arguments in one list."""
+    folder = home(target)
+    if isinstance(target, ArgumentTarget):
+        return list(json.loads(folder.with_suffix(".json").read_text()))
+    found = []
+    for entry in sorted(folder.glob("*")):
+        files = {str(p.relative_to(entry)): p.read_bytes() for p in entry.rglob("*") if p.is_file()}
+        found.append({**target.good()[0], **files} if "/" in min(files) else files)
+    return found
+
+
+def home(target: Target) -> Path:
+    return Path(__file__).parent / "corpus" / re.sub(r"\W+", "_", target.name)
+
+
+def keep(target: Target, seed: int, finding: dict[str, Any]) -> None:
+    """Put the first input of a finding into the corpus."""
+    case, folder = drawn(target, seed, finding["first"]), home(target)
+    if isinstance(target, ArgumentTarget):
+        path = folder.with_suffix(".json")
+        cases = json.loads(path.read_text())
+        path.write_text(json.dumps([*cases, case] if case not in cases else cases, indent=0) + "\n")
+        return
+    for name, data in case.items():
+        if "/" not in name or target.good()[0].get(name) != data:
+            path = folder / f"{seed}-{finding['first']}" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
 
 
 def warm_up(target: Target, folder: Path) -> None:
@@ -202,12 +167,17 @@ def prepare() -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--inputs", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--targets", nargs="*", help="names, or parts of names; all by default")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after these")
     parser.add_argument("--out", type=Path, help="counts and findings, as JSON")
+    parser.add_argument(
+        "--keep", action="store_true", help="put the first input of each finding into the corpus"
+    )
     parser.add_argument("--replay", help="TARGET:INDEX")
     given = parser.parse_args()
     prepare()
@@ -219,8 +189,11 @@ def main() -> int:
         wanted = given.targets or [""]
         targets = [t for t in targets if any(word in t.name for word in wanted)]
         begin = time.monotonic()
-        say = lambda line: print(line, flush=True)  # noqa: E731
-        counts, findings = fuzz(targets, given.inputs, given.seed, work, begin + 60 * given.minutes, say)
+        say = functools.partial(print, flush=True)
+        counts, findings = fuzz(targets, given.inputs, given.seed, work, given.minutes, say)
+        for finding in findings.of.values() if given.keep else ():
+            (target,) = [t for t in targets if t.name == finding["target"]]
+            keep(target, given.seed, finding)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     found = sorted(findings.of.values(), key=lambda f: (f["target"], -f["count"]))
@@ -228,11 +201,23 @@ def main() -> int:
         print(json.dumps(finding))
     total = sum(count["inputs"] for count in counts.values())
     faults = sum(finding["count"] for finding in found)
-    print(f"{total} inputs in {time.monotonic() - begin:.0f} s, {faults} faults of {len(found)} kinds")
+    print(
+        f"{total} inputs in {time.monotonic() - begin:.0f} s, {faults} faults of {len(found)} kinds"
+    )
     if given.out:
-        facts = {"command": " ".join(["tests/fuzz/run.py", *sys.argv[1:]]), "seed": given.seed, "inputs": total}
-        facts |= {"seconds": round(time.monotonic() - begin), "versions": versions(), "commit": commit()}
-        given.out.write_text(json.dumps({**facts, "targets": counts, "findings": found}, indent=1) + "\n")
+        facts = {
+            "command": " ".join(["tests/fuzz/run.py", *sys.argv[1:]]),
+            "seed": given.seed,
+            "inputs": total,
+        }
+        facts |= {
+            "seconds": round(time.monotonic() - begin),
+            "versions": versions(),
+            "commit": commit(),
+        }
+        given.out.write_text(
+            json.dumps({**facts, "targets": counts, "findings": found}, indent=1) + "\n"
+        )
     return 1 if found else 0
 
 
@@ -240,10 +225,12 @@ def replay(targets: list[Target], which: str, seed: int, work: Path) -> int:
     """Make one input again, keep it in ./TARGET-INDEX, and let its error through."""
     name, _, index = which.rpartition(":")
     (target,) = [t for t in targets if t.name == name]
-    case = target.draw(Random(f"{seed} {name} {index}"))
+    case = drawn(target, seed, int(index))
     folder = Path(which.replace(":", "-").replace(" ", "_"))
     folder.mkdir(exist_ok=True)
-    print(case if isinstance(target, ArgumentTarget) else f"{folder}: {', '.join(case)}", flush=True)
+    print(
+        case if isinstance(target, ArgumentTarget) else f"{folder}: {', '.join(case)}", flush=True
+    )
     print(target.run(case, folder)())
     return 0
 

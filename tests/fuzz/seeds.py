@@ -28,7 +28,9 @@ from hud_fast.diffusion.presets import PRESETS
 Files: TypeAlias = dict[str, bytes]
 
 rng = np.random.default_rng(0)
-CUBE = (rng.dirichlet(np.ones(3), (5, 6)) @ rng.random((3, 4)) * 1000).astype(np.uint16)  # (H, W, C)
+CUBE = (rng.dirichlet(np.ones(3), (5, 6)) @ rng.random((3, 4)) * 1000).astype(
+    np.uint16
+)  # (H, W, C)
 CENTRES = np.array([450.0, 550.0, 650.0, 850.0])
 MASK = np.ones(CUBE.shape[:2], bool)
 LABELS = np.arange(30, dtype=np.uint8).reshape(5, 6) % 3
@@ -71,7 +73,9 @@ def v73(outside: Path, **options: Any) -> list[Files]:
     def ours(folder: Path) -> None:
         with h5py.File(folder / "scene.mat", "w", libver=options.pop("libver", None)) as file:
             for name, value in {"cube": CUBE, **SIDE}.items():
-                data = file.create_dataset(name, data=value.T, **(options if value.ndim > 2 else {}))
+                data = file.create_dataset(
+                    name, data=value.T, **(options if value.ndim > 2 else {})
+                )
                 data.attrs["MATLAB_class"] = np.bytes_(value.dtype.name)
 
     def foreign(folder: Path) -> None:
@@ -102,7 +106,7 @@ def envi() -> list[Files]:
     scene = hud.Scene(CUBE.astype(np.float32), wavelengths=CENTRES, good_bands=SIDE["bbl"] > 0)
     scene = scene.replace(geo={"map info": "{UTM, 1, 1, 5e5, 4e6, 30, 30, 33, North, WGS-84}"})
     return [
-        files_of(lambda f, i=i: hud.save_scene(scene, f / "scene.hdr", dtype=t, interleave=i))
+        files_of(lambda f, i=i, t=t: hud.save_scene(scene, f / "scene.hdr", dtype=t, interleave=i))
         for t, i in (("u2", "bsq"), ("f4", "bil"), (">f8", "bip"))
     ]
 
@@ -140,7 +144,9 @@ def model(trains: bool) -> hud.HUD:
     from hud_fast.diffusion.patches import Patches
 
     small = {"attention": (False, False), "groups": 1, "crop": 4, "batch": 1, "T": 4}
-    preset = replace(PRESETS["tiny" if trains else "instant"], widths=(2, 2), sampler_steps=2, **small)
+    preset = replace(
+        PRESETS["tiny" if trains else "instant"], widths=(2, 2), sampler_steps=2, **small
+    )
     preset = replace(preset, patches="no", steps=1) if trains else preset
     own = np.random.default_rng(1)
     ends = own.random((3, 4)).astype(np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -11,13 +12,13 @@ from random import Random
 
 import numpy as np
 import torch
+from fuzz import seeds
+from fuzz.guard import CANARY, Wrong
+from fuzz.mutate import mutate
+from fuzz.seeds import Files
 from safetensors.torch import load as load_tensors
 
 import hud_fast as hud
-from fuzz import seeds
-from fuzz.guard import Wrong
-from fuzz.mutate import mutate
-from fuzz.seeds import Files
 from hud_fast.diffusion.checkpoint import CheckpointFolder, DamagedFileError, digest_of
 from hud_fast.diffusion.folders import _digest
 from hud_fast.kernels.cosine.file import _checksum
@@ -65,7 +66,13 @@ class FileTarget:
 def whole_scene(scene: hud.Scene) -> None:
     """What every scene is, whatever its file held."""
     H, W, C = scene.cube.shape
-    sizes = {"wavelengths": (C,), "fwhm": (C,), "good_bands": (C,), "mask": (H, W), "labels": (H, W)}
+    sizes = {
+        "wavelengths": (C,),
+        "fwhm": (C,),
+        "good_bands": (C,),
+        "mask": (H, W),
+        "labels": (H, W),
+    }
     for name, shape in sizes.items():
         value = getattr(scene, name)
         if value is not None and value.shape != shape:
@@ -77,9 +84,6 @@ def whole_scene(scene: hud.Scene) -> None:
         raise Wrong(f"control characters in {said!r}")
     if CANARY in scene.cube.astype(np.uint8, copy=False).tobytes():
         raise Wrong("bytes of a file outside")
-
-
-CANARY = b"canary canary canary"
 
 
 def load(folder: Path, suffix: str, **options: object) -> None:
@@ -194,8 +198,6 @@ def load_abundance_model(folder: Path) -> None:
 
 
 def load_checkpoint(folder: Path) -> None:
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
