@@ -7,6 +7,8 @@ was expected and what came. NumPy in, NumPy out; tensor in, tensor out. Nothing 
 from __future__ import annotations
 
 import math
+import operator
+import os
 import warnings
 from collections.abc import Sequence
 from typing import Any, TypeAlias, TypeVar
@@ -17,19 +19,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 ArrayLike: TypeAlias = "NDArray[Any] | Tensor"
+MEMORY = (  # bytes of the machine
+    os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 1 << 40
+)
+NO_ROOM = "the memory must hold the arguments and the result, there is not enough"
 ArrayT = TypeVar("ArrayT", NDArray[Any], Tensor)
 
 
 def as_numpy(function: str, argument: str, value: object) -> NDArray[Any]:
     """`value` as a numpy array of real numbers, not copied; a tensor is detached and brought to the host."""
-    if isinstance(value, Tensor):
-        host = value.detach().cpu()
-        value = host.float().numpy() if host.dtype == torch.bfloat16 else host.numpy()
-    elif not hasattr(value, "__array__"):
+    try:
+        if isinstance(value, Tensor):
+            host = value.detach().resolve_neg().cpu().as_subclass(Tensor)
+            array = host.float().numpy() if host.dtype == torch.bfloat16 else host.numpy()
+        elif hasattr(value, "__array__"):
+            array = value if isinstance(value, np.ndarray) else np.asarray(value)
+        else:
+            raise TypeError("no array")
+    except (TypeError, ValueError, RuntimeError) as error:  # sparse, nested, meta, of eight bits
         raise TypeError(
-            f"{function}: `{argument}` must be a numpy array or a torch tensor, got {type(value).__name__}"
-        )
-    array = value if isinstance(value, np.ndarray) else np.asarray(value)
+            f"{function}: `{argument}` must be a numpy array or a torch tensor that numpy can read, "
+            f"got {kind_of(value)}"
+        ) from error
     if array.dtype.kind not in "fiu":
         raise _not_real(function, argument, array.dtype)
     if np.ma.is_masked(array):
@@ -53,13 +64,16 @@ def as_tensor(function: str, argument: str, value: object) -> Tensor:
         tensor = from_numpy(array)
     if tensor.is_complex() or tensor.dtype == torch.bool:
         raise _not_real(function, argument, tensor.dtype)
+    if tensor.is_nested:
+        raise TypeError(f"{function}: `{argument}` must be a plain dense tensor, got a nested one")
     if tensor.layout != torch.strided:
         raise TypeError(
             f"{function}: `{argument}` must be a dense tensor, got layout {tensor.layout}"
         )
-    if tensor.is_quantized or tensor.is_nested:
-        kind = "quantized" if tensor.is_quantized else "nested"
-        raise TypeError(f"{function}: `{argument}` must be a plain dense tensor, got a {kind} one")
+    if tensor.is_quantized:
+        raise TypeError(f"{function}: `{argument}` must be a plain dense tensor, got a quantized one")
+    if 0 in tensor.stride():
+        _check_repeated(function, argument, tensor)
     return tensor.resolve_neg()  # a kernel sees memory, not torch's lazy sign
 
 
@@ -124,15 +138,20 @@ def as_mask(function: str, argument: str, mask: object, shape: Sequence[int]) ->
     """`mask` as a tensor of booleans of `shape`, where it lies; None stays None."""
     if mask is None:
         return None
-    given = mask if isinstance(mask, Tensor) else np.asarray(mask)
+    try:
+        given = mask if isinstance(mask, Tensor) else np.asarray(mask)
+    except (TypeError, ValueError, RuntimeError):
+        given = np.empty(0, object)
+    if isinstance(given, Tensor) and (given.is_nested or given.layout != torch.strided or given.is_meta):
+        raise TypeError(
+            f"{function}: `{argument}` must be a dense tensor that holds values, got {kind_of(given)}"
+        )
     if given.dtype not in (np.bool_, torch.bool) or np.ma.is_masked(mask):
         kind = "a masked array" if np.ma.is_masked(mask) else given.dtype
         raise TypeError(
             f"{function}: `{argument}` must be boolean (True = valid pixel), got {kind}"
         )
     keep = given.detach() if isinstance(given, Tensor) else from_numpy(given)
-    if keep.layout != torch.strided or keep.is_meta:
-        raise TypeError(f"{function}: `{argument}` must be a dense tensor that holds values")
     if tuple(keep.shape) != tuple(shape):
         raise ValueError(
             f"{function}: `{argument}` must have the shape {tuple(shape)} of the pixels, got {shape_text(keep)}"
@@ -179,6 +198,40 @@ def check_choice(function: str, argument: str, value: object, choices: Sequence[
     if not isinstance(value, str) or value not in choices:
         words = " or ".join(f'"{choice}"' for choice in choices)
         raise ValueError(f"{function}: `{argument}` must be {words}, got {value!r}")
+
+
+def as_index(function: str, argument: str, value: Any) -> int:
+    """`value` as a plain int; NumPy's and tensors of one integer pass, a bool does not."""
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        return operator.index(value)
+    except (TypeError, RuntimeError):  # the second of a tensor without values
+        raise TypeError(f"{function}: `{argument}` must be an integer, got {value!r}") from None
+
+
+def as_device(function: str, argument: str, value: Any) -> torch.device:
+    """A device that this machine has, from its name."""
+    try:
+        device = torch.device(value)
+        torch.empty(0, device=device)
+    except (TypeError, ValueError, RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"{function}: `{argument}` must be a device of this machine, got {value!r}"
+        ) from error
+    return device
+
+
+def check_number(function: str, argument: str, value: Any) -> float:
+    """`value` as a float; a word, an array of several, or what is no real number is refused."""
+    try:
+        if isinstance(value, (str, bytes)):
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # the last of a tensor without values
+        raise TypeError(
+            f"{function}: `{argument}` must be a number, got {kind_of(value)}"
+        ) from None
 
 
 def check_pair(function: str, argument: str, value: Any, *, least: int = 1) -> tuple[int, int]:
@@ -258,6 +311,31 @@ def unit_scale(values: Tensor) -> float:
 
 def shape_text(tensor: Tensor) -> str:
     return str(tuple(tensor.shape))
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether lack of the host's memory is what an error tells of, in torch's words or NumPy's."""
+    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
+
+
+def kind_of(value: object) -> str:
+    """What a value is, in a word or two, for error texts."""
+    if isinstance(value, Tensor):
+        if value.is_nested:
+            return "a nested tensor"
+        odd = "" if value.layout == torch.strided else f", layout {value.layout}"
+        return f"a tensor of {value.dtype} on {value.device}{odd}"
+    return type(value).__name__
+
+
+def _check_repeated(function: str, argument: str, tensor: Tensor) -> None:
+    """Refuse an expanded tensor that is larger than the machine, before anything is made of its size."""
+    size = tensor.numel() * tensor.itemsize
+    if size > MEMORY and tensor.device.type == "cpu":
+        raise MemoryError(
+            f"{function}: `{argument}` must fit into memory, got one number repeated to {shape_text(tensor)}, "
+            f"{size >> 30} GiB"
+        )
 
 
 def _not_real(function: str, argument: str, dtype: object) -> TypeError:
