@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from hud_fast._files import user_path
 from hud_fast.scenes import checks, envi, values, writers
 from hud_fast.scenes.scene import Scene
 
@@ -84,7 +85,7 @@ def save_scene(
     'new.hdr'
     """
     written = _as_scene(scene, like)
-    target, kind = _target(Path(path).expanduser(), like)
+    target, kind = _target(user_path(path), like)
     number = values.real_dtype(dtype if dtype is not None else written.dtype or np.float32)
     nearest = NEAREST.get(kind, {}).get(number.name)
     if nearest is not None and dtype is not None:

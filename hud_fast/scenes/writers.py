@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hud_fast._files import atomic_path, atomic_write
-from hud_fast.scenes import envi, mat, numpy_files, values
+from hud_fast._text import printable
+from hud_fast.scenes import envi, mat_hdf5, numpy_files, values
 from hud_fast.scenes.scene import Scene
 
 V5_LARGEST = 2**31 - 1  # bytes in one variable
@@ -119,7 +120,7 @@ def write_hdf5(path: Path, content: dict[str, NDArray[Any]]) -> None:
                 item = file.create_dataset(
                     name, data=values_.T, compression="gzip", compression_opts=1, shuffle=True
                 )
-                item.attrs[mat.MATLAB_ATTRIBUTE] = np.bytes_(_matlab_class(values_.dtype))
+                item.attrs[mat_hdf5.MATLAB_ATTRIBUTE] = np.bytes_(_matlab_class(values_.dtype))
     except RuntimeError as error:  # h5py's way to say that a flush failed
         raise OSError(f"the file could not be written: {error}") from error
     text = b"MATLAB 7.3 MAT-file, Platform: hud_fast, HDF5 schema 1.00 ."
@@ -202,7 +203,8 @@ def _envi_fields(scene: Scene, options: Options, ignore: float | None) -> dict[s
         fields["bbl"] = [int(good) for good in scene.good_bands]
     if scene.rgb_bands is not None:
         fields["default bands"] = [band + 1 for band in scene.rgb_bands]
-    fields.update(scene.geo or {})
+    for key, value in (scene.geo or {}).items():  # as text of one line that overrules nothing
+        fields.setdefault(printable(key), printable(value))
     return fields
 
 

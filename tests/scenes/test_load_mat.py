@@ -162,7 +162,7 @@ def test_every_truncation_of_v5_is_noticed(tmp_path: Path, version: str) -> None
         path.write_bytes(data[:size])
         if size in (128, first_element):
             continue  # whole elements only: indistinguishable from a shorter file
-        with pytest.raises(OSError, match=r"must be a whole .mat file, got a truncated one"):
+        with pytest.raises(OSError, match=r"must be a whole .mat file, got a broken one"):
             load_scene(path)
 
 
@@ -171,7 +171,7 @@ def test_every_truncation_of_v73_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "cut.mat"
     for size in [*range(20, 600, 53), *range(600, len(data), 311), len(data) - 1]:
         path.write_bytes(data[:size])
-        with pytest.raises(OSError, match=r"must be a whole .mat file, got a truncated one"):
+        with pytest.raises(OSError, match=r"must be a whole .mat file, got a broken one"):
             load_scene(path)
 
 
