@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hud_fast._files import user_path
+from hud_fast._text import printable
 from hud_fast.scenes import checks, envi, mat, numpy_files, side_files, tables, trust
 from hud_fast.scenes.catalogue import Entry, find_entry, is_name, recognise
 from hud_fast.scenes.fetch import fetch
@@ -128,8 +129,10 @@ def load_scene(
     _add_what_is_known(raw, entry or recognise(raw.variable, raw.cube.shape), path)
     if name is not None:
         raw.fields["name"] = name
-    stored_scale = float(raw.fields.pop("scale", 1.0))
-    scene = _checked_scene(raw, path, side_files.matrix("mask", mask))
+    with trust.named(path):
+        stored_scale = checks.positive("load_scene", "scale", raw.fields.pop("scale", 1.0))
+    with trust.named(path):
+        scene = _checked_scene(raw, path, side_files.matrix("mask", mask))
     return _scaled(scene, scale, raw.reflectance_factor, stored_scale)
 
 
@@ -149,7 +152,14 @@ def _resolve(path_or_name: str | os.PathLike[str]) -> tuple[Path, Entry | None]:
     """The file to read; with its entry, if a catalogue name was given."""
     path = user_path(path_or_name)
     text = str(path_or_name)
-    if path.exists() and not path.is_dir():
+    try:
+        there = path.exists() and not path.is_dir()
+    except OSError as error:  # a name too long, a folder that may not be entered
+        raise type(error)(
+            f"load_scene: `path_or_name` must be a file that can be read, got {printable(text, 200)}: "
+            f"{error.strerror}"
+        ) from error
+    if there:
         trust.check_regular(path)
         if path.stat().st_size == 0:
             raise OSError(

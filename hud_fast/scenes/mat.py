@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hud_fast.scenes.mat_hdf5 import MatHDF5
 from hud_fast.scenes.mat_v5 import HEADER, MatV5
-from hud_fast.scenes.trust import broken, check_claim, check_regular, whole
+from hud_fast.scenes.trust import broken, check_claim, check_count, check_regular, whole
 
 
 class VariableFile(Protocol):
@@ -85,6 +85,7 @@ class MatV4:
         self.path = path
         with whole(path):
             found = whosmat(str(path), appendmat=False)
+            check_count(len(found))
             size = path.stat().st_size
             for name, shape, _ in found:
                 if min(shape) < 0 or math.prod(shape) > size:
@@ -97,6 +98,6 @@ class MatV4:
     def read(self, name: str) -> NDArray[Any]:
         from scipy.io import loadmat
 
-        check_claim(self.path, name, 8 * math.prod(self.shapes[name]))
+        check_claim(self.path, name, math.prod(self.shapes[name]), 8)
         with whole(self.path):
             return np.asarray(loadmat(str(self.path), variable_names=[name], appendmat=False)[name])

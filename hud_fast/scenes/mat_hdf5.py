@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from hud_fast.scenes.trust import LARGEST_RATIO, available_memory, broken, check_claim, whole
+from hud_fast.scenes.trust import (
+    LARGEST_RATIO,
+    available_memory,
+    broken,
+    check_claim,
+    check_count,
+    whole,
+)
 
 if TYPE_CHECKING:
     import h5py
@@ -46,6 +53,7 @@ class MatHDF5:
         self.others: dict[str, str] = {}
         self._turned: dict[str, bool] = {}
         with whole(path), h5py.File(path, "r") as file:
+            check_count(len(file))
             for name in file:
                 if not str(name).startswith("#"):  # "#refs#" holds the contents of cells
                     self._note(file, name)
@@ -115,20 +123,20 @@ def _matlab_class(item: Any) -> str | None:
 def _check_storage(path: Path, name: str, item: h5py.Dataset) -> None:
     """Refuse a dataset that asks for more than its stored bytes can be: libhdf5 would make room for it first."""
     plan = item.id.get_create_plist()
-    size = math.prod(item.shape) * item.dtype.itemsize
-    check_claim(path, name, size)
-    if size and not item.id.get_storage_size():
+    count, bytes_each = math.prod(item.shape), item.dtype.itemsize
+    check_claim(path, name, count, bytes_each)
+    if count and not item.id.get_storage_size():
         raise broken(path, f"{name} has no values")
     if item.chunks is None:
         return
-    chunk = math.prod(item.chunks) * item.dtype.itemsize
-    check_claim(path, f"a chunk of {name}", chunk)
+    chunk = math.prod(item.chunks)
+    check_claim(path, f"a chunk of {name}", chunk, bytes_each)
     filters = [plan.get_filter(number)[0] for number in range(plan.get_nfilters())]
     if len([code for code in filters if code not in HARMLESS_FILTERS]) > 1:
         raise broken(path, f"{name} is compressed more than once")
     free = available_memory()
     if free is not None and LARGEST_RATIO * path.stat().st_size > free:
-        _check_chunks(path, name, item, chunk)
+        _check_chunks(path, name, item, chunk * bytes_each)
 
 
 def _check_chunks(path: Path, name: str, item: h5py.Dataset, size: int) -> None:

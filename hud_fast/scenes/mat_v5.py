@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hud_fast._text import printable
-from hud_fast.scenes.trust import broken, check_claim, whole
+from hud_fast.scenes.trust import broken, check_claim, check_count, whole
 
 HEADER = 128
 ARRAY, COMPRESSED = 14, 15
@@ -64,6 +64,7 @@ class MatV5:
         self._places: dict[str, int] = {}
         with whole(path), path.open("rb") as file:
             self._order, places = _chain(path, file)
+            check_count(len(places))
             for place in places:
                 head = _Element(file, place, self._order).head()
                 if self._places.setdefault(head.name, place) != place:
@@ -88,10 +89,11 @@ class MatV5:
             if kind not in NUMBERS:
                 raise ValueError(f"{name} is stored as type {kind}, which is none of numbers")
             dtype = np.dtype(self._order + NUMBERS[kind])
-            if size != math.prod(head.shape) * dtype.itemsize:
+            count = math.prod(head.shape)
+            if size != count * dtype.itemsize:
                 raise ValueError(f"{name} has {size} bytes for {head.shape} numbers of {dtype}")
-            check_claim(self.path, name, size)
-            values = np.empty(math.prod(head.shape), dtype)
+            check_claim(self.path, name, count, dtype.itemsize)
+            values = np.empty(count, dtype)
             element.fill(values)
         return values.reshape(head.shape, order="F")
 

@@ -19,7 +19,7 @@ from hud_fast._text import listed
 from hud_fast.scenes import layout as axes
 from hud_fast.scenes.raw import RawScene
 from hud_fast.scenes.scene import Truth
-from hud_fast.scenes.trust import check_claim, whole
+from hud_fast.scenes.trust import check_claim, check_count, whole
 
 OURS = "hud_fast_scene"
 VERSION = 1
@@ -67,8 +67,9 @@ class Npz:
         self.path = path
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.others: dict[str, str] = {}
-        self._sizes: dict[str, int] = {}
+        self._asked: dict[str, tuple[int, int]] = {}  # numbers, and bytes of each
         with whole(path), zipfile.ZipFile(path) as archive:
+            check_count(len(archive.infolist()))
             for entry in archive.infolist():
                 if entry.filename.endswith(".npy"):
                     self._note(archive, entry)
@@ -94,7 +95,7 @@ class Npz:
             return
         if min(shape, default=0) < 0 or size != have:
             raise ValueError(f"array {name} has {have} bytes for {shape} of {dtype}")
-        self._sizes[name] = size
+        self._asked[name] = math.prod(shape), dtype.itemsize
         if dtype.kind in "fiub":
             self.shapes[name] = tuple(shape)
         else:
@@ -103,7 +104,7 @@ class Npz:
     def read(self, name: str) -> NDArray[Any]:
         """The array of this name."""
         with whole(self.path), zipfile.ZipFile(self.path) as archive:
-            check_claim(self.path, f"array {name}", self._sizes[name])
+            check_claim(self.path, f"array {name}", *self._asked[name])
             with archive.open(f"{name}.npy") as file:
                 array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
         return array

@@ -5,7 +5,8 @@ A file comes from anywhere. It may be cut off, have a flipped bit, or be made to
 * whatever a library raises while it reads ends as one error that names the file (`whole`);
 * before anything is allocated for it, an array must be one that can be in its file (at most `LARGEST_RATIO` bytes
   for each byte of the file: zlib's own limit is 1032) and fit into the memory that is there (`check_claim`);
-* only what the file itself holds is read: no pickle, no link, no storage elsewhere.
+* only what the file itself holds is read: no pickle, no link, no storage elsewhere;
+* it may hold up to `MOST_VARIABLES`: each costs time before the first is read.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from hud_fast._text import printable
 
 LARGEST_RATIO = 1100
+MOST_VARIABLES = 5000
 _MEMORY = re.compile(r"^(?:MemAvailable|SwapFree): *(\d+) kB", re.MULTILINE)
 
 
@@ -52,6 +54,17 @@ def whole(path: Path) -> Iterator[None]:
         raise broken(path, error if str(error) else type(error).__name__) from error
 
 
+@contextlib.contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Say in errors about the file's values which file it is."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        if str(path) in str(error):
+            raise
+        raise type(error)(f"{error}, reading {path}") from error
+
+
 def check_regular(path: Path) -> None:
     """Refuse what is no file on a disk: a pipe would be waited for, a device never ends."""
     if not stat.S_ISREG(path.stat().st_mode):
@@ -60,14 +73,23 @@ def check_regular(path: Path) -> None:
         )
 
 
-def check_claim(path: Path, what: str, size: int) -> None:
-    """Refuse an array of `size` bytes that cannot be in this file, or that does not fit into memory."""
-    have = path.stat().st_size
+def check_count(count: int) -> None:
+    """Refuse a file of more variables than anyone writes."""
+    if count > MOST_VARIABLES:
+        raise ValueError(f"it has {count} variables, more than {MOST_VARIABLES}")
+
+
+def check_claim(path: Path, what: str, count: int, bytes_each: int) -> None:
+    """Refuse an array of `count` numbers that cannot be in this file, or that does not fit into memory.
+
+    Beside its values there must be room for the float32 cube that is made of them.
+    """
+    size, have = count * bytes_each, path.stat().st_size
     if size > LARGEST_RATIO * have:
         raise broken(
             path, f"{what} would have {size} bytes, which {have} bytes of file cannot hold"
         )
-    check_memory(path, size)
+    check_memory(path, size + 4 * count)
 
 
 def check_memory(path: Path, size: int) -> None:
