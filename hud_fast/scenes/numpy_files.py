@@ -121,6 +121,8 @@ def read_own_npz(file: Npz) -> RawScene:
         facts = _facts(file)
         arrays = {name: file.read(name) for name in file.shapes if name not in (OURS, "cube")}
         cube = file.read("cube")
+        if cube.ndim != 3 or cube.dtype.kind not in "fiu":
+            raise ValueError(f"its cube is {cube.shape} of {cube.dtype}")
         raw = RawScene(cube=cube, format="npz", dtype=cube.dtype, details={"layout": "HWC"})
         raw.variable = facts.pop("variable", None)
         raw.ignore_value = facts.pop("ignore_value", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import locale
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,8 +204,12 @@ def _envi_fields(scene: Scene, options: Options, ignore: float | None) -> dict[s
         fields["bbl"] = [int(good) for good in scene.good_bands]
     if scene.rgb_bands is not None:
         fields["default bands"] = [band + 1 for band in scene.rgb_bands]
-    for key, value in (scene.geo or {}).items():  # as text of one line that overrules nothing
-        fields.setdefault(printable(key), printable(value))
+    for key, value in (
+        scene.geo or {}
+    ).items():  # each one field, of one line, that overrules nothing
+        text = printable(value).strip()
+        closed = not text.startswith("{") or text.endswith("}")
+        fields.setdefault(printable(key).replace("=", " "), text if closed else text + "}")
     return fields
 
 
@@ -215,6 +220,12 @@ def _listed(numbers: NDArray[np.float64]) -> list[str]:
 def _write_header(path: Path, fields: dict[str, Any]) -> None:
     from spectral.io import envi as spectral_envi
 
-    spectral_envi.write_envi_header(str(path), fields)
+    # It writes in the locale's encoding: a letter of the scene's name that this lacks must not end the writing.
+    code = locale.getpreferredencoding(do_setlocale=False)
+    words = {
+        key: value.encode(code, "replace").decode(code) if isinstance(value, str) else value
+        for key, value in fields.items()
+    }
+    spectral_envi.write_envi_header(str(path), words)
     with path.open("rb+") as file:
         os.fsync(file.fileno())
