@@ -83,8 +83,9 @@ def load_scene(
     Raises
     ------
     FileNotFoundError, OSError
-        If a file is missing, empty, truncated, damaged, or made to do harm: nothing but what it holds
-        itself is read, no pickle, no link to another file.
+        If a file is missing, empty, truncated, damaged, or made to do harm. Nothing but what it holds itself
+        is read, no pickle and no link to another file; an array may have 1,100 bytes for each byte of the
+        file.
     MemoryError
         If the scene does not fit into the memory that is free (told before it is taken).
     ValueError

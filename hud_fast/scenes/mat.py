@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hud_fast.scenes.mat_hdf5 import MatHDF5
+from hud_fast.scenes.mat_hdf5 import MatHDF5, is_hdf5
 from hud_fast.scenes.mat_v5 import HEADER, MatV5
 from hud_fast.scenes.trust import broken, check_claim, check_count, check_regular, whole
 
@@ -44,7 +44,7 @@ def open_mat(path: Path) -> VariableFile:
     check_regular(path)
     with path.open("rb") as file:
         start = file.read(HEADER)
-    if start.startswith(b"MATLAB 7.3") or _is_hdf5(path):
+    if start.startswith(b"MATLAB 7.3") or is_hdf5(path):
         return MatHDF5(path)
     if start.startswith(b"MATLAB 5") or start[124:] in _V5_ENDINGS:
         return MatV5(path)
@@ -64,12 +64,6 @@ _V4_STARTS = frozenset(
     for order, base in (("<i", 0), (">i", 1000))
     for kind in range(6)
 )
-
-
-def _is_hdf5(path: Path) -> bool:
-    import h5py
-
-    return bool(h5py.is_hdf5(path))
 
 
 class MatV4:

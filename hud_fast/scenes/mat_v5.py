@@ -80,9 +80,9 @@ class MatV5:
             element = _Element(file, self._places[name], self._order)
             head = element.head()
             if head.is_complex:
-                dtype = "complex64" if CLASSES[head.kind] == "single" else "complex128"
+                numbers = "complex64" if CLASSES[head.kind] == "single" else "complex128"
                 raise TypeError(
-                    f"load_scene: `variable` {printable(name, 60)} must hold real numbers, got {dtype} in "
+                    f"load_scene: `variable` {printable(name, 60)} must hold real numbers, got {numbers} in "
                     f"{self.path}"
                 )
             kind, size = element.tag()
@@ -174,7 +174,7 @@ class _Element:
 
     def fill(self, values: NDArray[Any]) -> None:
         """Read the values, and see that the stream which holds them is whole."""
-        rest = memoryview(values.view(np.uint8))
+        rest = memoryview(values.view(np.uint8))  # type: ignore[arg-type]  # numpy's stubs
         if len(rest) > self._left:
             raise ValueError("an array is shorter than its values")
         while rest and (count := self._stream.readinto(rest)):  # type: ignore[attr-defined]
