@@ -32,6 +32,7 @@ SECONDS = 10  # of computing for one request, beside
 BYTES_A_SECOND = 5e6
 MEMORY = 1 << 30  # beside what is read at once
 AT_ONCE = 1 << 24
+IDLE = 60  # seconds without a request, after which it ends
 
 
 class NotNumbersError(Exception):
@@ -137,7 +138,11 @@ def main() -> None:
     out = sys.stdout.buffer
 
     def hear() -> Any:
+        if sys.platform != "win32":
+            signal.alarm(IDLE)
         line = sys.stdin.readline()
+        if sys.platform != "win32":
+            signal.alarm(0)
         return json.loads(line) if line else sys.exit()
 
     def say(answer: dict[str, Any], data: np.ndarray | None = None) -> None:

@@ -82,6 +82,8 @@ class _Child:
 
     def __enter__(self) -> _Child:
         self._lock.acquire()
+        if self._process is not None and self._process.poll() is not None:  # it had nothing to do
+            self.end()
         if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", str(Path(__file__).with_name("hdf5_child.py"))],

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hud_fast._files import atomic_path, atomic_write
 from hud_fast._text import printable
-from hud_fast.scenes import envi, mat_hdf5, numpy_files, values
+from hud_fast.scenes import envi, mat_hdf5, mat_v5, numpy_files, values
 from hud_fast.scenes.scene import Scene
 
 V5_LARGEST = 2**31 - 1  # bytes in one variable
@@ -104,9 +104,7 @@ def write_mat(scene: Scene, path: Path, options: Options) -> Path:
         if options.version == "7.3" or cube.nbytes > V5_LARGEST:
             write_hdf5(temporary, content)
         else:
-            from scipy.io import savemat
-
-            savemat(temporary, content, do_compression=True, appendmat=False)
+            mat_v5.write_v5(temporary, content)
     return path
 
 
