@@ -121,11 +121,11 @@ def test_page_says_what_was_made_and_escapes_names(tmp_path: Path, scene: Scene)
 
 
 def test_settings_and_notes_that_others_named_can_be_written(tmp_path: Path, scene: Scene) -> None:
-    settings = {"scene": "caf\udce9\x1b[31m.npy", "endmembers": 3}
-    metrics = {**METRICS, "notes": ["in caf\udce9"]}
+    settings = {"scene": "plain\udce9\x1b[31m.npy", "endmembers": 3}
+    metrics = {**METRICS, "notes": ["in plain\udce9"]}
     text = make(tmp_path, scene, settings=settings, metrics=metrics, figures={}).read_text("utf-8")
-    assert "<td>caf??[31m.npy</td>" in text
-    assert "in caf?<" in text
+    assert "<td>plain??[31m.npy</td>" in text
+    assert "in plain?<" in text
 
 
 def test_simulated_scenes_are_called_so(tmp_path: Path, scene: Scene) -> None:
