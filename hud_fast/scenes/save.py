@@ -91,9 +91,12 @@ def save_scene(
     if nearest is not None and dtype is not None:
         raise ValueError(f"save_scene: `dtype` must be one that {kind} files know, got {number}")
     number = np.dtype(nearest) if nearest is not None else number
+    if kind == "mat" and variable is not None and not writers.is_matlab_name(variable):
+        raise ValueError(f"save_scene: `variable` must be a MATLAB name, got {variable!r}")
+    own = written.variable or ""  # of a file that another program wrote, or of an .npz: any text
     options = writers.Options(
         dtype=number,
-        variable=variable or written.variable or "cube",
+        variable=variable or (own if writers.is_matlab_name(own) else "cube"),
         interleave=_interleave(interleave, target, written),
         byte_order=_byte_order(byte_order, number),
         version=version or written.details.get("version", "5"),

@@ -14,6 +14,7 @@ from hud_fast._text import listed, printable
 from hud_fast.scenes import mat, numpy_files
 from hud_fast.scenes.catalogue import File
 from hud_fast.scenes.fetch import find_local
+from hud_fast.scenes.trust import whole
 
 Side = ArrayLike | str | os.PathLike[str] | None
 
@@ -56,6 +57,11 @@ def _from_file(name: str, path: Path, one_axis: bool) -> NDArray[Any]:
         return file.read(fitting[0])
     if suffix == ".npy":
         return np.asarray(numpy_files.read_array(path))
+    with whole(path):
+        return _from_text(name, path, one_axis)
+
+
+def _from_text(name: str, path: Path, one_axis: bool) -> NDArray[Any]:
     try:
         text = path.read_text(encoding="utf-8").replace(",", " ")
         rows = [

@@ -77,11 +77,14 @@ def write_npz(scene: Scene, path: Path, options: Options) -> Path:
     return path
 
 
+def is_matlab_name(name: str) -> bool:
+    """Can a variable of MATLAB be called so?"""
+    return name.isidentifier() and name.isascii() and name[0] != "_" and len(name) <= 63
+
+
 def write_mat(scene: Scene, path: Path, options: Options) -> Path:
     """The cube under its name, in its layout, with wavelengths (nm), bbl, mask and labels beside it."""
     name = options.variable
-    if not (name.isidentifier() and name.isascii() and name[0] != "_" and len(name) <= 63):
-        raise ValueError(f"save_scene: `variable` must be a MATLAB name, got {name!r}")
     cube = _values(scene, options.dtype.newbyteorder("="), scene.ignore_value)
     content: dict[str, NDArray[Any]] = {}
     layout = scene.details.get("layout", "HWC") if scene.format == "mat" else "HWC"

@@ -197,6 +197,11 @@ def test_libhdf5_reads_in_a_process_of_its_own(
         child.ask(path, "cube")
         raise KeyboardInterrupt
     np.testing.assert_array_equal(load_scene(path).cube, CUBE)
+    with mat_hdf5._child() as child:
+        assert child._process is not None
+        child._process.kill()  # as its alarm does when nothing is asked for a minute
+        child._process.wait()
+    np.testing.assert_array_equal(load_scene(path).cube, CUBE)
     read = mat_hdf5._Child.fill
 
     def fill(child: mat_hdf5._Child, array: np.ndarray) -> None:
@@ -431,6 +436,11 @@ def test_a_scenes_text_overrules_no_field_of_a_header(
     path = save_scene(scene, tmp_path / "a.hdr")
     assert load_scene(path).shape == scene.shape
     assert "Ca?on" in path.read_text()
+
+
+def test_a_variable_that_matlab_cannot_name_is_saved_as_cube(tmp_path: Path) -> None:
+    scene = load_scene(h5(tmp_path / "a.mat", lambda file: file.__setitem__("my cube", CUBE)))
+    assert load_scene(save_scene(CUBE, tmp_path / "b.mat", like=scene)).variable == "cube"
 
 
 @pytest.mark.parametrize("options", [{"shape": "ab"}, {"shape": (2.5, 3)}, {"shape": (0, 3)}])
