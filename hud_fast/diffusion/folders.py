@@ -46,16 +46,10 @@ class FolderKind:
         """
         from hud_fast import __version__
 
-        # the folder is replaced as a whole: never take along what is not ours
-        others: list[str] = []
-        if folder.is_dir():
-            others = sorted({p.name for p in folder.iterdir()} - {CONFIG, *self.files})
-            if not others and (folder / CONFIG).is_file() and self._other_format(folder):
-                others = [f"{CONFIG} of another kind"]
-        if others or (folder.exists() and not folder.is_dir()):
+        foreign = self.foreign(folder)  # the folder is replaced as a whole
+        if foreign is not None:
             raise FileExistsError(
-                f"{self.owner}.save: `folder` must be new, empty or a saved {self.what}, got {folder}"
-                + (f" with {others[0]} in it" if others else ", a file")
+                f"{self.owner}.save: `folder` must be new, empty or a saved {self.what}, got {folder}{foreign}"
             )
         facts = {
             "format": self.format,
@@ -94,6 +88,18 @@ class FolderKind:
     def holds(self, folder: Path) -> bool:
         """Whether `folder` is of this kind, as far as its config.json says."""
         return (folder / CONFIG).is_file() and not self._other_format(folder)
+
+    def foreign(self, folder: Path) -> str | None:
+        """What keeps `folder` from being replaced by one of this kind, in words that follow its name; None: nothing."""
+        if folder.exists() and not folder.is_dir():
+            return ", a file"
+        for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
+            known = entry.name in (CONFIG, *self.files) and not entry.is_symlink()
+            if not (known and entry.is_file()):
+                return f" with {entry.name} in it"
+        if (folder / CONFIG).is_file() and self._other_format(folder):
+            return f" with {CONFIG} of another kind in it"
+        return None
 
     def _other_format(self, folder: Path) -> bool:
         try:

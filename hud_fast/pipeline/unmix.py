@@ -15,8 +15,9 @@ from hud_fast.pipeline.device import chosen_device
 from hud_fast.pipeline.errors import InputError
 from hud_fast.pipeline.model import find_endmembers
 from hud_fast.pipeline.options import ModelOptions, SceneOptions
+from hud_fast.pipeline.places import check_writable
 from hud_fast.pipeline.progress import Reporter
-from hud_fast.pipeline.rundir import check_writable, write_json
+from hud_fast.pipeline.rundir import write_json
 
 if TYPE_CHECKING:
     from hud_fast.scenes import Scene
