@@ -110,7 +110,7 @@ class RunFolder:
         self.check()
 
     def finish(self, **facts: Any) -> None:
-        """Mark the run as finished."""
+        """Mark the run as finished; with ``undrawn`` among the facts, the same command may draw that."""
         remove_checkpoints(self.path / "checkpoints")  # they have served since the model is there
         self.record.update(facts, status="finished")
         self.save()
@@ -156,7 +156,7 @@ def claim(
     elif overwrite:
         _set_aside(path)
         old = None
-    elif old.get("status") == "finished":
+    elif old["status"] == "finished" and not old.get("undrawn"):
         remove_checkpoints(path / "checkpoints")  # of one that was killed at its very end
         raise InputError(
             f"{path} holds a finished run: choose another --out, or give --overwrite to replace it"
