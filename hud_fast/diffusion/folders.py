@@ -104,7 +104,7 @@ class FolderKind:
     def _other_format(self, folder: Path) -> bool:
         try:
             config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        except ValueError:  # damaged: reading it says so, writing replaces it
+        except (ValueError, RecursionError):  # damaged: reading it says so, writing replaces it
             return False
         return not isinstance(config, dict) or config.get("format") != self.format
 
@@ -122,16 +122,21 @@ class FolderKind:
             raise FileNotFoundError(f"{must}, got {missing}: {folder}{hint}")
         try:
             config = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             raise DamagedFileError(f"{self.owner}.load: {path} is damaged ({error})") from error
         found = config.get("format") if isinstance(config, dict) else None
         if found != self.format:
             named = f' ("{found}")' if str(found).startswith("hud_fast") else ""
             raise FileNotFoundError(f"{must}, got a foreign {path}{named}")
-        if config["version"] > self.version:
+        version = config.get("version")
+        if type(version) is not int or version < 1:
+            raise DamagedFileError(
+                f"{self.owner}.load: {path} is damaged (its version is {version!r:.40})"
+            )
+        if version > self.version:
             raise ValueError(
                 f"{self.owner}.load: `folder` must have file version {self.version} or older, got "
-                f"{config['version']}, written by hud_fast {config.get('hud_fast')}; "
+                f"{version}, written by hud_fast {config.get('hud_fast')}; "
                 "install a newer hud_fast"
             )
         if config.pop("sha256", None) != _digest(config):

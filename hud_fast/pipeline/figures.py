@@ -93,14 +93,15 @@ def write_page(
 
     broken: dict[str, str] = {}
     with drawing("report.html", broken):
-        return write_report(folder, figures=figures, **facts)
-    good = {}
-    for name, figure in figures.items():
-        with drawing(name, undrawn):
-            figure_png(figure)
-            good[name] = figure
-    with drawing("report.html", undrawn):
-        write_report(folder, figures=good, **facts)
+        write_report(folder, figures=figures, **facts)
+    if broken:
+        good = {}
+        for name, figure in figures.items():
+            with drawing(name, undrawn):
+                figure_png(figure)
+                good[name] = figure
+        with drawing("report.html", undrawn):
+            write_report(folder, figures=good, **facts)
     return folder / "report.html"
 
 

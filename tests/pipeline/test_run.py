@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import load as load_tensors
 
 from hud_fast.pipeline import (
     InputError,
@@ -195,12 +194,8 @@ def test_a_run_stopped_anywhere_goes_on_to_the_same_result(
     ours, reference = files(tmp_path), files(finished[0])
     assert {n for n in ours if "figures" not in n} == {n for n in reference if "figures" not in n}
     for name in ours:
-        if name.endswith(("generated.npy", "abundances.npy", ".img")):
+        if name.endswith((".npy", ".img", ".safetensors")):
             assert ours[name] == reference[name], name
-        elif name.endswith(".safetensors"):  # its header is in no fixed order
-            a, b = load_tensors(ours[name]), load_tensors(reference[name])
-            assert a.keys() == b.keys()
-            assert all(np.array_equal(a[key], b[key], equal_nan=True) for key in a), name
     assert json.loads(ours["metrics.json"]) == json.loads(reference["metrics.json"])
 
 
