@@ -19,8 +19,9 @@ from hud_fast.pipeline.cubes import ABUNDANCES, ARRAY, write_cubes
 from hud_fast.pipeline.errors import InputError
 from hud_fast.pipeline.model import find_endmembers, generate, load_model, train
 from hud_fast.pipeline.options import ModelOptions, SampleOptions
+from hud_fast.pipeline.places import Lock, lock
 from hud_fast.pipeline.progress import Reporter
-from hud_fast.pipeline.rundir import REPLACED, RunFolder, claim, fingerprint, lock, settle
+from hud_fast.pipeline.rundir import REPLACED, RunFolder, claim, fingerprint, settle, withdraw
 from hud_fast.report.machine import size_text
 
 if TYPE_CHECKING:
@@ -100,17 +101,20 @@ def claimed(
 
     A job that fails before it made anything leaves there what `overwrite` was to replace.
     """
+    held: Lock | None = None
     with ExitStack() as stack:
 
         @by_first
         def claim_it() -> RunFolder:
-            stack.enter_context(lock(out))
-            stack.callback(settle, out)
+            nonlocal held
+            held = stack.enter_context(lock(out))
+            stack.callback(withdraw, held, out)
             folder = claim(out, settings, overwrite)
             check_space(folder.path, scene, options)
             return folder
 
         folder = claim_it()
+        folder.held = held
         if folder.resumed:
             reporter.say(f"  going on with the unfinished {what} in this folder")
         yield folder
