@@ -11,6 +11,7 @@
 #include <limits>
 #include <vector>
 
+#include "common/interrupt.h"
 #include "common/parallel.h"
 #include "cosine/run.h"
 
@@ -194,6 +195,7 @@ bool build_tree(TreeBuild& build, TreeShape shape, int threads) {
       for (int64_t n = begin; n < end; ++n) splitter.split(level[static_cast<size_t>(n)], id + n);
     });
     id += count;
+    poll_signals();
   }
 
   const int64_t pieces = parallel_pieces(threads);
