@@ -71,7 +71,9 @@ def as_tensor(function: str, argument: str, value: object) -> Tensor:
             f"{function}: `{argument}` must be a dense tensor, got layout {tensor.layout}"
         )
     if tensor.is_quantized:
-        raise TypeError(f"{function}: `{argument}` must be a plain dense tensor, got a quantized one")
+        raise TypeError(
+            f"{function}: `{argument}` must be a plain dense tensor, got a quantized one"
+        )
     if 0 in tensor.stride():
         _check_repeated(function, argument, tensor)
     return tensor.resolve_neg()  # a kernel sees memory, not torch's lazy sign
@@ -142,7 +144,9 @@ def as_mask(function: str, argument: str, mask: object, shape: Sequence[int]) ->
         given = mask if isinstance(mask, Tensor) else np.asarray(mask)
     except (TypeError, ValueError, RuntimeError):
         given = np.empty(0, object)
-    if isinstance(given, Tensor) and (given.is_nested or given.layout != torch.strided or given.is_meta):
+    if isinstance(given, Tensor) and (
+        given.is_nested or given.layout != torch.strided or given.is_meta
+    ):
         raise TypeError(
             f"{function}: `{argument}` must be a dense tensor that holds values, got {kind_of(given)}"
         )
@@ -228,7 +232,12 @@ def check_number(function: str, argument: str, value: Any) -> float:
         if isinstance(value, (str, bytes)):
             raise TypeError
         return float(value)
-    except (TypeError, ValueError, OverflowError, RuntimeError):  # the last of a tensor without values
+    except (
+        TypeError,
+        ValueError,
+        OverflowError,
+        RuntimeError,
+    ):  # the last of a tensor without values
         raise TypeError(
             f"{function}: `{argument}` must be a number, got {kind_of(value)}"
         ) from None

@@ -26,6 +26,7 @@ from hud_fast._checks import (
     check_choice,
     check_count,
     check_endmembers,
+    check_number,
     check_seed,
     like_input,
 )
@@ -188,6 +189,7 @@ class UnmixingAutoencoder(nn.Module):
         name = "UnmixingAutoencoder.fine_tune"
         steps = check_count(name, "steps", steps)
         batch_size = check_count(name, "batch_size", batch_size)
+        lr = check_number(name, "lr", lr)
         if not lr > 0:
             raise ValueError(f"{name}: `lr` must be above 0, got {lr}")
         generator = torch.Generator().manual_seed(check_seed(name, seed))

@@ -197,6 +197,11 @@ class ArgumentTarget:
         chosen = rng.sample(list(pools), min(len(pools), rng.choice((1, 1, 1, 2, 2, 3))))
         return {"call": name, **{argument: rng.choice(pools[argument]) for argument in chosen}}
 
+    def words(self, case: dict[str, str]) -> tuple[str, ...]:
+        """The names of the call's arguments."""
+        made = CALLS[case["call"]]
+        return (*made.arrays, *made.scalars, *made.work)
+
     def run(self, case: dict[str, str], folder: Path) -> Callable[[], object]:
         """The call with its arguments, made before it is watched."""
         made = CALLS[case["call"]]

@@ -22,7 +22,7 @@ from fuzz.guard import ALLOWED, HANG, OUTCOMES, ROOM, SIGNAL, Guard
 from fuzz.targets import FileTarget
 
 FAILED = 97  # exit status of a child that failed by a fault of the fuzzer
-STUCK = 15  # seconds without processor time: a read that waits for ever
+STUCK = 90  # seconds without processor time: a read that waits for ever (libhdf5 in its own process may take 10)
 ROOM_OF_ARGUMENTS = 512 << 20
 Target = FileTarget | ArgumentTarget
 Make = Callable[[int], Any]  # an input by its number
@@ -32,12 +32,12 @@ def try_one(target: Target, case: Any, guard: Guard) -> tuple[str, str, str]:
     """One input under the guard."""
     folder = Path(guard.folder)
     empty(folder)
-    files = tuple(case) if isinstance(target, FileTarget) else ()
-    size = sum(map(len, case.values())) if files else 0
     call = target.run(case, folder)
-    del case
-    names = tuple(part for name in files for part in Path(name).parts if part != "checkpoints")
-    return guard.run(call, size, names)
+    if isinstance(target, ArgumentTarget):
+        return guard.run(call, target.words(case))
+    size = sum(map(len, case.values()))
+    names = {part for name in case for part in Path(name).parts} - {"checkpoints"}
+    return guard.run(call, tuple(names), size)
 
 
 def empty(folder: Path) -> None:

@@ -50,6 +50,7 @@ DUMP = re.compile(
 ADDRESS = re.compile(
     r"\bat 0x[0-9a-f]{5,}"
 )  # of an object that a library made; a caller's own may be shown
+READER = "hdf5_child.py"  # the process of the package in which libhdf5 reads
 EVENTS = """
 os.remove os.rename os.rmdir os.link os.symlink os.truncate os.chmod os.chown os.utime shutil.rmtree
 pickle.find_class os.system os.exec os.posix_spawn os.fork subprocess.Popen socket.connect ctypes.dlopen
@@ -61,7 +62,7 @@ class Wrong(Exception):
     """A result that cannot be right."""
 
 
-def unclear(error: BaseException, files: tuple[str, ...]) -> str | None:
+def unclear(error: BaseException, words: tuple[str, ...], *, file: bool) -> str | None:
     """Why an error is not one clear error; None where it is one."""
     text = str(error)
     function, colon, rest = text.partition(": ")
@@ -69,11 +70,11 @@ def unclear(error: BaseException, files: tuple[str, ...]) -> str | None:
         return "of another kind"
     if not colon or not (function == "Preset" or hasattr(hud, function.split(".")[0])):
         return "does not begin with the function's name"
-    if "`" not in rest and not any(file in rest for file in files):
+    if "`" not in rest and not any(word in rest for word in words):
         return "names neither argument nor file"
     if len(text) > LONGEST:
         return f"{len(text)} characters"
-    if dump := DUMP.search(text) or (files and ADDRESS.search(text)):
+    if dump := DUMP.search(text) or (file and ADDRESS.search(text)):
         return f"a dump: {dump.group()}"
     if not all(c.isprintable() or c == "\n" for c in text):
         return "control characters"
@@ -108,15 +109,18 @@ class Guard:
         sys.addaudithook(self._hear)
 
     def run(
-        self, call: Callable[[], object], size: int, files: tuple[str, ...] = ()
+        self, call: Callable[[], object], words: tuple[str, ...], size: int | None = None
     ) -> tuple[str, str, str]:
-        """What became of one input: the outcome, why, and the line of the package."""
+        """What became of one input: the outcome, why, and the line of the package.
+
+        An error must have one of `words`, names of arguments or files; `size` is that of the files, where there are.
+        """
         self.seen = None
         before = listing(self.folder)
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         with open("/proc/self/statm", "rb") as file:  # noqa: PTH123
             taken = int(file.read().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (taken + self.room + MULTIPLE * size, hard))
+        resource.setrlimit(resource.RLIMIT_AS, (taken + self.room + MULTIPLE * (size or 0), hard))
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         self.armed = True
         try:
@@ -126,7 +130,7 @@ class Guard:
             found = WRONG, str(error), ""
         except Exception as error:
             self.armed = False
-            found = self._judge(error, files)
+            found = self._judge(error, words, size is not None)
         self.armed = False
         signal.setitimer(signal.ITIMER_PROF, 0)
         resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
@@ -136,10 +140,10 @@ class Guard:
             self.seen = WRITTEN, "the input's folder has changed"
         return (*self.seen, found[2]) if self.seen else found
 
-    def _judge(self, error: Exception, files: tuple[str, ...]) -> tuple[str, str, str]:
-        why = unclear(error, files)
+    def _judge(self, error: Exception, words: tuple[str, ...], file: bool) -> tuple[str, str, str]:
+        why = unclear(error, words, file=file)
         behind = error.__cause__ or error.__context__
-        if out_of_memory(error if why else behind if files else None):
+        if out_of_memory(error if why else behind if file else None):
             return MEMORY, f"{type(error).__name__}: {error}"[:300], place(error)
         if why:
             return UNCLEAR, f"{why}: {type(error).__name__}: {error}"[:300], place(error)
@@ -153,13 +157,15 @@ class Guard:
             if not isinstance(path, (str, bytes)):
                 return
             name = os.path.abspath(os.fsdecode(path))  # noqa: PTH100
+            if name == os.devnull:
+                return
             if isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
                 self.seen = WRITTEN, f"open for writing: {name}"
             elif not name.startswith((self.folder, "/proc/", "/sys/fs/cgroup/", *OWN)):
                 self.seen = OUTSIDE, name
         elif event in CHANGES:
             self.seen = WRITTEN, f"{event} {arguments[:1]}"
-        elif event in RUNS:
+        elif event in RUNS and not (event == "subprocess.Popen" and READER in str(arguments[1])):
             self.seen = CODE, f"{event} {arguments[:2]}"
 
     def watch_canaries(self, outside: Path) -> None:
