@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from hud_fast._cores import available_cores
+
 try:
     from hud_fast import _C as _module
 except ImportError as error:
@@ -14,6 +16,7 @@ except ImportError as error:
     ) from error
 
 C: Any = _module
+C.limit_threads(available_cores())
 
 
 def isa_levels() -> list[str]:
