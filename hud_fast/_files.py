@@ -1,7 +1,7 @@
 """Writing that cannot leave half a file: to a temporary name beside the target, then renamed.
 
 A reader sees the old file, the new file, or none; never a part. On any error, a full disk included, the
-temporary file is removed and the target is as it was. And where what is kept between runs lies.
+temporary file is removed and the target is as it was. And where what is kept between runs lies, and a user's paths.
 """
 
 from __future__ import annotations
@@ -13,6 +13,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
+
+
+def user_path(path: str | os.PathLike[str]) -> Path:
+    """The path with ~ and ~name written out; the name of no user stays as it is, as in a shell."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 @contextlib.contextmanager
@@ -75,7 +83,7 @@ def cache_folder() -> Path:
     """Where downloads and verdicts on this machine are kept: HUD_FAST_CACHE, else the system's cache folder."""
     folder = os.environ.get("HUD_FAST_CACHE")
     if folder:
-        return Path(folder).expanduser()
+        return user_path(folder)
     import pooch
 
     return Path(pooch.os_cache("hud-fast"))

@@ -5,15 +5,17 @@ from __future__ import annotations
 import errno
 import io
 import sys
+import warnings
 from typing import Any
 
 import pytest
 import typer
 from rich.console import Console
 
-from hud_fast.cli.terminal import PlainReporter, RichReporter, explain, reporter
+from hud_fast.cli.terminal import PlainReporter, RichReporter, explain, guard, reporter, say
 from hud_fast.diffusion.memory import OutOfMemory
 from hud_fast.pipeline import InputError, Reporter
+from hud_fast.scenes.trust import TooLarge
 
 
 class Clock:
@@ -60,6 +62,42 @@ def test_bars_at_a_terminal() -> None:
     assert text.rstrip().endswith("s")
 
 
+EVIL = "\x1b]0;owned\x07\x1b[31m\udce9 \u202e"
+CLEAN = "?]0;owned??[31m? ?"
+
+
+@pytest.mark.parametrize("rich", [False, True])
+def test_nothing_steers_the_terminal(rich: bool) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=False, width=100)
+    shown = RichReporter(console) if rich else PlainReporter(stream)
+    shown.say(f"scene {EVIL}\nnext")
+    with shown.stage(EVIL):
+        pass
+    assert f"scene {CLEAN}\nnext" in stream.getvalue()
+    assert f"{CLEAN}: done" in stream.getvalue()
+    assert not {"\x1b", "\x07", "\udce9", "\u202e"} & set(stream.getvalue())
+
+
+def test_results_notes_and_errors_do_not_steer_it(capsys: pytest.CaptureFixture[str]) -> None:
+    def command(**_: Any) -> None:
+        say(EVIL)
+        warnings.warn_explicit(EVIL, UserWarning, "hud_fast/x.py", 1, module="hud_fast.x")
+        raise ValueError(EVIL)
+
+    assert guard(command, []) == 2  # type: ignore[arg-type]  # called as an app is
+    assert capsys.readouterr() == (f"{CLEAN}\n", f"Note: {CLEAN}\nError: {CLEAN}\n")
+
+
+def test_a_letter_that_the_stream_lacks_does_not_end_the_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert guard(lambda **_: say("plain\xe9"), []) == 0  # type: ignore[arg-type]
+    assert stream.buffer.getvalue() == b"plain?\n"  # type: ignore[attr-defined]
+
+
 def test_the_reporter_suits_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     assert isinstance(reporter(), PlainReporter)
@@ -85,6 +123,7 @@ ENDS: list[tuple[BaseException, int, str]] = [
     (OSError(errno.ENOSPC, "No space left on device", "f"), 1, "f: No space left on device. Free"),
     (PermissionError(errno.EACCES, "Permission denied", "f"), 1, "Error: f: Permission denied"),
     (OutOfMemory("HUD: out of memory; lower it"), 1, "Error: HUD: out of memory; lower it"),
+    (TooLarge("load_scene: a.mat needs 9 GB"), 1, "Error: load_scene: a.mat needs 9 GB"),
     (MemoryError(), 1, "Error: not enough memory"),
     (KeyError("k"), 1, "Error: KeyError: 'k' (this is a fault of hud-fast"),
     (SystemExit(3), 3, ""),

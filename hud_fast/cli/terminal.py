@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import sys
 import time
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import typer
 
 from hud_fast._cores import available_cores
+from hud_fast._text import printable
 from hud_fast._torchrun import announced
 from hud_fast.cli.together import together
 from hud_fast.pipeline.errors import InputError, one_line
@@ -52,7 +54,7 @@ class PlainReporter(Reporter):
         self.clock = clock
 
     def say(self, text: str) -> None:
-        print(text, file=self.stream, flush=True)
+        print(_clean(text), file=self.stream, flush=True)
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[Progress]:
@@ -86,7 +88,7 @@ class RichReporter(Reporter):
         self.console = console
 
     def say(self, text: str) -> None:
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(_clean(text), highlight=False, markup=False, soft_wrap=True)
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[Progress]:
@@ -105,7 +107,7 @@ class RichReporter(Reporter):
             console=self.console,
             transient=True,
         )
-        task = bar.add_task(name, total=None, left="")
+        task = bar.add_task(_clean(name), total=None, left="")
         begun = False
 
         def progress(done: int, total: int) -> None:
@@ -130,7 +132,7 @@ def reporter() -> Reporter:
 
 def say(text: str) -> None:
     """Print a result."""
-    print(text, flush=True)
+    print(_clean(text), flush=True)
 
 
 def say_numbers(metrics: Mapping[str, Any]) -> None:
@@ -184,6 +186,11 @@ def guard(app: typer.Typer, arguments: list[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     full = "--traceback" in arguments
     arguments = [word for word in arguments if word != "--traceback"]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # a letter that it cannot show must not end the work
+            stream.reconfigure(errors="replace")
     try:
         several = announced()
     except ValueError as error:
@@ -193,7 +200,7 @@ def guard(app: typer.Typer, arguments: list[str] | None = None) -> int:
         return together(lambda: _attempt(app, arguments, full), _command(arguments))
     code, text = _attempt(app, arguments, full)
     if text:
-        print(text, file=sys.stderr, flush=True)
+        print(text if full else _clean(text), file=sys.stderr, flush=True)
     return code
 
 
@@ -241,8 +248,9 @@ def explain(error: BaseException, arguments: list[str]) -> tuple[int, str]:
             return 2, f"Error: {one_line(error)}"
         case MemoryError():
             from hud_fast.diffusion.memory import OutOfMemory
+            from hud_fast.scenes.trust import TooLarge
 
-            if isinstance(error, OutOfMemory):  # it names the setting to lower
+            if isinstance(error, (OutOfMemory, TooLarge)):  # it names the setting, or the file
                 return 1, f"Error: {one_line(error)}"
             return 1, "Error: not enough memory: try a smaller scene, fewer --samples or --size"
         case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -272,7 +280,12 @@ def _usage(error: Any) -> tuple[int, str]:
 
 def _note(message: Warning | str, *_: Any, **__: Any) -> None:
     text = " ".join(str(message).split())
-    print(f"Note: {text}", file=sys.stderr, flush=True)
+    print(f"Note: {_clean(text)}", file=sys.stderr, flush=True)
+
+
+def _clean(text: str) -> str:
+    """The text, of several lines perhaps, without what would steer the terminal."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def _time(seconds: float) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from hud_fast._text import printable
+
 
 class InputError(ValueError):
     """An argument or an input file that cannot be used; the message is one line for people."""
@@ -32,7 +34,7 @@ def user_input(what: str = "") -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """Return the text of an error on one line; system errors get words instead of a number.
+    """Return the text of an error on one line, fit to be shown; system errors get words instead of a number.
 
     Examples
     --------
@@ -41,6 +43,7 @@ def one_line(error: BaseException) -> str:
     """
     if isinstance(error, OSError) and error.strerror:
         name = error.filename2 or error.filename
-        return f"{name}: {error.strerror}" if name is not None else str(error.strerror)
-    text = " ".join(str(error).split())
-    return text or type(error).__name__
+        text = f"{name}: {error.strerror}" if name is not None else str(error.strerror)
+    else:
+        text = " ".join(str(error).split())
+    return printable(text) or type(error).__name__

@@ -85,8 +85,8 @@ def spectral_density(
     floor = 1.0 / max(min(len(real), len(made)), 1)
     norm = LogNorm(vmin=min(floor, 1e-4), vmax=max(float(s.max()) for s in shares))
     with house_style():
-        figure = new_figure(PAGE_WIDTH, 5.6)
-        figure.suptitle(title_of(scene, "how the spectra are distributed"), x=0.01, ha="left")
+        title = title_of(scene, "how the spectra are distributed")
+        figure = new_figure(PAGE_WIDTH, 5.6, title)
         axes = figure.subplots(2, 1, sharex=True, sharey=True)
         real_line, made_line = (axis.curve(_median(pixels, axis)) for pixels in (real, made))
         for ax, share in zip(axes, shares, strict=True):

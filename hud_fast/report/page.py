@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hud_fast._files import atomic_write
+from hud_fast._text import printable
 from hud_fast.report.machine import machine, size_text, time_text, versions
 from hud_fast.report.panels import check_generated
 from hud_fast.report.realism import realism_section
@@ -110,7 +111,7 @@ def _page(
             "<strong>Simulated scene.</strong> The &ldquo;real&rdquo; data on this page were made "
             "by a program (linear mixing of smooth random fields), not measured."
         )
-    notes += [escape(text) for text in metrics.get("notes", [])]
+    notes += [escape(printable(text)) for text in metrics.get("notes", [])]
     cards = "".join(_card(number) for number in key_numbers(metrics))
     realism = metrics.get("realism")
     tables = _table("Settings", {k: _value(v) for k, v in settings.items()})
@@ -200,7 +201,7 @@ def _figure(name: str, png: bytes) -> str:
 
 def _table(title: str, rows: Mapping[str, Any]) -> str:
     body = "".join(
-        f'<tr><th scope="row">{escape(str(key))}</th><td>{escape(str(value))}</td></tr>'
+        f'<tr><th scope="row">{escape(printable(key))}</th><td>{escape(printable(value))}</td></tr>'
         for key, value in rows.items()
     )
     return f"<section><h3>{escape(title)}</h3><table>{body}</table></section>\n" if body else ""

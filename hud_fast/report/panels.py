@@ -113,12 +113,8 @@ def panels(
     cell = 0.82 * max(1.0, h / w)  # inches a row of blocks
     height = min(8.0, (made_rows + real_rows) * cell + 1.3)
     with house_style():
-        figure = new_figure(PAGE_WIDTH, height)
-        figure.suptitle(
-            title_of(scene, f"pseudo-colour, bands {', '.join(str(b + 1) for b in bands)}"),
-            x=0.01,
-            ha="left",
-        )
+        shown = ", ".join(str(band + 1) for band in bands)
+        figure = new_figure(PAGE_WIDTH, height, title_of(scene, f"pseudo-colour, bands {shown}"))
         halves: Any = figure.subfigures(1, 2, width_ratios=[1.0, max(0.6, columns / 3.2)])
         left, right = halves
         whole = left.subplots()

@@ -129,8 +129,7 @@ def _panels(
     columns = min(COLUMNS, D)
     rows = -(-D // columns)
     with house_style():
-        figure = new_figure(PAGE_WIDTH, 0.9 + 1.75 * rows)
-        figure.suptitle(title, x=0.01, ha="left")
+        figure = new_figure(PAGE_WIDTH, 0.9 + 1.75 * rows, title)
         grid: NDArray[Any] = figure.subplots(
             rows, columns, squeeze=False, sharex=True, sharey=False
         )

@@ -57,9 +57,9 @@ def generated_abundances(
     widths = ([1.0] * (D + 1) + [0.25]) * groups
     cell = (PAGE_WIDTH - 0.9) / sum(widths)
     with house_style():
-        figure = new_figure(PAGE_WIDTH, min(14.0, rows * (0.98 * cell * h / w + 0.04) + 0.62))
         title = title_of(scene, "generated cubes and their abundance maps")
-        figure.suptitle(title, x=0.01, ha="left")
+        height = min(14.0, rows * (0.98 * cell * h / w + 0.04) + 0.62)
+        figure = new_figure(PAGE_WIDTH, height, title)
         axes = figure.subplots(rows, len(widths), squeeze=False, width_ratios=widths)
         for ax in axes.ravel():
             ax.axis("off")

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from hud_fast._files import atomic_write
+from hud_fast._text import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,7 +83,8 @@ def new_figure(
         figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
         if title:
-            figure.suptitle(title, x=0.01, ha="left")
+            # A name in it may have "$" and must not be set as a formula.
+            figure.suptitle(printable(title), x=0.01, ha="left", parse_math=False)
     return figure
 
 
@@ -107,7 +110,8 @@ def figure_png(
     b'PNG'
     """
     buffer = io.BytesIO()
-    with house_style():
+    with house_style(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # drawn as an empty box
         figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()
 

@@ -61,8 +61,7 @@ def training_curve(
     stride = round(float(np.median(np.diff(step)))) if step.size > 1 else 1  # steps an entry
     line = smooth(loss, window)
     with house_style():
-        figure = new_figure(PAGE_WIDTH, 3.0)
-        figure.suptitle("training of the diffusion model", x=0.01, ha="left")
+        figure = new_figure(PAGE_WIDTH, 3.0, "training of the diffusion model")
         ax = figure.subplots()
         ax.plot(
             step,

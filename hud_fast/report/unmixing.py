@@ -52,8 +52,8 @@ def endmembers(
     rows = -(-D // 4)
     columns = -(-D // rows)
     with house_style():
-        figure = new_figure(PAGE_WIDTH, 1.25 + 1.35 * rows)
-        figure.suptitle(title_of(scene, f"the {D} endmembers"), x=0.01, ha="left")
+        title = title_of(scene, f"the {D} endmembers")
+        figure = new_figure(PAGE_WIDTH, 1.25 + 1.35 * rows, title)
         axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         x, y = axis.curve(spectra)
         for d, ax in enumerate(axes.ravel()):
@@ -107,8 +107,7 @@ def abundance_maps(
     cell = (PAGE_WIDTH - 0.9) / columns
     means = np.nanmean(maps.reshape(-1, D), axis=0) if np.isfinite(maps).any() else np.zeros(D)
     with house_style():
-        figure = new_figure(PAGE_WIDTH, min(14.0, rows * (cell * H / W + 0.27) + 0.5))
-        figure.suptitle(title, x=0.01, ha="left")
+        figure = new_figure(PAGE_WIDTH, min(14.0, rows * (cell * H / W + 0.27) + 0.5), title)
         axes = figure.subplots(rows, columns, squeeze=False)
         cmap = colormaps["viridis"].with_extremes(bad="#c9ced6")
         picture: Any = None
@@ -156,8 +155,8 @@ def residual_map(
     rms, angle = residuals(scene.cube, rebuilt)
     H, W = rms.shape
     with house_style():
-        figure = new_figure(PAGE_WIDTH, float(np.clip(3.7 * H / W, 2.0, 6.5)) + 0.9)
-        figure.suptitle(title_of(scene, "what the endmembers do not explain"), x=0.01, ha="left")
+        title = title_of(scene, "what the endmembers do not explain")
+        figure = new_figure(PAGE_WIDTH, float(np.clip(3.7 * H / W, 2.0, 6.5)) + 0.9, title)
         axes = figure.subplots(1, 2)
         cmap = colormaps["magma"].with_extremes(bad="#c9ced6")
         for ax, values, name, unit in (

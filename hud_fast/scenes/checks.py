@@ -109,7 +109,10 @@ def rgb_bands(
     """Three 0-based bands."""
     if values is None:
         return None
-    chosen = tuple(int(band) for band in values)
+    try:
+        chosen = tuple(int(band) for band in values)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"{function}: `rgb_bands` must be three bands, got {values!r}") from None
     if len(chosen) != 3 or not all(0 <= band < bands for band in chosen):
         raise ValueError(
             f"{function}: `rgb_bands` must be three bands in 0..{bands - 1}, got {chosen}"

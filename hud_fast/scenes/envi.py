@@ -9,6 +9,7 @@ A pixel is masked when all its good bands have the data ignore value: single ban
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hud_fast._text import printable
 from hud_fast.scenes import georeference
 from hud_fast.scenes.raw import RawScene, nanometres
+from hud_fast.scenes.trust import check_memory
 
 DATA_SUFFIXES = (".img", ".dat", ".bil", ".bip", ".bsq", ".raw", ".bin", ".hyspex", ".sli")
 DATA_TYPES = {
@@ -27,6 +30,9 @@ CODES = {np.dtype(name): code for code, name in DATA_TYPES.items()}
 # Axes of the file, slowest first.
 INTERLEAVES = {"bsq": "CHW", "bil": "HCW", "bip": "HWC"}
 ROWS_A_BLOCK = 64
+# Of a header; those of imaging spectrometers have up to some 100 kB. Its parser takes the square of the lines in time.
+LARGEST_HEADER = 1 << 20  # bytes
+MOST_LINES = 20_000
 
 
 def find_header(path: Path) -> Path | None:
@@ -97,6 +103,7 @@ def read_envi(path: Path) -> RawScene:
             f"load_scene: `path` must have all its data, got {data} with {have} bytes where the header "
             f"asks for {need} ({lines} lines x {samples} samples x {bands} bands of {dtype.name})"
         )
+    check_memory(data, 4 * lines * samples * bands)
     axes = INTERLEAVES[interleave]
     sizes = {"H": lines, "W": samples, "C": bands}
     values: NDArray[Any] = np.memmap(
@@ -117,6 +124,14 @@ def _parse(path: Path) -> dict[str, Any]:
     """The header's fields, keys in lower case; lists as lists of str."""
     from spectral.io import envi
 
+    with path.open("rb") as file:
+        text = file.read(LARGEST_HEADER + 1)
+    lines = text.count(b"\n") + text.count(b"\r")  # each begins one in Python's text files
+    if len(text) > LARGEST_HEADER or lines > MOST_LINES:
+        raise ValueError(
+            f"load_scene: `path` must be an ENVI header, up to {LARGEST_HEADER} bytes and {MOST_LINES} lines, "
+            f"got {path} of {path.stat().st_size} bytes"
+        )
     try:
         with warnings.catch_warnings():  # it warns of capital letters in keys, which are harmless
             warnings.simplefilter("ignore")
@@ -128,12 +143,16 @@ def _parse(path: Path) -> dict[str, Any]:
     fields = {" ".join(str(key).lower().split()): value for key, value in header.items()}
     kind = str(fields.get("file type", "")).lower()
     if "library" in kind or "classification" in kind:
-        raise ValueError(f"load_scene: `path` must be an ENVI image, got {path} of type {kind}")
+        raise ValueError(
+            f"load_scene: `path` must be an ENVI image, got {path} of type {printable(kind, 60)}"
+        )
     return fields
 
 
 def _wrong(path: Path, field: str, expected: str, got: object) -> ValueError:
-    return ValueError(f"load_scene: `{field}` must be {expected}, got {got!r} in {path}")
+    return ValueError(
+        f"load_scene: `{field}` must be {expected}, got {printable(repr(got), 60)} in {path}"
+    )
 
 
 def _text(header: dict[str, Any], key: str) -> str:
@@ -207,9 +226,10 @@ def _side_information(raw: RawScene, header: dict[str, Any], path: Path, bands: 
     raw.reflectance_factor = _number(header, path, "reflectance scale factor")
     default = header.get("default bands")
     if isinstance(default, list) and len(default) == 3:
-        shown = [int(float(text)) - 1 for text in default]
-        if all(0 <= band < bands for band in shown):
-            raw.rgb_bands = (shown[0], shown[1], shown[2])
+        with contextlib.suppress(ValueError, OverflowError):  # they are a hint for the eye alone
+            red, green, blue = (int(float(text)) - 1 for text in default)
+            if min(red, green, blue) >= 0 and max(red, green, blue) < bands:
+                raw.rgb_bands = (red, green, blue)
     geo = {}
     for key in georeference.FIELDS:
         value = header.get(key)
@@ -227,7 +247,10 @@ def _not_ignored(
     mask = np.empty(cube.shape[:2], bool)
     keep = slice(None) if good_bands is None or not np.any(good_bands) else np.asarray(good_bands)
     # NaN as ignore value is written in headers; NaN pixels are found missing anyway.
-    value = np.asarray(ignore_value).astype(cube.dtype) if cube.dtype.kind == "f" else ignore_value
+    with np.errstate(over="ignore"):
+        value = (
+            np.asarray(ignore_value).astype(cube.dtype) if cube.dtype.kind == "f" else ignore_value
+        )
     for start in range(0, cube.shape[0], ROWS_A_BLOCK):
         rows = slice(start, start + ROWS_A_BLOCK)
         mask[rows] = (np.asarray(cube[rows])[..., keep] != value).any(axis=-1)

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hud_fast._files import atomic_path, cache_folder
+from hud_fast._files import atomic_path, cache_folder, user_path
 from hud_fast.scenes import mat
 from hud_fast.scenes.catalogue import Entry, File, find_entry
 
@@ -32,7 +32,7 @@ CHUNK = 1 << 18  # bytes between two calls of `progress`
 def data_folder() -> Path | None:
     """The user's folder of scenes, from HUD_FAST_DATA."""
     folder = os.environ.get("HUD_FAST_DATA")
-    return Path(folder).expanduser() if folder else None
+    return user_path(folder) if folder else None
 
 
 def find_local(name: str, folder: Path | None = None) -> Path | None:
@@ -95,7 +95,7 @@ def fetch(
 samson, jasper-ridge, got 'indian-pine'; did you mean indian-pines?
     """
     entry = find_entry(name, "fetch")
-    home = cache_folder() if folder is None else Path(folder).expanduser()
+    home = cache_folder() if folder is None else user_path(folder)
     tried: list[str] = []
     for place in (data_folder(), home):
         found = None if place is None else find_local(entry.cube.name, place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hud_fast.scenes import checks, envi, mat, numpy_files, side_files, tables
+from hud_fast._files import user_path
+from hud_fast._text import printable
+from hud_fast.scenes import checks, envi, mat, numpy_files, side_files, tables, trust
 from hud_fast.scenes.catalogue import Entry, find_entry, is_name, recognise
 from hud_fast.scenes.fetch import fetch
 from hud_fast.scenes.layout import check_layout
@@ -80,7 +83,11 @@ def load_scene(
     Raises
     ------
     FileNotFoundError, OSError
-        If a file is missing, empty or truncated.
+        If a file is missing, empty, truncated, damaged, or made to do harm. Nothing but what it holds itself
+        is read, no pickle and no link to another file; an array may have 1,100 bytes for each byte of the
+        file.
+    MemoryError
+        If the scene does not fit into the memory that is free (told before it is taken).
     ValueError
         If it holds no cube, or several; if axes, sizes or counts do not fit; if no pixel is valid.
     TypeError
@@ -95,12 +102,17 @@ def load_scene(
     Scene('field', 4 x 5 pixels, 3 bands, 450-650 nm)
     """
     layout = check_layout("load_scene", layout)
+    shape = _image_shape(shape)
     centres = side_files.vector("wavelengths", wavelengths)
     path, entry = _resolve(path_or_name)
     if entry is not None and variable is None:
         variable = entry.cube.variable
     bands = None if centres is None else int(centres.size)
-    raw = _read(path, _Request(variable, layout, shape, bands))
+    with trust.whole(path):
+        raw = _read(path, _Request(variable, layout, shape, bands))
+    if 0 in raw.cube.shape:
+        raise ValueError(f"load_scene: `path` must hold a pixel, got {raw.cube.shape} in {path}")
+    trust.check_memory(path, 4 * raw.cube.size)
     if entry is not None and raw.cube.shape != entry.shape:
         raise ValueError(
             f"load_scene: `path_or_name` {entry.key} must have shape {entry.shape}, "
@@ -118,16 +130,38 @@ def load_scene(
     _add_what_is_known(raw, entry or recognise(raw.variable, raw.cube.shape), path)
     if name is not None:
         raw.fields["name"] = name
-    stored_scale = float(raw.fields.pop("scale", 1.0))
-    scene = _checked_scene(raw, path, side_files.matrix("mask", mask))
+    with trust.named(path):
+        stored_scale = checks.positive("load_scene", "scale", raw.fields.pop("scale", 1.0))
+    with trust.named(path):
+        scene = _checked_scene(raw, path, side_files.matrix("mask", mask))
     return _scaled(scene, scale, raw.reflectance_factor, stored_scale)
+
+
+def _image_shape(shape: tuple[int, int] | None) -> tuple[int, int] | None:
+    if shape is None:
+        return None
+    try:
+        height, width = (operator.index(size) for size in shape)
+    except (TypeError, ValueError):
+        raise TypeError(f"load_scene: `shape` must be (H, W), got {shape!r}") from None
+    if min(height, width) < 1:
+        raise ValueError(f"load_scene: `shape` must be (H, W), both 1 or more, got {shape!r}")
+    return height, width
 
 
 def _resolve(path_or_name: str | os.PathLike[str]) -> tuple[Path, Entry | None]:
     """The file to read; with its entry, if a catalogue name was given."""
-    path = Path(path_or_name).expanduser()
+    path = user_path(path_or_name)
     text = str(path_or_name)
-    if path.exists() and not path.is_dir():
+    try:
+        there = path.exists() and not path.is_dir()
+    except OSError as error:  # a name too long, a folder that may not be entered
+        raise type(error)(
+            f"load_scene: `path_or_name` must be a file that can be read, got {printable(text, 200)}: "
+            f"{error.strerror}"
+        ) from error
+    if there:
+        trust.check_regular(path)
         if path.stat().st_size == 0:
             raise OSError(
                 f"load_scene: `path_or_name` must be a file with data, got {path}: 0 bytes"

@@ -7,6 +7,8 @@ An .npz of ours carries the key ``hud_fast_scene`` (its version) and comes back 
 from __future__ import annotations
 
 import json
+import math
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,21 +16,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hud_fast._text import listed
 from hud_fast.scenes import layout as axes
 from hud_fast.scenes.raw import RawScene
+from hud_fast.scenes.scene import Truth
+from hud_fast.scenes.trust import check_claim, check_count, whole
 
 OURS = "hud_fast_scene"
 VERSION = 1
+# What the facts of an .npz of ours may say, and how: whatever else stands there was not written by us.
+FACTS: dict[str, type | tuple[type, ...]] = {
+    "name": str, "variable": str, "scale": (int, float), "ignore_value": (int, float), "label_names": list,
+    "rgb_bands": list, "geo": dict, "simulated": bool, "endmember_count": int,
+}  # fmt: skip
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    """The array of a .npy file, memory-mapped."""
+    with whole(path):
+        # Not np.load, which takes an .npz under this name, and advises to unpickle what is none.
+        array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+    return array
 
 
 def read_npy(
     path: Path, layout: str | None, shape: tuple[int, int] | None, bands: int | None
 ) -> RawScene:
     """The cube of a .npy file, memory-mapped."""
-    try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise _broken(path, ".npy", error) from error
+    array = read_array(path)
     if array.dtype.kind not in "fiu":
         raise TypeError(f"load_scene: `path` must hold real numbers, got {array.dtype} in {path}")
     if layout is None:
@@ -53,36 +68,46 @@ class Npz:
         self.path = path
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.others: dict[str, str] = {}
-        try:
-            with zipfile.ZipFile(path) as archive:
-                for name in archive.namelist():
-                    if name.endswith(".npy"):
-                        self._note(name[: -len(".npy")], archive.open(name))
-        except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
-            raise _broken(path, ".npz", error) from error
+        self._asked: dict[str, tuple[int, int]] = {}  # numbers, and bytes of each
+        with whole(path), zipfile.ZipFile(path) as archive:
+            check_count(len(archive.infolist()))
+            for entry in archive.infolist():
+                if entry.filename.endswith(".npy"):
+                    self._note(archive, entry)
 
-    def _note(self, name: str, file: Any) -> None:
+    def _note(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
         """Read the array's own header, a hundred bytes."""
+        name = entry.filename.removesuffix(".npy")
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            # NumPy writes no other; of these, zipfile inflates without a limit.
+            raise ValueError(f"array {name} is compressed by the method {entry.compress_type}")
         read_header = {
             (1, 0): np.lib.format.read_array_header_1_0,
             (2, 0): np.lib.format.read_array_header_2_0,
         }
-        with file:
+        with archive.open(entry) as file:
             version = np.lib.format.read_magic(file)
             if version not in read_header:
                 raise ValueError(f"array {name} is of an unknown version {version}")
             shape, _, dtype = read_header[version](file)
+            size, have = math.prod(shape) * dtype.itemsize, entry.file_size - file.tell()
+        if dtype.hasobject:
+            self.others[name] = "objects, which are not read"
+            return
+        if min(shape, default=0) < 0 or size != have:
+            raise ValueError(f"array {name} has {have} bytes for {shape} of {dtype}")
+        self._asked[name] = math.prod(shape), dtype.itemsize
         if dtype.kind in "fiub":
             self.shapes[name] = tuple(shape)
         else:
             self.others[name] = str(dtype)
 
     def read(self, name: str) -> NDArray[Any]:
-        try:
-            with np.load(self.path, allow_pickle=False) as archive:
-                array: NDArray[Any] = archive[name]
-        except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
-            raise _broken(self.path, ".npz", error) from error
+        """The array of this name."""
+        with whole(self.path), zipfile.ZipFile(self.path) as archive:
+            check_claim(self.path, f"array {name}", *self._asked[name])
+            with archive.open(f"{name}.npy") as file:
+                array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
         return array
 
     @property
@@ -93,29 +118,57 @@ class Npz:
 
 def read_own_npz(file: Npz) -> RawScene:
     """A scene as `save_scene` wrote it, with every field."""
-    facts = json.loads(str(file.read("facts")))
-    arrays = {name: file.read(name) for name in file.shapes if name not in (OURS, "cube")}
-    cube = file.read("cube")
-    raw = RawScene(cube=cube, format="npz", dtype=cube.dtype, details={"layout": "HWC"})
-    raw.variable = facts.pop("variable", None)
-    raw.ignore_value = facts.pop("ignore_value", None)
-    raw.geo = facts.pop("geo", None)
-    raw.wavelengths, raw.fwhm = arrays.get("wavelengths"), arrays.get("fwhm")
-    raw.good_bands, raw.mask = arrays.get("good_bands"), arrays.get("mask")
-    raw.labels = arrays.get("labels")
-    rgb = facts.pop("rgb_bands", None)
-    raw.rgb_bands = None if rgb is None else (rgb[0], rgb[1], rgb[2])
-    if facts.get("label_names") is not None:
-        facts["label_names"] = tuple(facts["label_names"])
-    raw.fields = facts
-    if "truth_endmembers" in arrays:
-        from hud_fast.scenes.scene import Truth
-
-        raw.fields["truth"] = Truth(arrays["truth_endmembers"], arrays["truth_abundances"])
+    with whole(file.path):
+        facts = _facts(file)
+        arrays = {name: file.read(name) for name in file.shapes if name not in (OURS, "cube")}
+        cube = file.read("cube")
+        if cube.ndim != 3 or cube.dtype.kind not in "fiu":
+            raise ValueError(f"its cube is {cube.shape} of {cube.dtype}")
+        raw = RawScene(cube=cube, format="npz", dtype=cube.dtype, details={"layout": "HWC"})
+        raw.variable = facts.pop("variable", None)
+        raw.ignore_value = facts.pop("ignore_value", None)
+        raw.geo = facts.pop("geo", None)
+        raw.wavelengths, raw.fwhm = arrays.get("wavelengths"), arrays.get("fwhm")
+        raw.good_bands, raw.mask = arrays.get("good_bands"), arrays.get("mask")
+        raw.labels = arrays.get("labels")
+        rgb = facts.pop("rgb_bands", None)
+        raw.rgb_bands = None if rgb is None else (int(rgb[0]), int(rgb[1]), int(rgb[2]))
+        raw.fields = facts
+        if "truth_endmembers" in arrays:
+            raw.fields["truth"] = _truth(
+                cube, arrays["truth_endmembers"], arrays["truth_abundances"]
+            )
     return raw
 
 
-def _broken(path: Path, kind: str, error: Exception) -> OSError:
-    return OSError(
-        f"load_scene: `path` must be a whole {kind} file, got a broken one, {path}: {error}"
-    )
+def _facts(file: Npz) -> dict[str, Any]:
+    """What is no array, each of the type that we write."""
+    version = file.read(OURS)
+    if version.shape != () or version != VERSION:
+        raise ValueError(f"it is of version {version}, known is {VERSION}")
+    if not file.others.get("facts", "").startswith("<U"):
+        raise ValueError(f"its facts are {file.others.get('facts', 'missing')}")
+    text = file.read("facts")
+    if text.reshape(-1).view(np.uint32).max(initial=0) > sys.maxunicode:
+        raise ValueError("its facts are no text")  # Python would take it for a letter, and fail later
+    facts = json.loads(str(text))
+    known = {key: value for key, value in facts.items() if value is not None}
+    wrong = [key for key, value in known.items() if not isinstance(value, FACTS.get(key, ()))]
+    words = [*known.get("geo", {}).values(), *known.get("label_names", ())] if not wrong else []
+    if wrong or not all(isinstance(word, str) for word in words):
+        raise ValueError(
+            f"its facts are none of ours: {listed(wrong) or 'no words in geo or labels'}"
+        )
+    return known
+
+
+def _truth(
+    cube: NDArray[Any],  # (H, W, C)
+    endmembers: NDArray[Any],  # (D, C)
+    abundances: NDArray[Any],  # (H, W, D)
+) -> Truth:
+    H, W, C = cube.shape
+    D = len(endmembers)
+    if endmembers.shape != (D, C) or abundances.shape != (H, W, D):
+        raise ValueError(f"its truth has the shapes {endmembers.shape} and {abundances.shape}")
+    return Truth(endmembers, abundances)

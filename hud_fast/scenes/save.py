@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from hud_fast._files import user_path
 from hud_fast.scenes import checks, envi, values, writers
 from hud_fast.scenes.scene import Scene
 
@@ -84,15 +85,18 @@ def save_scene(
     'new.hdr'
     """
     written = _as_scene(scene, like)
-    target, kind = _target(Path(path).expanduser(), like)
+    target, kind = _target(user_path(path), like)
     number = values.real_dtype(dtype if dtype is not None else written.dtype or np.float32)
     nearest = NEAREST.get(kind, {}).get(number.name)
     if nearest is not None and dtype is not None:
         raise ValueError(f"save_scene: `dtype` must be one that {kind} files know, got {number}")
     number = np.dtype(nearest) if nearest is not None else number
+    if kind == "mat" and variable is not None and not writers.is_matlab_name(variable):
+        raise ValueError(f"save_scene: `variable` must be a MATLAB name, got {variable!r}")
+    own = written.variable or ""  # of a file that another program wrote, or of an .npz: any text
     options = writers.Options(
         dtype=number,
-        variable=variable or written.variable or "cube",
+        variable=variable or (own if writers.is_matlab_name(own) else "cube"),
         interleave=_interleave(interleave, target, written),
         byte_order=_byte_order(byte_order, number),
         version=version or written.details.get("version", "5"),

@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hud_fast._text import printable
 from hud_fast.scenes import checks, display, georeference
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+LONGEST_NAME = 200
 ROWS_A_BLOCK = 64  # finite-ness is tested by blocks, so that the temporary stays in cache
 
 
@@ -47,7 +49,8 @@ class Scene:
         File values divided by `scale`. `on` gives it as a tensor on a device; of a tensor on a GPU nothing goes there
         twice.
     name : str
-        What figures and reports call it.
+        What figures and reports call it, made fit to be shown: "?" for control characters and what is not
+        UTF-8, cut to 200 characters.
     wavelengths : (C,) array, optional
         Band centres in nm. They need not increase: AVIRIS's spectrometers overlap.
     fwhm : (C,) array, optional
@@ -121,6 +124,7 @@ class Scene:
         cube = checks.real_cube("Scene", given)
         height, width, bands = cube.shape
         clean: dict[str, Any] = {
+            "name": printable(self.name, LONGEST_NAME),
             "cube": np.ascontiguousarray(cube, dtype=np.float32),
             "wavelengths": checks.positive_per_band(
                 "Scene", "wavelengths", self.wavelengths, bands
@@ -133,7 +137,7 @@ class Scene:
             "scale": checks.positive("Scene", "scale", self.scale),
         }
         if self.label_names is not None:
-            clean["label_names"] = tuple(str(name) for name in self.label_names)
+            clean["label_names"] = tuple(printable(name, LONGEST_NAME) for name in self.label_names)
         if self.dtype is not None:
             clean["dtype"] = np.dtype(self.dtype)
         for field, value in clean.items():

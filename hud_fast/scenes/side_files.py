@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hud_fast.scenes import mat
+from hud_fast._text import listed, printable
+from hud_fast.scenes import mat, numpy_files
 from hud_fast.scenes.catalogue import File
 from hud_fast.scenes.fetch import find_local
+from hud_fast.scenes.trust import whole
 
 Side = ArrayLike | str | os.PathLike[str] | None
 
@@ -37,7 +39,7 @@ def matrix(name: str, values: Side) -> NDArray[Any] | None:
 
 def _from_file(name: str, path: Path, one_axis: bool) -> NDArray[Any]:
     """The one array in a .npy, .mat or text file."""
-    if not path.is_file():
+    if not path.is_file():  # a regular one, that is
         raise FileNotFoundError(f"load_scene: `{name}` must be numbers or a file, got {path}")
     suffix = path.suffix.lower()
     if suffix == ".mat":
@@ -50,21 +52,25 @@ def _from_file(name: str, path: Path, one_axis: bool) -> NDArray[Any]:
         if len(fitting) != 1:
             raise ValueError(
                 f"load_scene: `{name}` must be a file with one fitting variable, "
-                f"got {', '.join(fitting) or 'none'} in {path}"
+                f"got {listed(fitting) or 'none'} in {path}"
             )
         return file.read(fitting[0])
+    if suffix == ".npy":
+        return np.asarray(numpy_files.read_array(path))
+    with whole(path):
+        return _from_text(name, path, one_axis)
+
+
+def _from_text(name: str, path: Path, one_axis: bool) -> NDArray[Any]:
     try:
-        if suffix == ".npy":
-            array: NDArray[Any] = np.load(path, allow_pickle=False)
-            return array
         text = path.read_text(encoding="utf-8").replace(",", " ")
         rows = [
             [float(word) for word in line.split()] for line in text.splitlines() if line.strip()
         ]
         return np.array([row[0] for row in rows] if one_axis and len(rows) > 1 else rows)
-    except (ValueError, EOFError) as error:
+    except ValueError as error:
         raise ValueError(
-            f"load_scene: `{name}` must be a file of numbers, got {path}: {error}"
+            f"load_scene: `{name}` must be a file of numbers, got {path}: {printable(error, 200)}"
         ) from error
 
 
@@ -77,6 +83,6 @@ def labels_beside(path: Path, labels: File, shape: tuple[int, int]) -> NDArray[A
             file = mat.open_mat(candidate)
             if file.shapes.get(labels.variable) == shape:
                 return file.read(labels.variable)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError, MemoryError) as error:
             warnings.warn(f"load_scene: labels left out: {error}", UserWarning, stacklevel=4)
     return None

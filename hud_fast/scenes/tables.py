@@ -9,13 +9,16 @@ Beside it, by their usual names and only if their sizes fit: wavelengths, bad-ba
 
 from __future__ import annotations
 
+import math
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hud_fast._text import listed, printable
 from hud_fast.scenes import layout as axes
 from hud_fast.scenes.mat import VariableFile
 from hud_fast.scenes.raw import RawScene, nanometres
@@ -46,8 +49,10 @@ def read_table(
     if variable is None:
         variable = _only_cube(file, path, layout)
     elif variable not in file.shapes:
+        other = f" ({printable(file.others[variable], 60)})" if variable in file.others else ""
         raise ValueError(
-            f"load_scene: `variable` must be one of {_names(file)} in {path}, got {variable!r}"
+            f"load_scene: `variable` must be one of {_names(file)} in {path}, "
+            f"got {printable(repr(variable), 60)}{other}"
         )
     axis_count = len(file.shapes[variable])
     if shape is None and axis_count == 2:
@@ -57,13 +62,14 @@ def read_table(
     array = file.read(variable)
     if array.dtype.kind not in "fiu":
         raise TypeError(
-            f"load_scene: `variable` {variable} must hold real numbers, got {array.dtype} in {path}"
+            f"load_scene: `variable` {printable(variable, 60)} must hold real numbers, "
+            f"got {array.dtype} in {path}"
         )
     if layout is None:
         if axis_count != 3:
             raise ValueError(
-                f"load_scene: `variable` {variable} must have three axes, or two with layout= and "
-                f"shape=, got shape {array.shape} in {path}"
+                f"load_scene: `variable` {printable(variable, 60)} must have three axes, or two with "
+                f"layout= and shape=, got shape {array.shape} in {path}"
             )
         layout = axes.guess_layout("load_scene", array, bands)
     cube = axes.band_last("load_scene", array, layout, shape, file.column_major)
@@ -88,8 +94,11 @@ def read_table(
     )
 
 
-def _names(file: VariableFile) -> str:
-    return ", ".join(f"{n} {'x'.join(map(str, s))}" for n, s in file.shapes.items()) or "(none)"
+def _names(file: VariableFile, names: Iterable[str] | None = None) -> str:
+    shapes = {n: file.shapes[n] for n in file.shapes if names is None or n in names}
+    return (
+        listed(f"{printable(n, 40)} {'x'.join(map(str, s))}" for n, s in shapes.items()) or "(none)"
+    )
 
 
 def _only_cube(file: VariableFile, path: Path, layout: str | None) -> str:
@@ -107,14 +116,14 @@ def _only_cube(file: VariableFile, path: Path, layout: str | None) -> str:
     if len(cubes) == 1:
         return cubes[0]
     if cubes:
-        listed = ", ".join(f"{n} {'x'.join(map(str, file.shapes[n]))}" for n in cubes)
         raise ValueError(
-            f"load_scene: `variable` must name the cube, {path} holds several: {listed}; got None"
+            f"load_scene: `variable` must name the cube, {path} holds several: {_names(file, cubes)}; "
+            "got None"
         )
-    rest = "".join(f", {name} ({kind})" for name, kind in file.others.items())
+    others = listed(f"{printable(name, 40)} ({kind})" for name, kind in file.others.items())
     raise ValueError(
         f"load_scene: `path` must hold a cube (a numeric array of three axes, or a matrix with layout= "
-        f"and shape=), got {path} with {_names(file)}{rest}"
+        f"and shape=), got {path} with {_names(file)}{', ' if others else ''}{others}"
     )
 
 
@@ -129,7 +138,7 @@ def _vector(
 ) -> NDArray[np.float64] | None:
     """A variable whose axes all are 1 but one."""
     name = _find(file, names, but)
-    if name is None or max(file.shapes[name], default=0) != np.prod(file.shapes[name]):
+    if name is None or max(file.shapes[name], default=0) != math.prod(file.shapes[name]):
         return None
     return file.read(name).astype(np.float64).ravel()
 
@@ -173,7 +182,7 @@ def _image_shape(file: VariableFile) -> tuple[int, int] | None:
     row, column = _find(file, ROW_NAMES), _find(file, COLUMN_NAMES)
     if row is None or column is None:
         return None
-    if np.prod(file.shapes[row]) != 1 or np.prod(file.shapes[column]) != 1:
+    if math.prod(file.shapes[row]) != 1 or math.prod(file.shapes[column]) != 1:
         return None
     return int(file.read(row).item()), int(file.read(column).item())
 

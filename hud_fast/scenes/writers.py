@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import locale
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hud_fast._files import atomic_path, atomic_write
-from hud_fast.scenes import envi, mat, numpy_files, values
+from hud_fast._text import printable
+from hud_fast.scenes import envi, mat_hdf5, mat_v5, numpy_files, values
 from hud_fast.scenes.scene import Scene
 
 V5_LARGEST = 2**31 - 1  # bytes in one variable
@@ -75,11 +77,14 @@ def write_npz(scene: Scene, path: Path, options: Options) -> Path:
     return path
 
 
+def is_matlab_name(name: str) -> bool:
+    """Can a variable of MATLAB be called so?"""
+    return name.isidentifier() and name.isascii() and name[0] != "_" and len(name) <= 63
+
+
 def write_mat(scene: Scene, path: Path, options: Options) -> Path:
     """The cube under its name, in its layout, with wavelengths (nm), bbl, mask and labels beside it."""
     name = options.variable
-    if not (name.isidentifier() and name.isascii() and name[0] != "_" and len(name) <= 63):
-        raise ValueError(f"save_scene: `variable` must be a MATLAB name, got {name!r}")
     cube = _values(scene, options.dtype.newbyteorder("="), scene.ignore_value)
     content: dict[str, NDArray[Any]] = {}
     layout = scene.details.get("layout", "HWC") if scene.format == "mat" else "HWC"
@@ -102,9 +107,7 @@ def write_mat(scene: Scene, path: Path, options: Options) -> Path:
         if options.version == "7.3" or cube.nbytes > V5_LARGEST:
             write_hdf5(temporary, content)
         else:
-            from scipy.io import savemat
-
-            savemat(temporary, content, do_compression=True, appendmat=False)
+            mat_v5.write_v5(temporary, content)
     return path
 
 
@@ -119,7 +122,7 @@ def write_hdf5(path: Path, content: dict[str, NDArray[Any]]) -> None:
                 item = file.create_dataset(
                     name, data=values_.T, compression="gzip", compression_opts=1, shuffle=True
                 )
-                item.attrs[mat.MATLAB_ATTRIBUTE] = np.bytes_(_matlab_class(values_.dtype))
+                item.attrs[mat_hdf5.MATLAB_ATTRIBUTE] = np.bytes_(_matlab_class(values_.dtype))
     except RuntimeError as error:  # h5py's way to say that a flush failed
         raise OSError(f"the file could not be written: {error}") from error
     text = b"MATLAB 7.3 MAT-file, Platform: hud_fast, HDF5 schema 1.00 ."
@@ -202,7 +205,12 @@ def _envi_fields(scene: Scene, options: Options, ignore: float | None) -> dict[s
         fields["bbl"] = [int(good) for good in scene.good_bands]
     if scene.rgb_bands is not None:
         fields["default bands"] = [band + 1 for band in scene.rgb_bands]
-    fields.update(scene.geo or {})
+    for key, value in (
+        scene.geo or {}
+    ).items():  # each one field, of one line, that overrules nothing
+        text = printable(value).strip()
+        closed = not text.startswith("{") or text.endswith("}")
+        fields.setdefault(printable(key).replace("=", " "), text if closed else text + "}")
     return fields
 
 
@@ -213,6 +221,12 @@ def _listed(numbers: NDArray[np.float64]) -> list[str]:
 def _write_header(path: Path, fields: dict[str, Any]) -> None:
     from spectral.io import envi as spectral_envi
 
-    spectral_envi.write_envi_header(str(path), fields)
+    # It writes in the locale's encoding: a letter of the scene's name that this lacks must not end the writing.
+    code = locale.getpreferredencoding(do_setlocale=False)
+    words = {
+        key: value.encode(code, "replace").decode(code) if isinstance(value, str) else value
+        for key, value in fields.items()
+    }
+    spectral_envi.write_envi_header(str(path), words)
     with path.open("rb+") as file:
         os.fsync(file.fileno())

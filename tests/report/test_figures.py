@@ -201,6 +201,19 @@ def test_figures_are_files(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "a").iterdir()] == ["curve.png"]
 
 
+@pytest.mark.parametrize(
+    "name", ["plot$x_{$", "$\\foo$", "plain\udce9", "\u6f22\u5b57", "a\0b\n\u202ec"]
+)
+def test_any_name_can_be_drawn(name: str) -> None:
+    """A run must not fail in its last stage at "$", at what is not UTF-8, or at a letter the font lacks."""
+    figure = generated_abundances(
+        scene := make_scene().replace(name=name), scene.cube[None, :4, :4], np.ones((1, 4, 4, 1))
+    )
+    figure.set_size_inches(2, 1)
+    assert figure_png(figure, dpi=30).startswith(b"\x89PNG")
+    assert scene.name in texts(figure)
+
+
 def test_no_global_plotting_state() -> None:
     for file in Path(report.__file__).parent.glob("*.py"):
         assert "import matplotlib.pyplot" not in file.read_text(encoding="utf-8")

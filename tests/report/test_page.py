@@ -120,6 +120,14 @@ def test_page_says_what_was_made_and_escapes_names(tmp_path: Path, scene: Scene)
     assert "prefers-color-scheme: dark" in text
 
 
+def test_settings_and_notes_that_others_named_can_be_written(tmp_path: Path, scene: Scene) -> None:
+    settings = {"scene": "plain\udce9\x1b[31m.npy", "endmembers": 3}
+    metrics = {**METRICS, "notes": ["in plain\udce9"]}
+    text = make(tmp_path, scene, settings=settings, metrics=metrics, figures={}).read_text("utf-8")
+    assert "<td>plain??[31m.npy</td>" in text
+    assert "in plain?<" in text
+
+
 def test_simulated_scenes_are_called_so(tmp_path: Path, scene: Scene) -> None:
     assert "Simulated" not in make(tmp_path, scene).read_text(encoding="utf-8")
     text = make(tmp_path, scene.replace(simulated=True)).read_text(encoding="utf-8")

@@ -196,7 +196,7 @@ def test_a_bad_local_copy_is_passed_by_and_named(
 ) -> None:
     monkeypatch.setenv("HUD_FAST_DATA", str(tmp_path))
     (tmp_path / NAME).write_bytes(content[:-5])
-    with pytest.raises(OSError, match=f"{NAME} .*truncated one.*no address is known"):
+    with pytest.raises(OSError, match=f"{NAME} .*broken one.*no address is known"):
         fetch(KEY)
     savemat(tmp_path / NAME, {"X": np.ones((3, 3))})
     with pytest.raises(OSError, match="it has no variable Y"):

@@ -8,9 +8,10 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from scipy.io import savemat
+from scipy.io import loadmat, savemat
 
 from hud_fast.scenes import load_scene, simulate_scene
+from hud_fast.scenes.mat_v5 import MatV5, write_v5
 from hud_fast.scenes.writers import write_hdf5
 
 rng = np.random.default_rng(0)
@@ -138,6 +139,25 @@ def test_no_cube(tmp_path: Path, version: str) -> None:
         load_scene(path)
 
 
+@pytest.mark.parametrize("dtype", ["i1", "u1", "i2", ">u2", "i4", "u4", "i8", "u8", "f4", ">f8"])
+def test_v5_as_we_write_it_is_read_by_scipy(tmp_path: Path, dtype: str) -> None:
+    content = {
+        "cube": (CUBE[:7, :5, :3] * 100).astype(dtype),
+        "row": np.arange(3).astype(dtype),
+        "matrix": np.asfortranarray(np.arange(300_000).reshape(1000, 300).astype(dtype)),
+        "none": np.zeros((0, 3), dtype),
+    }
+    write_v5(tmp_path / "a.mat", content)
+    found, ours = loadmat(tmp_path / "a.mat"), MatV5(tmp_path / "a.mat")
+    for name, array in content.items():
+        np.testing.assert_array_equal(found[name], np.atleast_2d(array), strict=False)
+        np.testing.assert_array_equal(ours.read(name), found[name], strict=True)
+        assert found[name].dtype == np.dtype(dtype).newbyteorder("=")
+    first = (tmp_path / "a.mat").read_bytes()
+    write_v5(tmp_path / "a.mat", content)
+    assert (tmp_path / "a.mat").read_bytes() == first
+
+
 def test_no_cube_but_cells_and_text(tmp_path: Path) -> None:
     path = tmp_path / "a.mat"
     cells = np.array(["a", "b"], dtype=object)
@@ -162,7 +182,7 @@ def test_every_truncation_of_v5_is_noticed(tmp_path: Path, version: str) -> None
         path.write_bytes(data[:size])
         if size in (128, first_element):
             continue  # whole elements only: indistinguishable from a shorter file
-        with pytest.raises(OSError, match=r"must be a whole .mat file, got a truncated one"):
+        with pytest.raises(OSError, match=r"must be a whole .mat file, got a broken one"):
             load_scene(path)
 
 
@@ -171,7 +191,7 @@ def test_every_truncation_of_v73_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "cut.mat"
     for size in [*range(20, 600, 53), *range(600, len(data), 311), len(data) - 1]:
         path.write_bytes(data[:size])
-        with pytest.raises(OSError, match=r"must be a whole .mat file, got a truncated one"):
+        with pytest.raises(OSError, match=r"must be a whole .mat file, got a broken one"):
             load_scene(path)
 
 

@@ -129,5 +129,5 @@ def test_truncated_real_file(data_dir: Path, tmp_path: Path, cut: int) -> None:
     data = (data_dir / "indian_pines" / "Indian_pines_corrected.mat").read_bytes()
     path = tmp_path / "cut.mat"
     path.write_bytes(data[:-cut])
-    with pytest.raises(OSError, match=r"must be a whole .mat file, got a truncated one"):
+    with pytest.raises(OSError, match=r"must be a whole .mat file, got a broken one"):
         load_scene(path)

@@ -1,0 +1,272 @@
+"""MATLAB v5 files, read and written here. scipy's reader takes the types that a file gives on trust, and one flipped
+bit in them ends the process (its own documentation calls it "not hardened").
+
+A file is 128 bytes of header and a chain of elements: a tag of 8 bytes (type, length), then the data, padded to 8
+bytes. Up to 4 bytes of data lie inside the tag. An element of the chain is an array, or a zlib stream that holds one;
+an array is a chain of elements in turn: flags (class, complex), sizes, name, values. Values are stored in the smallest
+type that holds them, whatever the class. Of cells, structures, text and objects only the name is read.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hud_fast._text import printable
+from hud_fast.scenes.trust import broken, check_claim, check_count, whole
+
+HEADER = 128
+ARRAY, COMPRESSED = 14, 15
+INTEGERS = (5, 6)  # types of flags and sizes
+NAMES = (1, 2, 16)  # types of text; 8 bits a character
+NUMBERS = {
+    1: "i1",
+    2: "u1",
+    3: "i2",
+    4: "u2",
+    5: "i4",
+    6: "u4",
+    7: "f4",
+    9: "f8",
+    12: "i8",
+    13: "u8",
+}
+CLASSES = {
+    1: "cell", 2: "struct", 3: "object", 4: "char", 5: "sparse", 6: "double", 7: "single", 8: "int8", 9: "uint8",
+    10: "int16", 11: "uint16", 12: "int32", 13: "uint32", 14: "int64", 15: "uint64", 16: "function", 17: "opaque",
+}  # fmt: skip
+CODES = {name: code for code, name in CLASSES.items()}
+NUMERIC = range(6, 16)  # of the classes
+LOGICAL, COMPLEX = 0x0200, 0x0800  # of the flags
+MOST_AXES = 32
+LONGEST_NAME = 4096
+BLOCK = 1 << 18
+
+
+class MatV5:
+    """The variables of a MATLAB v5 file."""
+
+    format = "mat"
+    version = "5"
+    column_major = True
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.others: dict[str, str] = {}
+        self._places: dict[str, int] = {}
+        with whole(path), path.open("rb") as file:
+            self._order, places = _chain(path, file)
+            check_count(len(places))
+            for place in places:
+                head = _Element(file, place, self._order).head()
+                if self._places.setdefault(head.name, place) != place:
+                    continue  # the first of a name counts
+                if head.kind in NUMERIC:
+                    self.shapes[head.name] = head.shape
+                else:
+                    self.others[head.name] = CLASSES[head.kind]
+
+    def read(self, name: str) -> NDArray[Any]:
+        """The values of a numeric variable, in the type in which they are stored."""
+        with whole(self.path), self.path.open("rb") as file:
+            element = _Element(file, self._places[name], self._order)
+            head = element.head()
+            if head.is_complex:
+                numbers = "complex64" if CLASSES[head.kind] == "single" else "complex128"
+                raise TypeError(
+                    f"load_scene: `variable` {printable(name, 60)} must hold real numbers, got {numbers} in "
+                    f"{self.path}"
+                )
+            kind, size = element.tag()
+            if kind not in NUMBERS:
+                raise ValueError(f"{name} is stored as type {kind}, which is none of numbers")
+            dtype = np.dtype(self._order + NUMBERS[kind])
+            count = math.prod(head.shape)
+            if size != count * dtype.itemsize:
+                raise ValueError(f"{name} has {size} bytes for {head.shape} numbers of {dtype}")
+            check_claim(self.path, name, count, dtype.itemsize)
+            values = np.empty(count, dtype)
+            element.fill(values)
+        return values.reshape(head.shape, order="F")
+
+
+def write_v5(path: Path, content: dict[str, NDArray[Any]]) -> None:
+    """A v5 file of these arrays, compressed, block by block: scipy's writer takes five times an array's memory."""
+    with path.open("wb") as file:
+        file.write(b"MATLAB 5.0 MAT-file, written by hud_fast".ljust(124) + b"\x00\x01IM")
+        for name, values in content.items():
+            array = np.atleast_2d(values)
+            dtype = array.dtype.newbyteorder("<")
+            code = next(code for code, number in NUMBERS.items() if number == dtype.str[1:])
+            kind = {"float64": "double", "float32": "single"}.get(dtype.name, dtype.name)
+            head = b"".join((
+                _element(6, struct.pack("<II", CODES[kind], 0)),
+                _element(5, struct.pack(f"<{array.ndim}i", *array.shape)),
+                _element(1, name.encode("ascii")),
+                struct.pack("<II", code, array.nbytes),
+            ))  # fmt: skip
+            padding = -array.nbytes % 8
+            stream, start = zlib.compressobj(), file.tell()
+            file.write(bytes(8))
+            head = struct.pack("<II", ARRAY, len(head) + array.nbytes + padding) + head
+            file.write(stream.compress(head))
+            step = max(1, BLOCK * array.shape[-1] // max(1, array.nbytes))
+            for first in range(
+                0, array.shape[-1], step
+            ):  # column by column: the last axis is the slowest
+                block = array[..., first : first + step].astype(dtype, copy=False)
+                file.write(stream.compress(block.tobytes(order="F")))
+            file.write(stream.compress(bytes(padding)) + stream.flush())
+            end = file.tell()
+            file.seek(start)
+            file.write(struct.pack("<II", COMPRESSED, end - start - 8))
+            file.seek(end)
+
+
+def _element(kind: int, data: bytes) -> bytes:
+    return struct.pack("<II", kind, len(data)) + data + bytes(-len(data) % 8)
+
+
+def _chain(path: Path, file: IO[bytes]) -> tuple[str, list[int]]:
+    """The byte order, and where each element starts; their lengths must end at the end of the file."""
+    size = path.stat().st_size
+    header = file.read(HEADER)
+    if len(header) < HEADER:
+        raise broken(path, f"it ends inside its header, after {size} bytes")
+    order = ">" if header[126:128] == b"MI" else "<"
+    places = [HEADER]
+    while places[-1] < size:
+        file.seek(places[-1])
+        tag = file.read(8)
+        if len(tag) < 8:
+            raise broken(path, f"it ends inside an element at byte {size}")
+        places.append(places[-1] + 8 + struct.unpack(order + "II", tag)[1])
+    end = places.pop()
+    if end > size:
+        raise broken(path, f"it has {size} bytes, its elements need {end}")
+    return order, places
+
+
+@dataclass(frozen=True)
+class _Head:
+    """What is said of an array before its values."""
+
+    name: str
+    kind: int  # of CLASSES
+    shape: tuple[int, ...]
+    is_complex: bool
+
+
+class _Element:
+    """One array of the chain, read from its start."""
+
+    def __init__(self, file: IO[bytes], place: int, order: str) -> None:
+        self._order = order
+        self._stream: IO[bytes] = file
+        self._left = 16  # bytes that may still be read: two tags, then the array's own
+        file.seek(place)
+        kind, length = self._numbers("II", 8)
+        if kind == COMPRESSED:
+            self._stream = io.BufferedReader(_Inflated(file, length), BLOCK)
+            kind, length = self._numbers("II", 8)
+        if kind != ARRAY:
+            raise ValueError(f"an element of type {kind} stands where an array is expected")
+        self._left = length
+
+    def head(self) -> _Head:
+        """Flags, sizes and name; the values follow."""
+        word = struct.unpack(self._order + "II", self._data("flags", INTEGERS, 8))[0]
+        kind = word & 0xFF
+        if kind not in CLASSES:
+            raise ValueError(f"an array is of the unknown class {kind}")
+        shape: tuple[int, ...] = ()
+        if CLASSES[kind] != "opaque":
+            sizes = self._data("sizes", INTEGERS, 4 * MOST_AXES)
+            shape = struct.unpack(f"{self._order}{len(sizes) // 4}i", sizes)
+            if min(shape, default=-1) < 0:
+                raise ValueError(f"an array has the sizes {shape}")
+        name = self._data("name", NAMES, LONGEST_NAME).decode("latin1")
+        return _Head(name, kind, shape, bool(word & COMPLEX))
+
+    def tag(self) -> tuple[int, int]:
+        """Type and length of the next element; its data follows."""
+        (kind,) = self._numbers("I", 4)
+        length = kind >> 16  # 0, but where the data lies inside the tag
+        if length > 4:
+            raise ValueError(f"an element inside its tag has {length} bytes")
+        self._padding = 4 - length
+        if length:
+            return kind & 0xFFFF, length
+        (length,) = self._numbers("I", 4)
+        self._padding = -length % 8
+        return kind, length
+
+    def fill(self, values: NDArray[Any]) -> None:
+        """Read the values, and see that the stream which holds them is whole."""
+        rest = memoryview(values.view(np.uint8))  # type: ignore[arg-type]  # numpy's stubs
+        if len(rest) > self._left:
+            raise ValueError("an array is shorter than its values")
+        while rest and (count := self._stream.readinto(rest)):  # type: ignore[attr-defined]
+            rest = rest[count:]
+        if rest:
+            raise ValueError("it ends inside an array")
+        if isinstance(self._stream, io.BufferedReader) and isinstance(self._stream.raw, _Inflated):
+            if len(self._stream.read(8)) == 8:
+                raise ValueError("there is more in a zlib stream than its array")
+            self._stream.raw.check_end()
+
+    def _data(self, what: str, kinds: tuple[int, ...], most: int) -> bytes:
+        kind, length = self.tag()
+        if kind not in kinds or length > most:
+            raise ValueError(f"the {what} of an array are {length} bytes of type {kind}")
+        data = self._take(length)
+        self._take(self._padding)
+        return data
+
+    def _numbers(self, format_: str, size: int) -> tuple[int, ...]:
+        return struct.unpack(self._order + format_, self._take(size))
+
+    def _take(self, count: int) -> bytes:
+        data = self._stream.read(count)
+        self._left -= count
+        if len(data) < count or self._left < 0:
+            raise ValueError("it ends inside an array")
+        return data
+
+
+class _Inflated(io.RawIOBase):
+    """The zlib stream of `length` bytes that starts here, inflated as far as it is asked for."""
+
+    def __init__(self, file: IO[bytes], length: int) -> None:
+        self._file, self._left = file, length
+        self._zlib = zlib.decompressobj()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        piece = b""
+        while not (piece or self._zlib.eof):
+            data = self._zlib.unconsumed_tail
+            if not data:
+                data = self._file.read(min(BLOCK, self._left))
+                self._left -= len(data)
+                if not data:
+                    break
+            piece = self._zlib.decompress(data, len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def check_end(self) -> None:
+        """The stream's checksum stands at its end: whoever has not come there has not compared it."""
+        if not self._zlib.eof:
+            raise ValueError("a zlib stream is cut off")
