@@ -150,7 +150,9 @@ def _facts(file: Npz) -> dict[str, Any]:
         raise ValueError(f"its facts are {file.others.get('facts', 'missing')}")
     text = file.read("facts")
     if text.reshape(-1).view(np.uint32).max(initial=0) > sys.maxunicode:
-        raise ValueError("its facts are no text")  # Python would take it for a letter, and fail later
+        raise ValueError(
+            "its facts are no text"
+        )  # Python would take it for a letter, and fail later
     facts = json.loads(str(text))
     known = {key: value for key, value in facts.items() if value is not None}
     wrong = [key for key, value in known.items() if not isinstance(value, FACTS.get(key, ()))]
