@@ -1,14 +1,23 @@
-// Cutting a row range among threads. The count comes with each call (torch.get_num_threads()),
-// never from a global.
+// Cutting a row range among threads. The count comes with each call, never from a global.
 #pragma once
 
 #include <cstdint>
 
 namespace hud {
 
-// Calls work(thread, begin, end) on pieces of [0, count). One piece in the caller's thread where
-// the work is smaller than two grains: a parallel region costs more than it gains there, and after
-// a fork only one thread is safe.
+// One range of work, cut into pieces that whoever is awake takes (parallel.cpp).
+struct PieceWork {
+  void (*call)(const void* work, int piece, int64_t begin, int64_t end);
+  const void* work;
+  int64_t count, pieces;
+};
+
+// Does all pieces in the caller's thread and in up to `threads` - 1 others; what one piece throws,
+// the caller gets.
+void run_pieces(const PieceWork& work, int threads);
+
+// Calls work(piece, begin, end) on pieces of [0, count). One piece in the caller's thread where the
+// work is smaller than two grains: waking others costs more than it gains there.
 template <typename Work>
 void parallel_ranges(int64_t count, int64_t grain, int threads, const Work& work) {
   const int64_t pieces = grain > 0 ? (count + grain - 1) / grain : count;
@@ -20,13 +29,10 @@ void parallel_ranges(int64_t count, int64_t grain, int threads, const Work& work
   // Four pieces a thread even out rows of unequal cost; which thread takes which never changes a
   // result.
   const int64_t wanted = static_cast<int64_t>(threads) * 4;
-  const int64_t cut = pieces < wanted ? pieces : wanted;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-  for (int64_t piece = 0; piece < cut; ++piece) {
-    const int64_t begin = count * piece / cut;
-    const int64_t end = count * (piece + 1) / cut;
-    work(static_cast<int>(piece), begin, end);
-  }
+  const auto call = [](const void* of, int piece, int64_t begin, int64_t end) {
+    (*static_cast<const Work*>(of))(piece, begin, end);
+  };
+  run_pieces({call, &work, count, pieces < wanted ? pieces : wanted}, threads);
 }
 
 // Upper bound of the first argument that parallel_ranges passes to `work`, for scratch allocated
