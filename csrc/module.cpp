@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "common/interrupt.h"
 #include "common/level.h"
 #include "common/parallel.h"
 #include "cosine/bind.h"
@@ -40,6 +41,7 @@ void set_isa(const std::string& name) {
 
 PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   m.doc() = "CPU kernels of hud_fast on borrowed tensors; private, call hud_fast.kernels instead.";
+  hud::register_interrupt();
   hud::register_latent(m);
   hud::register_latent_device(m);
   hud::register_noise(m);

@@ -18,12 +18,14 @@ from torch import Tensor
 
 ArrayLike: TypeAlias = "NDArray[Any] | Tensor"
 ArrayT = TypeVar("ArrayT", NDArray[Any], Tensor)
+_MOST_AXES = 8  # that the compiled kernels read: kMaxDims of csrc/common/tensor.h
 
 
 def as_numpy(function: str, argument: str, value: object) -> NDArray[Any]:
     """`value` as a numpy array of real numbers, not copied; a tensor is detached and brought to the host."""
     if isinstance(value, Tensor):
-        host = value.detach().cpu()
+        check_values(function, argument, value)
+        host = value.detach().cpu().resolve_conj().resolve_neg()
         value = host.float().numpy() if host.dtype == torch.bfloat16 else host.numpy()
     elif not hasattr(value, "__array__"):
         raise TypeError(
@@ -53,13 +55,7 @@ def as_tensor(function: str, argument: str, value: object) -> Tensor:
         tensor = from_numpy(array)
     if tensor.is_complex() or tensor.dtype == torch.bool:
         raise _not_real(function, argument, tensor.dtype)
-    if tensor.layout != torch.strided:
-        raise TypeError(
-            f"{function}: `{argument}` must be a dense tensor, got layout {tensor.layout}"
-        )
-    if tensor.is_quantized or tensor.is_nested:
-        kind = "quantized" if tensor.is_quantized else "nested"
-        raise TypeError(f"{function}: `{argument}` must be a plain dense tensor, got a {kind} one")
+    check_dense(function, argument, tensor)
     return tensor.resolve_neg()  # a kernel sees memory, not torch's lazy sign
 
 
@@ -73,6 +69,10 @@ def as_floating(function: str, argument: str, value: object) -> Tensor:
     if tensor.itemsize < 2:
         raise TypeError(
             f"{function}: `{argument}` must have floats of 16 bits or more, got {tensor.dtype}"
+        )
+    if tensor.ndim > _MOST_AXES:
+        raise ValueError(
+            f"{function}: `{argument}` must have at most {_MOST_AXES} axes, got shape {shape_text(tensor)}"
         )
     return tensor
 
@@ -200,6 +200,27 @@ def check_tensor(function: str, argument: str, value: object) -> None:
         )
 
 
+def check_dense(function: str, argument: str, tensor: Tensor) -> None:
+    """Refuse sparse, nested and quantized tensors."""
+    if tensor.layout != torch.strided:
+        raise TypeError(
+            f"{function}: `{argument}` must be a dense tensor, got layout {tensor.layout}"
+        )
+    if tensor.is_quantized or tensor.is_nested:
+        kind = "quantized" if tensor.is_quantized else "nested"
+        raise TypeError(f"{function}: `{argument}` must be a plain dense tensor, got a {kind} one")
+
+
+def check_values(function: str, argument: str, tensor: Tensor) -> None:
+    """Refuse what is not dense, and tensors without memory: meta, fake and functional ones."""
+    check_dense(function, argument, tensor)
+    if tensor.is_meta or hasattr(tensor, "fake_mode") or torch._is_functional_tensor(tensor):
+        kind = "meta" if tensor.is_meta else "fake or functional"
+        raise TypeError(
+            f"{function}: `{argument}` must be a tensor that holds values, got a {kind} one"
+        )
+
+
 def check_device(
     function: str, argument: str, tensor: Tensor, device: torch.device, of: str
 ) -> None:
@@ -212,6 +233,7 @@ def check_device(
 
 def check_finite(function: str, argument: str, tensor: Tensor) -> None:
     """Refuse NaN and infinity."""
+    check_values(function, argument, tensor)
     if not bool(torch.isfinite(tensor).all()):
         raise ValueError(f"{function}: `{argument}` must be finite, got NaN or infinity")
 

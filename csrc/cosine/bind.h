@@ -98,6 +98,11 @@ py::tuple cosine_tree_shape(int64_t rows) {
   return py::make_tuple(shape.leaves, shape.nodes);
 }
 
+void cosine_tree_children(int64_t rows, const Tensor& children) {
+  const TreeShape shape = tree_shape(rows);
+  tree_children(shape, int32s(children, shape.nodes * kFan));
+}
+
 py::tuple cosine_tree_build(const Tensor& keys, int64_t key_dims, const Tensor& inverse,
                             const Tensor& boxes, const Tensor& children, const Tensor& row,
                             const Tensor& panels, const Tensor& bias, int threads) {
@@ -226,6 +231,7 @@ void register_cosine(py::module_& m) {
   m.def("cosine_keys", &cosine_keys);
   m.def("cosine_mixture_keys", &cosine_mixture_keys);
   m.def("cosine_tree_shape", &cosine_tree_shape);
+  m.def("cosine_tree_children", &cosine_tree_children);
   m.def("cosine_tree_build", &cosine_tree_build);
   m.def("cosine_pack_leaves", &cosine_pack_leaves);
   m.def("cosine_tree_search", &cosine_tree_search);

@@ -11,6 +11,7 @@
 #include <limits>
 #include <vector>
 
+#include "common/interrupt.h"
 #include "common/parallel.h"
 #include "cosine/run.h"
 
@@ -156,6 +157,21 @@ TreeShape tree_shape(int64_t rows) {
   return shape;
 }
 
+void tree_children(TreeShape shape, int32_t* children) {
+  std::fill(children, children + shape.nodes * kFan, kNoChild);
+  int64_t id = 0;
+  for (const auto& level : levels_of(shape.leaves)) {
+    const bool last = level.front().count <= kFan;
+    int64_t child = id + static_cast<int64_t>(level.size());
+    for (const Node& node : level) {
+      const int64_t own = child_count(node.count);
+      for (int64_t c = 0; c < own; ++c)
+        children[id * kFan + c] = static_cast<int32_t>(last ? ~child_first(node, own, c) : child++);
+      ++id;
+    }
+  }
+}
+
 bool build_tree(TreeBuild& build, TreeShape shape, int threads) {
   std::vector<int32_t> place;
   place.reserve(static_cast<size_t>(build.rows));
@@ -170,23 +186,16 @@ bool build_tree(TreeBuild& build, TreeShape shape, int threads) {
   // A box that is not there is farther from anything than two unit rows can be.
   for (int64_t side = 0; side < shape.nodes * dims * 2; ++side)
     std::fill_n(build.boxes + side * kFan, kFan, side % 2 == 0 ? 1e9f : -1e9f);
-  std::fill(build.children, build.children + shape.nodes * kFan, kNoChild);
+  tree_children(shape, build.children);
   int64_t id = 0;
   for (const auto& level : levels_of(shape.leaves)) {
     const int64_t count = static_cast<int64_t>(level.size());
-    const bool last = level.front().count <= kFan;
-    int64_t child = id + count;
-    for (int64_t n = 0; n < count; ++n) {
-      const int64_t children = child_count(level[static_cast<size_t>(n)].count);
-      for (int64_t c = 0; c < children; ++c)
-        build.children[(id + n) * kFan + c] = static_cast<int32_t>(
-            last ? ~child_first(level[static_cast<size_t>(n)], children, c) : child++);
-    }
     parallel_ranges(count, 1, rows < 4096 ? 1 : threads, [&](int, int64_t begin, int64_t end) {
       Splitter splitter(build, rows, place.data());
       for (int64_t n = begin; n < end; ++n) splitter.split(level[static_cast<size_t>(n)], id + n);
     });
     id += count;
+    poll_signals();
   }
 
   const int64_t pieces = parallel_pieces(threads);

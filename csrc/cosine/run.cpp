@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <vector>
 
+#include "common/interrupt.h"
 #include "common/parallel.h"
 
 namespace hud {
@@ -63,9 +64,11 @@ void run_cosine_max(CosineJob job, int threads) {
 
   const int64_t size = (k.brute_workspace(job) + 63) / 64 * 8;
   std::vector<double> workspace(static_cast<size_t>(size * pieces));
-  parallel_ranges(job.queries, kQueryGrain, threads, [&](int piece, int64_t begin, int64_t end) {
-    k.brute(job, begin, end, workspace.data() + piece * size);
-  });
+  const int64_t first = short_part(static_cast<double>(job.rows) * job.bands, threads);
+  interruptible_ranges(job.queries, kQueryGrain, first, threads,
+                       [&](int piece, int64_t begin, int64_t end) {
+                         k.brute(job, begin, end, workspace.data() + piece * size);
+                       });
 }
 
 }  // namespace hud

@@ -42,6 +42,8 @@ struct TreeShape {
   int64_t leaves, nodes;
 };
 TreeShape tree_shape(int64_t rows);
+// Who is whose child, (nodes, kFan): a function of the shape alone.
+void tree_children(TreeShape shape, int32_t* children);
 
 struct TreeBuild {
   const float* keys;      // (P, stride)

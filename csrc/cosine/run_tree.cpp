@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "common/interrupt.h"
 #include "common/parallel.h"
 #include "cosine/run.h"
 
@@ -179,10 +180,13 @@ bool run_tree(const TreeJob& job, bool probe, int threads, TreeWork* work) {
     if (pruned_cost(job, seen) > 0.9 * static_cast<double>(tried) * brute_cost(job)) return false;
   }
   std::vector<TreeWork> done(static_cast<size_t>(pieces));
-  parallel_ranges(tiles, kTileGrain, threads, [&](int piece, int64_t begin, int64_t end) {
-    k.tree_search(job, begin, end, workspace.data() + piece * size,
-                  &done[static_cast<size_t>(piece)]);
-  });
+  // As if nothing were pruned.
+  const double most = static_cast<double>(job.leaves) * kPanel * job.leaf_dims * kTreeQueries;
+  interruptible_ranges(tiles, kTileGrain, short_part(most, threads), threads,
+                       [&](int piece, int64_t begin, int64_t end) {
+                         k.tree_search(job, begin, end, workspace.data() + piece * size,
+                                       &done[static_cast<size_t>(piece)]);
+                       });
   for (const TreeWork& w : done) {
     work->nodes += w.nodes;
     work->leaves += w.leaves;

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <vector>
 
+#include "common/interrupt.h"
 #include "common/parallel.h"
 
 namespace hud {
@@ -36,9 +37,11 @@ void run_fcls(FclsJob job, int64_t pixels, int threads) {
   const int64_t size = k.workspace(job), pieces = parallel_pieces(threads);
   std::vector<double> workspace(static_cast<size_t>(size * pieces));
   std::vector<FclsWays> ways(static_cast<size_t>(pieces));
-  parallel_ranges(pixels, kPixelGrain, threads, [&](int piece, int64_t begin, int64_t end) {
-    k.solve(job, begin, end, workspace.data() + piece * size, &ways[piece]);
-  });
+  const int64_t first = (1 << 20) / job.endmembers * threads;
+  interruptible_ranges(pixels, kPixelGrain, first, threads,
+                       [&](int piece, int64_t begin, int64_t end) {
+                         k.solve(job, begin, end, workspace.data() + piece * size, &ways[piece]);
+                       });
   last_ways = {};
   for (const FclsWays& part : ways) {
     last_ways.lanes += part.lanes;

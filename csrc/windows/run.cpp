@@ -9,6 +9,7 @@
 #include <limits>
 #include <mutex>
 
+#include "common/interrupt.h"
 #include "common/parallel.h"
 #include "windows/scene.h"
 
@@ -63,6 +64,11 @@ CandidateList empty_list() {
   list.least = list.dropped = -kInfinity;
   list.weakest = -1;
   return list;
+}
+
+// Multiply-adds of one block and a row of windows.
+double row_work(const WindowJob& job) {
+  return static_cast<double>(job.columns) * job.block_height * job.block_width * job.channels;
 }
 
 bool overflowed(const CandidateList& list) { return list.count > 0 && list.dropped >= list.least; }
@@ -220,25 +226,28 @@ std::vector<CandidateList> WindowScene::transform_pass(const WindowQuery& query,
         lists[i].least = (*before)[block].least;
       }
     }
-    parallel_ranges(chunks * now, 1, threads, [&](int piece, int64_t begin, int64_t end) {
-      char* scratch = work.take();
-      double squares[kPairs];
-      int64_t there = -1;
-      for (int64_t task = begin; task < end; ++task) {
-        const int64_t chunk = task / now, g = task % now;
-        const int64_t pair = chunk * together, n = std::min(together, pairs - pair);
-        const void* spectra = resident ? spectra_.get() + pair * each : scratch;
-        char* rest = resident ? scratch : scratch + together * each;
-        if (!resident && chunk != there) {
-          kernels.scene_spectra(job, pair, n, scratch, squares, rest);
-          there = chunk;
-        }
-        kernels.correlate(job, view, held[g].view, pair, n, spectra,
-                          resident ? squares_.data() + pair : squares,
-                          lists.data() + (piece * now + g) * lanes, rest);
-      }
-      work.give(scratch);
-    });
+    const double each_task = static_cast<double>(together * pair_bytes(shape_, plan_, 1) * lanes);
+    interruptible_ranges(
+        chunks * now, 1, short_part(each_task, threads), threads,
+        [&](int piece, int64_t begin, int64_t end) {
+          char* scratch = work.take();
+          double squares[kPairs];
+          int64_t there = -1;
+          for (int64_t task = begin; task < end; ++task) {
+            const int64_t chunk = task / now, g = task % now;
+            const int64_t pair = chunk * together, n = std::min(together, pairs - pair);
+            const void* spectra = resident ? spectra_.get() + pair * each : scratch;
+            char* rest = resident ? scratch : scratch + together * each;
+            if (!resident && chunk != there) {
+              kernels.scene_spectra(job, pair, n, scratch, squares, rest);
+              there = chunk;
+            }
+            kernels.correlate(job, view, held[g].view, pair, n, spectra,
+                              resident ? squares_.data() + pair : squares,
+                              lists.data() + (piece * now + g) * lanes, rest);
+          }
+          work.give(scratch);
+        });
     for (int64_t g = 0; g < now; ++g)
       for (int64_t lane = 0; lane < lanes; ++lane) {
         const int64_t block = (first + g) * lanes + lane;
@@ -285,9 +294,11 @@ std::vector<CandidateList> WindowScene::direct_pass(const WindowQuery& query,
       lists[i] = empty_list();
       if (block >= count || group.view.power[i % lanes] == 0) lists[i].least = kInfinity;
     }
-    parallel_ranges(job_.rows, 1, threads, [&](int piece, int64_t begin, int64_t end) {
-      kernels_->direct(job_, maps, group.view, begin, end, lists.data() + piece * lanes);
-    });
+    interruptible_ranges(job_.rows, 1, short_part(row_work(job_) * lanes, threads), threads,
+                         [&](int piece, int64_t begin, int64_t end) {
+                           kernels_->direct(job_, maps, group.view, begin, end,
+                                            lists.data() + piece * lanes);
+                         });
     for (int64_t lane = 0; lane < lanes && g * lanes + lane < count; ++lane) {
       CandidateList& list = best[g * lanes + lane];
       list = lists[lane];
@@ -390,16 +401,18 @@ void WindowScene::rescore(const WindowQuery& query, int64_t block,
 
 void WindowScene::rescore_all(const WindowQuery& query, int64_t block, int threads) const {
   std::vector<Best> best(static_cast<size_t>(parallel_pieces(threads)));
-  parallel_ranges(job_.rows, 1, threads, [&](int piece, int64_t begin, int64_t end) {
-    for (int64_t position = begin * job_.columns; position < end * job_.columns; ++position) {
-      const double scale = query.window_scale[position];
-      if (scale != scale) continue;
-      const double sum =
-          kernels_->exact(job_, query.blocks, block, position / job_.columns * shape_.stride,
-                          position % job_.columns * shape_.stride);
-      best[piece].offer(sum * scale * query.block_scale[block], position);
-    }
-  });
+  interruptible_ranges(
+      job_.rows, 1, short_part(row_work(job_), threads), threads,
+      [&](int piece, int64_t begin, int64_t end) {
+        for (int64_t position = begin * job_.columns; position < end * job_.columns; ++position) {
+          const double scale = query.window_scale[position];
+          if (scale != scale) continue;
+          const double sum =
+              kernels_->exact(job_, query.blocks, block, position / job_.columns * shape_.stride,
+                              position % job_.columns * shape_.stride);
+          best[piece].offer(sum * scale * query.block_scale[block], position);
+        }
+      });
   Best all;
   for (const Best& piece : best)
     if (piece.found >= 0) all.offer(piece.value, piece.found);

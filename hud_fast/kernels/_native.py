@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from typing import Any
+
+import torch
 
 from hud_fast._cores import available_cores
 
 try:
     from hud_fast import _C as _module
 except ImportError as error:
+    if importlib.util.find_spec("hud_fast._C") is not None:
+        raise ImportError(
+            f"hud_fast._C is built but cannot be loaded ({error}). Where a library or memory is missing, provide it; "
+            "else run `pip install .` in the project's root, with the Python and torch that are to use it."
+        ) from error
     raise ImportError(
         "hud_fast._C is not built: you are importing the source tree, or the build failed. Run "
         "`pip install .` in the project's root, and run tests with `pytest`, not `python -m pytest`."
@@ -17,6 +25,11 @@ except ImportError as error:
 
 C: Any = _module
 C.limit_threads(available_cores())
+
+# A forked child has none of its parent's threads, and torch's operations, of which the package makes use, would wait
+# for them for ever. So it works with one, as the workers of torch's DataLoader do.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def isa_levels() -> list[str]:

@@ -35,6 +35,7 @@ from hud_fast.metrics.samples import (
     read_spectra,
     whole_windows,
 )
+from hud_fast.unmixing.pixels import BLOCK_VALUES
 
 BRIGHTNESS = 0.02  # jitter: factor uniform in 1 -+ this, one for each block
 NOISE = 0.005  # jitter: white noise, as a share of the scene's root-mean-square signal
@@ -220,7 +221,10 @@ def jitter(
     generator: np.random.Generator,
 ) -> Tensor:  # (n, h, w, C)
     """Copies with one brightness factor a block and white noise, as the module's docstring says."""
-    rms = float(scene.rows().double().square().mean().sqrt())
+    # A few lines at a time: float64 copies of a large scene would take several times its memory. Left-out pixels are 0.
+    lines = scene.values.split(max(1, BLOCK_VALUES // scene.values[0].numel()))
+    energy = torch.stack([part.double().square().sum() for part in lines]).sum()
+    rms = float(energy / (scene.counts.used * scene.C)) ** 0.5
     factor = 1 + BRIGHTNESS * generator.uniform(-1, 1, (len(blocks), 1, 1, 1))
     noise = NOISE * rms * generator.standard_normal(tuple(blocks.shape))
     moved = blocks.double() * torch.from_numpy(factor).to(blocks.device)

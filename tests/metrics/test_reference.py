@@ -65,6 +65,25 @@ def test_jitter_is_what_the_documentation_says() -> None:
                                rtol=0.02, atol=0)  # fmt: skip
 
 
+def test_the_scene_is_never_copied_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    cube = scene()
+    real = read_spectra("f", "real", cube, mask=np.arange(13) != np.full((20, 1), 4))
+    blocks = real.values[None, :2, :2]
+    expected = jitter(blocks, real, np.random.default_rng(0))
+    sizes: list[int] = []
+    double = torch.Tensor.double
+
+    def spy(tensor: torch.Tensor) -> torch.Tensor:
+        sizes.append(tensor.numel())
+        return double(tensor)
+
+    monkeypatch.setattr(reference, "BLOCK_VALUES", 2 * 13 * 6)
+    monkeypatch.setattr(torch.Tensor, "double", spy)
+    moved = jitter(blocks, real, np.random.default_rng(0))
+    assert max(sizes) == 2 * 13 * 6
+    torch.testing.assert_close(moved, expected, rtol=1e-12, atol=0)
+
+
 def test_halves_against_brute_force() -> None:
     cube = scene()
     real = read_spectra("f", "real", cube)

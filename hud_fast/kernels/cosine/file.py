@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hud_fast._files import atomic_path
+from hud_fast.kernels.cosine.checked import check_index
 
 FORMAT, VERSION = "hud_fast CosineIndex", 1  # the version rises when an older reader would misread
 
@@ -50,36 +51,47 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
-                raise _refused(path, "it was written by something else")
+                raise ValueError("it was written by something else")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if _checksum(metadata["header"], tensors) != metadata["checksum"]:
-            raise _refused(path, "its checksum does not fit its content")
-        header = json.loads(metadata["header"])
-        if header["version"] != VERSION:
-            raise _refused(
-                path, f"its version is {header['version']}, this package reads {VERSION}"
-            )
-        trees = {
-            kind: {**numbers, **_part(tensors, kind)} for kind, numbers in header["trees"].items()
-        }
-        return {
-            "shape": tuple(header["shape"]),
-            "memory_limit": header["memory_limit"],
-            "counts": header["counts"],
-            "endmembers": tensors.get("endmembers"),
-            "reference": tensors["reference"],
-            "inverse": tensors["inverse"],
-            "mean": tensors["mean"],
-            "trees": trees,
-        }
+        state = _state(metadata, tensors)
+        check_index(state)
+        return state
     except (
-        SafetensorError,
+        AttributeError,
         KeyError,
+        RecursionError,
+        SafetensorError,
         TypeError,
-        json.JSONDecodeError,
-        UnicodeDecodeError,
+        ValueError,
     ) as error:
-        raise _refused(path, f"it is damaged or no such file ({error})") from error
+        ours = type(error) is ValueError
+        why = error if ours else f"it is damaged or no such file ({error})"
+        raise ValueError(
+            f"CosineIndex.load: `path` must be a file that CosineIndex.save wrote, got {os.fspath(path)}: {why}"
+        ) from error
+
+
+def _state(metadata: dict[str, str], tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """What the file holds, once the checksum fits; ValueError says why not."""
+    for name, tensor in tensors.items():
+        if tensor.dtype not in (torch.float32, torch.float64, torch.int32):
+            raise ValueError(f"it holds a tensor {name!r} of {tensor.dtype}")
+    if _checksum(metadata["header"], tensors) != metadata["checksum"]:
+        raise ValueError("its checksum does not fit its content")
+    header = json.loads(metadata["header"])
+    if header["version"] != VERSION:
+        raise ValueError(f"its version is {header['version']}, this package reads {VERSION}")
+    trees = {kind: {**numbers, **_part(tensors, kind)} for kind, numbers in header["trees"].items()}
+    return {
+        "shape": tuple(header["shape"]),
+        "memory_limit": header["memory_limit"],
+        "counts": header["counts"],
+        "endmembers": tensors.get("endmembers"),
+        "reference": tensors["reference"],
+        "inverse": tensors["inverse"],
+        "mean": tensors["mean"],
+        "trees": trees,
+    }
 
 
 def _part(tensors: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
@@ -95,9 +107,3 @@ def _checksum(header: str, tensors: dict[str, Tensor]) -> str:
         crc = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), crc)
         crc = zlib.crc32(tensor.flatten().view(torch.uint8).numpy().data, crc)
     return f"{crc:08x}"
-
-
-def _refused(path: str | os.PathLike[str], why: str) -> ValueError:
-    return ValueError(
-        f"CosineIndex.load: `path` must be a file that CosineIndex.save wrote, got {os.fspath(path)}: {why}"
-    )

@@ -8,6 +8,8 @@ from torch import Tensor
 from hud_fast._checks import unit_scale
 from hud_fast.kernels._native import C
 
+_VALUES = 1 << 22  # numbers held in float64 at once
+
 
 def pixel_factor(pixels: Tensor, norm: str, normalize: bool) -> Tensor:  # (..., C) -> (...)
     """What each pixel is multiplied with before the search: 1 / its norm, or one number; NaN where not finite."""
@@ -22,9 +24,12 @@ def pixel_factor(pixels: Tensor, norm: str, normalize: bool) -> Tensor:  # (...,
             factor = torch.where(length > 0, 1 / length, 0.0)
             factor = torch.where(torch.isfinite(wide).all(1), factor, torch.nan)
         return factor.reshape(pixels.shape[:-1])
-    finite = torch.isfinite(flat).all(1)
+    step = _step(flat.shape[1])
+    parts = [(part, torch.isfinite(part).all(1)) for part in flat.split(step)]
+    largest = [part[good].abs().max() for part, good in parts if bool(good.any())]
     # One power of two for all brings the pixels to norms below 1: float32 products neither overflow nor vanish.
-    scale = unit_scale(flat[finite].double() * flat.shape[-1] ** 0.5) if bool(finite.any()) else 1.0
+    scale = unit_scale(torch.stack(largest).double() * flat.shape[-1] ** 0.5) if largest else 1.0
+    finite = torch.cat([good for _, good in parts])
     factor = torch.full_like(finite, scale, dtype=torch.float64).masked_fill(~finite, torch.nan)
     return factor.reshape(pixels.shape[:-1])
 
@@ -112,8 +117,16 @@ def block_scales(
 
 def energy(pixels: Tensor, factor: Tensor) -> Tensor:  # (..., C), (...) -> (...)
     """Squared norms in float64, 0 where not finite."""
-    scaled = pixels.double() * torch.nan_to_num(factor, nan=0.0)[..., None]
-    return torch.nan_to_num(scaled, nan=0.0, posinf=0.0, neginf=0.0).square().sum(-1)
+    flat = pixels.reshape(-1, pixels.shape[-1])
+    known, step = torch.nan_to_num(factor, nan=0.0).reshape(-1, 1), _step(flat.shape[1])
+    wide = (part.double() * f for part, f in zip(flat.split(step), known.split(step), strict=True))
+    sums = [part.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0).square().sum(-1) for part in wide]
+    return torch.cat(sums).reshape(pixels.shape[:-1])
+
+
+def _step(bands: int) -> int:
+    """Pixels taken together: float64 copies of a whole scene would be several times its size."""
+    return max(1, _VALUES // bands)
 
 
 def one_factor(factor: Tensor) -> float:
