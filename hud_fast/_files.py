@@ -1,18 +1,25 @@
 """Writing that cannot leave half a file: to a temporary name beside the target, then renamed.
 
 A reader sees the old file, the new file, or none; never a part. On any error, a full disk included, the
-temporary file is removed and the target is as it was. And where what is kept between runs lies, and a user's paths.
+temporary file is removed and the target is as it was. What a killed process left is known by its name: `sweep`
+removes it. And where what is kept between runs lies, and a user's paths.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
+
+MARK = "hud-fast-"  # in the name of a file that is not whole yet: nobody else's hidden file is taken for one
+PART = rf"-{MARK}[a-z0-9_]{{8}}"  # between the target's name and its suffix; the letters are tempfile's
+OLD = "-old"  # ends the name of a folder that makes room for its successor
 
 
 def user_path(path: str | os.PathLike[str]) -> Path:
@@ -29,7 +36,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(
-        prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent
+        prefix=f".{target.stem}-{MARK}", suffix=target.suffix, dir=target.parent
     )
     os.close(handle)
     temporary = Path(name)
@@ -61,8 +68,8 @@ def atomic_dir(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; it replaces the folder `path` on success."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    old = temporary.with_name(temporary.name + "-old")
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-{MARK}", dir=target.parent))
+    old = temporary.with_name(temporary.name + OLD)
     try:
         yield temporary
         temporary.chmod(0o755)
@@ -75,8 +82,41 @@ def atomic_dir(path: str | os.PathLike[str]) -> Iterator[Path]:
                 old.rename(target)
             raise
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        for left in (temporary, old):
+            _remove(left)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a link or a folder, also while a library's threads, after an error, still put files into it."""
+    for _ in range(20):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+        if not os.path.lexists(path):
+            return
+        time.sleep(0.05)
+
+
+def sweep(path: str | os.PathLike[str]) -> None:
+    """Remove what killed writers of `path` left; a folder killed between its two renames is put in its place.
+
+    Only for who keeps others from writing to `path`: a file in the making is taken for a left one.
+    """
+    target = Path(path)
+    file = re.compile(rf"\.{re.escape(target.stem)}{PART}{re.escape(target.suffix)}")
+    folder = re.compile(rf"\.{re.escape(target.name)}{PART}({OLD})?")
+    left = []
+    if target.parent.is_dir():
+        left = [
+            p for p in target.parent.iterdir() if folder.fullmatch(p.name) or file.fullmatch(p.name)
+        ]
+    for old in left:
+        new = old.with_name(old.name.removesuffix(OLD))
+        if old != new and not os.path.lexists(target):
+            (new if new.is_dir() else old).rename(target)
+    for stray in left:
+        _remove(stray)
 
 
 def cache_folder() -> Path:

@@ -371,6 +371,29 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path: Path, scene_file: 
     assert json.loads((out / "run.json").read_text())["status"] == "running"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_to_end_is_told_and_an_ignored_one_ignored(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    number = signal.Signals[name]
+
+    def ended() -> str:
+        os.kill(os.getpid(), number)
+        return "went on"
+
+    monkeypatch.setattr("hud_fast.cli.info.info_text", ended)
+    assert cli.main(["info"]) == 128 + number
+    assert capsys.readouterr().err == f"Stopped by {name}.\n"
+    assert signal.getsignal(number) is signal.SIG_DFL
+    signal.signal(number, signal.SIG_IGN)  # as nohup does
+    try:
+        assert cli.main(["info"]) == 0
+    finally:
+        signal.signal(number, signal.SIG_DFL)
+    assert capsys.readouterr().out == "went on\n"
+
+
 def test_our_warnings_are_notes_and_others_are_silent(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 
 import pytest
 
-from hud_fast._files import atomic_dir, atomic_path, atomic_write
+from hud_fast import _files
+from hud_fast._files import atomic_dir, atomic_path, atomic_write, sweep
 
 
 def test_a_file_appears_whole(tmp_path):
@@ -56,3 +58,41 @@ def test_a_failed_folder_leaves_the_old_one(tmp_path):
         fail()
     assert [p.name for p in target.iterdir()] == ["one.txt"]
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("renames", [0, 1, 2])
+def test_a_folder_killed_between_its_renames_is_put_in_its_place(tmp_path, monkeypatch, renames):
+    """As kill -9 would leave it: nothing cleans up."""
+    target = tmp_path / "model"
+    target.mkdir()
+    (target / "old.txt").write_text("old")
+    with monkeypatch.context() as patch:
+        rename, done = _files.Path.rename, []
+
+        def some(self, to):
+            if len(done) == renames:
+                raise KeyboardInterrupt
+            done.append(to)
+            return rename(self, to)
+
+        patch.setattr(_files.Path, "rename", some)
+        patch.setattr(_files.shutil, "rmtree", lambda *_, **__: None)
+        with contextlib.suppress(KeyboardInterrupt), atomic_dir(target) as folder:
+            (folder / "new.txt").write_text("new")
+    sweep(target)
+    assert [p.name for p in target.iterdir()] == ["old.txt" if renames == 0 else "new.txt"]
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+def test_only_what_bears_our_mark_is_swept(tmp_path):
+    mine = [
+        ".a-abcdefgh.npy",
+        ".a-hud-fast-abcdefgh.mat",
+        ".ab-hud-fast-abcdefgh.npy",
+        "a-hud-fast-abcdefgh.npy",
+    ]
+    for name in (*mine, ".a-hud-fast-abcdefgh.npy"):
+        (tmp_path / name).write_text("")
+    sweep(tmp_path / "a.npy")
+    sweep(tmp_path / "nowhere" / "a.npy")
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(mine)

@@ -80,5 +80,5 @@ def common(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return the exit code: 0 done, 2 bad input, 1 failed, 130 stopped."""
+    """Run the command line and return the exit code: 0 done, 2 bad input, 1 failed, 130 Ctrl-C, 143 SIGTERM."""
     return terminal.guard(app, arguments)

@@ -85,14 +85,14 @@ def bench(
     from hud_fast._cores import available_cores
     from hud_fast.bench import run as suite
     from hud_fast.bench.show import heading, tables
-    from hud_fast.pipeline.rundir import check_writable
+    from hud_fast.pipeline.places import check_json
 
     names = [name.strip() for name in groups.split(",") if name.strip()]
     suite.choose_cases(
         names, quick, only, gpu, headline
     )  # a mistake is told before anything is written
     if out is not None:
-        check_writable(out)
+        check_json(out / "results.json", "cases")
 
     def keep(results: Mapping[str, Any]) -> None:
         if out is not None:

@@ -40,7 +40,8 @@ def info(
     """
     from hud_fast.kernels import GPUCheck
     from hud_fast.kernels import check_gpu as check
-    from hud_fast.pipeline.rundir import check_writable, write_json
+    from hud_fast.pipeline.places import check_json
+    from hud_fast.pipeline.rundir import write_json
 
     if not check_gpu:
         if json is not None:
@@ -48,7 +49,7 @@ def info(
         terminal.say(info_text())
         return
     if json is not None:
-        check_writable(json.parent)
+        check_json(json, "operations")
 
     def keep(found: GPUCheck) -> None:
         if json is not None:

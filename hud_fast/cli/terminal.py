@@ -11,7 +11,9 @@ import contextlib
 import errno
 import io
 import os
+import signal
 import sys
+import threading
 import time
 import warnings
 from collections import deque
@@ -198,10 +200,39 @@ def guard(app: typer.Typer, arguments: list[str] | None = None) -> int:
         return 2
     if several:
         return together(lambda: _attempt(app, arguments, full), _command(arguments))
-    code, text = _attempt(app, arguments, full)
+    with _told_by_signals():
+        code, text = _attempt(app, arguments, full)
     if text:
         print(text if full else _clean(text), file=sys.stderr, flush=True)
     return code
+
+
+class Stopped(BaseException):
+    """The system, a batch queue or a closed terminal asks the process to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+@contextlib.contextmanager
+def _told_by_signals() -> Iterator[None]:
+    """`Stopped` for the signals that would end the process without a word; one that is ignored (nohup) stays so."""
+
+    def stop(number: int, _: object) -> None:
+        raise Stopped(number)
+
+    found = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
+    ours = [one for one in found if one is not None and signal.getsignal(one) is signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        ours = []  # Python lets only the main one set them
+    for one in ours:
+        signal.signal(one, stop)
+    try:
+        yield
+    finally:
+        for one in ours:
+            signal.signal(one, signal.SIG_DFL)
 
 
 def _attempt(app: typer.Typer, arguments: list[str], full: bool) -> tuple[int, str]:
@@ -242,6 +273,8 @@ def explain(error: BaseException, arguments: list[str]) -> tuple[int, str]:
             return (error.code if isinstance(error.code, int) else 0), ""
         case KeyboardInterrupt() | typer.Abort():
             return STOPPED, f"Interrupted.{again}"
+        case Stopped():
+            return 128 + error.number, f"Stopped by {error}.{again}"  # as of a shell
         case ClickException():
             return _usage(error)
         case ValueError() | TypeError():

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from hud_fast.diffusion.checkpoint import DamagedFileError, digest_of
+from hud_fast.diffusion.checkpoint import digest_of
 from hud_fast.diffusion.folders import FolderKind
-from hud_fast.diffusion.network import build_network
 from hud_fast.diffusion.preparation import ranks_of
 from hud_fast.diffusion.presets import Preset
+from hud_fast.diffusion.records import Record
 from hud_fast.diffusion.storage import MODEL, NETWORK
 
 if TYPE_CHECKING:
@@ -187,22 +187,21 @@ class AbundanceModel:
             If it was written by a newer version of the package.
         """
         config, (weights,) = ABUNDANCE_MODEL.read(Path(folder))
-        preset = Preset.from_dict(config["preset"])
-        named = dict(build_network(preset, config["D"]).named_parameters())
-        if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in named.items()}:
-            raise DamagedFileError(
-                f"AbundanceModel.load: {folder} is damaged ({NETWORK} is of another network)"
-            )
+        facts, stored = (
+            Record("AbundanceModel.load", Path(folder), values) for values in (config, weights)
+        )
+        preset, D = facts.preset("preset"), facts.whole("D", least=1)
         return cls(
-            weights=weights,
+            weights=stored.weights(preset, D, buffers=False, where=NETWORK),
             preset=preset,
-            D=config["D"],
-            ranks=tuple(config["ranks"]),
-            raw_latent=config["raw_latent"],
-            scenes=tuple(config["scenes"]),
-            steps=config["steps"],
-            seed=config["seed"],
-            any_D=config.get("any_D", False),  # files from before there were such models
+            D=D,
+            ranks=facts.wholes("ranks", D, D - 1),
+            raw_latent=facts.flag("raw_latent"),
+            scenes=facts.texts("scenes"),
+            steps=facts.whole("steps"),
+            seed=facts.whole("seed"),
+            # files from before there were such models do not say
+            any_D="any_D" in config and facts.flag("any_D"),
         )
 
 

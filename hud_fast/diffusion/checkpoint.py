@@ -46,8 +46,15 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str
     text = json.dumps(record, sort_keys=True)
     # Written by ourselves: safetensors' own writer turns a full disk into an error of its own type.
     content = save(plain, {"record": text, "sha256": digest_of(plain, text)})
+    length = int.from_bytes(content[:8], "little")
+    # The writer's metadata come in a random order: the same tensors are to give the same bytes.
+    facts = json.loads(content[8 : 8 + length])
+    facts["__metadata__"] = dict(sorted(facts["__metadata__"].items()))
+    header = json.dumps(facts, separators=(",", ":"), ensure_ascii=False).encode()
+    header += b" " * (-len(header) % 8)  # the tensors begin on whole words
     with atomic_write(path) as file:
-        file.write(content)
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.write(memoryview(content)[8 + length :])
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

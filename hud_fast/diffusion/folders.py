@@ -46,16 +46,10 @@ class FolderKind:
         """
         from hud_fast import __version__
 
-        # the folder is replaced as a whole: never take along what is not ours
-        others: list[str] = []
-        if folder.is_dir():
-            others = sorted({p.name for p in folder.iterdir()} - {CONFIG, *self.files})
-            if not others and (folder / CONFIG).is_file() and self._other_format(folder):
-                others = [f"{CONFIG} of another kind"]
-        if others or (folder.exists() and not folder.is_dir()):
+        foreign = self.foreign(folder)  # the folder is replaced as a whole
+        if foreign is not None:
             raise FileExistsError(
-                f"{self.owner}.save: `folder` must be new, empty or a saved {self.what}, got {folder}"
-                + (f" with {others[0]} in it" if others else ", a file")
+                f"{self.owner}.save: `folder` must be new, empty or a saved {self.what}, got {folder}{foreign}"
             )
         facts = {
             "format": self.format,
@@ -95,10 +89,22 @@ class FolderKind:
         """Whether `folder` is of this kind, as far as its config.json says."""
         return (folder / CONFIG).is_file() and not self._other_format(folder)
 
+    def foreign(self, folder: Path) -> str | None:
+        """What keeps `folder` from being replaced by one of this kind, in words that follow its name; None: nothing."""
+        if folder.exists() and not folder.is_dir():
+            return ", a file"
+        for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
+            known = entry.name in (CONFIG, *self.files) and not entry.is_symlink()
+            if not (known and entry.is_file()):
+                return f" with {entry.name} in it"
+        if (folder / CONFIG).is_file() and self._other_format(folder):
+            return f" with {CONFIG} of another kind in it"
+        return None
+
     def _other_format(self, folder: Path) -> bool:
         try:
             config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        except ValueError:  # damaged: reading it says so, writing replaces it
+        except (ValueError, RecursionError):  # damaged: reading it says so, writing replaces it
             return False
         return not isinstance(config, dict) or config.get("format") != self.format
 
@@ -116,16 +122,21 @@ class FolderKind:
             raise FileNotFoundError(f"{must}, got {missing}: {folder}{hint}")
         try:
             config = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             raise DamagedFileError(f"{self.owner}.load: {path} is damaged ({error})") from error
         found = config.get("format") if isinstance(config, dict) else None
         if found != self.format:
             named = f' ("{found}")' if str(found).startswith("hud_fast") else ""
             raise FileNotFoundError(f"{must}, got a foreign {path}{named}")
-        if config["version"] > self.version:
+        version = config.get("version")
+        if type(version) is not int or version < 1:
+            raise DamagedFileError(
+                f"{self.owner}.load: {path} is damaged (its version is {version!r:.40})"
+            )
+        if version > self.version:
             raise ValueError(
                 f"{self.owner}.load: `folder` must have file version {self.version} or older, got "
-                f"{config['version']}, written by hud_fast {config.get('hud_fast')}; "
+                f"{version}, written by hud_fast {config.get('hud_fast')}; "
                 "install a newer hud_fast"
             )
         if config.pop("sha256", None) != _digest(config):

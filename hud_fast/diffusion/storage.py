@@ -12,7 +12,8 @@ from hud_fast.diffusion.folders import FolderKind
 from hud_fast.diffusion.latent import LatentSpace
 from hud_fast.diffusion.network import build_network, place
 from hud_fast.diffusion.patches import Patches
-from hud_fast.diffusion.presets import Preset
+from hud_fast.diffusion.preparation import ENCODERS
+from hud_fast.diffusion.records import Record
 
 if TYPE_CHECKING:
     from hud_fast.diffusion.model import HUD
@@ -61,40 +62,59 @@ def load_model(folder: Path, device: torch.device) -> HUD:
     """Read a model from `folder`, onto a device."""
     from hud_fast.diffusion.model import HUD, SceneFacts
 
-    config, (weights, numbers) = MODEL.read(folder)
-    preset = Preset.from_dict(config["preset"])
+    config, (weights, statistics) = MODEL.read(folder)
+    facts, numbers = (Record("HUD.load", folder, values) for values in (config, statistics))
+    preset = facts.preset("preset")
+    D, C = facts.whole("D", least=1), facts.whole("C", least=1)
+    endmembers = numbers.tensor("endmembers", (D, C)).numpy()
+    abundances = numbers.maps("abundances", D)
+    mean, std = (numbers.tensor(name, (D,)) for name in ("mean", "std"))
+    if not bool((std > 0).all()):
+        raise numbers.damaged("`std` must be positive")
+    if preset.crop > max(abundances.shape[:2]):
+        raise facts.damaged(f"`preset.crop` = {preset.crop} is larger than the scene")
     network = patches = None
-    endmembers, abundances = numbers["endmembers"].numpy(), numbers["abundances"]
     if preset.patches != "no":
-        patches = Patches.of(
-            abundances.to(device),
-            endmembers,
-            seed=config["patches_seed"],
-            log_weights=numbers["patches.log_weights"],
-        )
+        log_weights = numbers.tensor("patches.log_weights", (-1,))
+        try:
+            patches = Patches.of(
+                abundances.to(device),
+                endmembers,
+                seed=facts.whole("patches_seed"),
+                log_weights=log_weights,
+            )
+        except ValueError as error:  # no window for a patch
+            raise facts.damaged(error) from error
+        if len(patches.corners) != len(log_weights):
+            raise numbers.damaged("`patches.log_weights` is of another scene")
     if preset.trains:
-        network = build_network(preset, config["D"])
+        stored = Record("HUD.load", folder, weights)
+        stored.weights(preset, D, buffers=True, where=NETWORK)
+        network = build_network(preset, D)
         network.load_state_dict(weights)
         network.eval().requires_grad_(False)
         place(network, device)
-    wavelengths = numbers.get("wavelengths")
-    scene = config["scene"]
+    wavelengths = None
+    if "wavelengths" in statistics:
+        wavelengths = numbers.tensor("wavelengths", (C,), torch.float64).numpy()
+    scene, raw = facts.part("scene"), facts.flag("raw_latent")
+    red, green, blue = scene.wholes("rgb_bands", 3, C - 1)
     return HUD(
         network=network,
-        latent=LatentSpace(numbers["mean"], numbers["std"], config["raw_latent"]).to(device),
+        latent=LatentSpace(mean, std, raw).to(device),
         endmembers=endmembers,
         abundances=abundances.numpy(),
         preset=preset,
-        seed=config["seed"],
-        encoder=config["encoder"],
+        seed=facts.whole("seed"),
+        encoder=facts.text("encoder", ENCODERS),
         scene=SceneFacts(
-            name=scene["name"],
-            wavelengths=None if wavelengths is None else wavelengths.numpy(),
-            scale=scene["scale"],
-            rgb_bands=tuple(scene["rgb_bands"]),
-            simulated=scene["simulated"],
+            name=scene.text("name"),
+            wavelengths=wavelengths,
+            scale=scene.positive("scale"),
+            rgb_bands=(red, green, blue),
+            simulated=scene.flag("simulated"),
         ),
-        unmixing=config["unmixing"],
-        history=config["history"],
+        unmixing=facts.numbers("unmixing"),
+        history=facts.history("history"),
         patches=patches,
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -29,8 +28,8 @@ Write: TypeAlias = Callable[[Array, Array | None], None]
 
 ARRAY = "generated.npy"
 ABUNDANCES = "abundances.npy"
-CUBE = re.compile(r"cube-\d{3,}\.(mat|hdr|img|npz)")  # the files of single cubes
 SUFFIX = {"mat": ".mat", "envi": ".hdr", "npz": ".npz", "npy": None}  # None: the one array is it
+CUBE_SUFFIXES = (".mat", ".hdr", ".img", ".npz")  # ENVI's cubes have two files
 
 
 def choose_format(wish: str, scene: Scene) -> str:
@@ -99,16 +98,12 @@ def writing_cubes(
     """
     from hud_fast.scenes import save_scene
 
-    if folder.is_dir():
-        foreign = [p.name for p in folder.iterdir() if not _ours(p.name)]
-        if foreign:
-            raise InputError(f"{folder} holds other files ({sorted(foreign)[0]}): choose another")
+    refuse_foreign(folder)
     suffix, scale, done = SUFFIX[kind], np.float32(scene.scale), 0
     # A generated cube lies nowhere: the scene's map coordinates, mask and labels are not its own.
     template = scene.replace(
         geo=None, mask=None, labels=None, label_names=None, truth=None, dtype=np.float32
     )
-    digits = max(3, len(str(shape[0] - 1)))
     with contextlib.ExitStack() as stack:
         temporary = stack.enter_context(atomic_dir(folder))
         put = stack.enter_context(_growing(temporary / ARRAY, shape))
@@ -124,10 +119,66 @@ def writing_cubes(
                 put_maps(abundances)
             for cube in cubes if suffix is not None else ():
                 one = template.replace(cube=cube, name=f"{scene.name}, generated cube {done}")
-                save_scene(one, temporary / f"cube-{done:0{digits}d}{suffix}")
+                save_scene(one, temporary / f"{cube_name(done, shape[0])}{suffix}")
                 done += 1
 
         yield write
+        refuse_foreign(folder)  # what came while the cubes were made
+
+
+def cube_name(i: int, count: int) -> str:
+    """Name without suffix of cube i of so many.
+
+    Examples
+    --------
+    >>> cube_name(7, 64), cube_name(7, 2000)
+    ('cube-007', 'cube-0007')
+    """
+    return f"cube-{i:0{max(3, len(str(count - 1)))}d}"
+
+
+def refuse_foreign(target: Path) -> None:
+    """Refuse to replace `target` by a set of cubes or a .npy stack of them, unless that is what it is.
+
+    Raises
+    ------
+    InputError
+    """
+    if not os.path.lexists(target):
+        return
+    if target.suffix.lower() == ".npy":
+        if _count(target) is None:
+            raise InputError(f"{target} is no stack of cubes (B, h, w, C): choose another --out")
+        return
+    if not target.is_dir():
+        raise InputError(
+            f"{target} is a file: --out must be a folder, a .npy file or a .zarr group"
+        )
+    foreign = foreign_to_set(target)
+    if foreign is not None:
+        raise InputError(f"{target} holds other files ({foreign}): choose another --out")
+
+
+def foreign_to_set(folder: Path) -> str | None:
+    """The first name in `folder` that no set of cubes has: as many as its array holds are the set's."""
+    count = _count(folder / ARRAY) or 0
+    names = {f"{cube_name(i, count)}{end}" for i in range(count) for end in CUBE_SUFFIXES}
+    names |= {ARRAY, ABUNDANCES} if count else set()
+    for entry in sorted(folder.iterdir()):
+        if entry.name not in names or entry.is_symlink() or not entry.is_file():
+            return entry.name
+    return None
+
+
+def _count(path: Path) -> int | None:
+    """How many cubes a .npy file holds; None where it is none that we write."""
+    if path.is_symlink() or not path.is_file():
+        return None
+    with contextlib.suppress(Exception):  # a broken header raises what its parser likes
+        array = np.lib.format.open_memmap(path, mode="r")
+        if array.ndim == 4 and array.dtype == np.dtype("<f4") and array.size:
+            return len(array)
+    return None
 
 
 @contextlib.contextmanager
@@ -211,7 +262,3 @@ def _read_one(path: Path, variable: str | None) -> NDArray[np.float32]:
     with user_input():
         scene = load_scene(path, variable=variable)
     return scene.drop_bad_bands().cube * np.float32(scene.scale)
-
-
-def _ours(name: str) -> bool:
-    return name in (ARRAY, ABUNDANCES) or CUBE.fullmatch(name) is not None

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from hud_fast.diffusion.processes import by_first
 from hud_fast.pipeline.device import to_measure
 from hud_fast.pipeline.errors import InputError
+from hud_fast.pipeline.figures import NotDrawn, drawing, shown_settings
+from hud_fast.pipeline.memory import EVALUATION, of_job
 from hud_fast.pipeline.options import ModelOptions, SampleOptions, SceneOptions
 from hud_fast.pipeline.progress import Progress, Reporter
 from hud_fast.pipeline.realism import judged_by_half
@@ -92,6 +94,8 @@ def evaluate_scene(
     ------
     InputError
         The scene cannot be read or is too small, `out` cannot be used, an option is out of range.
+    NotDrawn
+        All results are there, but for a figure; the next call draws it.
     ValueError, RuntimeError, OSError
         As the stages raise them.
     """
@@ -121,7 +125,9 @@ def evaluate_scene(
         bootstrap=bootstrap,
         **{"valid pixels fingerprint": fingerprint(scene.valid)},
     )
-    with claimed("evaluation", out, settings, overwrite, scene, sample_options, reporter) as folder:
+    made = (sample_options.samples, *(sample_options.size or window))
+    need = of_job(scene.shape, preset, made, EVALUATION)
+    with claimed("evaluation", out, settings, overwrite, need, reporter) as folder:
         path = folder.path / RESULT
         if not exists(path):
             model = trained_model(halves.training, folder, model_options, reporter)
@@ -150,8 +156,10 @@ def evaluate_scene(
 def _finished(path: Path, folder: RunFolder, reporter: Reporter) -> dict[str, Any]:
     evaluation: dict[str, Any] = read_json(path)
     with folder.stage("drawing"), reporter.stage("Drawing the figures"):
-        _draw(folder.path / "figures", evaluation)
-    folder.finish(versions=versions(), machine=machine())
+        undrawn = _draw(folder.path / "figures", evaluation)
+    folder.finish(versions=versions(), machine=machine(), undrawn=undrawn)
+    if undrawn:
+        raise NotDrawn(folder.path, undrawn)
     return evaluation
 
 
@@ -256,8 +264,6 @@ def _result(
     command: str | None,
 ) -> dict[str, Any]:
     """The numbers, and all that it takes to trace or repeat them."""
-    from hud_fast.pipeline.figures import shown_settings
-
     return {
         "scene": scene.name,
         "simulated": scene.simulated,
@@ -286,9 +292,12 @@ def _keep_memory(folder: RunFolder) -> None:
         known[name] = max(peak, known.get(name, 0))
 
 
-def _draw(folder: Path, evaluation: dict[str, Any]) -> None:
+def _draw(folder: Path, evaluation: dict[str, Any]) -> dict[str, str]:
     from hud_fast.report import abundance_histograms, power_spectra, save_figure
 
     folder.mkdir(exist_ok=True)
+    undrawn: dict[str, str] = {}
     for draw in (power_spectra, abundance_histograms):
-        save_figure(draw(evaluation), folder / f"{draw.__name__}.png")
+        with drawing(draw.__name__, undrawn):
+            save_figure(draw(evaluation), folder / f"{draw.__name__}.png")
+    return undrawn

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hud_fast.pipeline.errors import one_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,30 +19,90 @@ if TYPE_CHECKING:
     from hud_fast.scenes import Scene
 
 
+class NotDrawn(RuntimeError):
+    """All is there but some pictures."""
+
+    def __init__(self, folder: Path, undrawn: Mapping[str, str]) -> None:
+        self.undrawn = dict(undrawn)
+        what = "; ".join(f"{name}: {reason}" for name, reason in self.undrawn.items())
+        super().__init__(
+            f"{folder} holds all results, but not all could be drawn ({what}); the same command tries that again"
+        )
+
+
+@contextlib.contextmanager
+def drawing(name: str, undrawn: dict[str, str]) -> Iterator[None]:
+    """Note under `name` why the block could not draw; a full disk and a lack of memory are no matter of drawing.
+
+    Examples
+    --------
+    >>> undrawn = {}
+    >>> with drawing("panels", undrawn):
+    ...     raise ValueError("no such font")
+    >>> undrawn
+    {'panels': 'no such font'}
+    """
+    try:
+        yield
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        undrawn[name] = one_line(error)
+
+
 def run_figures(
     scene: Scene,
     model: HUD,
     cubes: NDArray[np.float32],  # (B, h, w, C)
     maps: NDArray[np.float32],  # (B, h, w, D)
+    undrawn: dict[str, str],
 ) -> dict[str, Figure]:
-    """Draw all figures of a run."""
+    """Draw all figures of a run; `undrawn` gets the reason of each that could not be."""
     from hud_fast import report
 
     real = model.abundances
-    title = report.title_of(scene, "abundance maps of the real scene")
-    figures = {
-        "panels": report.panels(scene, cubes),
-        "spectral_density": report.spectral_density(scene, cubes),
-        "generated_abundances": report.generated_abundances(scene, cubes, maps),
-        "abundance_maps": report.abundance_maps(real, title),
-        "endmembers": report.endmembers(
-            scene, model.endmembers, np.nanmean(real.reshape(-1, real.shape[-1]), axis=0)
+
+    def shares() -> Any:
+        return np.nanmean(real.reshape(-1, real.shape[-1]), axis=0)
+
+    figures: dict[str, Callable[[], Figure]] = {
+        "panels": lambda: report.panels(scene, cubes),
+        "spectral_density": lambda: report.spectral_density(scene, cubes),
+        "generated_abundances": lambda: report.generated_abundances(scene, cubes, maps),
+        "abundance_maps": lambda: report.abundance_maps(
+            real, report.title_of(scene, "abundance maps of the real scene")
         ),
-        "residual_map": report.residual_map(scene, real @ model.endmembers),
+        "endmembers": lambda: report.endmembers(scene, model.endmembers, shares()),
+        "residual_map": lambda: report.residual_map(scene, real @ model.endmembers),
     }
     if model.history:
-        figures["training_curve"] = report.training_curve(model.history)
-    return figures
+        figures["training_curve"] = lambda: report.training_curve(model.history)
+    made: dict[str, Figure] = {}
+    for name, draw in figures.items():
+        with drawing(name, undrawn):
+            made[name] = draw()
+    return made
+
+
+def write_page(
+    folder: Path, figures: Mapping[str, Figure], undrawn: dict[str, str], **facts: Any
+) -> Path:
+    """`report.write_report` with those of `figures` that can be rendered; `undrawn` gets the others' reasons."""
+    from hud_fast.report import write_report
+    from hud_fast.report.style import figure_png
+
+    broken: dict[str, str] = {}
+    with drawing("report.html", broken):
+        write_report(folder, figures=figures, **facts)
+    if broken:
+        good = {}
+        for name, figure in figures.items():
+            with drawing(name, undrawn):
+                figure_png(figure)
+                good[name] = figure
+        with drawing("report.html", undrawn):
+            write_report(folder, figures=good, **facts)
+    return folder / "report.html"
 
 
 def shown_settings(settings: Mapping[str, Any], model: HUD) -> dict[str, Any]:

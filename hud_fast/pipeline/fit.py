@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hud_fast._files import atomic_dir
+from hud_fast._files import atomic_dir, sweep
 from hud_fast.diffusion.processes import by_first
 from hud_fast.pipeline.errors import InputError
+from hud_fast.pipeline.memory import of_job
 from hud_fast.pipeline.model import choices, find_endmembers, speed, train
 from hud_fast.pipeline.options import ModelOptions, SceneOptions
+from hud_fast.pipeline.places import check_free, check_writable
 from hud_fast.pipeline.progress import Reporter
-from hud_fast.pipeline.rundir import check_free, check_writable, checkpoint_folder
+from hud_fast.pipeline.rundir import checkpoint_folder
 
 if TYPE_CHECKING:
     from hud_fast.diffusion import HUD
@@ -50,6 +54,7 @@ def fit_model(
     with reporter.stage("Reading the scene"):
         scene = (scene_options or SceneOptions()).load(source)
     with _checkpoints(path, overwrite) as checkpoints:
+        of_job(scene.shape, options.resolve()).check("fit", reporter)
         endmembers = find_endmembers(scene, options, reporter)
         model = train(scene, endmembers, options, checkpoints, reporter)
         by_first(model.save)(path)
@@ -99,6 +104,10 @@ def fit_models(
         with reporter.stage(f"Reading {source}"):
             scenes.append(scene_options.load(source))
     with _checkpoints(path, overwrite) as checkpoints:
+        largest = max((scene.shape for scene in scenes), key=math.prod)
+        need = of_job(largest, options.resolve())
+        others = sum(scene.cube.nbytes for scene in scenes) - 4 * math.prod(largest)
+        replace(need, memory=need.memory + others).check("fit", reporter)
         spectra = [find_endmembers(scene, options, reporter) for scene in scenes]
         if len({len(one) for one in spectra}) > 1:
             found = ", ".join(f"{s.name} {len(A)}" for s, A in zip(scenes, spectra, strict=True))
@@ -124,6 +133,7 @@ def fit_models(
                 common.save(temporary / COMMON)
                 for name, model in named.items():
                     model.save(temporary / name)
+                _check_room(path, overwrite, several=True)  # what came during the training
 
         save()
     return named
@@ -154,23 +164,33 @@ def folder_names(scenes: Sequence[Scene]) -> list[str]:
 def _checkpoints(path: Path, overwrite: bool) -> Iterator[Path]:
     """The folder of the training's checkpoints beside `path`, the first process's for the block."""
     folder = path.with_name(path.name + ".checkpoints")
+
+    @by_first
+    def claim() -> None:
+        stack.enter_context(checkpoint_folder(folder, afresh=overwrite and path.exists()))
+        sweep(path)
+
     with contextlib.ExitStack() as stack:
-        own = checkpoint_folder(folder, afresh=overwrite and path.exists())
-        by_first(stack.enter_context)(own)
+        claim()
         yield folder
 
 
 @by_first
 def _check_room(path: Path, overwrite: bool, *, several: bool = False) -> None:
-    """Refuse a folder that is taken; of several models, one that holds anything but what an earlier call wrote."""
+    """Refuse a folder that is taken, or that holds anything but what an earlier call wrote."""
     from hud_fast.diffusion.abundance_model import ABUNDANCE_MODEL
     from hud_fast.diffusion.storage import MODEL
 
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+    if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
         check_free(path, overwrite)
-        if several and not path.is_dir():
+        if not path.is_dir():
             raise InputError(f"{path} is a file: --out must be a folder")
-        for entry in sorted(path.iterdir()) if several else ():
-            if not (ABUNDANCE_MODEL.holds(entry) or MODEL.holds(entry)):
-                raise InputError(f"{path} holds other files ({entry.name}): choose another --out")
+        kinds = {path / COMMON: ABUNDANCE_MODEL}
+        for folder in sorted(path.iterdir()) if several else [path]:
+            kind = kinds.get(folder, MODEL)
+            foreign = kind.foreign(folder) if kind.holds(folder) else ""
+            if foreign is not None:
+                raise InputError(
+                    f"{path} holds other files ({folder.name}{foreign}): choose another --out"
+                )
     check_writable(path.parent)

@@ -10,25 +10,29 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from hud_fast._files import sweep
 from hud_fast.diffusion.processes import by_first
 from hud_fast.pipeline.cubes import (
     ABUNDANCES,
     choose_format,
     read_cubes,
+    refuse_foreign,
     writing_array,
     writing_cubes,
 )
 from hud_fast.pipeline.device import chosen_device, to_measure
 from hud_fast.pipeline.errors import InputError, user_input
+from hud_fast.pipeline.memory import of_measuring, of_samples
 from hud_fast.pipeline.model import (
     load_model,
     scene_of,
 )
 from hud_fast.pipeline.options import SampleOptions, SceneOptions
+from hud_fast.pipeline.places import check_free, check_json, lock_beside
 from hud_fast.pipeline.progress import Reporter
 from hud_fast.pipeline.realism import judged
-from hud_fast.pipeline.rundir import check_free, check_writable, write_json
-from hud_fast.pipeline.zarr_cubes import writing_zarr
+from hud_fast.pipeline.rundir import write_json
+from hud_fast.pipeline.zarr_cubes import refuse_other_group, writing_zarr
 
 if TYPE_CHECKING:
     from hud_fast.diffusion import HUD
@@ -49,7 +53,8 @@ def sample_model(
 ) -> tuple[int, int, int, int]:
     """Generate cubes from a saved model (or a run's) into a set of cubes, one .npy file or a .zarr group.
 
-    They are written as they come: only one batch is in memory. Returns (B, h, w, C).
+    They are written as they come: only one batch is in memory. Returns (B, h, w, C). What `overwrite` replaces is what
+    an earlier call wrote, and nothing else.
 
     Raises
     ------
@@ -65,11 +70,11 @@ def sample_model(
         suffix = target.suffix.lower()
         if suffix in (".npy", ".zarr") and options.format not in ("auto", suffix[1:]):
             raise InputError(f"--format {options.format} needs a folder as --out, got {target}")
+        (refuse_other_group if suffix == ".zarr" else refuse_foreign)(target)
 
     check()
     with user_input():
         model = load_model(source, device)
-    by_first(check_writable)(target.parent)
     scene = scene_of(model)
     size = options.size or (model.preset.crop, model.preset.crop)
     shape = (options.samples, *size, model.C)
@@ -79,6 +84,11 @@ def sample_model(
         @by_first
         def open_target() -> None:
             nonlocal write
+            stack.enter_context(lock_beside(target))
+            sweep(target)
+            of_samples(size, model.C + model.D, options.samples, model.preset).check(
+                "sample", reporter
+            )
             write = stack.enter_context(_writing(target, model, scene, shape, options.format))
 
         open_target()
@@ -142,12 +152,13 @@ def measure(
         cubes = read_cubes(generated)
         scene = (scene_options or SceneOptions()).load(real)
     if json_file is not None:
-        check_writable(Path(json_file).parent)
+        check_json(Path(json_file), "point_fidelity", "copy_check")
     C = scene.cube.shape[-1]
     if cubes.shape[-1] != C:
         raise InputError(
             f"{generated} must have the {C} good bands of {scene.name}, got {cubes.shape[-1]}"
         )
+    of_measuring(scene.shape, cubes.nbytes).check("metrics", reporter)
     with reporter.stage("Comparing with the real scene") as progress:
         stages = Stages(progress, {"evaluate": 2, "realism": 1})
         endmembers = _endmembers_beside(Path(generated))

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from hud_fast.diffusion.processes import by_first
 from hud_fast.pipeline.cubes import choose_format
 from hud_fast.pipeline.device import to_measure
-from hud_fast.pipeline.figures import run_figures, shown_settings
+from hud_fast.pipeline.figures import NotDrawn, run_figures, shown_settings, write_page
+from hud_fast.pipeline.memory import of_job
 from hud_fast.pipeline.options import ModelOptions, SampleOptions, SceneOptions
 from hud_fast.pipeline.progress import Progress, Reporter
 from hud_fast.pipeline.realism import judged
@@ -69,6 +70,8 @@ def run_scene(
     ------
     InputError
         The scene cannot be read or `out` cannot be used.
+    NotDrawn
+        All results are there, but for some pictures or the page; the next call draws them.
     ValueError, RuntimeError, OSError
         As the stages raise them.
     """
@@ -84,7 +87,10 @@ def run_scene(
     reporter.say(f"  {describe(scene)}")
     kind = choose_format(sample_options.format, scene)
     settings = job_settings(scene, model_options, sample_options, format=kind)
-    with claimed("run", out, settings, overwrite, scene, sample_options, reporter) as folder:
+    preset = model_options.resolve()
+    made = (sample_options.samples, *(sample_options.size or (preset.crop, preset.crop)))
+    need = of_job(scene.shape, preset, made)
+    with claimed("run", out, settings, overwrite, need, reporter) as folder:
         model = trained_model(scene, folder, model_options, reporter)
         cubes, maps = generated_cubes(
             scene, model, folder, model_options, sample_options, kind, reporter
@@ -122,8 +128,6 @@ def _finished(
     reporter: Reporter,
 ) -> RunResult:
     """Measure, if that is not done, and draw."""
-    from hud_fast.report import write_report
-
     path = folder.path / "metrics.json"
     if not path.exists():
         name = "Comparing with the real scene"
@@ -131,19 +135,24 @@ def _finished(
             write_json(path, _metrics(scene, cubes, maps, model, progress))
     metrics: dict[str, Any] = read_json(path)
     with folder.stage("drawing"), reporter.stage("Drawing the report"):
-        figures = run_figures(scene, model, cubes, maps)
+        undrawn: dict[str, str] = {}
+        figures = run_figures(scene, model, cubes, maps, undrawn)
         memory = peak_memory()
-        page = write_report(
+        page = write_page(
             folder.path,
+            figures,
+            undrawn,
             scene=scene,
             generated=cubes,
             metrics=metrics,
             settings=shown_settings(folder.record["settings"], model),
             timings=folder.timings,
-            figures=figures,
             memory=memory,
         )
-    folder.finish(memory=memory, versions=versions(), machine=machine(), model=model.summary())
+    facts = {"memory": memory, "versions": versions(), "machine": machine()}
+    folder.finish(**facts, model=model.summary(), undrawn=undrawn)
+    if undrawn:
+        raise NotDrawn(folder.path, undrawn)
     return RunResult(page, metrics, folder.timings, memory)
 
 

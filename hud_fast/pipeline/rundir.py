@@ -14,7 +14,6 @@ import math
 import os
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,11 +22,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hud_fast._files import atomic_write
+from hud_fast._files import PART, atomic_write, sweep
 from hud_fast.diffusion import processes
 from hud_fast.diffusion.checkpoint import CheckpointFolder
-from hud_fast.pipeline.cubes import ABUNDANCES, ARRAY, CUBE
+from hud_fast.pipeline.cubes import foreign_to_set
 from hud_fast.pipeline.errors import InputError
+from hud_fast.pipeline.places import Gone, Lock, check_writable, lock
 from hud_fast.report.words import CAPTIONS
 
 # All that a run writes. Starting afresh replaces these and nothing else, and these only where a record says that a
@@ -45,23 +45,26 @@ OURS = (*PRODUCTS, "run.json")
 # In figures/: those of the report, and the two of an evaluation.
 FIGURES = (*CAPTIONS, "power_spectra", "abundance_histograms")
 # What a run writes into its folders, half-written files of a killed one included. Anything else there is the user's.
-_PART = r"-[a-z0-9_]{8}"  # what tempfile puts into the name of a file until it is whole
+_STEP, _FIGURE = r"step-\d{10}", f"({'|'.join(FIGURES)})"
 _INSIDE = {
     "model": re.compile(r"config\.json|(network|statistics)\.safetensors"),
-    "checkpoints": re.compile(rf"step-\d{{10}}\.safetensors|\.step-\d{{10}}{_PART}\.safetensors"),
-    "generated": re.compile(rf"{re.escape(ARRAY)}|{re.escape(ABUNDANCES)}|{CUBE.pattern}"),
-    "figures": re.compile(rf"({'|'.join(FIGURES)})\.png|\.({'|'.join(FIGURES)}){_PART}\.png"),
+    "checkpoints": re.compile(rf"{_STEP}\.safetensors|\.{_STEP}{PART}\.safetensors"),
+    "figures": re.compile(rf"{_FIGURE}\.png|\.{_FIGURE}{PART}\.png"),
 }
+_FOLDERS = {*_INSIDE, "generated"}
 _RECORD = {"status", "settings", "timings", "starts"}  # the least that run.json says
 # Where an earlier run lies while the one that replaces it has no model yet.
-REPLACED = ".replaced-run"
+REPLACED = ".replaced-by-hud-fast"
 
 
 class RunFolder:
     """A folder claimed by one run, and its ``run.json``.
 
-    Use `claim`; `record` keeps what is known; `stage` adds up the seconds of a stage over restarts.
+    Use `claim`; `record` keeps what is known; `stage` adds up the seconds of a stage over restarts. `held` is the
+    folder's lock, in the first process.
     """
+
+    held: Lock | None = None
 
     def __init__(self, path: Path, record: dict[str, Any]) -> None:
         self.path = path
@@ -78,28 +81,40 @@ class RunFolder:
         """True when an earlier start left something to go on from."""
         return bool(self.record["starts"] > 1)
 
+    def check(self) -> None:
+        """Raise `Gone` where somebody removed or replaced the folder since it was locked."""
+        if self.held is not None:
+            self.held.check()
+
     def save(self) -> None:
-        """Write ``run.json``, in the first process."""
+        """Write ``run.json``, in the first process; never into a folder that is another one by now."""
+        self.check()
         if processes.is_first():
             write_json(self.path / "run.json", self.record)
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time the block under `name`, interrupted or not."""
+        """Time the block under `name`, interrupted or not; `Gone` before or after it where the folder is."""
+        self.check()
         start = time.monotonic()
         try:
             yield
+        except OSError:
+            self.check()  # that it is gone says more than that a file is missing
+            raise
         finally:
             self.timings[name] = self.timings.get(name, 0.0) + time.monotonic() - start
             # An error on its way (a full disk, say) must not be hidden by a second one from here.
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, Gone):
                 self.save()
+        self.check()
 
     def finish(self, **facts: Any) -> None:
-        """Mark the run as finished."""
+        """Mark the run as finished; with ``undrawn`` among the facts, the same command may draw that."""
+        remove_checkpoints(self.path / "checkpoints")  # they have served since the model is there
         self.record.update(facts, status="finished")
         self.save()
-        remove_checkpoints(self.path / "checkpoints")
+        self.check()
 
 
 def claim(
@@ -108,6 +123,8 @@ def claim(
     overwrite: bool = False,
 ) -> RunFolder:
     """Make `folder` ours: new, resumed, or with `overwrite` cleared of an earlier run, which `settle` ends.
+
+    Under the folder's `lock`: what killed runs left half written is removed.
 
     Raises
     ------
@@ -119,6 +136,8 @@ def claim(
     path = Path(folder)
     check_writable(path)
     settle(path)  # a process killed while it replaced a run leaves that to the next one
+    for name in (*OURS, *(f"figures/{figure}.png" for figure in FIGURES)):
+        sweep(path / name)
     settings = json.loads(json.dumps(_plain(settings)))  # as they will read back
     old = _read_record(path)
     if old is None:
@@ -137,7 +156,8 @@ def claim(
     elif overwrite:
         _set_aside(path)
         old = None
-    elif old.get("status") == "finished":
+    elif old["status"] == "finished" and not old.get("undrawn"):
+        remove_checkpoints(path / "checkpoints")  # of one that was killed at its very end
         raise InputError(
             f"{path} holds a finished run: choose another --out, or give --overwrite to replace it"
         )
@@ -155,67 +175,47 @@ def claim(
     return run
 
 
-@contextlib.contextmanager
-def lock(folder: str | os.PathLike[str]) -> Iterator[None]:
-    """Keep a second run out of `folder` while the block runs; the system frees it with the process.
-
-    Raises
-    ------
-    InputError
-        Another run is at work in `folder`, or it cannot be written.
-    """
-    path = Path(folder)
-    check_writable(path)
-    try:
-        import fcntl
-    except ImportError:  # not on Windows: no protection there
-        yield
-        return
-    name = path / ".lock"
-    while True:
-        file = name.open("a")  # not "w": a .lock of somebody else's keeps its content
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.close()  # and the name stays: it is the other run's
-            raise InputError(f"another hud-fast run is writing to {path}: wait for it") from error
-        except OSError:  # a file system without locks
-            break
-        # The run before may have removed the file between our two calls: a lock on what has no name keeps nobody out.
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file.fileno()), name.stat()):
-                break
-        file.close()
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            if not name.stat().st_size:
-                name.unlink()
-        file.close()
-
-
 def settle(folder: str | os.PathLike[str]) -> None:
     """End a replacement: the old run goes where the new one made something, else it comes back as it was."""
     path = Path(folder)
-    aside, record, checkpoints = path / REPLACED, path / "run.json", path / "checkpoints"
+    aside, record = path / REPLACED, path / "run.json"
     if not aside.is_dir():
         return
     # run.json is the first to be set aside and the last to come back. So without one here the old run is on its way,
     # and with one here, but none there, it has not left yet, or has been on its way out already.
     replaced = (aside / "run.json").exists()
-    empty = checkpoints.is_dir() and not any(checkpoints.iterdir())
-    made = [name for name in PRODUCTS if os.path.lexists(path / name)]
-    if empty:
-        made.remove("checkpoints")
-    if not record.exists() or (replaced and not made):
-        record.unlink(missing_ok=True)
-        if empty:
-            checkpoints.rmdir()
+    if not record.exists() or (replaced and not _made(path)):
+        _remove_record(path)
         for name in OURS:
             if (aside / name).exists():
                 (aside / name).rename(path / name)
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def withdraw(held: Lock, folder: str | os.PathLike[str]) -> None:
+    """At the end of a command: `settle`, and where it was refused before its first stage, its record goes too."""
+    path = Path(folder)
+    if not held.there:
+        return
+    settle(path)
+    with contextlib.suppress(OSError, InputError):
+        record = _read_record(path)
+        if record is not None and not record["timings"] and not _made(path):
+            _remove_record(path)
+
+
+def _made(path: Path) -> bool:
+    """Whether a run made anything there; an empty folder for checkpoints is nothing."""
+    checkpoints = path / "checkpoints"
+    empty = checkpoints.is_dir() and not any(checkpoints.iterdir())
+    made = [name for name in PRODUCTS if os.path.lexists(path / name)]
+    return made != ["checkpoints"] if empty else bool(made)
+
+
+def _remove_record(path: Path) -> None:
+    (path / "run.json").unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        (path / "checkpoints").rmdir()  # only where it is empty
 
 
 def remove_checkpoints(folder: Path) -> None:
@@ -322,33 +322,20 @@ def _foreign(path: Path, name: str) -> str | None:
     product = path / name
     if not os.path.lexists(product):
         return None
-    inside = _INSIDE.get(name)
-    if product.is_symlink() or product.is_dir() != (inside is not None):
+    if product.is_symlink() or product.is_dir() != (name in _FOLDERS):
         return name
-    if inside is not None:
-        for entry in sorted(product.iterdir()):
-            known = inside.fullmatch(entry.name) and entry.is_file() and not entry.is_symlink()
-            if not known:
-                return f"{name}/{entry.name}"
-    return None
+    found = None
+    if name == "generated":
+        found = foreign_to_set(product)
+    elif name in _INSIDE:
+        found = next(
+            (e.name for e in sorted(product.iterdir()) if not _ours(e, _INSIDE[name])), None
+        )
+    return found and f"{name}/{found}"
 
 
-def check_free(path: Path, overwrite: bool) -> None:
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists: choose another --out, or give --overwrite to replace it")
-
-
-def check_writable(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path) as file:
-            file.write(b"x" * 4096)
-    except FileExistsError as error:
-        raise InputError(f"{path} is a file: --out must be a folder") from error
-    except NotADirectoryError as error:
-        raise InputError(f"{path}: a part of this path is a file, not a folder") from error
-    except OSError as error:
-        raise InputError(f"cannot write to {path}: {error.strerror or error}") from error
+def _ours(entry: Path, names: re.Pattern[str]) -> bool:
+    return bool(names.fullmatch(entry.name)) and entry.is_file() and not entry.is_symlink()
 
 
 def _plain(value: Any) -> Any:

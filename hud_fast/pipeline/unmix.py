@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hud_fast._files import atomic_write
+from hud_fast._files import MARK, atomic_write, sweep
 from hud_fast.pipeline.cubes import SUFFIX, choose_format
 from hud_fast.pipeline.device import chosen_device
 from hud_fast.pipeline.errors import InputError
+from hud_fast.pipeline.figures import NotDrawn, drawing
+from hud_fast.pipeline.memory import of_unmixing
 from hud_fast.pipeline.model import find_endmembers
 from hud_fast.pipeline.options import ModelOptions, SceneOptions
+from hud_fast.pipeline.places import lock
 from hud_fast.pipeline.progress import Reporter
-from hud_fast.pipeline.rundir import check_writable, write_json
+from hud_fast.pipeline.rundir import write_json
 
 if TYPE_CHECKING:
     from hud_fast.scenes import Scene
+
+RECORD, STAGED = "unmixing.json", "unmixing"
+FILES = re.compile(rf"{RECORD}|abundances\.(npy|mat|hdr|img|npz)|endmembers\.(npy|csv)")
+FIGURES = ("abundance_maps", "endmembers", "residual_map")
 
 
 def unmix_scene(
@@ -42,6 +53,8 @@ def unmix_scene(
     ------
     InputError
         The scene cannot be read, or `out` is taken or cannot be written.
+    NotDrawn
+        All files are there, but for a figure.
     """
     from hud_fast.diffusion.preparation import abundances_of
     from hud_fast.unmixing import unmixing_summary
@@ -50,32 +63,60 @@ def unmix_scene(
     device = chosen_device("unmix", options.device)
     reporter = reporter or Reporter()
     folder = Path(out)
-    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+    _check_room(folder, overwrite)
+    with reporter.stage("Reading the scene"):
+        scene = (scene_options or SceneOptions()).load(source)
+    kind = choose_format(kind, scene)
+    with lock(folder) as held:  # after the scene: a mistyped name leaves no empty folder behind
+        sweep(folder / STAGED)
+        of_unmixing(scene.shape).check("unmix", reporter)
+        endmembers = find_endmembers(scene, options, reporter)
+        with reporter.stage("Solving the abundances"):
+            solved = abundances_of(scene, endmembers, encoder=options.encoder, device=device)
+            cube, valid = scene.on(device)
+            summary = unmixing_summary(cube, endmembers, solved, mask=valid)
+            abundances = solved.cpu().numpy()
+        numbers: dict[str, Any] = {
+            "scene": scene.name,
+            "endmembers": len(endmembers),
+            "encoder": options.encoder,
+            "seed": options.seed,
+            **summary,
+        }
+        with reporter.stage("Writing and drawing"):
+            held.check()
+            with TemporaryDirectory(prefix=f".{STAGED}-{MARK}", dir=folder) as name:
+                staged = Path(name)
+                _write(staged, scene, endmembers, abundances, kind)
+                write_json(staged / RECORD, numbers)
+                _check_room(folder, overwrite=True)  # what came meanwhile
+                for file in sorted(staged.iterdir(), key=lambda path: path.name != RECORD):
+                    file.replace(folder / file.name)  # the record first: by it the others are ours
+            undrawn = _draw(folder / "figures", scene, endmembers, abundances)
+        held.check()
+    if undrawn:
+        raise NotDrawn(folder, undrawn)
+    return numbers
+
+
+def _check_room(folder: Path, overwrite: bool) -> None:
+    """Refuse a folder that is taken, or where files of our names are not of an earlier call."""
+    names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    if any(not name.startswith(".") for name in names) and not overwrite:
         raise InputError(
             f"{folder} is not empty: choose another --out, or give --overwrite to write into it"
         )
-    with reporter.stage("Reading the scene"):
-        scene = (scene_options or SceneOptions()).load(source)
-    check_writable(folder)  # after the scene: a mistyped name leaves no empty folder behind
-    kind = choose_format(kind, scene)
-    endmembers = find_endmembers(scene, options, reporter)
-    with reporter.stage("Solving the abundances"):
-        solved = abundances_of(scene, endmembers, encoder=options.encoder, device=device)
-        cube, valid = scene.on(device)
-        summary = unmixing_summary(cube, endmembers, solved, mask=valid)
-        abundances = solved.cpu().numpy()
-    numbers: dict[str, Any] = {
-        "scene": scene.name,
-        "endmembers": len(endmembers),
-        "encoder": options.encoder,
-        "seed": options.seed,
-        **summary,
-    }
-    with reporter.stage("Writing and drawing"):
-        _write(folder, scene, endmembers, abundances, kind)
-        _draw(folder / "figures", scene, endmembers, abundances)
-        write_json(folder / "unmixing.json", numbers)
-    return numbers
+    record: Any = None
+    with contextlib.suppress(OSError, ValueError):
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    ours = isinstance(record, dict) and record.keys() >= {"scene", "endmembers", "encoder"}
+    for name in (*filter(FILES.fullmatch, names), *(f"figures/{name}.png" for name in FIGURES)):
+        path = folder / name
+        if os.path.lexists(path) and not (ours and path.is_file() and not path.is_symlink()):
+            raise InputError(
+                f"{folder} holds {name}, which no earlier unmix wrote and this one would replace: choose another "
+                f"--out, or move {name} away"
+            )
 
 
 def _write(
@@ -111,16 +152,20 @@ def _draw(
     scene: Scene,
     endmembers: NDArray[np.float32],  # (D, C)
     abundances: NDArray[np.float32],  # (H, W, D)
-) -> None:
+) -> dict[str, str]:
+    """Draw the figures; why some could not be."""
     from hud_fast import report
 
     shares = np.nanmean(abundances.reshape(-1, len(endmembers)), axis=0)
     figures = {
-        "abundance_maps": report.abundance_maps(
+        "abundance_maps": lambda: report.abundance_maps(
             abundances, report.title_of(scene, "abundance maps")
         ),
-        "endmembers": report.endmembers(scene, endmembers, shares),
-        "residual_map": report.residual_map(scene, abundances @ endmembers),
+        "endmembers": lambda: report.endmembers(scene, endmembers, shares),
+        "residual_map": lambda: report.residual_map(scene, abundances @ endmembers),
     }
-    for name, figure in figures.items():
-        report.save_figure(figure, folder / f"{name}.png")
+    undrawn: dict[str, str] = {}
+    for name in FIGURES:
+        with drawing(name, undrawn):
+            report.save_figure(figures[name](), folder / f"{name}.png")
+    return undrawn

@@ -7,6 +7,9 @@ endmember), ``endmembers`` (endmember, band), and ``wavelength`` (band) in nm wh
 from __future__ import annotations
 
 import contextlib
+import json
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -26,6 +29,10 @@ Array: TypeAlias = NDArray[np.float32]
 
 GENERATED = "generated"
 SPACE = ("sample", "row", "column")
+SEED = "seed of the model"  # an attribute, by which a group of ours is known
+_INSIDE = re.compile(
+    rf"zarr\.json|({GENERATED}|abundances|endmembers|wavelength)/(zarr\.json|c(/\d+)+)"
+)
 
 
 @contextlib.contextmanager
@@ -46,13 +53,12 @@ def writing_zarr(
         The block ends before all of `shape` was written.
     """
     zarr = _zarr(path)
-    if path.exists() and not (path / "zarr.json").is_file():
-        raise InputError(f"{path} is not a Zarr group: choose another --out")
+    refuse_other_group(path)
     B, h, w, C = shape
     scale, done = np.float32(model.scene.scale), 0
     with atomic_dir(path) as temporary:
         group = zarr.open_group(temporary, mode="w")
-        group.attrs.update({"scene": model.scene.name, "seed of the model": model.seed})
+        group.attrs.update({"scene": model.scene.name, SEED: model.seed})
 
         def put_whole(name: str, values: NDArray[Any], axes: tuple[str, ...]) -> None:
             made = group.create_array(
@@ -85,6 +91,27 @@ def writing_zarr(
         yield write
         if done != B:
             raise RuntimeError(f"{path.name}: {done} of {B} cubes were written")
+        refuse_other_group(path)  # what came while the cubes were made
+
+
+def refuse_other_group(path: Path) -> None:
+    """Refuse to replace what is no group that `writing_zarr` wrote, or holds a file of somebody else's.
+
+    Raises
+    ------
+    InputError
+    """
+    if not os.path.lexists(path):
+        return
+    facts: Any = None
+    with contextlib.suppress(OSError, ValueError):
+        facts = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
+    if not isinstance(facts, dict) or SEED not in (facts.get("attributes") or {}):
+        raise InputError(f"{path} is no Zarr group that hud-fast wrote: choose another --out")
+    for entry in sorted(path.rglob("*")):
+        name = entry.relative_to(path).as_posix()
+        if entry.is_symlink() or not (entry.is_dir() or _INSIDE.fullmatch(name)):
+            raise InputError(f"{path} holds other files ({name}): choose another --out")
 
 
 def read_zarr(path: Path) -> Array:  # (B, h, w, C)

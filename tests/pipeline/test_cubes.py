@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hud_fast.pipeline.cubes import (
     choose_format,
     read_cubes,
+    refuse_foreign,
     write_cubes,
     writing_array,
     writing_cubes,
@@ -74,6 +75,52 @@ def test_an_older_set_is_replaced_whole(tmp_path: Path, cubes: NDArray[np.float3
     write_cubes(tmp_path / "set", cubes[:1], scene_like(), kind="mat")
     names = sorted(p.name for p in (tmp_path / "set").iterdir())
     assert names == ["cube-000.mat", "generated.npy"]
+
+
+@pytest.mark.parametrize(
+    "name", ["cube-001.npz", "cube-2024.mat", "cube-000.mat.bak", "cube-000.tif"]
+)
+def test_a_file_that_no_such_set_has_is_somebody_elses(
+    tmp_path: Path, cubes: NDArray[np.float32], name: str
+) -> None:
+    write_cubes(tmp_path / "set", cubes[:1], scene_like(), kind="mat")
+    (tmp_path / "set" / name).write_text("mine")
+    with pytest.raises(InputError, match=rf"holds other files \({name}\)"):
+        write_cubes(tmp_path / "set", cubes, scene_like(), kind="mat")
+    assert (tmp_path / "set" / name).read_text() == "mine"
+
+
+def test_what_comes_while_cubes_are_made_is_not_replaced(
+    tmp_path: Path, cubes: NDArray[np.float32]
+) -> None:
+    def come(done: int, total: int) -> None:
+        if done == total:
+            (tmp_path / "set" / "notes.txt").write_text("mine")
+
+    write_cubes(tmp_path / "set", cubes, scene_like(), kind="npy")
+    with pytest.raises(InputError, match=r"notes.txt"):
+        write_cubes(tmp_path / "set", cubes, scene_like(), kind="npy", progress=come)
+    assert sorted(p.name for p in (tmp_path / "set").iterdir()) == ["generated.npy", "notes.txt"]
+
+
+def test_only_a_stack_of_cubes_is_replaced_by_one(
+    tmp_path: Path, cubes: NDArray[np.float32]
+) -> None:
+    stack = tmp_path / "a.npy"
+    refuse_foreign(stack)
+    np.save(stack, cubes)
+    refuse_foreign(stack)
+    for others in (cubes[0], cubes.astype(np.float64)):  # a scene, somebody else's numbers
+        np.save(stack, others)
+        with pytest.raises(InputError, match=r"a.npy is no stack of cubes"):
+            refuse_foreign(stack)
+    stack.unlink()
+    stack.mkdir()
+    with pytest.raises(InputError, match=r"a.npy is no stack of cubes"):
+        refuse_foreign(stack)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="is a file: --out must be a folder"):
+        refuse_foreign(tmp_path / "file")
 
 
 def test_errors(tmp_path: Path, cubes: NDArray[np.float32]) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import re
+import shutil
 from pathlib import Path
 from typing import IO
 
@@ -12,14 +15,15 @@ import numpy as np
 import pytest
 
 from hud_fast.pipeline.errors import InputError, one_line, user_input
+from hud_fast.pipeline.places import Gone, check_json, lock, lock_beside
 from hud_fast.pipeline.rundir import (
     OURS,
     claim,
     fingerprint,
-    lock,
     read_json,
     remove_checkpoints,
     settle,
+    withdraw,
     write_json,
 )
 
@@ -108,7 +112,7 @@ def test_what_bears_our_names_in_a_folder_without_a_run_stays(
 def content(folder: Path) -> dict[str, str | None]:
     """Every file with its text, every folder; `.lock` apart."""
     return {
-        str(p.relative_to(folder)): p.read_text() if p.is_file() else None
+        str(p.relative_to(folder)): p.read_text("latin-1") if p.is_file() else None
         for p in folder.rglob("*")
         if p.name != ".lock"
     }
@@ -121,12 +125,10 @@ def finished(folder: Path) -> None:
         "model/config.json",
         "model/network.safetensors",
         "model/statistics.safetensors",
-        "generated/generated.npy",
         "generated/abundances.npy",
         "generated/cube-000.hdr",
         "generated/cube-000.img",
         "figures/panels.png",
-        "figures/.panels-ab12_cd3.png",
         "figures/power_spectra.png",
         "metrics.json",
         "report.html",
@@ -134,9 +136,10 @@ def finished(folder: Path) -> None:
     ):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(name)
+    np.save(folder / "generated" / "generated.npy", np.ones((1, 2, 2, 3), np.float32))
     run.finish()
     (folder / "checkpoints").mkdir()
-    for name in ("step-0000000100.safetensors", ".step-0000000200-ab12_cd3.safetensors"):
+    for name in ("step-0000000100.safetensors", ".step-0000000200-hud-fast-ab12_cd3.safetensors"):
         (folder / "checkpoints" / name).write_text(name)
 
 
@@ -208,6 +211,7 @@ def test_a_process_killed_while_it_replaces_a_run_loses_nothing(
 ) -> None:
     """Stopped before every single renaming, there and back; the next start brings all back."""
     finished(tmp_path)
+    shutil.rmtree(tmp_path / "checkpoints")
     before, rename = content(tmp_path), Path.rename
     there = len([name for name in OURS if (tmp_path / name).exists()])
 
@@ -234,6 +238,50 @@ def test_a_process_killed_while_it_replaces_a_run_loses_nothing(
         with pytest.raises(InputError, match="holds a finished run"):
             claim(tmp_path, SETTINGS)
         assert content(tmp_path) == before, count
+
+
+def test_what_killed_runs_left_goes_with_the_next_start(tmp_path: Path) -> None:
+    """Half-written files of ours, the lock's and the checkpoints' remains; nothing of anybody else's."""
+    finished(tmp_path)
+    whole = content(tmp_path).keys() - {p for p in content(tmp_path) if p.startswith("check")}
+    for name in ("generated", "model", "metrics.json", "run.json", "figures/panels.png"):
+        stem, dot, end = name.partition(".")
+        at = Path(stem)
+        stray = tmp_path / at.parent / f".{at.name}-hud-fast-ab12_cd3{dot}{end}"
+        stray.write_text("half") if dot else stray.mkdir()
+    mine = {".model-backup_1", ".generated-hud-fast-notes", "figures/.panels-ab12_cd3.png"}
+    for name in mine:
+        (tmp_path / name).write_text("mine")
+    with pytest.raises(InputError, match="finished run"):
+        claim(tmp_path, SETTINGS)
+    assert content(tmp_path).keys() == whole | mine
+
+
+def test_a_folder_taken_away_or_replaced_is_told(tmp_path: Path) -> None:
+    for anew in (False, True):
+        out = tmp_path / "out"
+        with lock(out) as held:
+            run = claim(out, SETTINGS)
+            run.held = held
+            run.stage("training").__enter__()
+            shutil.rmtree(out)
+            if anew:
+                out.mkdir()
+            with pytest.raises(Gone, match="out was removed or replaced"), run.stage("drawing"):
+                pytest.fail("nothing is drawn")
+            with pytest.raises(Gone):
+                run.finish()
+            assert out.exists() == anew
+            withdraw(held, out)
+        assert not out.exists() or not any(out.iterdir())
+
+
+def test_a_command_that_was_refused_leaves_no_trace(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with lock(out) as held:
+        claim(out, SETTINGS)
+        withdraw(held, out)
+    assert not out.exists()
 
 
 def test_checkpoints_go_and_other_files_stay(tmp_path: Path) -> None:
@@ -312,6 +360,51 @@ def test_a_lock_whose_file_was_removed_meanwhile_is_taken_anew(
             pass
 
 
+def test_a_lock_is_not_taken_from_who_made_the_folder_anew(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with lock(out):
+        shutil.rmtree(out)
+        with lock(out):
+            with pytest.raises(InputError, match="another hud-fast run"), lock(out):
+                pass
+            assert (out / ".lock").exists()
+
+
+def test_one_writer_a_file(tmp_path: Path) -> None:
+    with lock_beside(tmp_path / "c.npy"):
+        for _ in range(2):
+            with (
+                pytest.raises(InputError, match=r"another hud-fast run is writing to .*c.npy"),
+                lock_beside(tmp_path / "c.npy"),
+            ):
+                pass
+        with lock_beside(tmp_path / "d.npy"):
+            pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_system_without_locks_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(pytest.importorskip("fcntl"), "flock", none)
+    with pytest.warns(UserWarning, match="file system without locks"), lock(tmp_path):
+        pass
+
+
+def test_a_json_file_of_somebody_elses_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "numbers.json"
+    check_json(path, "a")
+    write_json(path, {"a": 1, "b": 2})
+    check_json(path, "a", "b")
+    for text in ('{"c": 1}', "[1]", "notes"):
+        path.write_text(text)
+        with pytest.raises(InputError, match="none that this command wrote"):
+            check_json(path, "a")
+
+
 def test_a_lock_of_somebody_elses_stays(tmp_path: Path) -> None:
     (tmp_path / ".lock").write_text("mine")
     with lock(tmp_path):
@@ -342,3 +435,11 @@ def test_errors_in_one_line() -> None:
         raise PermissionError(13, "Permission denied", "x.mat")
     with pytest.raises(RuntimeError), user_input():
         raise RuntimeError("not the user's")
+
+
+def test_no_result_depends_on_the_clock_on_the_wall() -> None:
+    """It may be set back: times are differences of a clock that cannot be. The bench writes its date."""
+    package = Path(__file__).parents[2] / "hud_fast"
+    read = re.compile(r"time\.time\(|datetime\.now|localtime|st_mtime")
+    found = [p for p in package.rglob("*.py") if read.search(p.read_text("utf-8"))]
+    assert found == [package / "bench" / "run.py"]

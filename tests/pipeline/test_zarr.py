@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -43,6 +44,14 @@ def test_cubes_as_a_zarr_group(model: Path, tmp_path: Path) -> None:
     sample_model(model, tmp_path / "cubes.zarr", OPTIONS, seed=5, device="cpu", overwrite=True)
     assert not np.array_equal(read_cubes(tmp_path / "cubes.zarr"), cubes)
     assert [path.name for path in tmp_path.iterdir()] == ["cubes.zarr"]
+    for name in ("notes.txt", "generated/notes.txt", "other/zarr.json"):
+        mine = tmp_path / "cubes.zarr" / name
+        mine.parent.mkdir(exist_ok=True)
+        mine.write_text("mine")
+        with pytest.raises(InputError, match=rf"cubes.zarr holds other files \({name}\)"):
+            sample_model(model, tmp_path / "cubes.zarr", OPTIONS, device="cpu", overwrite=True)
+        assert mine.read_text() == "mine"
+        mine.unlink()
 
 
 def test_errors(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,8 +64,11 @@ def test_errors(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         write(np.zeros((1, 8, 8, 12), np.float32), np.zeros((1, 8, 8, 3), np.float32))
     assert not list(tmp_path.iterdir())
     (tmp_path / "mine.zarr").mkdir()
-    with pytest.raises(InputError, match="is not a Zarr group: choose another --out"):
-        sample_model(model, tmp_path / "mine.zarr", OPTIONS, device="cpu", overwrite=True)
+    for facts in (None, {"zarr_format": 3, "attributes": {"title": "mine"}}):
+        if facts is not None:
+            (tmp_path / "mine.zarr" / "zarr.json").write_text(json.dumps(facts))
+        with pytest.raises(InputError, match="is no Zarr group that hud-fast wrote"):
+            sample_model(model, tmp_path / "mine.zarr", OPTIONS, device="cpu", overwrite=True)
     with pytest.raises(InputError, match=r"--format mat needs a folder"):
         sample_model(model, tmp_path / "b.zarr", SampleOptions(format="mat"), device="cpu")
     with pytest.raises(InputError, match=r"mine\.zarr"):
