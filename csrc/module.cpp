@@ -7,6 +7,7 @@
 
 #include "common/interrupt.h"
 #include "common/level.h"
+#include "common/parallel.h"
 #include "cosine/bind.h"
 #include "cosine/bind_device.h"
 #include "fcls/bind.h"
@@ -54,6 +55,7 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
         "Instruction-set levels this build and processor have, rising.");
   m.def("isa", [] { return std::string(hud::level_name(hud::active_level())); });
   m.def("set_isa", &hud::set_isa);
+  m.def("limit_threads", &hud::limit_threads);
 #ifdef HUD_HAS_CUDA
   m.def("cuda_device_count", &hud::cuda::device_count);
 #else

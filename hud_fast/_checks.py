@@ -24,22 +24,25 @@ MEMORY = (  # bytes of the machine
 )
 NO_ROOM = "the memory must hold the arguments and the result, there is not enough"
 ArrayT = TypeVar("ArrayT", NDArray[Any], Tensor)
+_MOST_AXES = 8  # that the compiled kernels read: kMaxDims of csrc/common/tensor.h
 
 
 def as_numpy(function: str, argument: str, value: object) -> NDArray[Any]:
     """`value` as a numpy array of real numbers, not copied; a tensor is detached and brought to the host."""
+    if isinstance(value, Tensor):
+        check_values(function, argument, value)
     try:
         if isinstance(value, Tensor):
-            host = value.detach().resolve_neg().cpu().as_subclass(Tensor)
+            host = value.detach().cpu().resolve_conj().resolve_neg().as_subclass(Tensor)
             array = host.float().numpy() if host.dtype == torch.bfloat16 else host.numpy()
         elif hasattr(value, "__array__"):
             array = value if isinstance(value, np.ndarray) else np.asarray(value)
         else:
             raise TypeError("no array")
-    except (TypeError, ValueError, RuntimeError) as error:  # sparse, nested, meta, of eight bits
+    except (TypeError, ValueError, RuntimeError) as error:  # floats of eight bits, a class
+        kind = f"one of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
         raise TypeError(
-            f"{function}: `{argument}` must be a numpy array or a torch tensor that numpy can read, "
-            f"got {kind_of(value)}"
+            f"{function}: `{argument}` must be a numpy array or a torch tensor, got {kind}"
         ) from error
     if array.dtype.kind not in "fiu":
         raise _not_real(function, argument, array.dtype)
@@ -64,16 +67,7 @@ def as_tensor(function: str, argument: str, value: object) -> Tensor:
         tensor = from_numpy(array)
     if tensor.is_complex() or tensor.dtype == torch.bool:
         raise _not_real(function, argument, tensor.dtype)
-    if tensor.is_nested:
-        raise TypeError(f"{function}: `{argument}` must be a plain dense tensor, got a nested one")
-    if tensor.layout != torch.strided:
-        raise TypeError(
-            f"{function}: `{argument}` must be a dense tensor, got layout {tensor.layout}"
-        )
-    if tensor.is_quantized:
-        raise TypeError(
-            f"{function}: `{argument}` must be a plain dense tensor, got a quantized one"
-        )
+    check_dense(function, argument, tensor)
     if 0 in tensor.stride():
         _check_repeated(function, argument, tensor)
     return tensor.resolve_neg()  # a kernel sees memory, not torch's lazy sign
@@ -89,6 +83,10 @@ def as_floating(function: str, argument: str, value: object) -> Tensor:
     if tensor.itemsize < 2:
         raise TypeError(
             f"{function}: `{argument}` must have floats of 16 bits or more, got {tensor.dtype}"
+        )
+    if tensor.ndim > _MOST_AXES:
+        raise ValueError(
+            f"{function}: `{argument}` must have at most {_MOST_AXES} axes, got shape {shape_text(tensor)}"
         )
     return tensor
 
@@ -142,20 +140,16 @@ def as_mask(function: str, argument: str, mask: object, shape: Sequence[int]) ->
         return None
     try:
         given = mask if isinstance(mask, Tensor) else np.asarray(mask)
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError):  # told below
         given = np.empty(0, object)
-    if isinstance(given, Tensor) and (
-        given.is_nested or given.layout != torch.strided or given.is_meta
-    ):
-        raise TypeError(
-            f"{function}: `{argument}` must be a dense tensor that holds values, got {kind_of(given)}"
-        )
     if given.dtype not in (np.bool_, torch.bool) or np.ma.is_masked(mask):
         kind = "a masked array" if np.ma.is_masked(mask) else given.dtype
         raise TypeError(
             f"{function}: `{argument}` must be boolean (True = valid pixel), got {kind}"
         )
     keep = given.detach() if isinstance(given, Tensor) else from_numpy(given)
+    if keep.layout != torch.strided or keep.is_meta:
+        raise TypeError(f"{function}: `{argument}` must be a dense tensor that holds values")
     if tuple(keep.shape) != tuple(shape):
         raise ValueError(
             f"{function}: `{argument}` must have the shape {tuple(shape)} of the pixels, got {shape_text(keep)}"
@@ -238,9 +232,8 @@ def check_number(function: str, argument: str, value: Any) -> float:
         OverflowError,
         RuntimeError,
     ):  # the last of a tensor without values
-        raise TypeError(
-            f"{function}: `{argument}` must be a number, got {kind_of(value)}"
-        ) from None
+        kind = type(value).__name__
+        raise TypeError(f"{function}: `{argument}` must be a number, got {kind}") from None
 
 
 def check_pair(function: str, argument: str, value: Any, *, least: int = 1) -> tuple[int, int]:
@@ -262,6 +255,27 @@ def check_tensor(function: str, argument: str, value: object) -> None:
         )
 
 
+def check_dense(function: str, argument: str, tensor: Tensor) -> None:
+    """Refuse sparse, nested and quantized tensors."""
+    if tensor.layout != torch.strided:
+        raise TypeError(
+            f"{function}: `{argument}` must be a dense tensor, got layout {tensor.layout}"
+        )
+    if tensor.is_quantized or tensor.is_nested:
+        kind = "quantized" if tensor.is_quantized else "nested"
+        raise TypeError(f"{function}: `{argument}` must be a plain dense tensor, got a {kind} one")
+
+
+def check_values(function: str, argument: str, tensor: Tensor) -> None:
+    """Refuse what is not dense, and tensors without memory: meta, fake and functional ones."""
+    check_dense(function, argument, tensor)
+    if tensor.is_meta or hasattr(tensor, "fake_mode") or torch._is_functional_tensor(tensor):
+        kind = "meta" if tensor.is_meta else "fake or functional"
+        raise TypeError(
+            f"{function}: `{argument}` must be a tensor that holds values, got a {kind} one"
+        )
+
+
 def check_device(
     function: str, argument: str, tensor: Tensor, device: torch.device, of: str
 ) -> None:
@@ -274,6 +288,7 @@ def check_device(
 
 def check_finite(function: str, argument: str, tensor: Tensor) -> None:
     """Refuse NaN and infinity."""
+    check_values(function, argument, tensor)
     if not bool(torch.isfinite(tensor).all()):
         raise ValueError(f"{function}: `{argument}` must be finite, got NaN or infinity")
 
@@ -325,16 +340,6 @@ def shape_text(tensor: Tensor) -> str:
 def out_of_memory(error: BaseException) -> bool:
     """Whether lack of the host's memory is what an error tells of, in torch's words or NumPy's."""
     return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
-
-
-def kind_of(value: object) -> str:
-    """What a value is, in a word or two, for error texts."""
-    if isinstance(value, Tensor):
-        if value.is_nested:
-            return "a nested tensor"
-        odd = "" if value.layout == torch.strided else f", layout {value.layout}"
-        return f"a tensor of {value.dtype} on {value.device}{odd}"
-    return type(value).__name__
 
 
 def _check_repeated(function: str, argument: str, tensor: Tensor) -> None:

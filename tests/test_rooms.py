@@ -22,7 +22,10 @@ ROOMS = [
     "bench",
     "cli",
 ]
-SHARED = {"_checks", "_files", "_text", "_torchrun", "__version__"}  # of no room: every room may use them
+SHARED = {  # of no room: every room may use them
+    *("_checks", "_cores", "_files", "_text", "_torchrun"),
+    "__version__",
+}
 
 # Private names that are still used across rooms; the list only gets shorter. What times or launches one way of an
 # operation needs that way: those stay.

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -71,7 +72,7 @@ class Pool {
  public:
   void run(const PieceWork& work, int threads) {
     Job job{work, threads - 1, nullptr};
-    {
+    if (threads > 1) {
       const std::lock_guard<std::mutex> lock(mutex_);
       grow(threads - 1);
       jobs_.push_back(&job);
@@ -142,11 +143,16 @@ class Pool {
 
 // Never destroyed: its threads may sleep in it until the process is gone. A fork leaves them
 // behind, and perhaps a locked mutex: the child begins anew.
+std::atomic<int> most{1 << 20};
 Pool* pool = new Pool;
 [[maybe_unused]] const int told = pthread_atfork(nullptr, nullptr, [] { pool = new Pool; });
 
 }  // namespace
 
-void run_pieces(const PieceWork& work, int threads) { pool->run(work, threads); }
+void run_pieces(const PieceWork& work, int threads) {
+  pool->run(work, std::min(threads, most.load(std::memory_order_relaxed)));
+}
+
+void limit_threads(int cores) { most = std::max(1, cores); }
 
 }  // namespace hud

@@ -16,6 +16,9 @@ struct PieceWork {
 // the caller gets.
 void run_pieces(const PieceWork& work, int threads);
 
+// From here on never more than `cores` threads, whatever a call asks for.
+void limit_threads(int cores);
+
 // Calls work(piece, begin, end) on pieces of [0, count). One piece in the caller's thread where the
 // work is smaller than two grains: waking others costs more than it gains there.
 template <typename Work>

@@ -47,8 +47,8 @@ def _make(made: Callable[[bool], _Made]) -> Callable[[bool], Bench]:
 def _levels(unit: str, items: float, call: Callable[[], Any]) -> Bench:
     import torch
 
+    from hud_fast._cores import available_cores
     from hud_fast.kernels import get_isa, isa_levels, set_isa
-    from hud_fast.report.machine import available_cores
 
     def forced(level: str) -> Callable[[int], Any]:
         def run(_: int) -> Any:

@@ -29,6 +29,7 @@ GROUPS = (
     "levels",
     "scaling",
     "notes",
+    "busy",
 )
 # What matters most comes first: a run on a borrowed GPU may be cut short.
 GPU_GROUPS = (

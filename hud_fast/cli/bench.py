@@ -82,10 +82,10 @@ def bench(
 
         hud-fast bench --groups fcls,simplex --threads 2 --out bench
     """
+    from hud_fast._cores import available_cores
     from hud_fast.bench import run as suite
     from hud_fast.bench.show import heading, tables
     from hud_fast.pipeline.places import check_json
-    from hud_fast.report.machine import available_cores
 
     names = [name.strip() for name in groups.split(",") if name.strip()]
     suite.choose_cases(

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
+from hud_fast._cores import available_cores
 from hud_fast._text import printable
 from hud_fast._torchrun import announced
 from hud_fast.cli.together import together
@@ -37,6 +38,9 @@ ClickException: type[Exception] = next(
     c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
 )
 STOPPED = 130  # exit code after Ctrl-C, as of a shell
+# What libraries read when they are loaded, so that their threads do not wait long for one that another program has set
+# aside: torch's looks for work this many times before it sleeps, NumPy's products are one thread's.
+BESIDE_OTHERS = {"GOMP_SPINCOUNT": "1000", "OPENBLAS_NUM_THREADS": "1"}
 RESUMABLE = ("run", "fit", "evaluate")  # commands that go on where they stopped
 
 LINE_EVERY = 30.0  # seconds between lines where there is no terminal
@@ -168,10 +172,12 @@ def prepare(device: str, threads: int | None) -> str | None:
         A GPU is asked for and there is none.
     """
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    for name, value in BESIDE_OTHERS.items():
+        os.environ.setdefault(name, value)
     import torch
 
-    if threads is not None:
-        torch.set_num_threads(threads)
+    # more than that would only wait for one another
+    torch.set_num_threads(threads or min(torch.get_num_threads(), available_cores()))
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: torch sees no GPU here; use --device cpu or auto")
     return None if device == "auto" else device

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, cast
 
 import torch
 
+from hud_fast._cores import available_cores
 from hud_fast.diffusion import processes
 from hud_fast.diffusion.abundance_model import AbundanceModel, Start, as_start
 from hud_fast.diffusion.checks import available_device, check_precision, whole, window_size
@@ -192,7 +193,7 @@ class Sampling:
         first = check("first", first, least=0)
         preset, on_cpu = model.preset, model.device.type == "cpu"
         h_w = window_size("HUD.sample", size, preset.crop, SMALLEST)
-        each = 16 if on_cpu else 64
+        each = max(16, CPU_GROUP * available_cores()) if on_cpu else 64
         each = each if batch_size is None else check("batch_size", batch_size, least=1)
         samples = range(first, first + n)
         if model.network is None:

@@ -221,8 +221,8 @@ class HUD:
         A model with `patches` takes each pixel's abundances from the scene (see `diffusion.patches`): laid after what
         the network generates, or, without a network, alone. `sampler`, `steps` and `tile` are the network's.
 
-        Sample i depends on the model, `seed` and i only (and on `size`, `sampler`, `steps`): on a CPU to the bit for
-        the same number of threads (to rounding for another), on a GPU to rounding for another `batch_size`. Samples
+        Sample i depends on the model, `seed` and i only (and on `size`, `sampler`, `steps`): on a CPU to the bit,
+        whatever the number of threads, on a GPU to rounding for another `batch_size`. Samples
         `first` to ``first + n - 1`` are made, so a large set can be made in parts. Several processes
         (`diffusion.processes`) make batches in turn: the first one gets them all, the others get arrays of no samples.
 
@@ -240,7 +240,7 @@ class HUD:
             Sampler steps, at most T; default the preset's, or T for "ddpm" and 50 for the others where
             the preset has another sampler.
         batch_size : int, optional
-            Samples held at a time; default 16 on a CPU, 64 on a GPU.
+            Samples held at a time; default 16 on a CPU (4 a core where that is more), 64 on a GPU.
         tile : int, optional
             Samples with a larger side than this are denoised in overlapping windows of this side, blended at
             every step, so that any size fits; at least the training window's side, by default twice that.

@@ -25,8 +25,9 @@ noise.
 
 Sample i reads noise at the address (seed, i, step) only, on any device. The network sees groups of a
 fixed size, padded with samples that nobody asked for, because convolutions of another batch size round
-differently. On a CPU that size is 4: the samples are the same bits whatever `n` and `batch_size`. On a GPU
-it is `batch_size`: the same bits whatever `n`, and another `batch_size` agrees to rounding.
+differently. On a CPU that size is 4, and each group is one core's (`Crew`), as they also round differently by another
+number of threads: the samples are the same bits whatever `n`, `batch_size` and threads. On a GPU it is
+`batch_size`: the same bits whatever `n`, and another `batch_size` agrees to rounding.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from hud_fast._cores import Crew, available_cores
 from hud_fast.diffusion.capture import Repeated, captures
 from hud_fast.diffusion.memory import enough_memory
 from hud_fast.diffusion.network import Denoiser, memory_format, predict
@@ -319,33 +321,52 @@ def sample_latent(
     with the number of sample-steps done since its last call.
     """
     device = next(network.parameters()).device
-    size = CPU_GROUP if device.type == "cpu" else batch_size
+    on_cpu = device.type == "cpu"
+    size = CPU_GROUP if on_cpu else batch_size
     whole: nn.Module = network
-    if tile is not None and max(shape[1:]) > tile:
-        whole = Tiled(network, shape[1:], tile=tile, overlap=tile // 4, group=size)
-        size = batch_size = 1
-    loop = Denoising(
-        whole,
-        steps,
-        size,
-        shape,
-        seed=seed,
-        precision=precision,
-        capture=captures(device, capture),
-    )
+    tiled = tile is not None and max(shape[1:]) > tile
+    crew = _crew(-(-min(batch_size, len(samples)) // size), tiled) if on_cpu else Crew(1, None)
+    together = crew.count  # groups
+    if tile is not None and tiled:
+        whole = Tiled(network, shape[1:], tile=tile, overlap=tile // 4, group=size, crew=crew)
+        size = batch_size = together = 1
+        crew = Crew(1, None)
+    loops = [
+        Denoising(
+            whole,
+            steps,
+            size,
+            shape,
+            seed=seed,
+            precision=precision,
+            capture=captures(device, capture),
+        )
+        for _ in range(together)
+    ]
     mine, turns = turn
     for begin in range(mine * batch_size, len(samples), turns * batch_size):
         batch = samples[begin : begin + batch_size]
         parts = []
-        for first in batch[::size]:
-            count = min(size, batch.stop - first)
-            loop.start(first)
+        groups = batch[::size]
+        for k in range(0, len(groups), together):
+            firsts = groups[k : k + together]
+            busy = loops[: len(firsts)]
+            counts = [min(size, batch.stop - first) for first in firsts]
+            for loop, first in zip(busy, firsts, strict=True):
+                loop.start(first)
             for _ in steps:
                 with enough_memory(
                     f"lower `batch_size` = {batch_size}, or `tile` (by default twice the training window's side)"
                 ):
-                    loop()
+                    for _ in crew.map(Denoising.__call__, busy):
+                        pass
                 if progress is not None:
-                    progress(count)
-            parts.append(loop.z[:count].clone())
+                    progress(sum(counts))
+            parts += [loop.z[:count].clone() for loop, count in zip(busy, counts, strict=True)]
         yield torch.cat(parts)
+
+
+def _crew(groups: int, tiled: bool) -> Crew:
+    """Workers for a CPU's groups; for those of windows as many as there are cores."""
+    cores = min(torch.get_num_threads(), available_cores())
+    return Crew(cores if tiled else max(1, min(cores, groups)))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from hud_fast._cores import Crew
 from hud_fast.diffusion.network import memory_format
 
 
@@ -51,16 +52,26 @@ class Tiled(nn.Module):
         overlap < tile.
     group : int
         Windows in one call of the network; always that many, so that no image's numbers depend on its size's remainder.
+    crew : Crew, optional
+        Who calls the network; by default the caller.
     """
 
     weights: Tensor  # (h, w)
     total: Tensor  # (H, W)
 
     def __init__(
-        self, network: nn.Module, shape: tuple[int, int], *, tile: int, overlap: int, group: int
+        self,
+        network: nn.Module,
+        shape: tuple[int, int],
+        *,
+        tile: int,
+        overlap: int,
+        group: int,
+        crew: Crew | None = None,
     ) -> None:
         super().__init__()
         self.network, self.group = network, group
+        self._crew = crew or Crew(1, None)
         self.window = h, w = min(tile, shape[0]), min(tile, shape[1])
         rows, columns = (
             starts(whole, side, side - min(overlap, side - 1))
@@ -79,15 +90,19 @@ class Tiled(nn.Module):
         t: Tensor,  # (B,) int64, all equal
     ) -> Tensor:  # (B, D, H, W)
         places = [(b, i, j) for b in range(len(z)) for i, j in self.corners]
-        blended = torch.zeros(z.shape, device=z.device)
-        for first in range(0, len(places), self.group):
-            part = places[first : first + self.group]
+        parts = [places[i : i + self.group] for i in range(0, len(places), self.group)]
+
+        def said(part: list[tuple[int, int, int]]) -> Tensor:
             padded = part + part[:1] * (self.group - len(part))
             windows = torch.stack([self._window(z, *place) for place in padded])
             windows = windows.contiguous(memory_format=memory_format(z.device))
-            said = self.network(windows, t[:1].expand(self.group)).float()
-            # one after the other: neighbours overlap, and sums in another order have other bits
-            for place, noise in zip(part, said[: len(part)], strict=True):
+            noise: Tensor = self.network(windows, t[:1].expand(self.group))
+            return noise.float()[: len(part)]
+
+        blended = torch.zeros(z.shape, device=z.device)
+        # one after the other: neighbours overlap, and sums in another order have other bits
+        for part, noises in zip(parts, self._crew.map(said, parts), strict=True):
+            for place, noise in zip(part, noises, strict=True):
                 self._window(blended, *place).add_(noise * self.weights)
         return blended / self.total
 

@@ -8,10 +8,12 @@ functions of (seed, step): a training that is killed and resumed at any checkpoi
 steps, and on a CPU with the same number of threads ends in the same bits.
 
 A batch may go through the network in parts (`accumulate`): every part is a slice of the same draws, so the step is
-the same to rounding, with less memory.
+the same to rounding, with less memory. On a CPU each core takes parts of its own and meets the others once a step
+(`Crew`); gradients are added in the parts' order, whoever was first.
 
-Several processes (`processes`) share a batch: each draws all of it and takes its slice, gradients are averaged (torch's
-DistributedDataParallel) before they are clipped, so all weights stay equal. The step is again the same to rounding.
+Several processes (`processes`) share a batch: each draws all of it and takes its slice, gradients are averaged (on GPUs
+by torch's DistributedDataParallel) before they are clipped, so all weights stay equal. The step is again the same to
+rounding.
 
 What a step computes on the device waits for nothing from the host and reads only tensors that stay in
 place, so that a GPU may replay it as a CUDA graph (one process only).
@@ -24,7 +26,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
+from hud_fast._cores import Crew, available_cores
 from hud_fast.diffusion import processes
 from hud_fast.diffusion.capture import Repeated, Told, captures
 from hud_fast.diffusion.checkpoint import CheckpointFolder
@@ -118,14 +122,17 @@ class Trainer:
         self._number = torch.zeros((), dtype=torch.int64, device=self.device)
         # a part of the batch draws the noise of its items' numbers in the batch; ours are the parts of our share
         self._share = share_of_batch(preset)
-        self._part = len(self._share) // preset.accumulate
+        part = len(self._share) // preset.accumulate
+        # torch.compile is for one thread at a time
+        self._crew = Crew(1, None) if on_gpu or preset.compile else _crew_for(part)
+        self._part = part // self._crew.count
         self._firsts = torch.tensor(list(self._share[:: self._part]), device=self.device)
         self._signal = self.schedule.alphas_cumprod.to(self.device)
         weight = loss_weights(preset)
         self._weight = None if weight is None else weight.to(self.device)
         self._called: Callable[..., Tensor] = network
         self._reduced: DistributedDataParallel | None = None
-        if processes.count() > 1:
+        if on_gpu and processes.count() > 1:
             # the network's buffers are the scene's, equal everywhere from the start
             self._called = self._reduced = DistributedDataParallel(network, broadcast_buffers=False)
         if preset.compile:
@@ -155,7 +162,7 @@ class Trainer:
             "time, the same result), or lower `batch`, `crop` or `widths`"
         ):
             self._repeated()
-        self.average.step(self.parameters)
+        self._alone(self.average.step, self.parameters)
         self.done += 1
         logged = self.done % self.preset.log_every == 0
         mean = 0.0
@@ -198,6 +205,14 @@ class Trainer:
 
     def compute(self) -> None:
         """The device's part of a step: cut, add noise, predict, go back, move the weights."""
+        if self.device.type == "cpu":
+            self._gradients_by_crew()
+        else:
+            self._gradients()
+        self._alone(self._move)
+
+    def _gradients(self) -> None:
+        """Of the batch, part by part, into the parameters' own."""
         self.optimiser.zero_grad(set_to_none=True)
         for start, first in zip(self._share[:: self._part], self._firsts, strict=True):
             rows = slice(start, start + self._part)
@@ -205,8 +220,41 @@ class Trainer:
                 loss = self._loss(self._drawn[:, rows], first) / self.preset.accumulate
                 loss.backward()
             self._loss_sum += loss.detach()
+
+    def _gradients_by_crew(self) -> None:
+        """The same, a part a worker at a time: none waits for another within a part."""
+        parts = list(
+            zip(
+                self._drawn[:, self._share.start : self._share.stop].split(self._part, 1),
+                self._firsts,
+                strict=True,
+            )
+        )
+
+        def one(part: tuple[Tensor, Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+            loss = self._loss(*part) / len(parts)
+            return loss.detach(), torch.autograd.grad(loss, self.parameters)
+
+        total: list[Tensor] = []
+        for loss, gradients in self._crew.map(one, parts):
+            self._loss_sum += loss
+            if total:
+                torch._foreach_add_(total, list(gradients))
+            else:
+                total = list(gradients)
+        if processes.count() > 1:
+            vector_to_parameters(processes.mean(parameters_to_vector(total)), total)
+        for parameter, gradient in zip(self.parameters, total, strict=True):
+            parameter.grad = gradient
+
+    def _move(self) -> None:
         torch.nn.utils.clip_grad_norm_(self.parameters, self.preset.clip)
         self.optimiser.step()
+
+    def _alone(self, work: Callable[..., None], *given: Any) -> None:
+        """Small operations on many tensors, by one worker: several would only wait for each other."""
+        for _ in self._crew.map(lambda _: work(*given), [None]):
+            pass
 
     def _reduction(self, *, last: bool) -> contextlib.AbstractContextManager[None]:
         """Gradients go to the other processes with the last part of a batch."""
@@ -318,6 +366,13 @@ def share_of_batch(preset: Preset) -> range:
         )
     share = preset.batch // count
     return range(processes.rank() * share, (processes.rank() + 1) * share)
+
+
+def _crew_for(items: int) -> Crew:
+    """As many workers as can share `items` equally, with the cores there are."""
+    cores = min(torch.get_num_threads(), available_cores())
+    count = max(n for n in range(1, min(cores, items) + 1) if items % n == 0)
+    return Crew(count, cores // count)
 
 
 def stratified_times(T: int, batch: int, generator: torch.Generator) -> Tensor:  # (batch,) int64

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from hud_fast._cores import available_cores
+
 try:
     from hud_fast import _C as _module
 except ImportError as error:
@@ -22,9 +24,10 @@ except ImportError as error:
     ) from error
 
 C: Any = _module
+C.limit_threads(available_cores())
 
-# A forked child has none of its parent's threads, and OpenMP, torch's and ours, would wait for them for ever. So it
-# works with one, as the workers of torch's DataLoader do; torch.set_num_threads gives it more.
+# A forked child has none of its parent's threads, and torch's operations, of which the package makes use, would wait
+# for them for ever. So it works with one, as the workers of torch's DataLoader do.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 

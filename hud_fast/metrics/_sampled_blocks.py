@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hud_fast._checks import as_mask, as_numpy, as_wide
+from hud_fast._checks import as_mask, as_numpy, as_wide, check_values
 from hud_fast.kernels.cosine import span_basis
 from hud_fast.kernels.windows import coordinates, similarities
 from hud_fast.metrics._nearest_windows import (
@@ -96,7 +96,10 @@ def read_samples(function: str, generated: Any, mask: Any, block: Any, real: Spe
     values = generated
     if isinstance(generated, Mixtures):
         values, endmembers = generated.abundances, _endmembers(function, generated, real.C)
-    values = values if isinstance(values, Tensor) else as_numpy(function, "generated", values)
+    if isinstance(values, Tensor):
+        check_values(function, "generated", values)
+    else:
+        values = as_numpy(function, "generated", values)
     whole = as_mask(function, "generated_mask", mask, tuple(values.shape[:-1]))
     if values.ndim == 3:
         values, whole = values[None], None if whole is None else whole[None]

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hud_fast._checks import as_mask, as_wide, check_pair
+from hud_fast._checks import as_mask, as_wide, check_pair, check_values
 from hud_fast.kernels.cosine import inverse_norms
 from hud_fast.unmixing.pixels import dead_bands
 
@@ -75,6 +75,7 @@ def read_spectra(
     if isinstance(values, Spectra):
         return values
     tensor = as_wide(function, argument, values, small_integers=torch.float32).detach()
+    check_values(function, argument, tensor)
     if tensor.ndim < 2 or tensor.shape[-1] < 1:
         raise ValueError(
             f"{function}: `{argument}` must have shape (..., C) with at least one axis of pixels, "

@@ -14,6 +14,7 @@ from hud_fast.diffusion.processes import by_first
 from hud_fast.pipeline.device import to_measure
 from hud_fast.pipeline.errors import InputError
 from hud_fast.pipeline.figures import NotDrawn, drawing, shown_settings
+from hud_fast.pipeline.memory import EVALUATION, of_job
 from hud_fast.pipeline.options import ModelOptions, SampleOptions, SceneOptions
 from hud_fast.pipeline.progress import Progress, Reporter
 from hud_fast.pipeline.realism import judged_by_half
@@ -124,7 +125,9 @@ def evaluate_scene(
         bootstrap=bootstrap,
         **{"valid pixels fingerprint": fingerprint(scene.valid)},
     )
-    with claimed("evaluation", out, settings, overwrite, scene, sample_options, reporter) as folder:
+    made = (sample_options.samples, *(sample_options.size or window))
+    need = of_job(scene.shape, preset, made, EVALUATION)
+    with claimed("evaluation", out, settings, overwrite, need, reporter) as folder:
         path = folder.path / RESULT
         if not exists(path):
             model = trained_model(halves.training, folder, model_options, reporter)

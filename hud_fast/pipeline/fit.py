@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hud_fast._files import atomic_dir, sweep
 from hud_fast.diffusion.processes import by_first
 from hud_fast.pipeline.errors import InputError
+from hud_fast.pipeline.memory import of_job
 from hud_fast.pipeline.model import choices, find_endmembers, speed, train
 from hud_fast.pipeline.options import ModelOptions, SceneOptions
 from hud_fast.pipeline.places import check_free, check_writable
@@ -51,6 +54,7 @@ def fit_model(
     with reporter.stage("Reading the scene"):
         scene = (scene_options or SceneOptions()).load(source)
     with _checkpoints(path, overwrite) as checkpoints:
+        of_job(scene.shape, options.resolve()).check("fit", reporter)
         endmembers = find_endmembers(scene, options, reporter)
         model = train(scene, endmembers, options, checkpoints, reporter)
         by_first(model.save)(path)
@@ -100,6 +104,10 @@ def fit_models(
         with reporter.stage(f"Reading {source}"):
             scenes.append(scene_options.load(source))
     with _checkpoints(path, overwrite) as checkpoints:
+        largest = max((scene.shape for scene in scenes), key=math.prod)
+        need = of_job(largest, options.resolve())
+        others = sum(scene.cube.nbytes for scene in scenes) - 4 * math.prod(largest)
+        replace(need, memory=need.memory + others).check("fit", reporter)
         spectra = [find_endmembers(scene, options, reporter) for scene in scenes]
         if len({len(one) for one in spectra}) > 1:
             found = ", ".join(f"{s.name} {len(A)}" for s, A in zip(scenes, spectra, strict=True))

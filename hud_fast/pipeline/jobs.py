@@ -22,6 +22,7 @@ from hud_fast.pipeline.cubes import (
 )
 from hud_fast.pipeline.device import chosen_device, to_measure
 from hud_fast.pipeline.errors import InputError, user_input
+from hud_fast.pipeline.memory import of_measuring, of_samples
 from hud_fast.pipeline.model import (
     load_model,
     scene_of,
@@ -85,6 +86,9 @@ def sample_model(
             nonlocal write
             stack.enter_context(lock_beside(target))
             sweep(target)
+            of_samples(size, model.C + model.D, options.samples, model.preset).check(
+                "sample", reporter
+            )
             write = stack.enter_context(_writing(target, model, scene, shape, options.format))
 
         open_target()
@@ -154,6 +158,7 @@ def measure(
         raise InputError(
             f"{generated} must have the {C} good bands of {scene.name}, got {cubes.shape[-1]}"
         )
+    of_measuring(scene.shape, cubes.nbytes).check("metrics", reporter)
     with reporter.stage("Comparing with the real scene") as progress:
         stages = Stages(progress, {"evaluate": 2, "realism": 1})
         endmembers = _endmembers_beside(Path(generated))

@@ -14,6 +14,7 @@ from hud_fast.diffusion.processes import by_first
 from hud_fast.pipeline.cubes import choose_format
 from hud_fast.pipeline.device import to_measure
 from hud_fast.pipeline.figures import NotDrawn, run_figures, shown_settings, write_page
+from hud_fast.pipeline.memory import of_job
 from hud_fast.pipeline.options import ModelOptions, SampleOptions, SceneOptions
 from hud_fast.pipeline.progress import Progress, Reporter
 from hud_fast.pipeline.realism import judged
@@ -86,7 +87,10 @@ def run_scene(
     reporter.say(f"  {describe(scene)}")
     kind = choose_format(sample_options.format, scene)
     settings = job_settings(scene, model_options, sample_options, format=kind)
-    with claimed("run", out, settings, overwrite, scene, sample_options, reporter) as folder:
+    preset = model_options.resolve()
+    made = (sample_options.samples, *(sample_options.size or (preset.crop, preset.crop)))
+    need = of_job(scene.shape, preset, made)
+    with claimed("run", out, settings, overwrite, need, reporter) as folder:
         model = trained_model(scene, folder, model_options, reporter)
         cubes, maps = generated_cubes(
             scene, model, folder, model_options, sample_options, kind, reporter

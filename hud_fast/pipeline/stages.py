@@ -17,6 +17,7 @@ from hud_fast.diffusion import processes
 from hud_fast.diffusion.processes import by_first
 from hud_fast.pipeline.cubes import ABUNDANCES, ARRAY, write_cubes
 from hud_fast.pipeline.errors import InputError
+from hud_fast.pipeline.memory import Need
 from hud_fast.pipeline.model import find_endmembers, generate, load_model, train
 from hud_fast.pipeline.options import ModelOptions, SampleOptions
 from hud_fast.pipeline.places import Lock, lock
@@ -93,8 +94,7 @@ def claimed(
     out: str | os.PathLike[str],
     settings: Mapping[str, Any],
     overwrite: bool,
-    scene: Scene,
-    options: SampleOptions,
+    need: Need,
     reporter: Reporter,
 ) -> Iterator[RunFolder]:
     """The folder of a job, with room for the cubes, locked for the block. The lock is the first process's.
@@ -110,7 +110,8 @@ def claimed(
             held = stack.enter_context(lock(out))
             stack.callback(withdraw, held, out)
             folder = claim(out, settings, overwrite)
-            check_space(folder.path, scene, options)
+            need.check(what, reporter)
+            check_space(folder.path, need)
             return folder
 
         folder = claim_it()
@@ -120,14 +121,12 @@ def claimed(
         yield folder
 
 
-def check_space(folder: Path, scene: Scene, options: SampleOptions) -> None:
+def check_space(folder: Path, need: Need) -> None:
     """Refuse to train for minutes when the cubes will not fit on the disk."""
-    h, w = options.size or (32, 32)
-    need = 2 * 4 * options.samples * h * w * (scene.cube.shape[-1] + 16) + 200 * 2**20
     free = shutil.disk_usage(folder).free
     free += sum(p.stat().st_size for p in (folder / REPLACED).rglob("*"))  # gone before cubes come
-    if free < need:
+    if free < need.disk:
         raise InputError(
-            f"{folder} has {size_text(free)} free, this run needs about {size_text(need)}: choose "
+            f"{folder} has {size_text(free)} free, this run needs about {size_text(need.disk)}: choose "
             "another --out or free some space"
         )

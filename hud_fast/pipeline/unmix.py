@@ -18,6 +18,7 @@ from hud_fast.pipeline.cubes import SUFFIX, choose_format
 from hud_fast.pipeline.device import chosen_device
 from hud_fast.pipeline.errors import InputError
 from hud_fast.pipeline.figures import NotDrawn, drawing
+from hud_fast.pipeline.memory import of_unmixing
 from hud_fast.pipeline.model import find_endmembers
 from hud_fast.pipeline.options import ModelOptions, SceneOptions
 from hud_fast.pipeline.places import lock
@@ -68,6 +69,7 @@ def unmix_scene(
     kind = choose_format(kind, scene)
     with lock(folder) as held:  # after the scene: a mistyped name leaves no empty folder behind
         sweep(folder / STAGED)
+        of_unmixing(scene.shape).check("unmix", reporter)
         endmembers = find_endmembers(scene, options, reporter)
         with reporter.stage("Solving the abundances"):
             solved = abundances_of(scene, endmembers, encoder=options.encoder, device=device)

@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from hud_fast._cores import available_cores
+
 PACKAGES = ("hud-fast", "torch", "numpy", "scipy", "diffusers", "matplotlib")
 
 
@@ -79,13 +81,6 @@ def processor_name() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine() or "unknown"
-
-
-def available_cores() -> int:
-    """Return the number of cores this process may use, not those that the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def total_memory() -> int | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,12 @@ def _facts(file: Npz) -> dict[str, Any]:
         raise ValueError(f"it is of version {version}, known is {VERSION}")
     if not file.others.get("facts", "").startswith("<U"):
         raise ValueError(f"its facts are {file.others.get('facts', 'missing')}")
-    facts = json.loads(str(file.read("facts")))
+    text = file.read("facts")
+    if text.reshape(-1).view(np.uint32).max(initial=0) > sys.maxunicode:
+        raise ValueError(
+            "its facts are no text"
+        )  # Python would take it for a letter, and fail later
+    facts = json.loads(str(text))
     known = {key: value for key, value in facts.items() if value is not None}
     wrong = [key for key, value in known.items() if not isinstance(value, FACTS.get(key, ()))]
     words = [*known.get("geo", {}).values(), *known.get("label_names", ())] if not wrong else []

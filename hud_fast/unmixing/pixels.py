@@ -18,9 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hud_fast._checks import as_mask, as_numpy, as_wide
+from hud_fast._checks import as_mask, as_numpy, as_wide, check_values
 
 BLOCK_VALUES = 1 << 22  # 32 MiB of float64 a block: past the caches, far below memory
+
+_LARGEST = 1e290  # sums of larger values leave float64's range
 
 
 def on_device(value: Any) -> bool:
@@ -73,6 +75,8 @@ class Pixels:
 
     def __init__(self, function: str, pixels: Any, mask: Any = None) -> None:
         self.function = function
+        if isinstance(pixels, Tensor):
+            check_values(function, "pixels", pixels)
         # (..., C), numpy's, or a tensor that lies on a GPU
         self.array: Any = (
             as_wide(function, "pixels", pixels).detach()
@@ -155,6 +159,10 @@ def moments(pixels: Pixels) -> Moments:
             kept = block[good]
             peak = float(abs(kept).max())
             largest = max(largest, peak)
+            if largest > _LARGEST:
+                raise ValueError(
+                    f"{pixels.function}: `pixels` must not exceed {_LARGEST:g}, got {largest:g}"
+                )
             sums.append(to_host(kept.sum(axis=0)))
             alive[:] = True
         else:

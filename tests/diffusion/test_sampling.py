@@ -260,6 +260,28 @@ def test_a_sample_depends_on_seed_and_number_only(micro: Preset, sampler: str) -
     assert not torch.equal(reference[0], reference[1])
 
 
+@pytest.mark.parametrize("tile", [None, 16])
+def test_samples_do_not_depend_on_threads(micro: Preset, tile: int | None) -> None:
+    network = build_network(micro, 2).eval()
+    nn.init.normal_(network.unet.conv_out.weight, std=0.1)
+    steps = plan(SCHEDULE, sampler="ddpm", steps=3)
+
+    def run(threads: int) -> Tensor:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            batches = sample_latent(
+                network, steps, range(9), (2, 40, 24), seed=0, batch_size=9, tile=tile
+            )
+            return torch.cat(list(batches))
+        finally:
+            torch.set_num_threads(before)
+
+    one = run(1)
+    assert torch.equal(run(2), one)
+    assert torch.equal(run(3), one)
+
+
 def test_progress_counts_every_sample_step(micro: Preset) -> None:
     counted: list[int] = []
     steps = plan(SCHEDULE, sampler="ddim", steps=3)

@@ -308,6 +308,7 @@ def test_forged_facts_of_our_own_files(tmp_path: Path, facts: Any) -> None:
     [
         {"facts": npy("{" * 5000)},
         {"facts": npy("[" * 100000)},
+        {"facts": npy('{"name": "a"}').replace(b"a\0\0\0", b"a\0\x7f\0")},
         {"facts": npy(3.0)},
         {"facts": npy([["{}"]])},
         {"hud_fast_scene": npy(2)},

@@ -21,6 +21,7 @@ from hud_fast._checks import (
     as_tensor,
     check_endmembers,
     check_limit,
+    check_values,
     like_input,
     shape_text,
     unit_scale,
@@ -340,3 +341,4 @@ def read_endmembers(op: str, value: ArrayLike, bands: int) -> Tensor:  # (D, C) 
 def _on_cpu(op: str, argument: str, tensor: Tensor) -> None:
     if tensor.device.type != "cpu":
         raise RuntimeError(f"{op}: `{argument}` must be on the CPU, got device {tensor.device}")
+    check_values(op, argument, tensor)

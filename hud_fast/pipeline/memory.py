@@ -1,0 +1,231 @@
+"""How much memory a command needs, told before it starts, and whether this process may have it.
+
+The need is what was measured: the peak beside a multiple of the scene, of the cubes that are made, and of what a
+training or a batch of samples holds. It is told to a fifth; only what is missing by more than that is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hud_fast.diffusion.presets import Preset
+from hud_fast.pipeline.errors import InputError
+from hud_fast.pipeline.progress import Reporter
+from hud_fast.report.machine import size_text
+
+MIB = 1 << 20
+# Measured peaks (docs/dependable.md) on a CPU; what lies on a GPU is counted here, too.
+PROGRAM = 350 * MIB  # Python, torch, diffusers
+LAYING = (
+    400 * MIB
+)  # candidates of patches, of which there are no more than those of so many pixels:
+PIXELS = 40_000
+RUN, EVALUATION = 250 * MIB, 700 * MIB  # what measuring and drawing hold of no size
+# Times the scene's cube in float32.
+UNMIXING = 2.1
+MEASURING = 2.3
+GENERATED = 3.0  # of the cubes that are made: they, their maps, and what is made of them
+STATES = 6  # of the network's weights: they, their average, the gradient, two moments, a checkpoint
+KEPT = 60  # numbers that a training keeps for the way back, a window's pixel and channel of the network, a layer
+HELD = 10  # the same, where nothing goes back
+BATCH = 16  # samples that a CPU makes at a time
+SURE = 0.8  # of a need: less than this is not enough for certain
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes of memory at the peak, the program's own included, of disk, and what makes them less."""
+
+    memory: float
+    lower: str
+    disk: float = 0
+
+    def check(self, what: str, reporter: Reporter) -> None:
+        """Tell the need, and refuse where this process may not have it.
+
+        Raises
+        ------
+        InputError
+            It may have less for certain: a container's limit, one of the shell's, or what the machine has left.
+        """
+        disk = f", {size_text(self.disk)} of disk" if self.disk else ""
+        reporter.say(f"  needs about {size_text(self.memory)} of memory{disk}")
+        free = available()
+        if free is not None and SURE * self.memory > free + resident():
+            raise InputError(
+                f"{what} needs about {size_text(self.memory)} of memory, this process may have "
+                f"{size_text(free + resident())}: {self.lower}"
+            )
+
+
+def of_job(
+    scene: tuple[int, int, int],  # H, W, C
+    preset: Preset,
+    made: tuple[int, int, int] = (0, 0, 0),  # B, h, w
+    measuring: int = RUN,
+) -> Need:
+    """Of a command that unmixes a scene, trains, and, where `made` says so, generates and measures.
+
+    Examples
+    --------
+    >>> from hud_fast.diffusion.presets import PRESETS
+    >>> need = of_job((145, 145, 200), PRESETS["tiny"], (64, 32, 32))
+    >>> size_text(need.memory), size_text(need.disk)
+    ('798.9 MiB', '387.7 MiB')
+    """
+    H, W, C = scene
+    cube, cubes = 4 * H * W * C, 4 * made[0] * made[1] * made[2] * (C + 16)
+    stages = {
+        "a smaller scene": UNMIXING * cube,
+        "a lower --set batch or a higher --set accumulate": cube + _training(preset),
+        "--set patches=no": cube + _laying(preset, H * W),
+        "fewer --samples or a smaller --size": (
+            measuring + MEASURING * cube + GENERATED * cubes if cubes else 0
+        ),
+    }
+    lower = max(stages, key=lambda name: stages[name])
+    # twice: one array of all, and one file a cube; beside it checkpoints, the model, pictures
+    disk = 2 * cubes + 200 * MIB + 3 * STATES * 4 * _weights(preset)
+    return Need(PROGRAM + stages[lower], f"take {lower}", disk)
+
+
+def of_unmixing(scene: tuple[int, int, int]) -> Need:
+    """Of endmembers, abundances and figures of a scene (H, W, C)."""
+    H, W, C = scene
+    return Need(PROGRAM + UNMIXING * 4 * H * W * C, "take a smaller scene")
+
+
+def of_samples(
+    size: tuple[int, int],
+    channels: int,  # bands and endmembers
+    count: int,
+    preset: Preset,
+) -> Need:
+    """Of cubes that are written as they are made: a batch, and what the network holds of one."""
+    h, w = size
+    # with a network, what is larger than a tile is made alone
+    each = 1 if preset.trains and max(size) > 2 * preset.crop else min(count, BATCH)
+    batch = 4 * each * h * w * channels
+    network = 4 * BATCH * min(h * w, (2 * preset.crop) ** 2) * _channels(preset, HELD)
+    disk = 2 * 4 * count * h * w * channels
+    return Need(
+        PROGRAM + _laying(preset, PIXELS) + GENERATED * batch + network,
+        "take a smaller --size",
+        disk,
+    )
+
+
+def of_measuring(scene: tuple[int, int, int], cubes: int) -> Need:
+    """Of a comparison of so many bytes of cubes with a scene."""
+    H, W, C = scene
+    need = PROGRAM + RUN + MEASURING * 4 * H * W * C + GENERATED * cubes
+    return Need(need, "compare fewer cubes, or with a part of the scene")
+
+
+def _weights(preset: Preset) -> int:
+    """About how many the network has, to a twentieth for the presets."""
+    return 9 * sum(w * w for w in preset.widths) * 7 * (preset.layers + 1) if preset.trains else 0
+
+
+def _channels(preset: Preset, each: int) -> float:
+    """What the network makes of a pixel, all levels and layers together, `each` of them so many times."""
+    if not preset.trains:
+        return 0
+    levels = sum(width / 4**level for level, width in enumerate(preset.widths))
+    return levels * each * (preset.layers + 1) / 2
+
+
+def _laying(preset: Preset, pixels: int) -> float:
+    return LAYING * min(1, pixels / PIXELS) if preset.patches != "no" else 0
+
+
+def _training(preset: Preset) -> float:
+    pixels = preset.batch / preset.accumulate * preset.crop**2
+    held: float = STATES * _weights(preset) + pixels * _channels(preset, KEPT)
+    return 4 * held
+
+
+def available(root: Path = Path("/")) -> int | None:
+    """Bytes that this process may still have: the least that the machine, its container and its limits leave it.
+
+    None where the system does not say. `root` is where ``/proc`` and ``/sys`` lie.
+    """
+    found = [*_machine(root), *_containers(root), *_limit(root)]
+    return max(0, min(found)) if found else None
+
+
+def resident(root: Path = Path("/")) -> int:
+    """Bytes that this process has in memory; 0 where the system does not say."""
+    pages = _numbers(root / "proc/self/statm")
+    return pages[1] * _page() if len(pages) > 1 else 0
+
+
+def _machine(root: Path) -> Iterator[int]:
+    with contextlib.suppress(OSError, LookupError, ValueError):
+        lines = (root / "proc/meminfo").read_text().splitlines()
+        facts = {
+            name: int(rest.split()[0]) for name, _, rest in (li.partition(":") for li in lines)
+        }
+        yield 1024 * (facts["MemAvailable"] + facts.get("SwapFree", 0))
+
+
+def _containers(root: Path) -> Iterator[int]:
+    """Of the process's control group and all above it: the limit less what is used, files that may go not counted."""
+    groups = []
+    with contextlib.suppress(OSError):
+        groups = (root / "proc/self/cgroup").read_text().splitlines()
+    for line in groups:
+        _, controllers, path = line.split(":", 2)
+        home, limit, used, idle = (
+            root / "sys/fs/cgroup",
+            "memory.max",
+            "memory.current",
+            "inactive_file",
+        )
+        if "memory" in controllers.split(","):  # of the first version
+            home, limit, used = home / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+            idle = "total_inactive_file"
+        elif controllers:
+            continue
+        group = home / path.lstrip("/")
+        for folder in (group, *group.parents):
+            most, now = _numbers(folder / limit), _numbers(folder / used)
+            if most and now:
+                yield most[0] - now[0] + _idle(folder / "memory.stat", idle)
+            if folder == home:
+                break
+
+
+def _limit(root: Path) -> Iterator[int]:
+    """Of ``ulimit -v``, less the addresses that are used."""
+    with contextlib.suppress(ImportError):
+        import resource
+
+        most, _ = resource.getrlimit(resource.RLIMIT_AS)
+        pages = _numbers(root / "proc/self/statm")
+        if most != resource.RLIM_INFINITY and pages:
+            yield most - pages[0] * _page()
+
+
+def _idle(path: Path, name: str) -> int:
+    with contextlib.suppress(OSError, ValueError):
+        for line in path.read_text().splitlines():
+            key, _, value = line.partition(" ")
+            if key == name:
+                return int(value)
+    return 0
+
+
+def _numbers(path: Path) -> list[int]:
+    """The numbers in a small file; none where it is missing or says "max"."""
+    with contextlib.suppress(OSError, ValueError):
+        return [int(word) for word in path.read_text().split()]
+    return []
+
+
+def _page() -> int:
+    return os.sysconf("SC_PAGE_SIZE")
