@@ -136,7 +136,7 @@ def _channels(preset: Preset, each: int) -> float:
     if not preset.trains:
         return 0
     levels = sum(width / 4**level for level, width in enumerate(preset.widths))
-    return levels * each * (preset.layers + 1) / 2
+    return float(levels * each * (preset.layers + 1) / 2)
 
 
 def _laying(preset: Preset, pixels: int) -> float:
