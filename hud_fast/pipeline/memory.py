@@ -135,7 +135,7 @@ def _channels(preset: Preset, each: int) -> float:
     """What the network makes of a pixel, all levels and layers together, `each` of them so many times."""
     if not preset.trains:
         return 0
-    levels = sum(width / 4**level for level, width in enumerate(preset.widths))
+    levels: float = sum(width / 4**level for level, width in enumerate(preset.widths))
     return levels * each * (preset.layers + 1) / 2
 
 
