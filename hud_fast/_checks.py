@@ -148,8 +148,7 @@ def as_mask(function: str, argument: str, mask: object, shape: Sequence[int]) ->
             f"{function}: `{argument}` must be boolean (True = valid pixel), got {kind}"
         )
     keep = given.detach() if isinstance(given, Tensor) else from_numpy(given)
-    if keep.layout != torch.strided or keep.is_meta:
-        raise TypeError(f"{function}: `{argument}` must be a dense tensor that holds values")
+    check_values(function, argument, keep)
     if tuple(keep.shape) != tuple(shape):
         raise ValueError(
             f"{function}: `{argument}` must have the shape {tuple(shape)} of the pixels, got {shape_text(keep)}"
@@ -181,7 +180,7 @@ def check_limit(function: str, value: object) -> int | None:
         )
     if value < 1:
         raise ValueError(f"{function}: `memory_limit` must be at least 1 byte, got {value}")
-    return int(value)
+    return min(int(value), (1 << 63) - 1)  # more than any memory, as the kernels take it
 
 
 def check_flag(function: str, argument: str, value: object) -> bool:
@@ -317,6 +316,7 @@ def check_endmembers(
         )
     if not readable:
         return
+    check_values(function, "endmembers", endmembers)
     finite = torch.isfinite(endmembers)
     if not bool(finite.all()):
         row = int((~finite).any(1).to(torch.int8).argmax())

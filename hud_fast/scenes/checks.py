@@ -60,10 +60,18 @@ def real_cube(function: str, cube: Any) -> NDArray[Any]:  # (H, W, C)
         raise ValueError(
             f"{function}: `cube` must have shape (H, W, C), none of them 0, got {array.shape}"
         )
-    free = available_memory() if 0 in array.strides else None  # one number repeated
-    if free is not None and 4 * array.size > free:
-        raise MemoryError(f"{function}: `cube` must fit into memory, got shape {array.shape}")
+    if 0 in array.strides:  # one number repeated
+        room_for(function, "cube", 4 * array.size)
     return array
+
+
+def room_for(function: str, name: str, size: int) -> None:
+    """Refuse what does not fit into the memory that is free now, `size` bytes for the sake of `name`."""
+    free = available_memory()
+    if free is not None and size > free:
+        raise MemoryError(
+            f"{function}: `{name}` must fit into memory, which takes {size / 1e9:.1f} GB, got {free / 1e9:.1f} GB free"
+        )
 
 
 def positive(function: str, name: str, value: float) -> float:

@@ -48,7 +48,9 @@ def _numbers(name: str, values: ArrayLike) -> NDArray[Any]:
 def _from_file(name: str, path: Path, one_axis: bool) -> NDArray[Any]:
     """The one array in a .npy, .mat or text file."""
     if not path.is_file():  # a regular one, that is
-        raise FileNotFoundError(f"load_scene: `{name}` must be numbers or a file, got {path}")
+        raise FileNotFoundError(
+            f"load_scene: `{name}` must be numbers or a file, got {printable(path)}"
+        )
     suffix = path.suffix.lower()
     if suffix == ".mat":
         file = mat.open_mat(path)

@@ -73,6 +73,7 @@ def simulate_scene(
     name = "simulate_scene"
     H, W = (checks.whole_number(name, axis, size) for axis, size in (("H", H), ("W", W)))
     C, D = (checks.whole_number(name, axis, size) for axis, size in (("C", C), ("D", D)))
+    checks.room_for(name, "H, W, C, D", 16 * H * W * (C + D) + 16 * D * C)
     seed = checks.whole_number(name, "seed", seed, 0)
     smoothness = checks.number(name, "smoothness", smoothness)
     snr_db = checks.number(name, "snr_db", snr_db)

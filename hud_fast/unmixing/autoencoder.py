@@ -28,6 +28,7 @@ from hud_fast._checks import (
     check_endmembers,
     check_number,
     check_seed,
+    check_values,
     like_input,
 )
 from hud_fast.unmixing.linear import linear_abundances
@@ -133,6 +134,7 @@ class UnmixingAutoencoder(nn.Module):
     ) -> ArrayT:  # (..., C)
         """Spectra mixed from `abundances`."""
         x = as_wide("UnmixingAutoencoder.decode", "abundances", abundances)
+        check_values("UnmixingAutoencoder.decode", "abundances", x)
         if x.ndim < 1 or x.shape[-1] != self.D:
             raise ValueError(
                 f"UnmixingAutoencoder.decode: `abundances` must have shape (..., D) with "
@@ -240,6 +242,7 @@ class UnmixingAutoencoder(nn.Module):
     def _pixels(self, method: str, pixels: Any) -> Tensor:  # (..., C)
         name = f"UnmixingAutoencoder.{method}"
         y = as_wide(name, "pixels", pixels)
+        check_values(name, "pixels", y)
         if y.ndim < 1 or y.shape[-1] != self.C:
             raise ValueError(
                 f"{name}: `pixels` must have shape (..., C) with C = {self.C} as in `endmembers`, "

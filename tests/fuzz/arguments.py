@@ -134,7 +134,7 @@ CALLS: dict[str, Call] = {
     "UnmixingAutoencoder.decode": call(method("decode", lambda: hud.UnmixingAutoencoder(ENDS)), {"abundances": ROWS}),
     "UnmixingAutoencoder.fine_tune": call(
         method("fine_tune", lambda: hud.UnmixingAutoencoder(ENDS)), {"pixels": SCENE},
-        "lr batch_size seed", "steps", share=3, steps=1,
+        "lr seed", "steps batch_size", share=3, steps=1,
     ),
     "Mixtures": call(hud.Mixtures, {"abundances": MAPS, "endmembers": ENDS}),
     "spectral_angle": call(hud.spectral_angle, {"a": SCENE, "b": SCENE, "mask": MASK}, "degrees reduction", share=20),

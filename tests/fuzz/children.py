@@ -51,7 +51,9 @@ def child(
 ) -> None:
     """The forked process: every input in turn, its outcome into shared memory, faults into the log."""
     os.chdir(work / "input")
-    sys.stderr = os.fdopen(os.dup(2), "w")  # for the fuzzer's own; the libraries' words go nowhere
+    sys.stderr = os.fdopen(
+        os.dup(2), "w", 1
+    )  # for the fuzzer's own; the libraries' words go nowhere
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     faulthandler.disable()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

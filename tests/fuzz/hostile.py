@@ -68,12 +68,6 @@ def quantized(a: Any) -> Any:
     return torch.quantize_per_tensor(torch.ones(a.shape), 0.1, 0, torch.quint8)
 
 
-def fake(a: Any) -> Any:
-    from torch._subclasses import FakeTensorMode
-
-    return FakeTensorMode().from_tensor(tensor(a))
-
-
 CODES, ODD_CODES = "f2 f4 i1 u2 i4 u8 >f8 >i2 g c16 ?", "O U3 S2 M8[s] m8[s] V4 i4,f8"
 TORCH_TYPES = "float16 bfloat16 float8_e4m3fn float8_e5m2 complex64 bool uint16 int64"
 ARRAYS: dict[str, Callable[[Any], Any]] = {
@@ -110,7 +104,6 @@ ARRAYS: dict[str, Callable[[Any], Any]] = {
     "2**33 bands": stretched(-1, 2**33),
     "2**62 bands": lambda a: tensor(a).new_empty(()).expand(2**62),
     "meta tensor": lambda a: tensor(a).to("meta"),
-    "fake tensor": fake,
     "sparse": lambda a: tensor(a).to_sparse(),
     "sparse rows": lambda a: tensor(a.reshape(-1, a.shape[-1] if a.ndim else 1)).to_sparse_csr(),
     "mkldnn": lambda a: tensor(a).float().to_mkldnn(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import struct
@@ -163,15 +164,15 @@ def mutate_json(data: bytes, rng: Random) -> bytes:
         holder, key = rng.choice(list(_slots([value], []))[1:] or [([value], 0)])
         way = rng.random()
         if way < 0.6:
-            holder[key] = rng.choice(VALUES)
+            holder[key] = copy.deepcopy(rng.choice(VALUES))
         elif way < 0.7 and isinstance(holder[key], (int, float)):
             holder[key] = holder[key] * rng.choice((-1, 2, 1000)) + rng.choice((-1, 0, 1))
         elif way < 0.85:
             del holder[key]
         elif isinstance(holder, dict):
-            holder[rng.choice((key + "x", "", "format", "name"))] = holder[key]
+            holder[rng.choice((key + "x", "", "format", "name"))] = copy.deepcopy(holder[key])
         else:
-            holder.append(holder[key])
+            holder.append(copy.deepcopy(holder[key]))
     return json.dumps(value).encode()
 
 
