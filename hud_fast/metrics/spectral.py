@@ -17,7 +17,7 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor
 
-from hud_fast._checks import check_choice, like_input
+from hud_fast._checks import check_choice, check_flag, like_input
 from hud_fast.metrics._search import paired_cosine
 from hud_fast.metrics.samples import Spectra, read_spectra
 from hud_fast.unmixing.pixels import BLOCK_VALUES
@@ -113,6 +113,7 @@ def spectral_angle(
     """
     name = "spectral_angle"
     check_choice(name, "reduction", reduction, ("mean", "none"))
+    degrees = check_flag(name, "degrees", degrees)
     left, right = _read(name, a, b, mask)
     valid = left.valid & right.valid
     _check_any(name, valid)

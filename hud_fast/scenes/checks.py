@@ -19,11 +19,14 @@ def array_of(function: str, name: str, values: Any) -> NDArray[Any]:
             values = values.detach().resolve_neg().cpu()
             if values.dtype.is_floating_point and values.dtype.itemsize < 4:
                 values = values.float()
-        return np.asarray(values)
+        array = np.asarray(values)
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:  # sparse, meta, a class
         raise TypeError(
             f"{function}: `{name}` must be an array or what numpy makes one of, got {type(values).__name__}"
         ) from error
+    if 0 in array.strides:  # one number repeated: it may be larger than the machine
+        room_for(function, name, 8 * array.size)
+    return array
 
 
 def whole_number(function: str, name: str, value: Any, least: int = 1) -> int:
@@ -62,8 +65,6 @@ def real_cube(function: str, cube: Any) -> NDArray[Any]:  # (H, W, C)
         raise ValueError(
             f"{function}: `cube` must have shape (H, W, C), none of them 0, got {array.shape}"
         )
-    if 0 in array.strides:  # one number repeated
-        room_for(function, "cube", 4 * array.size)
     return array
 
 

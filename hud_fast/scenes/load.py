@@ -263,7 +263,7 @@ def _without_empty_bands(
 
 def _scaled(scene: Scene, scale: float | str | None, factor: float | None, stored: float) -> Scene:
     """The scene with its cube divided by the scale asked for."""
-    if scale == "auto":
+    if isinstance(scale, str) and scale == "auto":
         number = factor or (stored if stored != 1.0 else None)
         if number is None:
             keep = slice(None) if scene.good_bands is None else scene.good_bands

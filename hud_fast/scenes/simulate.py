@@ -22,6 +22,7 @@ FIRST, LAST = 400.0, 2500.0  # nm
 # Of the fields; larger means purer pixels. 0.6 gives, for D = 6, 54 % zeros (real scenes: 30 to 66 %) and one
 # pixel in ten with 95 % of one endmember.
 CONTRAST = 0.6
+SMOOTHEST, NOISIEST = 1e6, -1000.0  # beyond, numbers overflow that nobody means
 
 
 def simulate_scene(
@@ -77,10 +78,14 @@ def simulate_scene(
     seed = checks.whole_number(name, "seed", seed, 0)
     smoothness = checks.number(name, "smoothness", smoothness)
     snr_db = checks.number(name, "snr_db", snr_db)
-    if not smoothness >= 0 or np.isinf(smoothness):
-        raise ValueError(f"simulate_scene: `smoothness` must be 0 or more pixels, got {smoothness}")
-    if np.isnan(snr_db):
-        raise ValueError(f"simulate_scene: `snr_db` must be a number of decibels, got {snr_db}")
+    if not 0 <= smoothness <= SMOOTHEST:
+        raise ValueError(
+            f"simulate_scene: `smoothness` must be 0 or more pixels, {SMOOTHEST:g} at most, got {smoothness}"
+        )
+    if not snr_db >= NOISIEST:
+        raise ValueError(
+            f"simulate_scene: `snr_db` must be a number of decibels from {NOISIEST:g}, got {snr_db}"
+        )
     spectra, fields, noise = (np.random.default_rng(s) for s in _streams(seed))
     wavelengths = None
     if library is None:

@@ -174,7 +174,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--targets", nargs="*", help="names, or parts of names; all by default")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after these")
-    parser.add_argument("--out", type=Path, help="counts and findings, as JSON")
+    parser.add_argument("--out", type=Path, help="a file of runs, to which this one is added: counts and findings")
     parser.add_argument(
         "--keep", action="store_true", help="put the first input of each finding into the corpus"
     )
@@ -215,9 +215,9 @@ def main() -> int:
             "versions": versions(),
             "commit": commit(),
         }
-        given.out.write_text(
-            json.dumps({**facts, "targets": counts, "findings": found}, indent=1) + "\n"
-        )
+        runs = json.loads(given.out.read_text()) if given.out.exists() else []
+        runs.append({**facts, "targets": counts, "findings": found})
+        given.out.write_text(json.dumps(runs, indent=1) + "\n")
     return 1 if found else 0
 
 
