@@ -7,6 +7,8 @@ was expected and what came. NumPy in, NumPy out; tensor in, tensor out. Nothing 
 from __future__ import annotations
 
 import math
+import operator
+import os
 import warnings
 from collections.abc import Sequence
 from typing import Any, TypeAlias, TypeVar
@@ -17,6 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 ArrayLike: TypeAlias = "NDArray[Any] | Tensor"
+MEMORY = (  # bytes of the machine
+    os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 1 << 40
+)
+NO_ROOM = "the memory must hold the arguments and the result, there is not enough"
 ArrayT = TypeVar("ArrayT", NDArray[Any], Tensor)
 _MOST_AXES = 8  # that the compiled kernels read: kMaxDims of csrc/common/tensor.h
 
@@ -25,13 +31,19 @@ def as_numpy(function: str, argument: str, value: object) -> NDArray[Any]:
     """`value` as a numpy array of real numbers, not copied; a tensor is detached and brought to the host."""
     if isinstance(value, Tensor):
         check_values(function, argument, value)
-        host = value.detach().cpu().resolve_conj().resolve_neg()
-        value = host.float().numpy() if host.dtype == torch.bfloat16 else host.numpy()
-    elif not hasattr(value, "__array__"):
+    try:
+        if isinstance(value, Tensor):
+            host = value.detach().cpu().resolve_conj().resolve_neg().as_subclass(Tensor)
+            array = host.float().numpy() if host.dtype == torch.bfloat16 else host.numpy()
+        elif hasattr(value, "__array__"):
+            array = value if isinstance(value, np.ndarray) else np.asarray(value)
+        else:
+            raise TypeError("no array")
+    except (TypeError, ValueError, RuntimeError) as error:  # floats of eight bits, a class
+        kind = f"one of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
         raise TypeError(
-            f"{function}: `{argument}` must be a numpy array or a torch tensor, got {type(value).__name__}"
-        )
-    array = value if isinstance(value, np.ndarray) else np.asarray(value)
+            f"{function}: `{argument}` must be a numpy array or a torch tensor, got {kind}"
+        ) from error
     if array.dtype.kind not in "fiu":
         raise _not_real(function, argument, array.dtype)
     if np.ma.is_masked(array):
@@ -56,6 +68,8 @@ def as_tensor(function: str, argument: str, value: object) -> Tensor:
     if tensor.is_complex() or tensor.dtype == torch.bool:
         raise _not_real(function, argument, tensor.dtype)
     check_dense(function, argument, tensor)
+    if 0 in tensor.stride():
+        _check_repeated(function, argument, tensor)
     return tensor.resolve_neg()  # a kernel sees memory, not torch's lazy sign
 
 
@@ -124,15 +138,17 @@ def as_mask(function: str, argument: str, mask: object, shape: Sequence[int]) ->
     """`mask` as a tensor of booleans of `shape`, where it lies; None stays None."""
     if mask is None:
         return None
-    given = mask if isinstance(mask, Tensor) else np.asarray(mask)
+    try:
+        given = mask if isinstance(mask, Tensor) else np.asarray(mask)
+    except (TypeError, ValueError, RuntimeError):  # told below
+        given = np.empty(0, object)
     if given.dtype not in (np.bool_, torch.bool) or np.ma.is_masked(mask):
         kind = "a masked array" if np.ma.is_masked(mask) else given.dtype
         raise TypeError(
             f"{function}: `{argument}` must be boolean (True = valid pixel), got {kind}"
         )
     keep = given.detach() if isinstance(given, Tensor) else from_numpy(given)
-    if keep.layout != torch.strided or keep.is_meta:
-        raise TypeError(f"{function}: `{argument}` must be a dense tensor that holds values")
+    check_values(function, argument, keep)
     if tuple(keep.shape) != tuple(shape):
         raise ValueError(
             f"{function}: `{argument}` must have the shape {tuple(shape)} of the pixels, got {shape_text(keep)}"
@@ -164,7 +180,7 @@ def check_limit(function: str, value: object) -> int | None:
         )
     if value < 1:
         raise ValueError(f"{function}: `memory_limit` must be at least 1 byte, got {value}")
-    return int(value)
+    return min(int(value), (1 << 63) - 1)  # more than any memory, as the kernels take it
 
 
 def check_flag(function: str, argument: str, value: object) -> bool:
@@ -179,6 +195,44 @@ def check_choice(function: str, argument: str, value: object, choices: Sequence[
     if not isinstance(value, str) or value not in choices:
         words = " or ".join(f'"{choice}"' for choice in choices)
         raise ValueError(f"{function}: `{argument}` must be {words}, got {value!r}")
+
+
+def as_index(function: str, argument: str, value: Any) -> int:
+    """`value` as a plain int; NumPy's and tensors of one integer pass, a bool does not."""
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        return operator.index(value)
+    except (TypeError, RuntimeError):  # the second of a tensor without values
+        raise TypeError(f"{function}: `{argument}` must be an integer, got {value!r}") from None
+
+
+def as_device(function: str, argument: str, value: Any) -> torch.device:
+    """A device that this machine has, from its name."""
+    try:
+        device = torch.device(value)
+        torch.empty(0, device=device)
+    except (TypeError, ValueError, RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"{function}: `{argument}` must be a device of this machine, got {value!r}"
+        ) from error
+    return device
+
+
+def check_number(function: str, argument: str, value: Any) -> float:
+    """`value` as a float; a word, an array of several, or what is no real number is refused."""
+    try:
+        if isinstance(value, (str, bytes)):
+            raise TypeError
+        return float(value)
+    except (
+        TypeError,
+        ValueError,
+        OverflowError,
+        RuntimeError,
+    ):  # the last of a tensor without values
+        kind = type(value).__name__
+        raise TypeError(f"{function}: `{argument}` must be a number, got {kind}") from None
 
 
 def check_pair(function: str, argument: str, value: Any, *, least: int = 1) -> tuple[int, int]:
@@ -262,6 +316,7 @@ def check_endmembers(
         )
     if not readable:
         return
+    check_values(function, "endmembers", endmembers)
     finite = torch.isfinite(endmembers)
     if not bool(finite.all()):
         row = int((~finite).any(1).to(torch.int8).argmax())
@@ -280,6 +335,21 @@ def unit_scale(values: Tensor) -> float:
 
 def shape_text(tensor: Tensor) -> str:
     return str(tuple(tensor.shape))
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether lack of the host's memory is what an error tells of, in torch's words or NumPy's."""
+    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
+
+
+def _check_repeated(function: str, argument: str, tensor: Tensor) -> None:
+    """Refuse an expanded tensor that is larger than the machine, before anything is made of its size."""
+    size = tensor.numel() * tensor.itemsize
+    if size > MEMORY and tensor.device.type == "cpu":
+        raise MemoryError(
+            f"{function}: `{argument}` must fit into memory, got one number repeated to {shape_text(tensor)}, "
+            f"{size >> 30} GiB"
+        )
 
 
 def _not_real(function: str, argument: str, dtype: object) -> TypeError:

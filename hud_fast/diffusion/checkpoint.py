@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from hud_fast._files import atomic_write
+from hud_fast._text import printable
 
 PREFIX, SUFFIX = "step-", ".safetensors"
 OURS = PREFIX + 10 * "[0-9]"  # a user's own step-final.safetensors is not
@@ -76,11 +77,17 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, ValueError) as error:
-        raise DamagedFileError(f"{path} is damaged ({error})") from error
+        raise DamagedFileError(f"{path} is damaged ({printable(error, 200)})") from error
     text = metadata.get("record", "")
     if metadata.get("sha256") != digest_of(tensors, text):
         raise DamagedFileError(f"{path} is damaged (its checksum does not match its content)")
-    return tensors, json.loads(text)
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DamagedFileError(f"{path} is damaged (its record: {error})") from error
+    if not isinstance(record, dict):
+        raise DamagedFileError(f"{path} is damaged (its record is no record)")
+    return tensors, record
 
 
 class CheckpointFolder:

@@ -19,10 +19,14 @@ from hud_fast.diffusion.checkpoint import DamagedFileError
 from hud_fast.diffusion.network import Denoiser
 from hud_fast.diffusion.presets import PRESETS, Preset
 from hud_fast.diffusion.prior import Prior
+from hud_fast.diffusion.schedule import NoiseSchedule
 
 MOST_TIMES = (
     100_000  # of the diffusion: a table of so many numbers is made, where the paper has 1000
 )
+
+
+LARGEST = 1e6  # of weights and of a latent space's statistics: far beyond are none, and sums of them overflow
 
 
 class Record:
@@ -115,12 +119,18 @@ class Record:
         return list(self._take(name, (list,), good, "a list of step, loss and seconds"))
 
     def tensor(
-        self, name: str, shape: tuple[int, ...], dtype: torch.dtype = torch.float32
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: torch.dtype = torch.float32,
+        most: float | None = None,
     ) -> Tensor:
-        """A tensor of finite numbers; -1 in `shape` is any length from 1."""
+        """A tensor of finite numbers, none beyond `most`; -1 in `shape` is any length from 1."""
         value = self._tensor(name, shape, dtype)
         if not bool(value.isfinite().all()):
             raise self.damaged(f"`{name}` must be finite, got NaN or infinity")
+        if most is not None and bool((value.abs() > most).any()):
+            raise self.damaged(f"`{name}` must be at most {most:g}, got more")
         return value
 
     def maps(self, name: str, D: int) -> Tensor:  # (H, W, D)
@@ -154,10 +164,11 @@ class Record:
                 )
         try:
             preset = Preset.from_dict(values)
+            if preset.T > MOST_TIMES:
+                raise ValueError(f"`{name}.T` must be at most {MOST_TIMES}, got {preset.T}")
+            NoiseSchedule.of(preset)
         except (TypeError, ValueError) as error:
             raise self.damaged(error) from error
-        if preset.T > MOST_TIMES:
-            raise self.damaged(f"`{name}.T` must be at most {MOST_TIMES}, got {preset.T}")
         return preset
 
     def weights(self, preset: Preset, D: int, *, buffers: bool, where: str) -> dict[str, Tensor]:
@@ -171,9 +182,9 @@ class Record:
             wanted = network.state_dict() if buffers else dict(network.named_parameters())
             shapes = ({k: v.shape for k, v in tensors.items()} for tensors in (given, wanted))
             if operator.eq(*shapes) and all(v.is_floating_point() for v in given.values()):
-                if all(bool(value.isfinite().all()) for value in given.values()):
+                if all(bool((value.abs() <= LARGEST).all()) for value in given.values()):
                     return given
-                raise self.damaged(f"{where} holds NaN or infinity")
+                raise self.damaged(f"{where} holds NaN or a number beyond {LARGEST:g}")
         raise self.damaged(f"{where} is of another network")
 
 

@@ -13,7 +13,7 @@ from hud_fast.diffusion.latent import LatentSpace
 from hud_fast.diffusion.network import build_network, place
 from hud_fast.diffusion.patches import Patches
 from hud_fast.diffusion.preparation import ENCODERS
-from hud_fast.diffusion.records import Record
+from hud_fast.diffusion.records import LARGEST, Record
 
 if TYPE_CHECKING:
     from hud_fast.diffusion.model import HUD
@@ -68,7 +68,7 @@ def load_model(folder: Path, device: torch.device) -> HUD:
     D, C = facts.whole("D", least=1), facts.whole("C", least=1)
     endmembers = numbers.tensor("endmembers", (D, C)).numpy()
     abundances = numbers.maps("abundances", D)
-    mean, std = (numbers.tensor(name, (D,)) for name in ("mean", "std"))
+    mean, std = (numbers.tensor(name, (D,), most=LARGEST) for name in ("mean", "std"))
     if not bool((std > 0).all()):
         raise numbers.damaged("`std` must be positive")
     if preset.crop > max(abundances.shape[:2]):

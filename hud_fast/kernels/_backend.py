@@ -69,11 +69,18 @@ def can_run(
     >>> can_run("cpu", dtype=torch.bfloat16), can_run("cpu", dtype=torch.bfloat16, op="log_project")
     (False, True)
     """
-    if backend not in BACKENDS:
+    if not isinstance(backend, str) or backend not in BACKENDS:
         raise ValueError(
             f"can_run: `backend` must be one of {', '.join(BACKENDS)}, got {backend!r}"
         )
-    kind = torch.device(device).type
+    try:
+        kind = torch.device(device).type
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"can_run: `device` must be a device, got {device!r}") from None
+    if not isinstance(dtype, torch.dtype):
+        raise TypeError(f"can_run: `dtype` must be a torch.dtype, got {dtype!r}")
+    if op is not None and not isinstance(op, str):
+        raise TypeError(f"can_run: `op` must be a name or None, got {op!r}")
     why = ""
     if backend == "triton":
         why = _why_no_triton(kind, dtype, op)
@@ -93,7 +100,7 @@ def can_run(
             more = "float16, bfloat16, " if halves else ""
             why = f"the compiled CPU kernels take {more}float32 and float64, got {dtype}"
     if why and raise_error:
-        raise RuntimeError(f"backend {backend!r} cannot run: {why}")
+        raise RuntimeError(f"can_run: backend {backend!r} cannot run: {why}")
     return not why
 
 
@@ -136,7 +143,7 @@ def resolve(op: str, backend: str | None, tensor: Tensor) -> str:
         try:
             can_run(wanted, device=tensor.device, dtype=tensor.dtype, op=op, raise_error=True)
         except RuntimeError as error:
-            raise RuntimeError(f"{op}: {error}") from None
+            raise RuntimeError(str(error).replace("can_run", op, 1)) from None
         return wanted
     first = on_cuda(op, tensor.device) if tensor.device.type == "cuda" else "cpu"
     return first if can_run(first, device=tensor.device, dtype=tensor.dtype, op=op) else "torch"

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hud_fast._checks import NO_ROOM, out_of_memory
 from hud_fast.kernels._backend import REGISTERED, eager, ran, resolve
 
 _LIBRARY = torch.library.Library("hud_fast", "FRAGMENT")
@@ -82,11 +83,16 @@ class Op:
     def __call__(self, *args: Any, backend: str | None = None) -> Any:
         """Run: round the dispatcher where nobody traces and no gradient is wanted, else through torch."""
         chosen = resolve(self.name, backend, args[0])
-        if (chosen == "torch" and self.traced) or self._op is None or eager(*args):
-            result = self.implementations[chosen](*args)
-            ran(chosen)
-            return result
-        return self._op(*args, backend=chosen)
+        try:
+            if (chosen == "torch" and self.traced) or self._op is None or eager(*args):
+                result = self.implementations[chosen](*args)
+                ran(chosen)
+                return result
+            return self._op(*args, backend=chosen)
+        except (RuntimeError, MemoryError) as error:
+            if out_of_memory(error):
+                raise MemoryError(f"{self.name}: {NO_ROOM}") from error
+            raise
 
     def _kernel(self, *args: Any, backend: str = "") -> Any:
         chosen = resolve(self._asked, backend or None, args[0])

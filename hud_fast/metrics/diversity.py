@@ -20,7 +20,7 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from hud_fast._checks import check_choice, check_count, check_limit
+from hud_fast._checks import check_choice, check_count, check_flag, check_limit
 from hud_fast.metrics._sampled_blocks import read_samples, search_samples
 from hud_fast.metrics._search import Norm
 from hud_fast.metrics.json_values import distribution
@@ -161,6 +161,7 @@ def block_diversity(
     name = "block_diversity"
     stride = check_count(name, "stride", stride)
     check_choice(name, "norm", norm, ("pixel", "block"))
+    return_details = check_flag(name, "return_details", return_details)
     limit = check_limit(name, memory_limit)
     right = read_spectra(name, "real", real, "mask", mask)
     samples = read_samples(name, generated, generated_mask, block, right)

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hud_fast._checks import check_limit
+from hud_fast._checks import check_flag, check_limit
 from hud_fast.kernels import CosineIndex
 from hud_fast.kernels.cosine import MemoryLimitError, read_endmembers
 from hud_fast.metrics._nearest_pixels import nearest_pixels
@@ -131,6 +131,7 @@ def point_fidelity(
     0.853553
     """
     name = "point_fidelity"
+    return_details = check_flag(name, "return_details", return_details)
     limit = check_limit(name, memory_limit)
     sides = _read(name, generated, real, generated_mask, mask)
     try:

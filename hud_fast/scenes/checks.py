@@ -2,37 +2,84 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hud_fast.scenes.trust import available_memory
+
+
+def array_of(function: str, name: str, values: Any) -> NDArray[Any]:
+    """`values` as a numpy array; a tensor is brought to the host."""
+    try:
+        if hasattr(values, "detach"):
+            values = values.detach().resolve_neg().cpu()
+            if values.dtype.is_floating_point and values.dtype.itemsize < 4:
+                values = values.float()
+        return np.asarray(values)
+    except (TypeError, ValueError, RuntimeError, AttributeError) as error:  # sparse, meta, a class
+        raise TypeError(
+            f"{function}: `{name}` must be an array or what numpy makes one of, got {type(values).__name__}"
+        ) from error
+
+
+def whole_number(function: str, name: str, value: Any, least: int = 1) -> int:
+    """An int of at least `least`."""
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        number = operator.index(value)
+    except (TypeError, RuntimeError):  # the second of a tensor without values
+        raise TypeError(f"{function}: `{name}` must be a whole number, got {value!r}") from None
+    if number < least:
+        raise ValueError(f"{function}: `{name}` must be a whole number >= {least}, got {number}")
+    return number
+
+
+def number(function: str, name: str, value: Any) -> float:
+    """A float, any."""
+    try:
+        if isinstance(value, (str, bytes)):
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        raise TypeError(
+            f"{function}: `{name}` must be a number, got {type(value).__name__}"
+        ) from None
+
 
 def real_cube(function: str, cube: Any) -> NDArray[Any]:  # (H, W, C)
     """Three axes, real numbers, not empty; a tensor is brought to the host."""
-    if hasattr(cube, "detach"):
-        cube = cube.detach().cpu()
-        cube = cube.float() if cube.dtype.is_floating_point and cube.dtype.itemsize < 4 else cube
-    array = np.asarray(cube)
+    array = array_of(function, "cube", cube)
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{function}: `cube` must hold real numbers, got dtype {array.dtype}")
     if array.ndim != 3 or 0 in array.shape:
         raise ValueError(
             f"{function}: `cube` must have shape (H, W, C), none of them 0, got {array.shape}"
         )
+    if 0 in array.strides:  # one number repeated
+        room_for(function, "cube", 4 * array.size)
     return array
+
+
+def room_for(function: str, name: str, size: int) -> None:
+    """Refuse what does not fit into the memory that is free now, `size` bytes for the sake of `name`."""
+    free = available_memory()
+    if free is not None and size > free:
+        raise MemoryError(
+            f"{function}: `{name}` must fit into memory, which takes {size / 1e9:.1f} GB, got {free / 1e9:.1f} GB free"
+        )
 
 
 def positive(function: str, name: str, value: float) -> float:
     """A finite number above zero."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{function}: `{name}` must be a number, got {value!r}") from None
-    if not (np.isfinite(number) and number > 0):
+    size = number(function, name, value)
+    if not (np.isfinite(size) and size > 0):
         raise ValueError(f"{function}: `{name}` must be finite and above 0, got {value!r}")
-    return number
+    return size
 
 
 def positive_per_band(
@@ -41,15 +88,16 @@ def positive_per_band(
     """One finite positive number a band."""
     if values is None:
         return None
-    try:
-        array = np.asarray(values, dtype=np.float64).ravel()
-    except (TypeError, ValueError):
-        raise TypeError(f"{function}: `{name}` must hold numbers, got {values!r}") from None
-    if array.size != bands:
+    given = array_of(function, name, values)
+    if given.size != bands:
         raise ValueError(
             f"{function}: `{name}` must hold one number for each of the {bands} bands, "
-            f"got {array.size}"
+            f"got {given.size}"
         )
+    try:
+        array = given.astype(np.float64).ravel()
+    except (TypeError, ValueError):
+        raise TypeError(f"{function}: `{name}` must hold numbers, got {values!r}") from None
     wrong = np.flatnonzero(~(np.isfinite(array) & (array > 0)))
     if wrong.size:
         raise ValueError(
@@ -65,9 +113,9 @@ def flags(
     """Booleans, or numbers that are 0 and 1 only, of this shape."""
     if values is None:
         return None
-    array = np.asarray(values)
+    array = array_of(function, name, values)
     if len(shape) == 1:
-        array = array.ravel()
+        array = array.reshape(-1)  # a view, where one number is repeated
     if array.shape != shape:
         raise ValueError(f"{function}: `{name}` must have shape {shape}, got {array.shape}")
     if array.dtype != np.bool_:
@@ -85,7 +133,7 @@ def labels(
     """Whole numbers >= 0 of the scene's shape."""
     if values is None:
         return None
-    array = np.asarray(values)
+    array = array_of(function, "labels", values)
     if array.shape != shape:
         raise ValueError(
             f"{function}: `labels` must have the scene's shape {shape}, got {array.shape}"
@@ -103,6 +151,14 @@ def labels(
     return array
 
 
+def names(function: str, values: Any) -> Sequence[object]:
+    """A tuple or list."""
+    if not isinstance(values, (tuple, list)):
+        kind = type(values).__name__
+        raise TypeError(f"{function}: `label_names` must be a tuple of names, got {kind}")
+    return values
+
+
 def rgb_bands(
     function: str, values: Sequence[int] | None, bands: int
 ) -> tuple[int, int, int] | None:
@@ -111,7 +167,7 @@ def rgb_bands(
         return None
     try:
         chosen = tuple(int(band) for band in values)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, RuntimeError):
         raise TypeError(f"{function}: `rgb_bands` must be three bands, got {values!r}") from None
     if len(chosen) != 3 or not all(0 <= band < bands for band in chosen):
         raise ValueError(

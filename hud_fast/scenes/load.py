@@ -126,7 +126,7 @@ def load_scene(
         raw.good_bands if good_bands is None else side_files.vector("good_bands", good_bands)
     )
     raw.labels = raw.labels if labels is None else side_files.matrix("labels", labels)
-    raw.rgb_bands = rgb_bands or raw.rgb_bands
+    raw.rgb_bands = raw.rgb_bands if rgb_bands is None else rgb_bands
     _add_what_is_known(raw, entry or recognise(raw.variable, raw.cube.shape), path)
     if name is not None:
         raw.fields["name"] = name

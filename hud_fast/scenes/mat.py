@@ -78,6 +78,7 @@ class MatV4:
 
         self.path = path
         with whole(path):
+            _check_v4(path)
             found = whosmat(str(path), appendmat=False)
             check_count(len(found))
             size = path.stat().st_size
@@ -95,3 +96,25 @@ class MatV4:
         check_claim(self.path, name, math.prod(self.shapes[name]), 8)
         with whole(self.path):
             return np.asarray(loadmat(str(self.path), variable_names=[name], appendmat=False)[name])
+
+
+_V4_SIZES = (8, 4, 4, 2, 2, 1)  # bytes of a number, by the tens of a matrix's type
+
+
+def _check_v4(path: Path) -> None:
+    """Walk the chain of matrices: five numbers, the name, the values; scipy makes room for what they say."""
+    size, position = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while position < size:
+            file.seek(position)
+            header = file.read(20)
+            if len(header) < 20:
+                raise ValueError(f"it ends inside a header, after {size} bytes")
+            order = "<" if 0 <= struct.unpack_from("<i", header)[0] < 1000 else ">"
+            kind, rows, columns, parts, name = struct.unpack(order + "5i", header)
+            if min(rows, columns, name) < 0 or not 0 <= kind // 10 % 10 < len(_V4_SIZES):
+                raise ValueError(f"a header at byte {position} makes no sense")
+            values = rows * columns * _V4_SIZES[kind // 10 % 10] * (2 if parts == 1 else 1)
+            position += 20 + name + values
+    if position > size:
+        raise ValueError(f"it has {size} bytes, its matrices need {position}")

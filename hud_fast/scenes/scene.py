@@ -137,7 +137,9 @@ class Scene:
             "scale": checks.positive("Scene", "scale", self.scale),
         }
         if self.label_names is not None:
-            clean["label_names"] = tuple(printable(name, LONGEST_NAME) for name in self.label_names)
+            clean["label_names"] = tuple(
+                printable(name, LONGEST_NAME) for name in checks.names("Scene", self.label_names)
+            )
         if self.dtype is not None:
             clean["dtype"] = np.dtype(self.dtype)
         for field, value in clean.items():

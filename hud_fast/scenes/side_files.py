@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from hud_fast._text import listed, printable
 from hud_fast.scenes import mat, numpy_files
 from hud_fast.scenes.catalogue import File
+from hud_fast.scenes.checks import array_of
 from hud_fast.scenes.fetch import find_local
 from hud_fast.scenes.trust import whole
 
@@ -25,7 +26,7 @@ def vector(name: str, values: Side) -> NDArray[Any] | None:
         return None
     if isinstance(values, (str, os.PathLike)):
         return _from_file(name, Path(values), one_axis=True).ravel()
-    return np.asarray(values).ravel()
+    return _numbers(name, values).reshape(-1)
 
 
 def matrix(name: str, values: Side) -> NDArray[Any] | None:
@@ -34,13 +35,22 @@ def matrix(name: str, values: Side) -> NDArray[Any] | None:
         return None
     if isinstance(values, (str, os.PathLike)):
         return _from_file(name, Path(values), one_axis=False)
-    return np.asarray(values)
+    return _numbers(name, values)
+
+
+def _numbers(name: str, values: ArrayLike) -> NDArray[Any]:
+    array = array_of("load_scene", name, values)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"load_scene: `{name}` must hold numbers, got {array.dtype}")
+    return array
 
 
 def _from_file(name: str, path: Path, one_axis: bool) -> NDArray[Any]:
     """The one array in a .npy, .mat or text file."""
     if not path.is_file():  # a regular one, that is
-        raise FileNotFoundError(f"load_scene: `{name}` must be numbers or a file, got {path}")
+        raise FileNotFoundError(
+            f"load_scene: `{name}` must be numbers or a file, got {printable(path)}"
+        )
     suffix = path.suffix.lower()
     if suffix == ".mat":
         file = mat.open_mat(path)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hud_fast.scenes import checks
 from hud_fast.scenes.scene import Scene, Truth
 
 FIRST, LAST = 400.0, 2500.0  # nm
@@ -69,9 +70,13 @@ def simulate_scene(
     >>> scene.truth.abundances.shape, scene.truth.endmembers.shape
     ((16, 20, 4), (4, 30))
     """
-    for name, size in (("H", H), ("W", W), ("C", C), ("D", D)):
-        if int(size) != size or size < 1:
-            raise ValueError(f"simulate_scene: `{name}` must be a whole number above 0, got {size}")
+    name = "simulate_scene"
+    H, W = (checks.whole_number(name, axis, size) for axis, size in (("H", H), ("W", W)))
+    C, D = (checks.whole_number(name, axis, size) for axis, size in (("C", C), ("D", D)))
+    checks.room_for(name, "H, W, C, D", 16 * H * W * (C + D) + 16 * D * C)
+    seed = checks.whole_number(name, "seed", seed, 0)
+    smoothness = checks.number(name, "smoothness", smoothness)
+    snr_db = checks.number(name, "snr_db", snr_db)
     if not smoothness >= 0 or np.isinf(smoothness):
         raise ValueError(f"simulate_scene: `smoothness` must be 0 or more pixels, got {smoothness}")
     if np.isnan(snr_db):
@@ -105,7 +110,7 @@ def _streams(seed: int) -> list[np.random.SeedSequence]:
 def _draw(
     library: ArrayLike, count: int, generator: np.random.Generator
 ) -> NDArray[np.float64]:  # (D, C)
-    spectra = np.asarray(library)
+    spectra = checks.array_of("simulate_scene", "library", library)
     if spectra.dtype.kind not in "fiu":
         raise TypeError(f"simulate_scene: `library` must hold real numbers, got {spectra.dtype}")
     if spectra.ndim != 2 or 0 in spectra.shape or not np.isfinite(spectra).all():

@@ -32,6 +32,7 @@ class TooLarge(MemoryError):
 def broken(path: Path, why: object) -> OSError:
     """The error for a file that is cut off, damaged or forged."""
     kind = path.suffix.lower() or "data"
+    why = re.sub(r" at 0x[0-9a-f]+", "", str(why))  # where an object of a library's lies
     return OSError(
         f"load_scene: `path` must be a whole {kind} file, got a broken one, {path}: {printable(why, 200)}"
     )

@@ -26,7 +26,9 @@ from hud_fast._checks import (
     check_choice,
     check_count,
     check_endmembers,
+    check_number,
     check_seed,
+    check_values,
     like_input,
 )
 from hud_fast.unmixing.linear import linear_abundances
@@ -132,6 +134,7 @@ class UnmixingAutoencoder(nn.Module):
     ) -> ArrayT:  # (..., C)
         """Spectra mixed from `abundances`."""
         x = as_wide("UnmixingAutoencoder.decode", "abundances", abundances)
+        check_values("UnmixingAutoencoder.decode", "abundances", x)
         if x.ndim < 1 or x.shape[-1] != self.D:
             raise ValueError(
                 f"UnmixingAutoencoder.decode: `abundances` must have shape (..., D) with "
@@ -188,6 +191,7 @@ class UnmixingAutoencoder(nn.Module):
         name = "UnmixingAutoencoder.fine_tune"
         steps = check_count(name, "steps", steps)
         batch_size = check_count(name, "batch_size", batch_size)
+        lr = check_number(name, "lr", lr)
         if not lr > 0:
             raise ValueError(f"{name}: `lr` must be above 0, got {lr}")
         generator = torch.Generator().manual_seed(check_seed(name, seed))
@@ -238,6 +242,7 @@ class UnmixingAutoencoder(nn.Module):
     def _pixels(self, method: str, pixels: Any) -> Tensor:  # (..., C)
         name = f"UnmixingAutoencoder.{method}"
         y = as_wide(name, "pixels", pixels)
+        check_values(name, "pixels", y)
         if y.ndim < 1 or y.shape[-1] != self.C:
             raise ValueError(
                 f"{name}: `pixels` must have shape (..., C) with C = {self.C} as in `endmembers`, "

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hud_fast._checks import ArrayT, as_wide, check_endmembers, like_input
+from hud_fast._checks import ArrayT, as_wide, check_endmembers, check_values, like_input
 from hud_fast.unmixing.pixels import BLOCK_VALUES
 
 
@@ -58,11 +58,14 @@ def linear_abundances(
     [[0.5, 0.5], [1.0, -0.5]]
     """
     y = as_wide("linear_abundances", "pixels", pixels)
+    check_values("linear_abundances", "pixels", y)
     if y.ndim < 1 or y.shape[-1] < 1:
         raise ValueError(
             f"linear_abundances: `pixels` must have shape (..., C), got {tuple(y.shape)}"
         )
-    A = as_wide("linear_abundances", "endmembers", endmembers).to(y.device)
+    A = as_wide("linear_abundances", "endmembers", endmembers)
+    check_values("linear_abundances", "endmembers", A)
+    A = A.to(y.device)
     check_endmembers("linear_abundances", A, y.shape[-1])
     D, C = A.shape
     if D > C:

@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hud_fast._checks import ArrayT, check_choice, check_count, check_seed
+from hud_fast._checks import ArrayT, check_choice, check_count, check_flag, check_number, check_seed
 from hud_fast.unmixing.pixels import (
     Moments,
     Pixels,
@@ -149,7 +149,8 @@ def vca(
     D = check_count("vca", "D", D)
     best_of = check_count("vca", "best_of", best_of)
     seed = check_seed("vca", seed)
-    if snr_db is not None and np.isnan(snr_db):
+    return_index = check_flag("vca", "return_index", return_index)
+    if snr_db is not None and np.isnan(snr_db := check_number("vca", "snr_db", snr_db)):
         raise ValueError("vca: `snr_db` must be a number of decibels or None, got nan")
     reader = Pixels("vca", pixels, mask)
     if reader.C < D:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hud_fast._files import atomic_path
+from hud_fast._text import printable
 from hud_fast.kernels.cosine.checked import check_index
 
 FORMAT, VERSION = "hud_fast CosineIndex", 1  # the version rises when an older reader would misread
@@ -65,7 +66,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
         ValueError,
     ) as error:
         ours = type(error) is ValueError
-        why = error if ours else f"it is damaged or no such file ({error})"
+        why = error if ours else f"it is damaged or no such file ({printable(error, 200)})"
         raise ValueError(
             f"CosineIndex.load: `path` must be a file that CosineIndex.save wrote, got {os.fspath(path)}: {why}"
         ) from error

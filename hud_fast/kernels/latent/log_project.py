@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hud_fast._checks import ArrayT, as_floating, like_input, shape_text
+from hud_fast._checks import ArrayT, as_floating, as_index, like_input, shape_text
 from hud_fast.kernels._backend import on_stream
 from hud_fast.kernels._memory import empty
 from hud_fast.kernels._native import C
@@ -147,8 +147,7 @@ Op(
 
 def check_dim(op: str, name: str, tensor: Tensor, dim: int) -> int:
     """`dim` counted from the front; an error where it is no integer, or the tensor has no such axis or an empty one."""
-    if not hasattr(dim, "__index__"):
-        raise TypeError(f"{op}: `dim` must be an integer, got {dim!r}")
+    dim = as_index(op, "dim", dim)
     if tensor.ndim == 0 or not -tensor.ndim <= dim < tensor.ndim:
         raise ValueError(
             f"{op}: `dim` must name an axis of `{name}` with shape {shape_text(tensor)}, got {dim}"

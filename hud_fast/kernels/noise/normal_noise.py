@@ -9,11 +9,13 @@ agrees to a few units in the last place (their logarithm and sine round differen
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from hud_fast._checks import as_device, as_index
 from hud_fast.kernels._memory import empty
 from hud_fast.kernels._native import C
 from hud_fast.kernels._op import Op
@@ -125,13 +127,22 @@ def check_address(op: str, seed: Any, step: Any, first: Any) -> tuple[int, int, 
     """The three as ints; TypeError or ValueError naming the one that is none, or out of range."""
     limits = {"seed": 2**63, "step": 2**32, "first": 2**63}
     for (name, limit), value in zip(limits.items(), (seed, step, first), strict=True):
-        if isinstance(value, bool) or not hasattr(value, "__index__"):
-            raise TypeError(f"{op}: `{name}` must be an integer, got {value!r}")
-        if not 0 <= value < limit:
+        number = as_index(op, name, value)
+        if not 0 <= number < limit:
             raise ValueError(
-                f"{op}: `{name}` must be from 0 to 2**{limit.bit_length() - 1} - 1, got {value}"
+                f"{op}: `{name}` must be from 0 to 2**{limit.bit_length() - 1} - 1, got {number}"
             )
     return int(seed), int(step), int(first)
+
+
+def check_shape(op: str, shape: Any) -> tuple[int, ...]:
+    """`shape` as ints of 0 or more, one at least; their product a number that a tensor can have."""
+    if not isinstance(shape, Sequence) or isinstance(shape, (str, bytes)):
+        raise TypeError(f"{op}: `shape` must be (B, ...) of integers, got {shape!r}")
+    sizes = tuple(as_index(op, "shape", size) for size in shape)
+    if not sizes or min(sizes) < 0 or math.prod(sizes) >= 2**60:
+        raise ValueError(f"{op}: `shape` must be (B, ...) of numbers >= 0, got {shape!r}")
+    return sizes
 
 
 def address_of(
@@ -252,12 +263,10 @@ def normal_noise(
     True
     """
     op = "normal_noise"
-    sizes = tuple(shape)
-    if not sizes or any(n < 0 for n in sizes):
-        raise ValueError(f"{op}: `shape` must be (B, ...) of numbers >= 0, got {shape!r}")
-    if not dtype.is_floating_point or dtype.itemsize < 2:
-        raise TypeError(f"{op}: `dtype` must be of floats of 16 bits or more, got {dtype}")
-    like = torch.empty(0, dtype=dtype, device=device)
+    sizes = check_shape(op, shape)
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point or dtype.itemsize < 2:
+        raise TypeError(f"{op}: `dtype` must be of floats of 16 bits or more, got {dtype!r}")
+    like = torch.empty(0, dtype=dtype, device=as_device(op, "device", device))
     address = address_of(op, seed, step, first, like.device)
     noise: Tensor = _OP(like, sizes, address, backend=backend)
     return noise

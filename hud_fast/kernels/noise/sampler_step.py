@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hud_fast._checks import as_floating, check_device, check_tensor, shape_text
+from hud_fast._checks import as_floating, check_device, check_number, check_tensor, shape_text
 from hud_fast.kernels._memory import empty
 from hud_fast.kernels._op import Op
 from hud_fast.kernels.noise.normal_noise import (
@@ -161,7 +161,11 @@ def sampler_step(
             raise TypeError(f"{op}: `{name}` must be of z's dtype {z.dtype}, got {value.dtype}")
         check_device(op, name, value, z.device, "z")
     z, eps, noise = tensors["z"], tensors["eps"], tensors.get("noise")
-    factors = (float(z_factor), float(eps_factor), float(noise_factor))
+    factors = (
+        check_number(op, "z_factor", z_factor),
+        check_number(op, "eps_factor", eps_factor),
+        check_number(op, "noise_factor", noise_factor),
+    )
     if factors[2] == 0:
         noise = None
     draw = factors[2] != 0 and noise is None
