@@ -46,6 +46,8 @@ def as_numpy(function: str, argument: str, value: object) -> NDArray[Any]:
         ) from error
     if array.dtype.kind not in "fiu":
         raise _not_real(function, argument, array.dtype)
+    if 0 in array.strides:
+        _check_repeated(function, argument, array.shape, array.nbytes)
     if np.ma.is_masked(array):
         raise TypeError(
             f"{function}: `{argument}` must be a plain array, got a masked array with masked values: fill them first, "
@@ -68,8 +70,8 @@ def as_tensor(function: str, argument: str, value: object) -> Tensor:
     if tensor.is_complex() or tensor.dtype == torch.bool:
         raise _not_real(function, argument, tensor.dtype)
     check_dense(function, argument, tensor)
-    if 0 in tensor.stride():
-        _check_repeated(function, argument, tensor)
+    if 0 in tensor.stride() and tensor.device.type == "cpu":
+        _check_repeated(function, argument, tensor.shape, tensor.numel() * tensor.itemsize)
     return tensor.resolve_neg()  # a kernel sees memory, not torch's lazy sign
 
 
@@ -342,13 +344,11 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
 
 
-def _check_repeated(function: str, argument: str, tensor: Tensor) -> None:
-    """Refuse an expanded tensor that is larger than the machine, before anything is made of its size."""
-    size = tensor.numel() * tensor.itemsize
-    if size > MEMORY and tensor.device.type == "cpu":
+def _check_repeated(function: str, argument: str, shape: Sequence[int], size: int) -> None:
+    """Refuse what is larger than the machine by repeating numbers, before anything is made of its size."""
+    if size > MEMORY:
         raise MemoryError(
-            f"{function}: `{argument}` must fit into memory, got one number repeated to {shape_text(tensor)}, "
-            f"{size >> 30} GiB"
+            f"{function}: `{argument}` must fit into memory, got numbers repeated to {tuple(shape)}, {size >> 30} GiB"
         )
 
 

@@ -33,9 +33,13 @@ def whole_number(function: str, name: str, value: Any, least: int = 1) -> int:
             raise TypeError
         number = operator.index(value)
     except (TypeError, RuntimeError):  # the second of a tensor without values
-        raise TypeError(f"{function}: `{name}` must be a whole number, got {value!r}") from None
+        raise TypeError(
+            f"{function}: `{name}` must be a whole number above {least - 1}, got {value!r}"
+        ) from None
     if number < least:
-        raise ValueError(f"{function}: `{name}` must be a whole number >= {least}, got {number}")
+        raise ValueError(
+            f"{function}: `{name}` must be a whole number above {least - 1}, got {number}"
+        )
     return number
 
 
@@ -46,9 +50,7 @@ def number(function: str, name: str, value: Any) -> float:
             raise TypeError
         return float(value)
     except (TypeError, ValueError, OverflowError, RuntimeError):
-        raise TypeError(
-            f"{function}: `{name}` must be a number, got {type(value).__name__}"
-        ) from None
+        raise TypeError(f"{function}: `{name}` must be a number, got {value!r}") from None
 
 
 def real_cube(function: str, cube: Any) -> NDArray[Any]:  # (H, W, C)
@@ -89,15 +91,14 @@ def positive_per_band(
     if values is None:
         return None
     given = array_of(function, name, values)
+    if given.dtype.kind not in "fiub":
+        raise TypeError(f"{function}: `{name}` must hold numbers, got {given.dtype}")
     if given.size != bands:
         raise ValueError(
             f"{function}: `{name}` must hold one number for each of the {bands} bands, "
             f"got {given.size}"
         )
-    try:
-        array = given.astype(np.float64).ravel()
-    except (TypeError, ValueError):
-        raise TypeError(f"{function}: `{name}` must hold numbers, got {values!r}") from None
+    array: NDArray[np.float64] = given.astype(np.float64).ravel()
     wrong = np.flatnonzero(~(np.isfinite(array) & (array > 0)))
     if wrong.size:
         raise ValueError(

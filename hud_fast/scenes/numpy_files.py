@@ -34,6 +34,11 @@ FACTS: dict[str, type | tuple[type, ...]] = {
 def read_array(path: Path) -> NDArray[Any]:
     """The array of a .npy file, memory-mapped."""
     with whole(path):
+        with path.open("rb") as file:  # numpy reads as long a header as the file says
+            start = file.read(12)
+        length = int.from_bytes(start[8:10] if start[6:7] == b"\1" else start[8:12], "little")
+        if length > path.stat().st_size:
+            raise ValueError(f"its header would have {length} bytes")
         # Not np.load, which takes an .npz under this name, and advises to unpickle what is none.
         array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
     return array

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hud_fast._checks import as_mask, as_numpy, as_wide, check_values
+from hud_fast._checks import MEMORY, as_mask, as_numpy, as_wide, check_values
 
 BLOCK_VALUES = 1 << 22  # 32 MiB of float64 a block: past the caches, far below memory
 
@@ -93,6 +93,10 @@ class Pixels:
             raise ValueError(f"{function}: `pixels` must not be empty, got shape {shape}")
         self.shape, self.C = shape[:-1], shape[-1]
         self.P = int(np.prod(self.shape))
+        if 8 * self.C**2 > MEMORY:  # the covariance's, which all that read pixels here begin with
+            raise MemoryError(
+                f"{function}: `pixels` must have bands whose covariance fits into memory, got C = {self.C}"
+            )
         keep = as_mask(function, "mask", mask, self.shape)
         self._mask: Any = None
         if keep is not None:

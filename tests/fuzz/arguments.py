@@ -176,7 +176,7 @@ SAVED = "scene.npy"  # in the input's folder, where the process stands
 class ArgumentTarget:
     """All the calls."""
 
-    name, share = "arguments", 200.0
+    name, share = "arguments", 350.0
 
     def good(self) -> list[dict[str, str]]:
         """Every call with nothing hostile, and one that takes arrays with each kind of them."""

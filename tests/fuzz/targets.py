@@ -232,12 +232,12 @@ def file_targets(outside: Path) -> list[FileTarget]:
         return {"scene.mat": seeds.compress(files["scene.mat"])}
 
     return [
-        FileTarget("mat v4", lambda: seeds.mat(format="4"), load_mat, 40),
+        FileTarget("mat v4", lambda: seeds.mat(format="4"), load_mat, 30),
         FileTarget("mat v5", seeds.mat, load_mat, 100),
         FileTarget("mat v5 compressed", seeds.mat, load_mat, 100, wrap=packed_mat),
-        FileTarget("mat v7.3", lambda: seeds.v73(outside), load_mat, 30),
-        FileTarget("mat v7.3 gzip", lambda: seeds.v73(outside, **chunks)[:1], load_mat, 20),
-        FileTarget("mat v7.3 latest", lambda: seeds.v73(outside, libver="latest")[:1], load_mat, 20),
+        FileTarget("mat v7.3", lambda: seeds.v73(outside), load_mat, 15),
+        FileTarget("mat v7.3 gzip", lambda: seeds.v73(outside, **chunks)[:1], load_mat, 12),
+        FileTarget("mat v7.3 latest", lambda: seeds.v73(outside, libver="latest")[:1], load_mat, 12),
         FileTarget("ENVI", seeds.envi, load_envi, 120),
         FileTarget("npy", lambda: [{"scene.npy": seeds.npy(a)} for a in arrays()], load_npy, 120),
         FileTarget("npz, ours", seeds.npz_ours, load_npz, 60, wrap=seeds.pack_zip),
@@ -248,11 +248,11 @@ def file_targets(outside: Path) -> list[FileTarget]:
         FileTarget("checkpoint", seeds.checkpoints, load_checkpoint, 40),
         FileTarget("index", seeds.indices, load_index, 30),
         FileTarget(
-            "model, forged", in_parts(seeds.models), load_model, 10,
+            "model, forged", in_parts(seeds.models), load_model, 5,
             wrap=lambda files: forged(together(files)), after=0.1,
         ),
         FileTarget(
-            "abundance model, forged", in_parts(seeds.abundance_models), load_abundance_model, 10,
+            "abundance model, forged", in_parts(seeds.abundance_models), load_abundance_model, 5,
             wrap=lambda files: forged(together(files)), after=0.1,
         ),
         FileTarget(

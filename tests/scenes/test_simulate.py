@@ -91,7 +91,7 @@ def test_a_given_library_is_drawn_from_without_repetition() -> None:
     ("options", "kind", "message"),
     [
         ({"H": 0}, ValueError, "`H` must be a whole number above 0, got 0"),
-        ({"D": 2.5}, ValueError, "`D` must be a whole number above 0, got 2.5"),
+        ({"D": 2.5}, TypeError, "`D` must be a whole number above 0, got 2.5"),
         ({"C": -1}, ValueError, "`C` must be a whole number above 0"),
         ({"smoothness": -1.0}, ValueError, "`smoothness` must be 0 or more"),
         ({"snr_db": np.nan}, ValueError, "`snr_db` must be a number of decibels"),

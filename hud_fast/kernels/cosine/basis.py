@@ -64,7 +64,10 @@ def span_basis(rows: Tensor, *, unit: bool = False) -> Tensor | None:  # (n, C) 
     for part in parts:
         u = part if unit else _unit(part)
         gram += u.T @ u
-    values, vectors = torch.linalg.eigh(gram)
+    try:
+        values, vectors = torch.linalg.eigh(gram)
+    except RuntimeError:  # it did not converge: of rows that nearly overflow
+        return None
     r = int((values > _KEEP * values.sum()).sum())
     if r == 0 or r + 1 > _WORTH * bands:
         return None
