@@ -33,6 +33,19 @@ def available_cores() -> int:
     return max(1, min(cores or 1, _quota()))
 
 
+def cores_for(items: int) -> int:
+    """How many workers may share `items`: no more than torch is to use, or than there are cores.
+
+    Examples
+    --------
+    >>> cores_for(1), cores_for(0)
+    (1, 1)
+    """
+    import torch
+
+    return max(1, min(items, torch.get_num_threads(), available_cores()))
+
+
 def _quota() -> int:
     """Cores' worth of time that control groups allow, rounded up; many where they set no limit."""
     try:

@@ -30,6 +30,7 @@ spectrum, is a real pixel's.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -39,6 +40,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hud_fast._cores import Crew, cores_for
 from hud_fast.diffusion.crops import TURNS, free_windows, turned_offsets
 from hud_fast.diffusion.seeds import Stream, generator
 from hud_fast.kernels import log_project, simplex_softmax
@@ -59,6 +61,7 @@ STRONGEST = 4.0  # |ln w|
 CELL = 4  # pixels: what a guide says of shapes smaller than this does not count
 GUIDANCE = 0.06  # weight of the guide's squared distance beside the overlap's
 GROUP = 16  # samples made at a time: more hold more distances in memory
+SHARE = 4  # of them, what is worth a core of its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,12 +196,22 @@ class Patches:
         """
         pictures = None if guides is None else _pictures(self.looks, guides)
         search = _Search(self, guided=guides is not None)
-        done = []
-        for first in range(0, len(samples), GROUP):
-            draws = [generator(seed, stream, i) for i in samples[first : first + GROUP]]
-            shown = None if pictures is None else pictures[first : first + GROUP]
-            done.append(self._group(search, draws, size, shown, progress))
-        return torch.cat(done)
+        cores = cores_for(-(-len(samples) // SHARE)) if self.device.type == "cpu" else 1
+        crew = Crew(cores, 1 if cores > 1 else None)
+        group = max(SHARE, GROUP // crew.count)
+        telling = threading.Lock()
+
+        def told(count: int) -> None:
+            if progress is not None:
+                with telling:
+                    progress(count)
+
+        def laid(first: int) -> Tensor:
+            draws = [generator(seed, stream, i) for i in samples[first : first + group]]
+            shown = None if pictures is None else pictures[first : first + group]
+            return self._group(search, draws, size, shown, told)
+
+        return torch.cat(list(crew.map(laid, range(0, len(samples), group))))
 
     def patches_of(self, size: tuple[int, int]) -> int:
         """How many patches a layout of (h, w) takes."""
@@ -211,7 +224,7 @@ class Patches:
         draws: list[torch.Generator],
         size: tuple[int, int],
         guides: Tensor | None,  # (n, h, w, K)
-        progress: Tick | None,
+        progress: Tick,
     ) -> Tensor:  # (n, h, w)
         n, step, (h, w) = len(draws), PATCH - OVERLAP, size
         # a square that is turned at the end keeps its shape; another is laid as it will be
@@ -247,8 +260,7 @@ class Patches:
                         across = beyond_seam(apart[:, :OVERLAP].transpose(1, 2))
                         use[:, :OVERLAP] &= across.transpose(1, 2)
                 here.copy_(torch.where(use, new, here))
-                if progress is not None:
-                    progress(n)
+                progress(n)
         return torch.stack([way.cut(one) for way, one in zip(ways, field, strict=True)])
 
 

@@ -33,13 +33,14 @@ number of threads: the samples are the same bits whatever `n`, `batch_size` and 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from hud_fast._cores import Crew, available_cores
+from hud_fast._cores import Crew, cores_for
 from hud_fast.diffusion.capture import Repeated, captures
 from hud_fast.diffusion.memory import enough_memory
 from hud_fast.diffusion.network import Denoiser, memory_format, predict
@@ -325,7 +326,9 @@ def sample_latent(
     size = CPU_GROUP if on_cpu else batch_size
     whole: nn.Module = network
     tiled = tile is not None and max(shape[1:]) > tile
-    crew = _crew(-(-min(batch_size, len(samples)) // size), tiled) if on_cpu else Crew(1, None)
+    # of an image in windows there are always many groups
+    groups = sys.maxsize if tiled else -(-min(batch_size, len(samples)) // size)
+    crew = Crew(cores_for(groups)) if on_cpu else Crew(1, None)
     together = crew.count  # groups
     if tile is not None and tiled:
         whole = Tiled(network, shape[1:], tile=tile, overlap=tile // 4, group=size, crew=crew)
@@ -347,9 +350,9 @@ def sample_latent(
     for begin in range(mine * batch_size, len(samples), turns * batch_size):
         batch = samples[begin : begin + batch_size]
         parts = []
-        groups = batch[::size]
-        for k in range(0, len(groups), together):
-            firsts = groups[k : k + together]
+        starts = batch[::size]
+        for k in range(0, len(starts), together):
+            firsts = starts[k : k + together]
             busy = loops[: len(firsts)]
             counts = [min(size, batch.stop - first) for first in firsts]
             for loop, first in zip(busy, firsts, strict=True):
@@ -364,9 +367,3 @@ def sample_latent(
                     progress(sum(counts))
             parts += [loop.z[:count].clone() for loop, count in zip(busy, counts, strict=True)]
         yield torch.cat(parts)
-
-
-def _crew(groups: int, tiled: bool) -> Crew:
-    """Workers for a CPU's groups; for those of windows as many as there are cores."""
-    cores = min(torch.get_num_threads(), available_cores())
-    return Crew(cores if tiled else max(1, min(cores, groups)))

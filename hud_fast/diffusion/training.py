@@ -25,6 +25,7 @@ import contextlib
 import math
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -36,7 +37,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from hud_fast._cores import Crew, available_cores
+from hud_fast._cores import Crew, cores_for
 from hud_fast.diffusion import processes
 from hud_fast.diffusion.capture import Repeated, Told, captures
 from hud_fast.diffusion.checkpoint import CheckpointFolder
@@ -370,7 +371,7 @@ def share_of_batch(preset: Preset) -> range:
 
 def _crew_for(items: int) -> Crew:
     """As many workers as can share `items` equally, with the cores there are."""
-    cores = min(torch.get_num_threads(), available_cores())
+    cores = cores_for(sys.maxsize)
     count = max(n for n in range(1, min(cores, items) + 1) if items % n == 0)
     return Crew(count, cores // count)
 

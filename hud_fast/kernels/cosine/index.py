@@ -259,7 +259,7 @@ class CosineIndex:
             Where the file cannot be read.
         ValueError
             Where it is damaged, no saved index, or holds what no index of its reference can: rows, norms and
-            trees are checked against the reference, which takes about a third of the time of building them.
+            trees are checked against the reference, which takes up to the time of building them.
         """
         index = cls.__new__(cls)
         index.__setstate__(cosine_file.load(path))
