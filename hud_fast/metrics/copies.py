@@ -35,7 +35,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hud_fast._checks import as_wide, check_count, check_endmembers, check_number, check_seed
+from hud_fast._checks import (
+    as_wide,
+    check_count,
+    check_endmembers,
+    check_flag,
+    check_number,
+    check_seed,
+)
 from hud_fast.kernels import fcls
 from hud_fast.kernels.windows import similarities
 from hud_fast.metrics._nearest_windows import (
@@ -180,6 +187,7 @@ def copy_check(
     count = check_count(name, "count", count, least=2)
     seed = check_seed(name, seed)
     quantile = check_number(name, "quantile", quantile)
+    all_orientations = check_flag(name, "all_orientations", all_orientations)
     if not 0 < quantile <= 1:
         raise ValueError(f"{name}: `quantile` must lie in (0, 1], got {quantile}")
     left, scene = read_pair(name, generated, real, generated_mask, mask)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hud_fast._checks import check_flag
 from hud_fast.metrics._search import Norm
 from hud_fast.metrics.copies import copy_check
 from hud_fast.metrics.diversity import block_diversity
@@ -71,6 +72,8 @@ def evaluate(
     >>> round(result["ratio"], 6), result["copy_check"]["near_copies"], result["notes"]
     (1.0, 1, [])
     """
+    reference = check_flag("evaluate", "reference", reference)
+    copies = check_flag("evaluate", "copies", copies)
     weights = {"diversity": 1.0, "fidelity": 1.0}
     weights |= {"reference": 5.0} if reference else {}
     weights |= {"copies": 3.0} if copies else {}

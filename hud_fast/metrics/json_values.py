@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 
 def distribution(values: NDArray[np.float64]) -> dict[str, float]:
-    """Minimum, 5 %, median, 95 % and maximum of the finite values."""
+    """Minimum, 5 %, median, 95 % and maximum of the finite values; NaN where there is none."""
     finite = values[np.isfinite(values)]
+    if finite.size == 0:
+        return dict.fromkeys(("min", "p05", "median", "p95", "max"), float("nan"))
     low, p05, median, p95, high = np.quantile(finite, [0, 0.05, 0.5, 0.95, 1]).tolist()
     return {"min": low, "p05": p05, "median": median, "p95": p95, "max": high}
 

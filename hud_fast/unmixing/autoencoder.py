@@ -194,7 +194,8 @@ class UnmixingAutoencoder(nn.Module):
         lr = check_number(name, "lr", lr)
         if not lr > 0:
             raise ValueError(f"{name}: `lr` must be above 0, got {lr}")
-        if check_seed(name, seed) >= 2**63:
+        seed = check_seed(name, seed)
+        if seed >= 2**63:
             raise ValueError(f"{name}: `seed` must be below 2**63, got {seed}")
         generator = torch.Generator().manual_seed(seed)
         flat = self._pixels("fine_tune", pixels).detach().reshape(-1, self.C)
