@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hud_fast._text import printable
 from hud_fast.diffusion.checkpoint import DamagedFileError
 from hud_fast.diffusion.network import Denoiser
 from hud_fast.diffusion.presets import PRESETS, Preset
@@ -45,7 +46,7 @@ class Record:
 
     def damaged(self, why: object) -> DamagedFileError:
         """The error to raise."""
-        return DamagedFileError(f"{self.caller}: {self.folder} is damaged ({why})")
+        return DamagedFileError(f"{self.caller}: {self.folder} is damaged ({printable(why, 400)})")
 
     def _take(self, name: str, kinds: tuple[type, ...], good: Any, must: str) -> Any:
         value = self.values.get(name)
@@ -54,7 +55,7 @@ class Record:
             value = repr(value)
         if not isinstance(value, kinds) or not good(value):
             shown = value if isinstance(value, (int, float, str)) else type(value).__name__
-            got = str(shown)[:80] if name in self.values else "nothing"
+            got = printable(shown, 80) if name in self.values else "nothing"
             raise self.damaged(f"`{name}` must be {must}, got {got}")
         return value
 

@@ -61,7 +61,7 @@ def set_isa(name: str) -> None:
     >>> set_isa("baseline")
     """
     levels = isa_levels()
-    if name not in levels:
+    if not isinstance(name, str) or name not in levels:
         raise ValueError(
             f"set_isa: `name` must be one of {', '.join(levels)} on this machine, got {name!r}"
         )

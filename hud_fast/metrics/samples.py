@@ -220,7 +220,8 @@ def check_windows(function: str, real: Spectra, h: int, w: int, stride: int = 1)
             f"{function}: `real` must be at least as large as a block of {h} x {w} pixels, "
             f"got a scene of {H} x {W}"
         )
-    if not bool(whole_windows(real.valid, h, w)[::stride, ::stride].any()):
+    step = min(stride, max(H, W))  # torch multiplies it
+    if not bool(whole_windows(real.valid, h, w)[::step, ::step].any()):
         raise ValueError(
             f"{function}: `real` must have a window of {h} x {w} pixels without masked or non-finite "
             f"ones, got none in {H} x {W}"

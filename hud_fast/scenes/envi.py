@@ -172,6 +172,8 @@ def _integer(
         raise _wrong(path, key, "a whole number", text or None) from None
     if value < least:
         raise _wrong(path, key, f"{least} or more", value)
+    if value >= 1 << 63:
+        raise _wrong(path, key, "below 2**63", f"a number of {len(text)} digits")
     return value
 
 

@@ -23,7 +23,7 @@ from fuzz.targets import FileTarget
 
 FAILED = 97  # exit status of a child that failed by a fault of the fuzzer
 STUCK = 90  # seconds without processor time: a read that waits for ever (libhdf5 in its own process may take 10)
-ROOM_OF_ARGUMENTS = 512 << 20
+ROOM_OF_ARGUMENTS = 1 << 30  # a quarter of a million bands are an honest 50 MB, several times over
 Target = FileTarget | ArgumentTarget
 Make = Callable[[int], Any]  # an input by its number
 

@@ -174,7 +174,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--targets", nargs="*", help="names, or parts of names; all by default")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after these")
-    parser.add_argument("--out", type=Path, help="a file of runs, to which this one is added: counts and findings")
+    parser.add_argument(
+        "--out", type=Path, help="a file of runs, to which this one is added: counts and findings"
+    )
     parser.add_argument(
         "--keep", action="store_true", help="put the first input of each finding into the corpus"
     )

@@ -81,7 +81,9 @@ def _state(metadata: dict[str, str], tensors: dict[str, Tensor]) -> dict[str, An
         raise ValueError("its checksum does not fit its content")
     header = json.loads(metadata["header"])
     if header["version"] != VERSION:
-        raise ValueError(f"its version is {header['version']}, this package reads {VERSION}")
+        raise ValueError(
+            f"its version is {printable(header['version'], 40)}, this package reads {VERSION}"
+        )
     trees = {kind: {**numbers, **_part(tensors, kind)} for kind, numbers in header["trees"].items()}
     return {
         "shape": tuple(header["shape"]),
