@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import io
+import os
+import subprocess
 import sys
 import warnings
 from typing import Any
@@ -147,3 +149,17 @@ def test_a_reader_that_leaves_is_no_error(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(sys, "stdout", old)
     assert explain(BrokenPipeError(), ["info"]) == (0, "")
     sys.stdout.close()
+
+
+def test_libraries_are_told_before_they_are_loaded() -> None:
+    """What they read once: nothing that a command needs has been imported when it is set."""
+    code = (
+        "import os, sys, hud_fast.cli as cli; assert not {'numpy', 'torch'} & set(sys.modules);"
+        "cli.main(['--help']); assert os.environ['GOMP_SPINCOUNT'] == '7';"
+        " assert os.environ['OPENBLAS_NUM_THREADS'] == '1'"
+    )
+    kept = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+    environment = {**kept, "GOMP_SPINCOUNT": "7"}  # what is set stays
+    subprocess.run(
+        [sys.executable, "-P", "-c", code], env=environment, check=True, capture_output=True
+    )

@@ -172,8 +172,6 @@ def prepare(device: str, threads: int | None) -> str | None:
         A GPU is asked for and there is none.
     """
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
-    for name, value in BESIDE_OTHERS.items():
-        os.environ.setdefault(name, value)
     import torch
 
     # more than that would only wait for one another
@@ -185,6 +183,8 @@ def prepare(device: str, threads: int | None) -> str | None:
 
 def guard(app: typer.Typer, arguments: list[str] | None = None) -> int:
     """Run `app`; turn every way in which it can end into an exit code and one line for people."""
+    for name, value in BESIDE_OTHERS.items():
+        os.environ.setdefault(name, value)
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     full = "--traceback" in arguments
     arguments = [word for word in arguments if word != "--traceback"]
