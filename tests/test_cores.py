@@ -123,5 +123,8 @@ for _ in range(3):
 def test_no_more_threads_than_cores_and_none_lost_by_a_fork() -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "64"}
     subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", SCRIPT], env=environment, check=True, timeout=120
+        [sys.executable, "-P", "-W", "ignore", "-c", SCRIPT],
+        env=environment,
+        check=True,
+        timeout=120,
     )

@@ -228,7 +228,7 @@ def test_what_cannot_be_drawn_costs_nothing_else(
             name: training_curve([{"step": 1, "loss": 1.0}]) for name in ("panels", "endmembers")
         }
         if broken:
-            made["panels"].suptitle("$x_{$")  # not known before it is rendered
+            made["panels"].suptitle("$x_{$", parse_math=True)  # not known before it is rendered
             with drawing("residual_map", given[-1]):
                 raise ValueError("no such font")
         return made
