@@ -242,7 +242,8 @@ class Trainer:
             if total:
                 torch._foreach_add_(total, list(gradients))
             else:
-                total = list(gradients)
+                # as the weights lie: AdamW's fused kernel takes it for granted, compiled networks have other orders
+                total = [gradient.contiguous() for gradient in gradients]
         if processes.count() > 1:
             vector_to_parameters(processes.mean(parameters_to_vector(total)), total)
         for parameter, gradient in zip(self.parameters, total, strict=True):

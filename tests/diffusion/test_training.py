@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -114,13 +112,10 @@ def test_the_loss_of_min_snr(abundances: NDArray[np.float32], micro: Preset) -> 
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # of torch's own import
-@pytest.mark.slow
+@pytest.mark.slow  # inductor compiles for half a minute
 def test_a_compiled_network_makes_the_same_steps(
-    abundances: NDArray[np.float32], micro: Preset, monkeypatch: pytest.MonkeyPatch
+    abundances: NDArray[np.float32], micro: Preset
 ) -> None:
-    if os.environ.get("HUD_FAST_COMPILE") != "inductor":
-        # what is ours is that it can be captured, forward and backward; inductor takes a minute to write code for it
-        monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
     preset = replace(micro, steps=4, log_every=1, prediction="residual")
     plain, compiled = (make(abundances, replace(preset, compile=c)) for c in (False, True))
     for trainer in (plain, compiled):
@@ -193,7 +188,6 @@ def test_a_damaged_newest_checkpoint_costs_one_interval(
 SCRIPT = """
 import os, random, signal, sys, time
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
