@@ -18,6 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hud_fast._text import printable
+
 ArrayLike: TypeAlias = "NDArray[Any] | Tensor"
 MEMORY = (  # bytes of the machine
     os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 1 << 40
@@ -232,9 +234,10 @@ def check_number(function: str, argument: str, value: Any) -> float:
         ValueError,
         OverflowError,
         RuntimeError,
-    ):  # the last of a tensor without values
-        kind = type(value).__name__
-        raise TypeError(f"{function}: `{argument}` must be a number, got {kind}") from None
+    ):  # a tensor without values: the last
+        raise TypeError(
+            f"{function}: `{argument}` must be a number, got {printable(repr(value), 60)}"
+        ) from None
 
 
 def check_pair(function: str, argument: str, value: Any, *, least: int = 1) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The cores this process may use, and workers that use one each.
+"""Workers that use one core each.
 
 Threads that meet at the end of every operation (torch's own) wait for the slowest of them hundreds of times a training
 step: beside a busy process, for one that the system has set aside. A `Crew` does whole pieces of work instead, one
@@ -7,30 +7,15 @@ torch thread a worker, and meets once when all are done.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from pathlib import Path
 from typing import TypeVar
+
+from hud_fast._limits import available_cores
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-OWN_GROUPS, CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
-
-
-def available_cores() -> int:
-    """Cores this process may use: no more than its affinity mask and its container's share of time allow.
-
-    Examples
-    --------
-    >>> 1 <= available_cores() <= os.cpu_count()
-    True
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(cores or 1, _quota()))
 
 
 def cores_for(items: int) -> int:
@@ -44,29 +29,6 @@ def cores_for(items: int) -> int:
     import torch
 
     return max(1, min(items, torch.get_num_threads(), available_cores()))
-
-
-def _quota() -> int:
-    """Cores' worth of time that control groups allow, rounded up; many where they set no limit."""
-    try:
-        lines = OWN_GROUPS.read_text().splitlines()
-    except OSError:
-        lines = []
-    least = 1 << 20
-    for line in lines:  # "0::/group" of version 2, "4:cpu,cpuacct:/group" of version 1
-        _, kinds, group = line.split(":", 2)
-        if kinds and "cpu" not in kinds.split(","):
-            continue
-        names = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if kinds else ("cpu.max",)
-        top = CGROUPS / kinds
-        folder = top / group.strip("/")
-        for place in (folder, *folder.parents):
-            if place.is_relative_to(top):
-                # what is not there sets no limit: a group above it may
-                with contextlib.suppress(OSError, ValueError):
-                    quota, period = " ".join((place / n).read_text() for n in names).split()
-                    least = min(least, -(-int(quota) // int(period))) if int(quota) > 0 else least
-    return least
 
 
 class Crew:

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hud_fast import _cores
-from hud_fast._cores import Crew, available_cores
+from hud_fast._cores import Crew
 
 
 @pytest.fixture(params=[1, 2])
@@ -63,40 +62,6 @@ def test_no_gradients_where_the_caller_wants_none() -> None:
     with torch.no_grad():
         assert list(crew.map(lambda _: torch.is_grad_enabled(), range(4))) == [False] * 4
     assert list(crew.map(lambda _: torch.is_grad_enabled(), range(4))) == [True] * 4
-
-
-@pytest.mark.parametrize(
-    ("groups", "files", "cores"),
-    [
-        ("0::/\n", {}, 1 << 20),
-        ("0::/a/b\n", {"a/b/cpu.max": "max 100000"}, 1 << 20),
-        ("0::/a/b\n", {"a/b/cpu.max": "150000 100000"}, 2),
-        ("0::/a/b\n", {"a/b/cpu.max": "max 100000", "a/cpu.max": "50000 100000"}, 1),
-        ("0::/\n", {"cpu.max": "300000 100000"}, 3),
-        (
-            "4:cpu,cpuacct:/job\n3:memory:/job\n0::/\n",
-            {
-                "cpu,cpuacct/job/cpu.cfs_quota_us": "400000",
-                "cpu,cpuacct/job/cpu.cfs_period_us": "100000",
-            },
-            4,
-        ),
-        ("4:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 1 << 20),
-        ("0::/a\n", {"a/cpu.max": "nonsense"}, 1 << 20),
-    ],
-)
-def test_a_containers_share_of_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, groups: str, files: dict[str, str], cores: int
-) -> None:
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text + "\n")
-    own = tmp_path / "own"
-    own.write_text(groups)
-    monkeypatch.setattr(_cores, "OWN_GROUPS", own)
-    monkeypatch.setattr(_cores, "CGROUPS", tmp_path)
-    assert _cores._quota() == cores
-    assert available_cores() == min(cores, len(os.sched_getaffinity(0)))
 
 
 # More threads asked for than cores allowed; then children after a fork, which has only the thread that forked.

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from hud_fast._cores import available_cores
+from hud_fast._limits import available_cores
 from hud_fast.bench import inputs
 from hud_fast.bench.case import Bench, Case, Missing, Run
 
@@ -143,13 +143,9 @@ def _cosine(quick: bool) -> _Made:
 
 
 def _windows(quick: bool) -> _Made:
-    import numpy as np
-
     from hud_fast.kernels import window_search
 
-    rng = np.random.default_rng(0)
-    side = 48 if quick else 96
-    scene, blocks = rng.random((side, side, 10)), rng.random((64, 32, 32, 10))
+    scene, blocks = inputs.random_windows(48 if quick else 96, 64)
     return "block", len(blocks), lambda: window_search(blocks, scene)
 
 

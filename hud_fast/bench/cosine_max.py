@@ -178,7 +178,7 @@ def _whole(quick: bool) -> Bench:
     import torch
 
     import hud_fast
-    from hud_fast._cores import available_cores
+    from hud_fast._limits import available_cores
 
     mixtures: Any = getattr(hud_fast, "Mixtures", None)
     if mixtures is None:

@@ -174,6 +174,14 @@ def class_means() -> Searched | None:
     return Searched(cube, endmembers, np.empty((0, len(endmembers)), np.float32))
 
 
+def random_windows(
+    side: int, count: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # (side, side, 10), (count, 32, 32, 10)
+    """A scene and blocks without structure: no window is ruled out early."""
+    rng = np.random.default_rng(0)
+    return rng.random((side, side, 10)), rng.random((count, 32, 32, 10))
+
+
 def into_span(
     pixels: Tensor,  # (n, C)
     basis: Tensor,  # (C, r)

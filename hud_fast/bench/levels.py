@@ -47,7 +47,7 @@ def _make(made: Callable[[bool], _Made]) -> Callable[[bool], Bench]:
 def _levels(unit: str, items: float, call: Callable[[], Any]) -> Bench:
     import torch
 
-    from hud_fast._cores import available_cores
+    from hud_fast._limits import available_cores
     from hud_fast.kernels import get_isa, isa_levels, set_isa
 
     def forced(level: str) -> Callable[[int], Any]:
@@ -112,9 +112,7 @@ def _cosine(kind: str, quick: bool) -> _Made:
 def _windows(quick: bool) -> _Made:
     from hud_fast.kernels import window_search
 
-    rng = np.random.default_rng(0)
-    side = 48 if quick else 96
-    scene, blocks = rng.random((side, side, 10)), rng.random((16, 32, 32, 10))
+    scene, blocks = inputs.random_windows(48 if quick else 96, 16)
     return "block", len(blocks), lambda: window_search(blocks, scene)
 
 

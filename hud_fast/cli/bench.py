@@ -82,7 +82,7 @@ def bench(
 
         hud-fast bench --groups fcls,simplex --threads 2 --out bench
     """
-    from hud_fast._cores import available_cores
+    from hud_fast._limits import available_cores
     from hud_fast.bench import run as suite
     from hud_fast.bench.show import heading, tables
     from hud_fast.pipeline.places import check_json

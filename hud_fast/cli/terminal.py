@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
-from hud_fast._cores import available_cores
+from hud_fast._limits import available_cores
 from hud_fast._text import printable
 from hud_fast._torchrun import announced
 from hud_fast.cli.together import together

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, cast
 
 import torch
 
-from hud_fast._cores import available_cores
+from hud_fast._limits import available_cores
 from hud_fast.diffusion import processes
 from hud_fast.diffusion.abundance_model import AbundanceModel, Start, as_start
 from hud_fast.diffusion.checks import available_device, check_precision, whole, window_size

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from hud_fast._cores import available_cores
+from hud_fast._limits import available_cores
 
 try:
     from hud_fast import _C as _module

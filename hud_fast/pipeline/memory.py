@@ -6,12 +6,9 @@ training or a batch of samples holds. It is told to a fifth; only what is missin
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
+from hud_fast._limits import available_memory, resident_memory
 from hud_fast.diffusion.presets import Preset
 from hud_fast.pipeline.errors import InputError
 from hud_fast.pipeline.progress import Reporter
@@ -54,11 +51,11 @@ class Need:
         """
         disk = f", {size_text(self.disk)} of disk" if self.disk else ""
         reporter.say(f"  needs about {size_text(self.memory)} of memory{disk}")
-        free = available()
-        if free is not None and SURE * self.memory > free + resident():
+        free, held = available_memory(), resident_memory()
+        if free is not None and SURE * self.memory > free + held:
             raise InputError(
                 f"{what} needs about {size_text(self.memory)} of memory, this process may have "
-                f"{size_text(free + resident())}: {self.lower}"
+                f"{size_text(free + held)}: {self.lower}"
             )
 
 
@@ -147,85 +144,3 @@ def _training(preset: Preset) -> float:
     pixels = preset.batch / preset.accumulate * preset.crop**2
     held: float = STATES * _weights(preset) + pixels * _channels(preset, KEPT)
     return 4 * held
-
-
-def available(root: Path = Path("/")) -> int | None:
-    """Bytes that this process may still have: the least that the machine, its container and its limits leave it.
-
-    None where the system does not say. `root` is where ``/proc`` and ``/sys`` lie.
-    """
-    found = [*_machine(root), *_containers(root), *_limit(root)]
-    return max(0, min(found)) if found else None
-
-
-def resident(root: Path = Path("/")) -> int:
-    """Bytes that this process has in memory; 0 where the system does not say."""
-    pages = _numbers(root / "proc/self/statm")
-    return pages[1] * _page() if len(pages) > 1 else 0
-
-
-def _machine(root: Path) -> Iterator[int]:
-    with contextlib.suppress(OSError, LookupError, ValueError):
-        lines = (root / "proc/meminfo").read_text().splitlines()
-        facts = {
-            name: int(rest.split()[0]) for name, _, rest in (li.partition(":") for li in lines)
-        }
-        yield 1024 * (facts["MemAvailable"] + facts.get("SwapFree", 0))
-
-
-def _containers(root: Path) -> Iterator[int]:
-    """Of the process's control group and all above it: the limit less what is used, files that may go not counted."""
-    groups = []
-    with contextlib.suppress(OSError):
-        groups = (root / "proc/self/cgroup").read_text().splitlines()
-    for line in groups:
-        _, controllers, path = line.split(":", 2)
-        home, limit, used, idle = (
-            root / "sys/fs/cgroup",
-            "memory.max",
-            "memory.current",
-            "inactive_file",
-        )
-        if "memory" in controllers.split(","):  # of the first version
-            home, limit, used = home / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
-            idle = "total_inactive_file"
-        elif controllers:
-            continue
-        group = home / path.lstrip("/")
-        for folder in (group, *group.parents):
-            most, now = _numbers(folder / limit), _numbers(folder / used)
-            if most and now:
-                yield most[0] - now[0] + _idle(folder / "memory.stat", idle)
-            if folder == home:
-                break
-
-
-def _limit(root: Path) -> Iterator[int]:
-    """Of ``ulimit -v``, less the addresses that are used."""
-    with contextlib.suppress(ImportError):
-        import resource
-
-        most, _ = resource.getrlimit(resource.RLIMIT_AS)
-        pages = _numbers(root / "proc/self/statm")
-        if most != resource.RLIM_INFINITY and pages:
-            yield most - pages[0] * _page()
-
-
-def _idle(path: Path, name: str) -> int:
-    with contextlib.suppress(OSError, ValueError):
-        for line in path.read_text().splitlines():
-            key, _, value = line.partition(" ")
-            if key == name:
-                return int(value)
-    return 0
-
-
-def _numbers(path: Path) -> list[int]:
-    """The numbers in a small file; none where it is missing or says "max"."""
-    with contextlib.suppress(OSError, ValueError):
-        return [int(word) for word in path.read_text().split()]
-    return []
-
-
-def _page() -> int:
-    return os.sysconf("SC_PAGE_SIZE")

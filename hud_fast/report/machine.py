@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from hud_fast._cores import available_cores
+from hud_fast._limits import available_cores
 
 PACKAGES = ("hud-fast", "torch", "numpy", "scipy", "diffusers", "matplotlib")
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hud_fast.scenes.trust import available_memory
+from hud_fast._checks import check_number
+from hud_fast._limits import available_memory
 
 
 def array_of(function: str, name: str, values: Any) -> NDArray[Any]:
@@ -46,16 +47,6 @@ def whole_number(function: str, name: str, value: Any, least: int = 1) -> int:
     return number
 
 
-def number(function: str, name: str, value: Any) -> float:
-    """A float, any."""
-    try:
-        if isinstance(value, (str, bytes)):
-            raise TypeError
-        return float(value)
-    except (TypeError, ValueError, OverflowError, RuntimeError):
-        raise TypeError(f"{function}: `{name}` must be a number, got {value!r}") from None
-
-
 def real_cube(function: str, cube: Any) -> NDArray[Any]:  # (H, W, C)
     """Three axes, real numbers, not empty; a tensor is brought to the host."""
     array = array_of(function, "cube", cube)
@@ -79,7 +70,7 @@ def room_for(function: str, name: str, size: int) -> None:
 
 def positive(function: str, name: str, value: float) -> float:
     """A finite number above zero."""
-    size = number(function, name, value)
+    size = check_number(function, name, value)
     if not (np.isfinite(size) and size > 0):
         raise ValueError(f"{function}: `{name}` must be finite and above 0, got {value!r}")
     return size

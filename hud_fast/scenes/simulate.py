@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hud_fast._checks import check_number
 from hud_fast.scenes import checks
 from hud_fast.scenes.scene import Scene, Truth
 
@@ -76,8 +77,8 @@ def simulate_scene(
     C, D = (checks.whole_number(name, axis, size) for axis, size in (("C", C), ("D", D)))
     checks.room_for(name, "H, W, C, D", 16 * H * W * (C + D) + 16 * D * C)
     seed = checks.whole_number(name, "seed", seed, 0)
-    smoothness = checks.number(name, "smoothness", smoothness)
-    snr_db = checks.number(name, "snr_db", snr_db)
+    smoothness = check_number(name, "smoothness", smoothness)
+    snr_db = check_number(name, "snr_db", snr_db)
     if not 0 <= smoothness <= SMOOTHEST:
         raise ValueError(
             f"simulate_scene: `smoothness` must be 0 or more pixels, {SMOOTHEST:g} at most, got {smoothness}"

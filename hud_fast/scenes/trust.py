@@ -12,17 +12,16 @@ A file comes from anywhere. It may be cut off, have a flipped bit, or be made to
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from hud_fast._limits import available_memory
 from hud_fast._text import printable
 
 LARGEST_RATIO = 1100
 MOST_VARIABLES = 5000
-_MEMORY = re.compile(r"^(?:MemAvailable|SwapFree): *(\d+) kB", re.MULTILINE)
 
 
 class TooLarge(MemoryError):
@@ -101,22 +100,3 @@ def check_memory(path: Path, size: int) -> None:
             f"load_scene: `path` must fit into memory, got {path}, which needs {size / 1e9:.1f} GB where "
             f"{free / 1e9:.1f} GB are free"
         )
-
-
-def available_memory() -> int | None:
-    """Bytes that this process may still take; None where the system does not tell."""
-    try:
-        found = _MEMORY.findall(Path("/proc/meminfo").read_text(encoding="ascii"))
-        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()
-    except OSError:
-        return None
-    import resource
-
-    mapped, resident = (int(count) * os.sysconf("SC_PAGE_SIZE") for count in pages[:2])
-    free = [1024 * sum(map(int, found))]
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if limit != resource.RLIM_INFINITY:
-        free.append(limit - mapped)
-    with contextlib.suppress(OSError, ValueError):  # a container's; "max" where it has none
-        free.append(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")) - resident)
-    return max(0, min(free))

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hud_fast._cores import available_cores
+from hud_fast._limits import available_cores
 from hud_fast.diffusion.checkpoint import CheckpointFolder, read_tensors
 from hud_fast.diffusion.crops import CropSampler
 from hud_fast.diffusion.latent import LatentSpace
