@@ -387,5 +387,6 @@ def test_workers_make_the_same_step(abundances: NDArray[np.float32], micro: Pres
     one, two, again = ([e["loss"] for e in t.history] for t in runs)
     assert two == pytest.approx(one, rel=1e-4)  # worst measured 3e-6, grown over the steps
     if available_cores() > 1:
+        assert runs[1]._crew.count == 2  # by workers, not by the caller
         assert two == again
         assert_same_bits(weights(runs[1]), weights(runs[2]))
