@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, cast
 
 import torch
 
-from hud_fast._limits import available_cores
 from hud_fast.diffusion import processes
 from hud_fast.diffusion.abundance_model import AbundanceModel, Start, as_start
 from hud_fast.diffusion.checks import available_device, check_precision, whole, window_size
 from hud_fast.diffusion.network import SMALLEST
 from hud_fast.diffusion.presets import Preset, Sampler, resolve_preset
-from hud_fast.diffusion.sampling import CPU_GROUP, Step, plan
+from hud_fast.diffusion.sampling import CPU_GROUP, Step, plan, samples_at_once
 from hud_fast.diffusion.schedule import NoiseSchedule
 
 if TYPE_CHECKING:
@@ -193,7 +192,7 @@ class Sampling:
         first = check("first", first, least=0)
         preset, on_cpu = model.preset, model.device.type == "cpu"
         h_w = window_size("HUD.sample", size, preset.crop, SMALLEST)
-        each = max(16, CPU_GROUP * available_cores()) if on_cpu else 64
+        each = samples_at_once() if on_cpu else 64
         each = each if batch_size is None else check("batch_size", batch_size, least=1)
         samples = range(first, first + n)
         if model.network is None:

@@ -41,6 +41,7 @@ import torch
 from torch import Tensor, nn
 
 from hud_fast._cores import Crew, cores_for
+from hud_fast._limits import available_cores
 from hud_fast.diffusion.capture import Repeated, captures
 from hud_fast.diffusion.memory import enough_memory
 from hud_fast.diffusion.network import Denoiser, memory_format, predict
@@ -55,6 +56,11 @@ from hud_fast.kernels import resolve, sampler_step_at
 # sample would cost 16.
 CPU_GROUP = 4
 SAYS = ("epsilon", "v")
+
+
+def samples_at_once() -> int:
+    """Samples that a CPU holds at a time where nobody says how many: some for every core."""
+    return max(16, CPU_GROUP * available_cores())
 
 
 class Step(NamedTuple):

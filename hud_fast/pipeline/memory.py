@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from hud_fast._limits import available_memory, resident_memory
 from hud_fast.diffusion.presets import Preset
+from hud_fast.diffusion.sampling import samples_at_once
 from hud_fast.pipeline.errors import InputError
 from hud_fast.pipeline.progress import Reporter
 from hud_fast.report.machine import size_text
@@ -29,7 +30,6 @@ GENERATED = 3.0  # of the cubes that are made: they, their maps, and what is mad
 STATES = 6  # of the network's weights: they, their average, the gradient, two moments, a checkpoint
 KEPT = 60  # numbers that a training keeps for the way back, a window's pixel and channel of the network, a layer
 HELD = 10  # the same, where nothing goes back
-BATCH = 16  # samples that a CPU makes at a time
 SURE = 0.8  # of a need: less than this is not enough for certain
 
 
@@ -105,9 +105,9 @@ def of_samples(
     """Of cubes that are written as they are made: a batch, and what the network holds of one."""
     h, w = size
     # with a network, what is larger than a tile is made alone
-    each = 1 if preset.trains and max(size) > 2 * preset.crop else min(count, BATCH)
+    each = 1 if preset.trains and max(size) > 2 * preset.crop else min(count, samples_at_once())
     batch = 4 * each * h * w * channels
-    network = 4 * BATCH * min(h * w, (2 * preset.crop) ** 2) * _channels(preset, HELD)
+    network = 4 * samples_at_once() * min(h * w, (2 * preset.crop) ** 2) * _channels(preset, HELD)
     disk = 2 * 4 * count * h * w * channels
     return Need(
         PROGRAM + _laying(preset, PIXELS) + GENERATED * batch + network,
