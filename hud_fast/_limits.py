@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path("/")  # where /proc and /sys lie
+_asked: int | None = None  # bytes, of `limit_memory`
 
 
 def available_cores(root: Path = ROOT) -> int:
@@ -30,7 +31,20 @@ def available_cores(root: Path = ROOT) -> int:
 def available_memory(root: Path = ROOT) -> int | None:
     """Bytes that this process may still have; None where the system does not say."""
     found = [*_machine(root), *_containers(root), *_addresses(root)]
+    if _asked is not None:
+        found.append(_asked - resident_memory(root))
     return max(0, min(found)) if found else None
+
+
+def limit_memory(most: int | None) -> None:
+    """Let this process have no more than `most` bytes by its own account; None: what the machine leaves it."""
+    global _asked
+    _asked = most
+
+
+def memory_limit() -> int | None:
+    """What `limit_memory` was last given."""
+    return _asked
 
 
 def resident_memory(root: Path = ROOT) -> int:

@@ -41,3 +41,18 @@ def listed(names: Iterable[object]) -> str:
     words = [printable(name, 60) for name in names]
     more = f" and {len(words) - LISTED} more" if len(words) > LISTED else ""
     return ", ".join(words[:LISTED]) + more
+
+
+def size_text(count: float) -> str:
+    """Return a number of bytes in words.
+
+    Examples
+    --------
+    >>> size_text(3 * 2**30), size_text(5_000_000)
+    ('3.0 GiB', '4.8 MiB')
+    """
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if count < 1024 or unit == "GiB":
+            break
+        count /= 1024
+    return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"

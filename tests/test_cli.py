@@ -264,6 +264,10 @@ MISTAKES = [
     ),
     (["bench", "--groups", "notes", "--quick"], r"\(these groups have none here\)"),
     (["bench", "--threads", "0"], r"Invalid value for '--threads'"),
+    *[
+        (["fit", "SCENE", "--out", "OUT", "--memory", size], r"--memory must be .* such as 2G, got")
+        for size in ("2", "0G", "G", "-1G", "2X", "2GB2", "nanG", "")
+    ],
     (["bench", "--groups", "notes", "--out", "SCENE"], r"field\.mat is a file"),
     (["fetch", "nowhere"], r"must be one of indian-pines"),
 ]
@@ -281,6 +285,20 @@ def test_mistakes_end_in_one_line(
     monkeypatch.chdir(tmp_path)
     places = {"SCENE": scene_file, "OUT": str(tmp_path / "out")}
     assert re.search(message, refused(capsys, *[places.get(a, a) for a in arguments]))
+
+
+def test_memory_is_of_one_command(
+    tmp_path: Path,
+    scene_file: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unmix = ["unmix", scene_file, "--out", str(tmp_path / "out"), "--memory"]
+    assert "which needs 240 bytes where 0 bytes are free" in refused(capsys, *unmix, "1K", code=1)
+    assert load_scene(scene_file).shape == (70, 40, 20)
+    monkeypatch.setattr("hud_fast._limits.resident_memory", lambda _: 0)  # as of a new process
+    assert "this process may have 250.0 MiB" in refused(capsys, *unmix, "250M")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_gpu_that_is_not_there(

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from hud_fast import _limits
-from hud_fast._limits import available_cores, available_memory, resident_memory
+from hud_fast._limits import (
+    available_cores,
+    available_memory,
+    limit_memory,
+    memory_limit,
+    resident_memory,
+)
 
 MEMINFO = "MemTotal: 9000 kB\nMemAvailable:   4000 kB\nSwapFree: 1000 kB\n"
 
@@ -95,3 +101,21 @@ def test_a_containers_share_of_time(
     with plenty.context() as patch:
         patch.setattr(os, "sched_getaffinity", lambda _: range(1 << 20), raising=False)
         assert available_cores(root) == cores
+
+
+def test_a_limit_of_ones_own_counts_what_is_held(tmp_path: Path) -> None:
+    root = write(tmp_path, {"proc/self/statm": "900 200 100\n"})
+    held = 200 * os.sysconf("SC_PAGE_SIZE")
+    assert resident_memory(root) == held
+    try:
+        for most, free in (
+            (held + 7, 7),
+            (held - 1, 0),
+            (1 << 40, 5000 * 1024),
+            (None, 5000 * 1024),
+        ):
+            limit_memory(most)
+            assert memory_limit() == most
+            assert available_memory(root) == free
+    finally:
+        limit_memory(None)

@@ -20,7 +20,7 @@ def speed_text(result: Row, unit: str) -> str:
     '3.0 MiB'
     """
     if unit == "peak":
-        from hud_fast.report.machine import size_text
+        from hud_fast._text import size_text
 
         return size_text(result["median_s"])
     rate = 1 / result["median_s"] if result["median_s"] > 0 else math.inf

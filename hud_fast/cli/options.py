@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type
 
 import typer
 
+from hud_fast._limits import limit_memory
 from hud_fast.cli import terminal
 
 if TYPE_CHECKING:
@@ -107,9 +109,17 @@ class General:
     seed: int = option(0, GENERAL, "The same seed gives the same result.", min=0)
     device: Device = option(Device.auto, GENERAL, "auto: the GPU where there is one.")
     threads: int | None = option(None, GENERAL, "CPU threads; by default all cores.", min=1)
+    memory: str | None = option(
+        None,
+        GENERAL,
+        "The most memory to take, such as 2G: batches of training and of samples are cut to fit, what "
+        "cannot be is refused before the work. By default what the machine has left.",
+        metavar="SIZE",
+    )
 
     def prepare(self) -> str | None:
-        """Set the threads; the device as ``HUD`` takes it."""
+        """Set threads and memory; the device as ``HUD`` takes it."""
+        limit_memory(bytes_of("--memory", self.memory))
         return terminal.prepare(self.device.value, self.threads)
 
 
@@ -281,6 +291,18 @@ def endmembers_of(text: str) -> int | None:
     if not text.isdigit() or int(text) < 1:
         raise typer.BadParameter(f"--endmembers must be a number from 1 or auto, got {text}")
     return int(text)
+
+
+def bytes_of(option: str, text: str | None) -> int | None:
+    """Read "800M", "2G", "1.5GiB"; a letter is a power of 1024."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([KMGT])(?:i?B)?", text.strip(), re.IGNORECASE)
+    if found is None or float(found[1]) == 0:
+        raise typer.BadParameter(
+            f"{option} must be a number with K, M, G or T, such as 2G, got {text}"
+        )
+    return int(float(found[1]) * 1024 ** (1 + "KMGT".index(found[2].upper())))
 
 
 def size_of(option: str, text: str | None) -> tuple[int, int] | None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
-from hud_fast._limits import available_cores
+from hud_fast._limits import available_cores, limit_memory
 from hud_fast._text import printable
 from hud_fast._torchrun import announced
 from hud_fast.cli.together import together
@@ -200,8 +200,11 @@ def guard(app: typer.Typer, arguments: list[str] | None = None) -> int:
         return 2
     if several:
         return together(lambda: _attempt(app, arguments, full), _command(arguments))
-    with _told_by_signals():
-        code, text = _attempt(app, arguments, full)
+    try:
+        with _told_by_signals():
+            code, text = _attempt(app, arguments, full)
+    finally:
+        limit_memory(None)  # of a command, not of the process that may call the next one
     if text:
         print(text if full else _clean(text), file=sys.stderr, flush=True)
     return code

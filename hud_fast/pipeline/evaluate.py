@@ -14,7 +14,7 @@ from hud_fast.diffusion.processes import by_first
 from hud_fast.pipeline.device import to_measure
 from hud_fast.pipeline.errors import InputError
 from hud_fast.pipeline.figures import NotDrawn, drawing, shown_settings
-from hud_fast.pipeline.memory import EVALUATION, of_job
+from hud_fast.pipeline.memory import EVALUATION, in_parts, of_job
 from hud_fast.pipeline.options import ModelOptions, SampleOptions, SceneOptions
 from hud_fast.pipeline.progress import Progress, Reporter
 from hud_fast.pipeline.realism import judged_by_half
@@ -116,6 +116,8 @@ def evaluate_scene(
     rows = f"{halves.training.H} x {halves.training.W}"
     rest = f"{halves.held_out.H} x {halves.held_out.W}"
     reporter.say(f"  {rows} pixels train, {rest} are held out")
+    model_options = in_parts(model_options, scene.shape, reporter)
+    preset = model_options.resolve()
     settings = job_settings(
         scene,
         model_options,

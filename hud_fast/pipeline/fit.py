@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from hud_fast._files import atomic_dir, sweep
 from hud_fast.diffusion.processes import by_first
 from hud_fast.pipeline.errors import InputError
-from hud_fast.pipeline.memory import of_job
+from hud_fast.pipeline.memory import in_parts, of_job
 from hud_fast.pipeline.model import choices, find_endmembers, speed, train
 from hud_fast.pipeline.options import ModelOptions, SceneOptions
 from hud_fast.pipeline.places import check_free, check_writable
@@ -53,6 +53,7 @@ def fit_model(
     _check_room(path, overwrite)
     with reporter.stage("Reading the scene"):
         scene = (scene_options or SceneOptions()).load(source)
+    options = in_parts(options, scene.shape, reporter)
     with _checkpoints(path, overwrite) as checkpoints:
         of_job(scene.shape, options.resolve()).check("fit", reporter)
         endmembers = find_endmembers(scene, options, reporter)
@@ -103,8 +104,9 @@ def fit_models(
     for source in sources:
         with reporter.stage(f"Reading {source}"):
             scenes.append(scene_options.load(source))
+    largest = max((scene.shape for scene in scenes), key=math.prod)
+    options = in_parts(options, largest, reporter)
     with _checkpoints(path, overwrite) as checkpoints:
-        largest = max((scene.shape for scene in scenes), key=math.prod)
         need = of_job(largest, options.resolve())
         others = sum(scene.cube.nbytes for scene in scenes) - 4 * math.prod(largest)
         replace(need, memory=need.memory + others).check("fit", reporter)

@@ -22,7 +22,7 @@ from hud_fast.pipeline.cubes import (
 )
 from hud_fast.pipeline.device import chosen_device, to_measure
 from hud_fast.pipeline.errors import InputError, user_input
-from hud_fast.pipeline.memory import of_measuring, of_samples
+from hud_fast.pipeline.memory import few_at_once, of_measuring, of_samples
 from hud_fast.pipeline.model import (
     load_model,
     scene_of,
@@ -78,6 +78,7 @@ def sample_model(
     scene = scene_of(model)
     size = options.size or (model.preset.crop, model.preset.crop)
     shape = (options.samples, *size, model.C)
+    at_once = few_at_once(model, options.samples, size)
     write: Write | None = None
     with contextlib.ExitStack() as stack:
 
@@ -86,9 +87,8 @@ def sample_model(
             nonlocal write
             stack.enter_context(lock_beside(target))
             sweep(target)
-            of_samples(size, model.C + model.D, options.samples, model.preset).check(
-                "sample", reporter
-            )
+            need = of_samples(size, model.C + model.D, options.samples, model.preset, at_once)
+            need.check("sample", reporter)
             write = stack.enter_context(_writing(target, model, scene, shape, options.format))
 
         open_target()
@@ -96,7 +96,11 @@ def sample_model(
         progress = stack.enter_context(reporter.stage(name))
         # closed at once where writing fails: other processes wait for the next batch
         batches = model.sample_batches(
-            options.samples, seed=seed, progress=progress, **options.arguments()
+            options.samples,
+            seed=seed,
+            batch_size=at_once,
+            progress=progress,
+            **options.arguments(),
         )
         for cubes, maps in stack.enter_context(contextlib.closing(batches)):
             assert write is not None  # only the first process gets batches

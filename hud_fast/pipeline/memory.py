@@ -6,18 +6,27 @@ training or a batch of samples holds. It is told to a fifth; only what is missin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from hud_fast._limits import available_memory, resident_memory
+from hud_fast._cores import cores_for
+from hud_fast._limits import available_memory, memory_limit, resident_memory
+from hud_fast._text import size_text
+from hud_fast.diffusion import processes
 from hud_fast.diffusion.presets import Preset
-from hud_fast.diffusion.sampling import samples_at_once
+from hud_fast.diffusion.sampling import CPU_GROUP, samples_at_once
 from hud_fast.pipeline.errors import InputError
 from hud_fast.pipeline.progress import Reporter
-from hud_fast.report.machine import size_text
+
+if TYPE_CHECKING:
+    from hud_fast.diffusion import HUD
+    from hud_fast.pipeline.options import ModelOptions
 
 MIB = 1 << 20
 # Measured peaks (docs/dependable.md) on a CPU; what lies on a GPU is counted here, too.
-PROGRAM = 350 * MIB  # Python, torch, diffusers
+PROGRAM = 350 * MIB  # Python, torch
+NETWORK, BACKWARD = 150 * MIB, 100 * MIB  # diffusers; what a training takes of no size
 LAYING = (
     400 * MIB
 )  # candidates of patches, of which there are no more than those of so many pixels:
@@ -28,7 +37,7 @@ UNMIXING = 2.1
 MEASURING = 2.3
 GENERATED = 3.0  # of the cubes that are made: they, their maps, and what is made of them
 STATES = 6  # of the network's weights: they, their average, the gradient, two moments, a checkpoint
-KEPT = 60  # numbers that a training keeps for the way back, a window's pixel and channel of the network, a layer
+KEPT = 40  # numbers that a training keeps for the way back, a window's pixel and channel of the network, a layer
 HELD = 10  # the same, where nothing goes back
 SURE = 0.8  # of a need: less than this is not enough for certain
 
@@ -51,11 +60,13 @@ class Need:
         """
         disk = f", {size_text(self.disk)} of disk" if self.disk else ""
         reporter.say(f"  needs about {size_text(self.memory)} of memory{disk}")
-        free, held = available_memory(), resident_memory()
-        if free is not None and SURE * self.memory > free + held:
+        free, most = available_memory(), memory_limit()
+        may = None if free is None else free + resident_memory()
+        may = most if may is None else min(may, most or may)
+        if may is not None and SURE * self.memory > may:
             raise InputError(
                 f"{what} needs about {size_text(self.memory)} of memory, this process may have "
-                f"{size_text(free + held)}: {self.lower}"
+                f"{size_text(may)}: {self.lower}"
             )
 
 
@@ -101,13 +112,18 @@ def of_samples(
     channels: int,  # bands and endmembers
     count: int,
     preset: Preset,
+    at_once: int | None = None,
 ) -> Need:
     """Of cubes that are written as they are made: a batch, and what the network holds of one."""
     h, w = size
-    # with a network, what is larger than a tile is made alone
-    each = 1 if preset.trains and max(size) > 2 * preset.crop else min(count, samples_at_once())
+    # with a network, what is larger than a tile is made alone, in tiles that all cores share
+    tiled = preset.trains and max(size) > 2 * preset.crop
+    held = samples_at_once() if tiled or at_once is None else at_once
+    each = 1 if tiled else min(count, held)
     batch = 4 * each * h * w * channels
-    network = 4 * samples_at_once() * min(h * w, (2 * preset.crop) ** 2) * _channels(preset, HELD)
+    together = CPU_GROUP * cores_for(-(-held // CPU_GROUP))
+    network = 4 * together * min(h * w, (2 * preset.crop) ** 2) * _channels(preset, HELD)
+    network += NETWORK if preset.trains else 0
     disk = 2 * 4 * count * h * w * channels
     return Need(
         PROGRAM + _laying(preset, PIXELS) + GENERATED * batch + network,
@@ -121,6 +137,38 @@ def of_measuring(scene: tuple[int, int, int], cubes: int) -> Need:
     H, W, C = scene
     need = PROGRAM + RUN + MEASURING * 4 * H * W * C + GENERATED * cubes
     return Need(need, "compare fewer cubes, or with a part of the scene")
+
+
+def in_parts(
+    options: ModelOptions, scene: tuple[int, int, int], reporter: Reporter
+) -> ModelOptions:
+    """`options` with a training batch in as many parts (``accumulate``) as `--memory` asks for, where it asks.
+
+    Parts add up to the same step but for rounding, and are settings of the job: it goes on with the same ones only.
+    """
+    most, preset = memory_limit(), options.resolve()
+    if most is None or not preset.trains:
+        return options
+    cube = 4 * math.prod(scene)
+    share, parts = preset.batch // processes.count(), preset.accumulate
+    possible = [n for n in range(parts, share + 1) if share % n == 0]
+    for parts in possible:
+        if PROGRAM + cube + _training(replace(preset, accumulate=parts)) <= most:
+            break
+    if parts == preset.accumulate:
+        return options
+    reporter.say(f"  accumulate={parts} keeps the training to --memory")
+    return replace(options, settings=(*options.settings, f"accumulate={parts}"))
+
+
+def few_at_once(model: HUD, count: int, size: tuple[int, int]) -> int | None:
+    """How many samples at a time keep to `--memory`; None where it says nothing. On a CPU this changes no bit."""
+    most = memory_limit()
+    if most is None or model.device.type != "cpu":
+        return None
+    possible = range(samples_at_once(), CPU_GROUP, -CPU_GROUP)
+    needs = ((n, of_samples(size, model.C + model.D, count, model.preset, n)) for n in possible)
+    return next((n for n, need in needs if need.memory <= most), CPU_GROUP)
 
 
 def _weights(preset: Preset) -> int:
@@ -141,6 +189,8 @@ def _laying(preset: Preset, pixels: int) -> float:
 
 
 def _training(preset: Preset) -> float:
+    if not preset.trains:
+        return 0
     pixels = preset.batch / preset.accumulate * preset.crop**2
     held: float = STATES * _weights(preset) + pixels * _channels(preset, KEPT)
-    return 4 * held
+    return NETWORK + BACKWARD + 4 * held

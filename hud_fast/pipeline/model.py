@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hud_fast.diffusion.processes import by_first
 from hud_fast.pipeline.device import chosen_device
+from hud_fast.pipeline.memory import few_at_once
 from hud_fast.pipeline.options import FINE_TUNE_STEPS, ModelOptions, SampleOptions
 from hud_fast.pipeline.progress import Reporter
 
@@ -117,6 +118,9 @@ def generate(
         cubes, maps = model.sample(
             options.samples,
             seed=seed,
+            batch_size=few_at_once(
+                model, options.samples, options.size or (model.preset.crop, model.preset.crop)
+            ),
             return_abundances=True,
             progress=progress,
             **options.arguments(),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hud_fast._text import size_text
 from hud_fast.diffusion import processes
 from hud_fast.diffusion.processes import by_first
 from hud_fast.pipeline.cubes import ABUNDANCES, ARRAY, write_cubes
@@ -23,7 +24,6 @@ from hud_fast.pipeline.options import ModelOptions, SampleOptions
 from hud_fast.pipeline.places import Lock, lock
 from hud_fast.pipeline.progress import Reporter
 from hud_fast.pipeline.rundir import REPLACED, RunFolder, claim, fingerprint, settle, withdraw
-from hud_fast.report.machine import size_text
 
 if TYPE_CHECKING:
     from hud_fast.diffusion import HUD

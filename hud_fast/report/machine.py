@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hud_fast._limits import available_cores
+from hud_fast._text import size_text
 
 PACKAGES = ("hud-fast", "torch", "numpy", "scipy", "diffusers", "matplotlib")
 
@@ -105,21 +106,6 @@ def peak_memory() -> dict[str, int]:
     if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
         found["gpu"] = int(torch.cuda.max_memory_allocated())
     return found
-
-
-def size_text(count: float) -> str:
-    """Return a number of bytes in words.
-
-    Examples
-    --------
-    >>> size_text(3 * 2**30), size_text(5_000_000)
-    ('3.0 GiB', '4.8 MiB')
-    """
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if count < 1024 or unit == "GiB":
-            break
-        count /= 1024
-    return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
 
 
 def time_text(seconds: float) -> str:

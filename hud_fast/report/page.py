@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hud_fast._files import atomic_write
-from hud_fast._text import printable
-from hud_fast.report.machine import machine, size_text, time_text, versions
+from hud_fast._text import printable, size_text
+from hud_fast.report.machine import machine, time_text, versions
 from hud_fast.report.panels import check_generated
 from hud_fast.report.realism import realism_section
 from hud_fast.report.style import figure_png

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hud_fast._checks import check_number
 from hud_fast._limits import available_memory
+from hud_fast._text import size_text
 
 
 def array_of(function: str, name: str, values: Any) -> NDArray[Any]:
@@ -64,7 +65,7 @@ def room_for(function: str, name: str, size: int) -> None:
     free = available_memory()
     if free is not None and size > free:
         raise MemoryError(
-            f"{function}: `{name}` must fit into memory, which takes {size / 1e9:.1f} GB, got {free / 1e9:.1f} GB free"
+            f"{function}: `{name}` must fit into memory, which takes {size_text(size)}, got {size_text(free)} free"
         )
 
 

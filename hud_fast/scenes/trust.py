@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hud_fast._limits import available_memory
-from hud_fast._text import printable
+from hud_fast._text import printable, size_text
 
 LARGEST_RATIO = 1100
 MOST_VARIABLES = 5000
@@ -97,6 +97,6 @@ def check_memory(path: Path, size: int) -> None:
     free = available_memory()
     if free is not None and size > free:
         raise TooLarge(
-            f"load_scene: `path` must fit into memory, got {path}, which needs {size / 1e9:.1f} GB where "
-            f"{free / 1e9:.1f} GB are free"
+            f"load_scene: `path` must fit into memory, got {path}, which needs {size_text(size)} where "
+            f"{size_text(free)} are free"
         )

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
 import pytest
 
-from hud_fast.diffusion.presets import PRESETS
+from hud_fast._limits import limit_memory
+from hud_fast.diffusion import HUD
+from hud_fast.diffusion.presets import PRESETS, Preset
+from hud_fast.diffusion.sampling import CPU_GROUP, samples_at_once
 from hud_fast.pipeline import memory
 from hud_fast.pipeline.errors import InputError
 from hud_fast.pipeline.memory import (
     MIB,
     Need,
+    few_at_once,
+    in_parts,
     of_job,
     of_measuring,
     of_samples,
     of_unmixing,
 )
+from hud_fast.pipeline.model import generate
+from hud_fast.pipeline.options import ModelOptions, SampleOptions
 from hud_fast.pipeline.progress import Reporter
+from hud_fast.scenes import simulate_scene
 
 
 class Lines(Reporter):
@@ -49,3 +61,66 @@ def test_what_to_lower_is_what_needs_most() -> None:
     small, large = (of_samples((n, n), 200, 10**6, tiny).memory for n in (32, 512))
     assert small < large
     assert of_measuring((100, 100, 50), 0).memory < of_measuring((100, 100, 50), MIB).memory
+
+
+@pytest.fixture
+def keep_to() -> Iterator[Callable[[int], None]]:
+    yield lambda mib: limit_memory(mib * MIB)
+    limit_memory(None)
+
+
+def test_a_batch_in_parts_keeps_to_the_limit(keep_to: Callable[[int], None]) -> None:
+    scene, lines = (145, 145, 200), Lines()
+    options = ModelOptions(preset="small", settings=("patches=no", "batch=48"))
+    needs = {
+        n: of_job(scene, _with(options, n)).memory / MIB for n in (1, 2, 3, 4, 6, 8, 12, 16, 24, 48)
+    }
+    assert in_parts(options, scene, lines) is options
+    for parts, fits in ((1, 1), (2, 2), (3, 3), (12, 12), (48, 48)):
+        keep_to(math.ceil(needs[fits]))
+        chosen = in_parts(options, scene, lines)
+        assert chosen.resolve().accumulate == parts
+        assert of_job(scene, chosen.resolve()).memory <= math.ceil(needs[fits]) * MIB
+    assert lines.lines[-1] == "  accumulate=48 keeps the training to --memory"
+    keep_to(1)  # nothing does: told where the need is checked
+    with pytest.raises(InputError, match=r"fit needs about .* may have 1.0 MiB"):
+        of_job(scene, in_parts(options, scene, lines).resolve()).check("fit", lines)
+    given = replace(options, settings=(*options.settings, "accumulate=6"))
+    keep_to(math.ceil(needs[1]))
+    assert in_parts(given, scene, lines) is given  # never fewer than the user's
+    alone = ModelOptions(preset="instant")
+    assert in_parts(alone, scene, lines) is alone
+
+
+def _with(options: ModelOptions, parts: int) -> Preset:
+    return replace(options.resolve(), accumulate=parts)
+
+
+def test_fewer_samples_at_a_time_are_the_same(keep_to: Callable[[int], None]) -> None:
+    scene = simulate_scene(24, 24, C=8, D=3, seed=0)
+    preset = replace(
+        PRESETS["tiny"],
+        widths=(8, 8),
+        attention=(False, False),
+        layers=1,
+        crop=8,
+        steps=1,
+        patches="no",
+    )
+    model = HUD.fit(scene, endmembers=3, preset=preset, device="cpu")
+    few = {"sampler_steps": 2, "samples": 9}
+    assert few_at_once(model, 9, (8, 8)) is None
+    whole = generate(model, SampleOptions(**few), 0, Reporter())
+    keep_to(10**6)
+    assert few_at_once(model, 9, (8, 8)) == samples_at_once()
+    keep_to(1)
+    assert few_at_once(model, 9, (8, 8)) == CPU_GROUP
+    asked = []
+    sample = HUD.sample
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            HUD, "sample", lambda *a, **how: asked.append(how["batch_size"]) or sample(*a, **how)
+        )
+        cut = generate(model, SampleOptions(**few), 0, Reporter())
+    assert asked == [CPU_GROUP]
+    assert [a.tobytes() for a in cut] == [a.tobytes() for a in whole]

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hud_fast._text import size_text
 from hud_fast.cli.terminal import say_numbers
 from hud_fast.report import panels, training_curve, write_report
-from hud_fast.report.machine import machine, peak_memory, size_text, time_text, versions
+from hud_fast.report.machine import machine, peak_memory, time_text, versions
 from hud_fast.report.words import key_numbers
 from hud_fast.scenes import Scene
 
