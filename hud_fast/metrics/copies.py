@@ -54,7 +54,7 @@ from hud_fast.metrics._nearest_windows import (
 from hud_fast.metrics._search import paired_cosine
 from hud_fast.metrics.json_values import distribution
 from hud_fast.metrics.progress import Progress, Stages
-from hud_fast.metrics.real_blocks import SceneTooSmall, cut_out, draw
+from hud_fast.metrics.real_blocks import SceneTooSmall, cut_out, draw, groups
 from hud_fast.metrics.samples import (
     Spectra,
     check_scene,
@@ -206,14 +206,16 @@ def copy_check(
     stages = Stages(progress, {"generated": n, "held out": 2 * len(origin)})
     whole = search_scene(scene, basis)
     value, position, turn = nearest_in_turns(blocks.values, whole, turns, stages["generated"])
-    actual = cut_out(scene, origin, (h, w)).double()
-    known = actual
-    if mixed is not None:
-        known = fcls(actual, mixed) @ mixed
-    elif basis is not None:
-        known = (actual @ basis) @ basis.T
-    own = paired_cosine(known, actual).mean(dim=(1, 2))
-    known = known.to(scene.values.dtype)
+    known = cut_out(scene, origin, (h, w))
+    own = torch.empty(len(known), dtype=torch.float64, device=known.device)
+    for few in groups(known):
+        actual = made = known[few].double()
+        if mixed is not None:
+            made = fcls(actual, mixed) @ mixed
+        elif basis is not None:
+            made = (actual @ basis) @ basis.T
+        own[few] = paired_cosine(made, actual).mean(dim=(1, 2))
+        known[few] = made
     reference = []
     advance = stages["held out"]
     for number, (row, column) in enumerate(origin.tolist()):

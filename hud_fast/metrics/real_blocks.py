@@ -7,6 +7,7 @@ it never meets itself.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from hud_fast.metrics.samples import Counts, Spectra, whole_windows
+from hud_fast.unmixing.pixels import BLOCK_VALUES
 
 FEWEST = 4  # windows that a half of `quality` must hold: two to compare with two others
 
@@ -92,6 +94,13 @@ def cut_out(real: Spectra, origin: Tensor, block: tuple[int, int]) -> Tensor:  #
     """The scene's blocks at `origin`."""
     h, w = block
     return torch.stack([real.values[r : r + h, c : c + w] for r, c in origin.tolist()])
+
+
+def groups(blocks: Tensor) -> Iterator[slice]:  # (n, h, w, C)
+    """All blocks, a few at a time: what is made of them in float64 stays small beside them."""
+    step = max(1, BLOCK_VALUES // max(1, blocks[0].numel()))
+    for first in range(0, len(blocks), step):
+        yield slice(first, first + step)
 
 
 def pixel_rows(

@@ -27,7 +27,7 @@ from hud_fast.metrics._nearest_windows import nearest_windows, search_scene, sha
 from hud_fast.metrics._search import Norm, paired_cosine
 from hud_fast.metrics.json_values import distribution
 from hud_fast.metrics.progress import Progress, Stages
-from hud_fast.metrics.real_blocks import cut_out, draw, held_out_blocks, pixel_rows
+from hud_fast.metrics.real_blocks import cut_out, draw, groups, held_out_blocks, pixel_rows
 from hud_fast.metrics.samples import (
     Spectra,
     check_scene,
@@ -193,7 +193,9 @@ def real_reference(
     flat = copies.reshape(-1, scene.C)
     basis = shared_basis(flat)
     cosine, _ = nearest_pixels(flat, scene.rows(), progress=stages["copies points"])
-    similarity = paired_cosine(copies, originals).mean(dim=(1, 2))
+    similarity = torch.cat(
+        [paired_cosine(copies[few], originals[few]).mean(dim=(1, 2)) for few in groups(originals)]
+    )
     # No window can beat the mean of the pixels' own maxima. A copy whose every pixel is nearest to
     # its own original attains it at its own place, and needs no search; the jitter is small, so
     # nearly all do.
@@ -221,14 +223,17 @@ def jitter(
     generator: np.random.Generator,
 ) -> Tensor:  # (n, h, w, C)
     """Copies with one brightness factor a block and white noise, as the module's docstring says."""
-    # A few lines at a time: float64 copies of a large scene would take several times its memory. Left-out pixels are 0.
+    # A few lines, a few blocks at a time: in float64 all would take several times their memory. Left-out pixels are 0.
     lines = scene.values.split(max(1, BLOCK_VALUES // scene.values[0].numel()))
     energy = torch.stack([part.double().square().sum() for part in lines]).sum()
     rms = float(energy / (scene.counts.used * scene.C)) ** 0.5
     factor = 1 + BRIGHTNESS * generator.uniform(-1, 1, (len(blocks), 1, 1, 1))
-    noise = NOISE * rms * generator.standard_normal(tuple(blocks.shape))
-    moved = blocks.double() * torch.from_numpy(factor).to(blocks.device)
-    return (moved + torch.from_numpy(noise).to(blocks.device)).to(blocks.dtype)
+    copies = torch.empty_like(blocks)
+    for few in groups(blocks):
+        noise = NOISE * rms * generator.standard_normal(tuple(blocks[few].shape))
+        moved = blocks[few].double() * torch.from_numpy(factor[few]).to(blocks.device)
+        copies[few] = moved + torch.from_numpy(noise).to(blocks.device)
+    return copies
 
 
 def _values(cosine: Tensor, similarity: Tensor) -> ReferenceValues:

@@ -162,7 +162,7 @@ def measure(
         raise InputError(
             f"{generated} must have the {C} good bands of {scene.name}, got {cubes.shape[-1]}"
         )
-    of_measuring(scene.shape, cubes.nbytes).check("metrics", reporter)
+    of_measuring(scene.shape, cubes.shape[:3]).check("metrics", reporter)
     with reporter.stage("Comparing with the real scene") as progress:
         stages = Stages(progress, {"evaluate": 2, "realism": 1})
         endmembers = _endmembers_beside(Path(generated))

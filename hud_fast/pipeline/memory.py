@@ -36,6 +36,7 @@ RUN, EVALUATION = 250 * MIB, 700 * MIB  # what measuring and drawing hold of no 
 UNMIXING = 2.1
 MEASURING = 2.3
 GENERATED = 3.0  # of the cubes that are made: they, their maps, and what is made of them
+DRAWN = 64  # real blocks of the cubes' size that they are compared beside
 STATES = 6  # of the network's weights: they, their average, the gradient, two moments, a checkpoint
 KEPT = 40  # numbers that a training keeps for the way back, a window's pixel and channel of the network, a layer
 HELD = 10  # the same, where nothing goes back
@@ -83,16 +84,17 @@ def of_job(
     >>> from hud_fast.diffusion.presets import PRESETS
     >>> need = of_job((145, 145, 200), PRESETS["tiny"], (64, 32, 32))
     >>> size_text(need.memory), size_text(need.disk)
-    ('798.9 MiB', '387.7 MiB')
+    ('848.9 MiB', '387.7 MiB')
     """
     H, W, C = scene
-    cube, cubes = 4 * H * W * C, 4 * made[0] * made[1] * made[2] * (C + 16)
+    cube, cubes = 4 * H * W * C, 4 * math.prod(made) * (C + 16)
+    beside = 4 * DRAWN * made[1] * made[2] * C
     stages = {
         "a smaller scene": UNMIXING * cube,
         "a lower --set batch or a higher --set accumulate": cube + _training(preset),
         "--set patches=no": cube + _laying(preset, H * W),
         "fewer --samples or a smaller --size": (
-            measuring + MEASURING * cube + GENERATED * cubes if cubes else 0
+            measuring + MEASURING * cube + beside + GENERATED * cubes if cubes else 0
         ),
     }
     lower = max(stages, key=lambda name: stages[name])
@@ -132,10 +134,11 @@ def of_samples(
     )
 
 
-def of_measuring(scene: tuple[int, int, int], cubes: int) -> Need:
-    """Of a comparison of so many bytes of cubes with a scene."""
-    H, W, C = scene
-    need = PROGRAM + RUN + MEASURING * 4 * H * W * C + GENERATED * cubes
+def of_measuring(scene: tuple[int, int, int], made: tuple[int, int, int]) -> Need:
+    """Of a comparison of cubes (B, h, w) with a scene (H, W, C)."""
+    B, h, w = made
+    values = MEASURING * math.prod(scene) + (DRAWN + GENERATED * B) * h * w * scene[2]
+    need = PROGRAM + RUN + 4 * values
     return Need(need, "compare fewer cubes, or with a part of the scene")
 
 
