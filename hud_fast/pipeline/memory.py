@@ -31,7 +31,7 @@ LAYING = (
     400 * MIB
 )  # candidates of patches, of which there are no more than those of so many pixels:
 PIXELS = 40_000
-RUN, EVALUATION = 250 * MIB, 700 * MIB  # what measuring and drawing hold of no size
+RUN, EVALUATION = 250 * MIB, 400 * MIB  # what measuring and drawing hold of no size
 # Times the scene's cube in float32.
 UNMIXING = 2.1
 MEASURING = 2.3

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hud_fast.scenes import Scene
 
 BINS = 240  # about one bin a pixel row of the figure
+BLOCK_VALUES = 1 << 20  # counted at a time
 MAX_PIXELS = 200_000  # beyond this the picture no longer changes; evenly spaced pixels are taken
 
 
@@ -41,13 +42,17 @@ def band_histogram(
     P, C = pixels.shape
     bins = bounds.size - 1
     width = (bounds[-1] - bounds[0]) / bins
-    with np.errstate(invalid="ignore"):
-        place = np.floor((pixels - bounds[0]) / width)
-        inside = (place >= 0) & (pixels <= bounds[-1])
-    cell = np.minimum(np.where(inside, place, 0), bins - 1).astype(np.int64)
-    flat = (cell * C + np.arange(C))[inside]
-    counts = np.bincount(flat, minlength=bins * C).reshape(bins, C)
-    share: NDArray[np.float64] = counts / max(P, 1)
+    counts = np.zeros(bins * C, np.int64)
+    step = max(1, BLOCK_VALUES // max(C, 1))
+    for first in range(0, P, step):  # several numbers of eight bytes are made of each value
+        part = pixels[first : first + step]
+        with np.errstate(invalid="ignore"):
+            place = np.floor((part - bounds[0]) / width)
+            inside = (place >= 0) & (part <= bounds[-1])
+        cell = np.minimum(np.where(inside, place, 0), bins - 1).astype(np.int64)
+        flat = (cell * C + np.arange(C))[inside]
+        counts += np.bincount(flat, minlength=bins * C)
+    share: NDArray[np.float64] = counts.reshape(bins, C) / max(P, 1)
     return share
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hud_fast import report
 from hud_fast.report import (
     abundance_maps,
+    density,
     endmembers,
     generated_abundances,
     panels,
@@ -92,7 +93,8 @@ def test_real_positions_are_distinct_and_inside(H: int, W: int, size: int, seed:
     assert bool(found) == (size <= min(H, W))
 
 
-def test_histogram_counts_as_numpy_does() -> None:
+def test_histogram_counts_as_numpy_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(density, "BLOCK_VALUES", 7 * 13)
     rng = np.random.default_rng(1)
     pixels = rng.normal(size=(500, 7))
     pixels[3, 2] = np.nan
