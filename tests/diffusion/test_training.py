@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from launch import launch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -184,24 +183,22 @@ def test_a_damaged_newest_checkpoint_costs_one_interval(
     assert_same_bits(weights(again), weights(whole))
 
 
-# Imports once, then trains in forked children: importing diffusers costs more than the training.
+# In a process without threads, which `launch` has at hand: the trainings are forked children.
 SCRIPT = """
 import os, random, signal, sys, time
 from dataclasses import replace
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-sys.path.insert(0, {tests!r})
-from conftest import MICRO, smooth_abundances
-from test_training import make
-from hud_fast.diffusion.prior import Prior
+from diffusion.conftest import MICRO, smooth_abundances
+from diffusion.test_training import make
 from hud_fast.diffusion.training import train
 
 def start(folder):
     child = os.fork()
     if child:
         return child
-    preset = replace(MICRO, steps=48, checkpoint_every=2)
+    preset = replace(MICRO, steps=40, checkpoint_every=2)
     train(make(smooth_abundances(20, 24, 3), preset), folder=folder)
     os._exit(0)
 
@@ -217,7 +214,7 @@ for _ in range(3):
             os.kill(child, signal.SIGKILL)
             kills += os.waitpid(child, 0)[1] == signal.SIGKILL
             break
-        time.sleep(0.001)
+        time.sleep(0.005)
 assert os.waitpid(start(killed), 0)[1] == 0
 print(kills)
 """
@@ -225,18 +222,10 @@ print(kills)
 
 def test_killed_at_random_moments_it_ends_in_the_same_bits(tmp_path: Path) -> None:
     """SIGKILL, again and again, until one run gets through; compared with an uninterrupted run."""
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT.format(tests=str(Path(__file__).parent)))
-    run = subprocess.run(
-        [sys.executable, str(script), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    assert int(run.stdout) >= 1, "each training was over before it could be killed"
-    name = "step-0000000048.safetensors"
+    (run,) = launch("-c", SCRIPT, str(tmp_path), count=1)
+    assert run.code == 0, run.err
+    assert int(run.out) >= 1, "each training was over before it could be killed"
+    name = "step-0000000040.safetensors"
     one, first = read_tensors(tmp_path / "calm" / name)
     other, second = read_tensors(tmp_path / "killed" / name)
     assert_same_bits(one, other)
