@@ -137,4 +137,5 @@ def test_no_seams_at_the_borders_of_windows(abundances: NDArray[np.float32], mic
         borders = {b - 1 for b in begins if b} | {b + tile - 1 for b in begins if b + tile < length}
         at = found[sorted(borders)].mean()
         elsewhere = found[[k for k in range(length - 1) if k not in borders]].mean()
-        assert float(at / elsewhere) == pytest.approx(1, abs=0.15)
+        # measured 1.07 and 1.08; 1.16 along the rows where windows are not faded into one another
+        assert float(at / elsewhere) == pytest.approx(1, abs=0.12)
