@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
+import json
 import os
 import socket
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +22,32 @@ class Done(NamedTuple):
     err: str
 
 
+@functools.cache
+def starter(rank: int) -> subprocess.Popen[str]:
+    """The process whose forks run the programs of one rank: see `starter.py`."""
+    del rank
+    made = subprocess.Popen(
+        [sys.executable, "-P", str(TESTS / "starter.py")],
+        env=around(),
+        cwd=TESTS.root,  # not the project's: a source tree without a compiled _C would be imported
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    atexit.register(made.communicate)  # at the end of its input it ends
+    return made
+
+
+def around() -> dict[str, str]:
+    """The environment of every process that is started: one thread, no GPU, and the tests can be imported."""
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+
+
 def launch(*arguments: str, count: int = 2, seconds: float = 500) -> list[Done]:
     """Run ``python ARGUMENTS`` in `count` processes of one thread; what each returned and printed.
 
@@ -29,39 +57,39 @@ def launch(*arguments: str, count: int = 2, seconds: float = 500) -> list[Done]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     common = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        **around(),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
         "WORLD_SIZE": str(count),
         "LOCAL_WORLD_SIZE": str(count),
-        "CUDA_VISIBLE_DEVICES": "",
     }
-    running = []
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            for rank in range(count):
-                out, err = Path(folder, f"out-{rank}"), Path(folder, f"err-{rank}")
-                with out.open("w") as stdout, err.open("w") as stderr:  # the child has its own
-                    child = subprocess.Popen(
-                        [sys.executable, "-P", *arguments],
-                        env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-                        cwd=folder,  # not the root: a source tree without a compiled _C would be imported
-                        stdin=subprocess.DEVNULL,
-                        stdout=stdout,
-                        stderr=stderr,
-                    )
-                running.append((child, out, err))
-            end = time.monotonic() + seconds
-            return [
-                Done(child.wait(max(0.0, end - time.monotonic())), out.read_text(), err.read_text())
-                for child, out, err in running
-            ]
-        finally:
-            for child, _, _ in running:
-                child.kill()
-                child.wait()
+        for rank in range(count):
+            for name in ("out", "err"):
+                Path(folder, f"{name}-{rank}").touch()
+            program = {
+                "arguments": arguments,
+                "env": {**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                "cwd": folder,
+                "out": str(Path(folder, f"out-{rank}")),
+                "err": str(Path(folder, f"err-{rank}")),
+                "seconds": seconds,
+            }
+            stdin = starter(rank).stdin
+            assert stdin
+            stdin.write(json.dumps(program) + "\n")
+            stdin.flush()
+        done = []
+        for rank in range(
+            count
+        ):  # all answers are read, whatever they are: the next launch wants its own
+            stdout = starter(rank).stdout
+            assert stdout
+            out, err = (Path(folder, f"{name}-{rank}").read_text for name in ("out", "err"))
+            done.append((json.loads(stdout.readline()), out(), err()))
+    late = [rank for rank, (code, _, _) in enumerate(done) if code is None]
+    assert not late, f"{arguments}: not done within {seconds} s: {late}"
+    return [Done(*one) for one in done]
 
 
 def own_pytest() -> dict[str, str]:

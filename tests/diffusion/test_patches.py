@@ -171,17 +171,17 @@ def test_balancing_brings_back_what_best_fits_avoid(monkeypatch):
     waves = gaussian_filter(rng.standard_normal((48, 64, 3)), (1.5, 1.5, 0))
     waves[:, :32] *= 0.4
     monkeypatch.setattr(patches, "ROUNDS", 3)
-    monkeypatch.setattr(patches, "TRIALS", 32)
+    monkeypatch.setattr(patches, "TRIALS", 16)
     maps = softmax(10 * waves, axis=-1).astype(np.float32)
     spectra = rng.random((3, 12)).astype(np.float32)
     plain = Patches.of(maps, spectra, seed=0)
 
     def rough(one):
-        used = one.layouts(range(64), (32, 32), seed=9)
+        used = one.layouts(range(32), (32, 32), seed=9)
         return float((used % 64 >= 32).double().mean())
 
     balanced = plain.balanced(32)
-    # measured: 0.21 without, 0.26 with; the standard deviation of either over seeds is 0.01
+    # measured: 0.205 without, 0.236 with
     assert rough(plain) + 0.02 < rough(balanced) < 0.55
     assert float(balanced.log_weights.abs().max()) <= 2 * patches.STRONGEST
 

@@ -108,7 +108,7 @@ def jumps(z: Tensor, axis: int) -> Tensor:
 @pytest.mark.slow
 def test_no_seams_at_the_borders_of_windows(abundances: NDArray[np.float32], micro: Preset) -> None:
     """A trained network: neighbours across a border differ as neighbours elsewhere do."""
-    preset = replace(micro, prediction="residual", steps=200, batch=8, learning_rate=3e-3)
+    preset = replace(micro, prediction="residual", steps=80, batch=8, learning_rate=6e-3)
     trainer = make(abundances, preset)
     train(trainer)
     trainer.network.load_state_dict(trainer.network.state_dict() | trainer.averaged_weights())
@@ -119,8 +119,8 @@ def test_no_seams_at_the_borders_of_windows(abundances: NDArray[np.float32], mic
             list(
                 sample_latent(
                     network,
-                    plan(SCHEDULE, sampler="ddim", steps=10),
-                    range(12),
+                    plan(SCHEDULE, sampler="ddim", steps=6),
+                    range(6),
                     (3, H, W),
                     seed=0,
                     batch_size=4,
@@ -137,4 +137,5 @@ def test_no_seams_at_the_borders_of_windows(abundances: NDArray[np.float32], mic
         borders = {b - 1 for b in begins if b} | {b + tile - 1 for b in begins if b + tile < length}
         at = found[sorted(borders)].mean()
         elsewhere = found[[k for k in range(length - 1) if k not in borders]].mean()
-        assert float(at / elsewhere) == pytest.approx(1, abs=0.15)
+        # measured 1.07 and 1.08; 1.16 along the rows where windows are not faded into one another
+        assert float(at / elsewhere) == pytest.approx(1, abs=0.12)

@@ -93,6 +93,7 @@ def test_an_input_follows_from_its_number(work: Path) -> None:
 
 def test_few_inputs_and_the_corpus() -> None:
     """In a process of its own: it forks, which a process with threads should not."""
-    command = [sys.executable, run.__file__, "--inputs", "1000", "--seed", "1"]
+    inputs = 8 * int(os.environ.get("HUD_FAST_EXAMPLES", "25"))
+    command = [sys.executable, run.__file__, "--inputs", str(inputs), "--seed", "1"]
     told = subprocess.run(command, capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stdout + told.stderr

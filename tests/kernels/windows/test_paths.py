@@ -199,22 +199,23 @@ def test_the_cheaper_way_is_taken(level):
 @pytest.mark.parametrize("norm", ["pixel", "block"])
 def test_a_memory_limit_changes_no_bit(norm):
     rng = np.random.default_rng(0)
-    scene, blocks = rng.random((150, 130, 6)), rng.random((40, 20, 20, 6))
+    scene, blocks = rng.random((90, 80, 6)), rng.random((40, 14, 14, 6))
     whole = hud.window_search(blocks, scene, norm=norm)
     free = last_plan()
     with pytest.raises(ValueError, match=r"`memory_limit` must be at least \d+ bytes") as error:
         hud.window_search(blocks, scene, norm=norm, memory_limit=1000)
     least = int(str(error.value).split("at least ")[1].split()[0])
     threads = torch.get_num_threads()
+    tiles = [free["tile"]]
     try:
-        for limit in (least, 2 * least, 5 * least):
+        for limit in (least, 5 * least // 4, 2 * least):
             torch.set_num_threads(2 if limit > least else 1)
             limited = hud.window_search(blocks, scene, norm=norm, memory_limit=limit)
             assert [a.tobytes() for a in limited] == [a.tobytes() for a in whole]
+            tiles.append(last_plan()["tile"])
     finally:
         torch.set_num_threads(threads)
-    hud.window_search(blocks, scene, norm=norm, memory_limit=least)
-    assert last_plan() != free
+    assert len(set(tiles)) == 4, "every limit has its own way through the scene"
 
 
 @pytest.mark.parametrize(
