@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -204,6 +206,7 @@ def philox(counter: list[int], key: list[int]) -> list[int]:
     return c
 
 
+@functools.cache  # asked once for each dtype and way
 def normal_noise(count: int, seed: int, step: int, sample: int) -> NDArray[np.float64]:  # (count,)
     """The noise of one sample: 16 blocks a group, output k of block l is number 16 k + l of the group."""
     noise = np.empty(-(-count // 64) * 64)
@@ -217,6 +220,7 @@ def normal_noise(count: int, seed: int, step: int, sample: int) -> NDArray[np.fl
             angle = (numbers[pair + 1] >> 30) * np.pi / 2 + rest / 2**31 * np.pi / 4
             noise[group * 64 + pair * 16 + lane] = radius * np.cos(angle)
             noise[group * 64 + (pair + 1) * 16 + lane] = radius * np.sin(angle)
+    noise.flags.writeable = False
     return noise[:count]
 
 

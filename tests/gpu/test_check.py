@@ -50,11 +50,9 @@ def test_triton_s_kernels_pass_in_the_child(operations):
 
 
 @needs_triton
-def test_where_no_kernel_can_run_the_reason_is_told():
+def test_where_triton_cannot_run_the_reason_is_told():
     (answer,) = ask("cpu", ["log_project"], environment={"TRITON_INTERPRET": "0"})
-    assert answer.why.startswith(
-        "RuntimeError: backend 'triton' cannot run: the Triton kernels need"
-    )
+    assert "backend 'triton' cannot run: the Triton kernels need tensors on a GPU" in answer.why
 
 
 def test_graphs_are_for_gpus_and_their_training_repeats():

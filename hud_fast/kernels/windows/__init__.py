@@ -105,6 +105,11 @@ _OP = Op(
 )
 
 
+def _within(stride: int, scene: Tensor) -> int:
+    """No larger than the scene (H, W, C), which has one window then: so a stride of any size fits the kernels."""
+    return min(stride, max(scene.shape[:2]))
+
+
 def _check(blocks: Tensor, scene: Tensor, stride: int, norm: str) -> int:
     """The stride as an int, no larger than the scene; an error where something does not fit."""
     op = "window_search"
@@ -126,7 +131,7 @@ def _check(blocks: Tensor, scene: Tensor, stride: int, norm: str) -> int:
     check_device(op, "scene", scene, blocks.device, "blocks")
     if blocks.is_meta:
         raise RuntimeError(f"{op}: `blocks` must hold values, got a tensor on the meta device")
-    return min(stride, max(scene.shape[:2]))
+    return _within(stride, scene)
 
 
 def window_search(
@@ -275,7 +280,7 @@ def prepare(
     >>> position.tolist()
     [[3, 2]]
     """
-    backend = backend or _fastest(scene)
+    backend, stride = backend or _fastest(scene), _within(stride, scene)
     if backend == "torch":
         return TorchScene(
             scene, stride, norm, mask, normalize, lengths, partial(_OP, backend="torch")

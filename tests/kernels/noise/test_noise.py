@@ -115,7 +115,7 @@ def test_noise_is_what_its_address_says(path, seed, step, sample, count):
 def test_noise_is_normal(level):
     with running(level):
         noise = (
-            hud.normal_noise((8 if SLOW else 16, 65536), seed=11, step=3).double().numpy().ravel()
+            hud.normal_noise((4 if SLOW else 16, 65536), seed=11, step=3).double().numpy().ravel()
         )
     n = noise.size
     assert abs(noise.mean()) < 5 / n**0.5
