@@ -131,7 +131,7 @@ def test_noise_is_normal(level):
 
 def test_addresses_are_independent():
     """No two neighbours in seed, step, sample or place are correlated."""
-    n = 30_000 if SLOW else 200_000
+    n = 15_000 if SLOW else 200_000
     base = hud.normal_noise((2, n), seed=5, step=9)
     others = {
         "sample": base[1],
