@@ -68,7 +68,8 @@ def unmix_scene(
         scene = (scene_options or SceneOptions()).load(source)
     kind = choose_format(kind, scene)
     with lock(folder) as held:  # after the scene: a mistyped name leaves no empty folder behind
-        sweep(folder / STAGED)
+        for written in (STAGED, *(f"figures/{name}.png" for name in FIGURES)):
+            sweep(folder / written)
         of_unmixing(scene.shape).check("unmix", reporter)
         endmembers = find_endmembers(scene, options, reporter)
         with reporter.stage("Solving the abundances"):

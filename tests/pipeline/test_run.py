@@ -376,6 +376,7 @@ def test_unmixing_replaces_its_own_and_keeps_numbers_without_pictures(
         assert (out / name).read_text() == "mine"
         (out / name).unlink()
     (out / ".unmixing-hud-fast-ab12_cd3").mkdir()  # of a killed one
+    (out / "figures" / ".endmembers-hud-fast-ab12_cd3.png").write_text("half")
     (out / "notes.txt").write_text("mine")
     figure = training_curve([{"step": 1, "loss": 1.0}])
     for name in ("abundance_maps", "residual_map"):
@@ -397,6 +398,8 @@ def test_unmixing_replaces_its_own_and_keeps_numbers_without_pictures(
         "notes.txt",
         "unmixing.json",
     ]
+    drawn = sorted(p.name for p in (out / "figures").iterdir())
+    assert drawn == ["abundance_maps.png", "residual_map.png"]
 
 
 def test_fine_tuned_endmembers_fit_better(
