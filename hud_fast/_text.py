@@ -3,6 +3,7 @@
 A control character moves the cursor, colours the screen or forges a line of its own, and a file name that is not
 UTF-8 cannot be printed at all. So text from outside is cleaned where it becomes ours: a scene's name when the
 scene is made, an error when it is put on one line, and once more on the way to the terminal.
+Lists and sizes in words are here, too.
 """
 
 from __future__ import annotations

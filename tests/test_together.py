@@ -130,7 +130,6 @@ def test_commands_that_gain_nothing_run_in_the_first() -> None:
 LONE = """
 import os, sys
 from hud_fast import cli
-from hud_fast import cli
 from hud_fast.cli import together
 from hud_fast.diffusion.memory import OutOfMemory
 from hud_fast.diffusion.training import Trainer

@@ -71,7 +71,7 @@ def load_model(folder: Path, device: torch.device) -> HUD:
     mean, std = (numbers.tensor(name, (D,), most=LARGEST) for name in ("mean", "std"))
     if not bool((std > 0).all()):
         raise numbers.damaged("`std` must be positive")
-    if preset.crop > max(abundances.shape[:2]):
+    if preset.trains and preset.crop > max(abundances.shape[:2]):  # else no window was cut
         raise facts.damaged(f"`preset.crop` = {preset.crop} is larger than the scene")
     network = patches = None
     if preset.patches != "no":

@@ -96,8 +96,8 @@ def cut_out(real: Spectra, origin: Tensor, block: tuple[int, int]) -> Tensor:  #
     return torch.stack([real.values[r : r + h, c : c + w] for r, c in origin.tolist()])
 
 
-def groups(blocks: Tensor) -> Iterator[slice]:  # (n, h, w, C)
-    """All blocks, a few at a time: what is made of them in float64 stays small beside them."""
+def groups(blocks: Tensor) -> Iterator[slice]:  # (n, ...)
+    """All blocks, or lines of a scene, a few at a time: what is made of them in float64 stays small beside them."""
     step = max(1, BLOCK_VALUES // max(1, blocks[0].numel()))
     for first in range(0, len(blocks), step):
         yield slice(first, first + step)

@@ -35,7 +35,6 @@ from hud_fast.metrics.samples import (
     read_spectra,
     whole_windows,
 )
-from hud_fast.unmixing.pixels import BLOCK_VALUES
 
 BRIGHTNESS = 0.02  # jitter: factor uniform in 1 -+ this, one for each block
 NOISE = 0.005  # jitter: white noise, as a share of the scene's root-mean-square signal
@@ -224,8 +223,8 @@ def jitter(
 ) -> Tensor:  # (n, h, w, C)
     """Copies with one brightness factor a block and white noise, as the module's docstring says."""
     # A few lines, a few blocks at a time: in float64 all would take several times their memory. Left-out pixels are 0.
-    lines = scene.values.split(max(1, BLOCK_VALUES // scene.values[0].numel()))
-    energy = torch.stack([part.double().square().sum() for part in lines]).sum()
+    lines = groups(scene.values)
+    energy = torch.stack([scene.values[few].double().square().sum() for few in lines]).sum()
     rms = float(energy / (scene.counts.used * scene.C)) ** 0.5
     factor = 1 + BRIGHTNESS * generator.uniform(-1, 1, (len(blocks), 1, 1, 1))
     copies = torch.empty_like(blocks)

@@ -111,8 +111,8 @@ def evaluate_scene(
         scene = (scene_options or SceneOptions()).load(source)
     reporter.say(f"  {describe(scene)}")
     _check_start(scene, model_options)
-    window = (preset.crop, preset.crop)
-    halves = split(scene, window, sample_options.size or window)
+    size = sample_options.window(preset)
+    halves = split(scene, (preset.crop, preset.crop), size)
     rows = f"{halves.training.H} x {halves.training.W}"
     rest = f"{halves.held_out.H} x {halves.held_out.W}"
     reporter.say(f"  {rows} pixels train, {rest} are held out")
@@ -127,7 +127,7 @@ def evaluate_scene(
         bootstrap=bootstrap,
         **{"valid pixels fingerprint": fingerprint(scene.valid)},
     )
-    made = (sample_options.samples, *(sample_options.size or window))
+    made = (sample_options.samples, *size)
     need = of_job(scene.shape, preset, made, EVALUATION)
     with claimed("evaluation", out, settings, overwrite, need, reporter) as folder:
         path = folder.path / RESULT

@@ -76,7 +76,7 @@ def sample_model(
     with user_input():
         model = load_model(source, device)
     scene = scene_of(model)
-    size = options.size or (model.preset.crop, model.preset.crop)
+    size = options.window(model.preset)
     shape = (options.samples, *size, model.C)
     at_once = few_at_once(model, options.samples, size)
     write: Write | None = None

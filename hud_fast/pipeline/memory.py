@@ -27,10 +27,8 @@ MIB = 1 << 20
 # Measured peaks (docs/dependable.md) on a CPU; what lies on a GPU is counted here, too.
 PROGRAM = 350 * MIB  # Python, torch
 NETWORK, BACKWARD = 150 * MIB, 100 * MIB  # diffusers; what a training takes of no size
-LAYING = (
-    400 * MIB
-)  # candidates of patches, of which there are no more than those of so many pixels:
-PIXELS = 40_000
+# Candidates of patches, of which there are no more than those of so many pixels.
+LAYING, PIXELS = 400 * MIB, 40_000
 RUN, EVALUATION = 250 * MIB, 400 * MIB  # what measuring and drawing hold of no size
 # Times the scene's cube in float32.
 UNMIXING = 2.1
@@ -61,10 +59,11 @@ class Need:
         """
         disk = f", {size_text(self.disk)} of disk" if self.disk else ""
         reporter.say(f"  needs about {size_text(self.memory)} of memory{disk}")
-        free, most = available_memory(), memory_limit()
-        may = None if free is None else free + resident_memory()
-        may = most if may is None else min(may, most or may)
-        if may is not None and SURE * self.memory > may:
+        free = available_memory()
+        if free is None:
+            return
+        may = min(free + resident_memory(), memory_limit() or math.inf)
+        if SURE * self.memory > may:
             raise InputError(
                 f"{what} needs about {size_text(self.memory)} of memory, this process may have "
                 f"{size_text(may)}: {self.lower}"

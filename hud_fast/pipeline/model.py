@@ -118,9 +118,7 @@ def generate(
         cubes, maps = model.sample(
             options.samples,
             seed=seed,
-            batch_size=few_at_once(
-                model, options.samples, options.size or (model.preset.crop, model.preset.crop)
-            ),
+            batch_size=few_at_once(model, options.samples, options.window(model.preset)),
             return_abundances=True,
             progress=progress,
             **options.arguments(),

@@ -140,6 +140,10 @@ class SampleOptions:
                 f"--sampler-steps must be from 1 to T = {preset.T}, got {self.sampler_steps}"
             )
 
+    def window(self, preset: Preset) -> tuple[int, int]:
+        """Rows and columns of a cube."""
+        return self.size or (preset.crop, preset.crop)
+
     def arguments(self) -> dict[str, Any]:
         """Return the keyword arguments of ``HUD.sample``."""
         return {"size": self.size, "sampler": self.sampler, "steps": self.sampler_steps}

@@ -89,7 +89,7 @@ def run_scene(
     model_options = in_parts(model_options, scene.shape, reporter)
     settings = job_settings(scene, model_options, sample_options, format=kind)
     preset = model_options.resolve()
-    made = (sample_options.samples, *(sample_options.size or (preset.crop, preset.crop)))
+    made = (sample_options.samples, *sample_options.window(preset))
     need = of_job(scene.shape, preset, made)
     with claimed("run", out, settings, overwrite, need, reporter) as folder:
         model = trained_model(scene, folder, model_options, reporter)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hud_fast.scenes import Scene
 
 BINS = 240  # about one bin a pixel row of the figure
-BLOCK_VALUES = 1 << 20  # counted at a time
+AT_ONCE = 1 << 20  # values counted at a time
 MAX_PIXELS = 200_000  # beyond this the picture no longer changes; evenly spaced pixels are taken
 
 
@@ -43,7 +43,7 @@ def band_histogram(
     bins = bounds.size - 1
     width = (bounds[-1] - bounds[0]) / bins
     counts = np.zeros(bins * C, np.int64)
-    step = max(1, BLOCK_VALUES // max(C, 1))
+    step = max(1, AT_ONCE // max(C, 1))
     for first in range(0, P, step):  # several numbers of eight bytes are made of each value
         part = pixels[first : first + step]
         with np.errstate(invalid="ignore"):

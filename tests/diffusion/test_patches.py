@@ -287,6 +287,14 @@ def test_a_model_of_patches_is_saved_and_loaded(model, tmp_path):
     assert again.preset == PRESETS["instant"]
 
 
+def test_a_model_of_a_scene_smaller_than_its_cubes_is_loaded(tmp_path):
+    small = HUD.fit(simulate_scene(24, 24, C=8, D=3, seed=0), endmembers=3, preset="instant")
+    small.save(tmp_path / "model")
+    cubes = small.sample(1, seed=1)
+    assert cubes.shape == (1, 32, 32, 8)
+    assert np.array_equal(HUD.load(tmp_path / "model").sample(1, seed=1), cubes)
+
+
 def test_progress_is_told(model):
     told = []
     model.sample(3, batch_size=2, progress=lambda *k: told.append(k))

@@ -58,7 +58,7 @@ def assert_same_bits(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> None:
 @pytest.mark.parametrize("prediction", ["epsilon", "v", "residual"])
 def test_it_learns(abundances: NDArray[np.float32], micro: Preset, prediction: Any) -> None:
     """From 1, the loss of predicting 0, or from what the prior explains: that takes longest."""
-    steps = 300 if prediction == "residual" else 90
+    steps = {"epsilon": 120, "v": 90, "residual": 300}[prediction]
     preset = replace(micro, steps=steps, batch=8, log_every=steps // 6, learning_rate=5e-3)
     if prediction != "residual":
         preset = replace(preset, learning_rate=8e-3)
@@ -66,7 +66,7 @@ def test_it_learns(abundances: NDArray[np.float32], micro: Preset, prediction: A
     train(trainer)
     losses = [entry["loss"] for entry in trainer.history]
     assert losses[0] > (0.1 if prediction == "residual" else 0.5)
-    assert losses[-1] < (0.4 if prediction == "epsilon" else 0.97 * losses[0])
+    assert losses[-1] < (0.35 if prediction == "epsilon" else 0.97 * losses[0])
     assert [entry["step"] for entry in trainer.history] == [steps // 6 * k for k in range(1, 7)]
 
 

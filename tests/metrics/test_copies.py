@@ -178,3 +178,20 @@ def test_bad_endmembers():
         copy_check(real[None, :4, :4], real, endmembers=np.ones((2, 4)))
     with pytest.raises(ValueError, match=r"copy_check: `endmembers` must be finite"):
         copy_check(real[None, :4, :4], real, endmembers=np.full((2, 6), np.nan))
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_held_out_blocks_a_few_at_a_time_are_the_same(
+    given: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    ends = rng.random((3, 12))
+    shares = rng.dirichlet(np.ones(3), (40, 30))
+    scene, made = shares @ ends + 0.01 * rng.random((40, 30, 12)), shares[None, 5:13, 5:13] @ ends
+    options = {"count": 7, "endmembers": ends if given else None}
+    whole = copy_check(made, scene, **options)
+    monkeypatch.setattr("hud_fast.metrics.real_blocks.BLOCK_VALUES", 3 * 8 * 8 * 12)
+    few = copy_check(made, scene, **options)
+    np.testing.assert_allclose(few.held_out, whole.held_out, rtol=0, atol=1e-14)
+    assert few.copy_similarity == pytest.approx(whole.copy_similarity, abs=1e-14)
+    assert whole.copy_similarity < 1  # the blocks are projected, or re-mixed

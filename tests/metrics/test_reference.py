@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from hud_fast.metrics import real_reference, reference
+from hud_fast.metrics import real_blocks, real_reference, reference
 from hud_fast.metrics.real_blocks import cut_out, draw, held_out_blocks, pixel_rows
 from hud_fast.metrics.reference import jitter
 from hud_fast.metrics.samples import read_spectra, whole_windows
@@ -77,7 +77,7 @@ def test_the_scene_is_never_copied_in_float64(monkeypatch: pytest.MonkeyPatch) -
         sizes.append(tensor.numel())
         return double(tensor)
 
-    monkeypatch.setattr(reference, "BLOCK_VALUES", 2 * 13 * 6)
+    monkeypatch.setattr(real_blocks, "BLOCK_VALUES", 2 * 13 * 6)
     monkeypatch.setattr(torch.Tensor, "double", spy)
     moved = jitter(blocks, real, np.random.default_rng(0))
     assert max(sizes) == 2 * 13 * 6
@@ -177,3 +177,16 @@ def test_indian_pines(indian_pines: NDArray[np.float32]) -> None:
     assert got.halves.point_fidelity == pytest.approx(0.9997, abs=2e-4)
     assert got.halves.block_diversity == pytest.approx(0.993, abs=3e-3)
     assert got.jittered_copies.ratio > 0.9999
+
+
+def test_blocks_a_few_at_a_time_are_the_same(
+    indian_pines: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = indian_pines[:60, :50, ::10]
+    whole = real_reference(scene, block=8, count=7)
+    monkeypatch.setattr(real_blocks, "BLOCK_VALUES", 3 * 8 * 8 * scene.shape[-1])
+    few = real_reference(scene, block=8, count=7)
+    for kind in ("halves", "jittered_copies"):
+        one, other = getattr(whole, kind), getattr(few, kind)
+        np.testing.assert_allclose(other.similarity, one.similarity, rtol=0, atol=1e-14)
+        assert other.point_fidelity == pytest.approx(one.point_fidelity, abs=1e-14)

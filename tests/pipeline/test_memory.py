@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from hud_fast import cli
 from hud_fast._limits import limit_memory
-from hud_fast.diffusion import HUD
+from hud_fast.diffusion import HUD, processes
 from hud_fast.diffusion.presets import PRESETS, Preset
 from hud_fast.diffusion.sampling import CPU_GROUP, samples_at_once
 from hud_fast.pipeline import memory
@@ -27,7 +29,7 @@ from hud_fast.pipeline.memory import (
 from hud_fast.pipeline.model import generate
 from hud_fast.pipeline.options import ModelOptions, SampleOptions
 from hud_fast.pipeline.progress import Reporter
-from hud_fast.scenes import simulate_scene
+from hud_fast.scenes import save_scene, simulate_scene
 
 
 class Lines(Reporter):
@@ -91,6 +93,10 @@ def test_a_batch_in_parts_keeps_to_the_limit(keep_to: Callable[[int], None]) -> 
     given = replace(options, settings=(*options.settings, "accumulate=6"))
     keep_to(math.ceil(needs[1]))
     assert in_parts(given, scene, lines) is given  # never fewer than the user's
+    with pytest.MonkeyPatch.context() as patch:  # of two processes each has half of the batch
+        patch.setattr(processes, "count", lambda: 2)
+        keep_to(1)
+        assert in_parts(options, scene, lines).resolve().accumulate == 24
     alone = ModelOptions(preset="instant")
     assert in_parts(alone, scene, lines) is alone
 
@@ -127,3 +133,52 @@ def test_fewer_samples_at_a_time_are_the_same(keep_to: Callable[[int], None]) ->
         cut = generate(model, SampleOptions(**few), 0, Reporter())
     assert asked == [CPU_GROUP]
     assert [a.tobytes() for a in cut] == [a.tobytes() for a in whole]
+
+
+@pytest.mark.parametrize("command", ["fit", "run", "evaluate"])
+def test_what_trains_is_cut(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Up to the training, which gets the batch in parts."""
+    scene = tmp_path / "scene.npy"
+    save_scene(simulate_scene(70, 40, C=8, D=3, seed=0), scene)
+    words = ["widths=8,8", "attention=no,no", "layers=1", "patches=no", "batch=64"]
+    options = ModelOptions(settings=tuple(words))
+    least = math.ceil(of_job((70, 40, 8), _with(options, 4)).memory / 1024)
+
+    def fit(*_: object, preset: Preset, **__: object) -> None:
+        raise InputError(f"in {preset.accumulate} parts")
+
+    monkeypatch.setattr(HUD, "fit", fit)
+    monkeypatch.setattr("hud_fast._limits.resident_memory", lambda _: 0)  # as of a new process
+    settings = [word for setting in words for word in ("--set", setting)]
+    job = [command, str(scene), "--out", str(tmp_path / "out"), "--endmembers", "3", *settings]
+    job += [] if command == "fit" else ["--samples", "2", "--size", "8"]
+    assert cli.main([*job, "--device", "cpu", "--memory", f"{least}K"]) == 2
+    assert "Error: in 4 parts" in capsys.readouterr().err
+
+
+def test_fewer_samples_are_made_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = HUD.fit(
+        simulate_scene(24, 24, C=8, D=3, seed=0), endmembers=3, preset="instant", device="cpu"
+    )
+    model.save(tmp_path / "model")
+    asked = []
+
+    def batches(*_: object, batch_size: int | None, **__: object) -> None:
+        asked.append(batch_size)
+        raise InputError("asked")
+
+    monkeypatch.setattr(HUD, "sample_batches", batches)
+    monkeypatch.setattr("hud_fast._limits.resident_memory", lambda _: 0)
+    need = of_samples((64, 64), 11, 64, PRESETS["instant"], CPU_GROUP).memory
+    job = ["sample", str(tmp_path / "model"), "--out", str(tmp_path / "o.npy"), "--size", "64"]
+    for more in ([], ["--memory", f"{math.ceil(need / 1024)}K"]):
+        assert cli.main([*job, "--device", "cpu", *more]) == 2
+        assert "Error: asked" in capsys.readouterr().err
+    assert asked == [None, CPU_GROUP]

@@ -94,7 +94,7 @@ def test_real_positions_are_distinct_and_inside(H: int, W: int, size: int, seed:
 
 
 def test_histogram_counts_as_numpy_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(density, "BLOCK_VALUES", 7 * 13)
+    monkeypatch.setattr(density, "AT_ONCE", 7 * 13)
     rng = np.random.default_rng(1)
     pixels = rng.normal(size=(500, 7))
     pixels[3, 2] = np.nan
