@@ -16,6 +16,7 @@ ROOMS = [
     "scenes",
     "unmixing",
     "diffusion",
+    "baselines",
     "metrics",
     "report",
     "pipeline",
