@@ -20,6 +20,7 @@ ROOMS = [
     "metrics",
     "report",
     "pipeline",
+    "comparison",
     "bench",
     "cli",
 ]

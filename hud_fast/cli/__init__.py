@@ -11,12 +11,24 @@ from typing import Annotated
 
 import typer
 
-from hud_fast.cli import bench, evaluate, fetch, fit, info, metrics, run, sample, terminal, unmix
+from hud_fast.cli import (
+    bench,
+    compare,
+    evaluate,
+    fetch,
+    fit,
+    info,
+    metrics,
+    run,
+    sample,
+    terminal,
+    unmix,
+)
 from hud_fast.cli.options import expanded
 
 COMMANDS = (
     *(run.run, fit.fit, sample.sample, unmix.unmix, metrics.metrics),
-    *(evaluate.evaluate, bench.bench, fetch.fetch, info.info),
+    *(evaluate.evaluate, compare.compare, bench.bench, fetch.fetch, info.info),
 )
 
 

@@ -9,6 +9,8 @@ first figure is drawn.
 from __future__ import annotations
 
 from hud_fast.report.axis import title_of
+from hud_fast.report.comparison_figures import comparison_densities, comparison_panels
+from hud_fast.report.comparison_page import ComparisonTable, Entry, write_comparison
 from hud_fast.report.density import spectral_density
 from hud_fast.report.page import write_report
 from hud_fast.report.panels import panels
@@ -19,8 +21,12 @@ from hud_fast.report.training import training_curve
 from hud_fast.report.unmixing import abundance_maps, endmembers, residual_map
 
 __all__ = [
+    "ComparisonTable",
+    "Entry",
     "abundance_histograms",
     "abundance_maps",
+    "comparison_densities",
+    "comparison_panels",
     "endmembers",
     "generated_abundances",
     "panels",
@@ -30,5 +36,6 @@ __all__ = [
     "spectral_density",
     "title_of",
     "training_curve",
+    "write_comparison",
     "write_report",
 ]
