@@ -90,7 +90,7 @@ def fetch(
     -------
     Path
         A .mat file that `load_scene` reads. What belongs to it (labels, where they can be had, and which pixels are
-        altered) lies in it, beside it, or where it finds it.
+        altered) lies in it, beside it, or elsewhere below HUD_FAST_DATA or the folder.
 
     Raises
     ------
