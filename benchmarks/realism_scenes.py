@@ -36,6 +36,10 @@ def read(text: str) -> tuple[Scene, int | None]:
     source, *settings = text.split(",")
     given = dict(one.split("=", 1) for one in settings)
     count = given.pop("endmembers", None)
+    if source.endswith(".mat"):
+        given.setdefault(
+            "name", Path(source).stem
+        )  # as the results call it, whatever the catalogue does
     scene = load_scene(source, **given).drop_bad_bands()
     return scene, None if count is None else int(count)
 

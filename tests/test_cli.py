@@ -179,7 +179,7 @@ def test_fetch(
     monkeypatch.setenv("HUD_FAST_CACHE", str(tmp_path))
     monkeypatch.delenv("HUD_FAST_DATA", raising=False)
     text = refused(capsys, "fetch", "salinass")
-    assert "did you mean salinas?" in text
+    assert "did you mean salinas or salinas-a?" in text
     text = refused(capsys, "fetch", "salinas", "--mirror", str(tmp_path), code=1)
     assert "Salinas_corrected.mat" in text
 

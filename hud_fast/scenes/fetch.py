@@ -9,6 +9,9 @@ Looked for in this order, the first that works:
 4. `mirror`, if given (then step 3 is left out), else the provider's address: downloaded and
    compared with the known SHA-256. A page of HTML instead of data, a refusal, a wrong checksum and a missing
    connection end in one error that names the file, its checksum and where to put it.
+
+A scene with altered pixels has a second file that says which; it is looked for in the same way, but for step 3, and
+without it the scene is not had. Labels that cannot be had are left out.
 """
 
 from __future__ import annotations
@@ -16,9 +19,10 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from hud_fast._files import atomic_path, cache_folder, user_path
 from hud_fast.scenes import mat
@@ -48,9 +52,17 @@ def at_hand(name: str) -> bool:
     """Whether a scene of the catalogue can be loaded without the network."""
     if name == "indian-pines" and importlib.util.find_spec("tensorly") is not None:
         return True
-    file = find_entry(name).cube.name
-    places = [place for place in (data_folder(), cache_folder()) if place is not None]
-    return any(find_local(file, place) is not None for place in places)
+    entry = find_entry(name)
+    needed = [entry.cube] if entry.altered is None else [entry.cube, entry.altered]
+    return all(any(kept(file.name)) for file in needed)
+
+
+def kept(name: str, home: Path | None = None) -> Iterator[Path]:
+    """Files of this name below HUD_FAST_DATA and below `home` (the cache folder)."""
+    for place in (data_folder(), home or cache_folder()):
+        found = None if place is None else find_local(name, place)
+        if found is not None:
+            yield found
 
 
 def fetch(
@@ -66,7 +78,7 @@ def fetch(
     ----------
     name
         A name of the catalogue: indian-pines, ksc, pavia-centre, pavia-university, salinas, samson,
-        jasper-ridge.
+        jasper-ridge, salinas-crop, salinas-a, pavia-crop, pavia-university-crop.
     mirror
         Address of a folder that has the file, of the file itself, or a local folder.
     folder
@@ -77,7 +89,8 @@ def fetch(
     Returns
     -------
     Path
-        A .mat file that `load_scene` reads. Labels, where they can be had, lie beside it.
+        A .mat file that `load_scene` reads. What belongs to it (labels, where they can be had, and which pixels are
+        altered) lies in it, beside it, or elsewhere below HUD_FAST_DATA or the folder.
 
     Raises
     ------
@@ -92,55 +105,81 @@ def fetch(
     Traceback (most recent call last):
     ...
     ValueError: fetch: `name` must be one of indian-pines, ksc, pavia-centre, pavia-university, salinas, \
-samson, jasper-ridge, got 'indian-pine'; did you mean indian-pines?
+samson, jasper-ridge, salinas-crop, salinas-a, pavia-crop, pavia-university-crop, \
+got 'indian-pine'; did you mean indian-pines?
     """
     entry = find_entry(name, "fetch")
     home = cache_folder() if folder is None else user_path(folder)
-    tried: list[str] = []
-    for place in (data_folder(), home):
-        found = None if place is None else find_local(entry.cube.name, place)
-        if found is not None:
-            why_not = _why_not(found, entry)
-            if why_not is None:
-                return found
-            tried.append(f"{found} ({why_not})")
-    if entry.key == "indian-pines" and mirror is None:
+    path, tried = _at_hand(entry, entry.cube, home)
+    if path is None and entry.key == "indian-pines" and mirror is None:
         if importlib.util.find_spec("tensorly") is not None:
             return _from_tensorly(entry, home)
         tried.append("the tensorly package (not installed: pip install 'hud-fast[demo]')")
-    try:
-        path = _obtain(entry.cube, mirror, home, progress)
-    except (OSError, ValueError) as error:
-        raise OSError(_by_hand(entry, home, [*tried, str(error)])) from error
-    why_not = _why_not(path, entry)
-    if why_not is not None:
-        raise OSError(_by_hand(entry, home, [*tried, f"{path} ({why_not})"]))
-    if entry.labels is not None and find_local(entry.labels.name, home) is None:
-        # Labels are a bonus: a scene without them is whole.
-        try:
-            _obtain(entry.labels, mirror, home, None)
-        except (OSError, ValueError) as error:
-            logging.getLogger(__name__).info("no labels for %s: %s", entry.key, error)
+    if path is None:
+        path = _new(entry, entry.cube, mirror, home, tried, progress)
+        if entry.labels is not None and find_local(entry.labels.name, home) is None:
+            # Labels are a bonus: a scene without them is whole.
+            try:
+                _obtain(entry, entry.labels, mirror, home, None)
+            except (OSError, ValueError) as error:
+                logging.getLogger(__name__).info("no labels for %s: %s", entry.key, error)
+    if entry.altered is not None:
+        found, tried = _at_hand(entry, entry.altered, home)
+        if found is None:
+            _new(entry, entry.altered, mirror, home, tried, None)
     return path
 
 
-def _why_not(path: Path, entry: Entry) -> str | None:
+def _at_hand(entry: Entry, file: File, home: Path) -> tuple[Path | None, list[str]]:
+    """The first good copy, None where there is none; and the bad ones before it, with the reason."""
+    bad: list[str] = []
+    for found in kept(file.name, home):
+        why_not = _why_not(found, entry, file)
+        if why_not is None:
+            return found, bad
+        bad.append(f"{found} ({why_not})")
+    return None, bad
+
+
+def _new(
+    entry: Entry,
+    file: File,
+    mirror: str | None,
+    home: Path,
+    tried: list[str],
+    progress: Progress | None,
+) -> Path:
+    """A file that is not at hand; an error tells what was tried before."""
+    try:
+        path = _obtain(entry, file, mirror, home, progress)
+    except (OSError, ValueError) as error:
+        raise OSError(_by_hand(entry, file, home, [*tried, str(error)])) from error
+    why_not = _why_not(path, entry, file)
+    if why_not is not None:
+        raise OSError(_by_hand(entry, file, home, [*tried, f"{path} ({why_not})"]))
+    return path
+
+
+def _why_not(path: Path, entry: Entry, part: File) -> str | None:
     """What is wrong with this copy, None if nothing: the variable, its size, and that the file is whole."""
     try:
         file = mat.open_mat(path)
     except (OSError, ValueError) as error:
         return str(error).removeprefix("load_scene: ")
     height, width, bands = entry.shape
-    expected = {entry.shape, (bands, height * width), (height * width, bands)}
-    shape = file.shapes.get(entry.cube.variable)
+    should: tuple[int, ...] = entry.shape if part is entry.cube else entry.shape[:2]
+    expected = {should, (bands, height * width), (height * width, bands)}
+    shape = file.shapes.get(part.variable)
     if shape is None:
-        return f"it has no variable {entry.cube.variable}"
+        return f"it has no variable {part.variable}"
     if shape not in expected:
-        return f"its {entry.cube.variable} has shape {shape}, not {entry.shape}"
+        return f"its {part.variable} has shape {shape}, not {should}"
     return None
 
 
-def _obtain(file: File, mirror: str | None, home: Path, progress: Progress | None) -> Path:
+def _obtain(
+    entry: Entry, file: File, mirror: str | None, home: Path, progress: Progress | None
+) -> Path:
     """Download one file into `home`, checked. Any failure is an OSError of one line."""
     if mirror is not None and Path(mirror).is_dir():
         found = find_local(file.name, Path(mirror))
@@ -152,7 +191,9 @@ def _obtain(file: File, mirror: str | None, home: Path, progress: Progress | Non
         if url is None:
             raise OSError("no address is known to download it from (give a mirror)")
     else:
-        url = mirror if mirror.endswith(file.name) else f"{mirror.rstrip('/')}/{file.name}"
+        beside = mirror.removesuffix(entry.cube.name)  # the address of the cube itself
+        url = f"{mirror.rstrip('/')}/" if beside == mirror else beside
+        url += file.name
     return _download(url, file, home, progress)
 
 
@@ -223,10 +264,13 @@ def _from_tensorly(entry: Entry, home: Path) -> Path:
     return target
 
 
-def _by_hand(entry: Entry, home: Path, tried: list[str]) -> str:
+def _by_hand(entry: Entry, file: File, home: Path, tried: list[str]) -> str:
     place = data_folder() or home
+    theirs = file.name if file.url is None else unquote(file.url.rpartition("/")[2])
+    ours = "" if theirs == file.name else f" as {file.name}"
+    what = entry.title if file is entry.cube else f"the altered pixels of {entry.title}"
     return (
-        f"fetch: could not get {entry.title}: {'; '.join(tried)}. By hand: get "
-        f"{entry.cube.name} (sha256 {entry.cube.sha256}) from {entry.page} and put it into {place}, "
+        f"fetch: could not get {what}: {'; '.join(tried)}. By hand: get "
+        f"{theirs} (sha256 {file.sha256}) from {entry.page} and put it into {place}{ours}, "
         f"set HUD_FAST_DATA to the folder that has it, or give mirror=/--mirror an address that has it"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from hud_fast._files import user_path
 from hud_fast._text import printable
 from hud_fast.scenes import checks, envi, mat, numpy_files, side_files, tables, trust
-from hud_fast.scenes.catalogue import Entry, find_entry, is_name, recognise
+from hud_fast.scenes.catalogue import Entry, File, find_entry, is_name, recognise
 from hud_fast.scenes.fetch import fetch
 from hud_fast.scenes.layout import check_layout
 from hud_fast.scenes.raw import RawScene, float_cube, nanometres
@@ -67,7 +68,8 @@ def load_scene(
         Band centres in nm (micrometres are recognised by being below 100). This and the next three may also
         be a file: .npy, .mat with one fitting variable, or text with one number a line.
     good_bands, mask, labels
-        As in `Scene`; `mask` is joined with what the file masks.
+        As in `Scene`; `mask` is joined with what the file masks, and with the altered pixels that the catalogue knows
+        of.
     rgb_bands
         0-based bands to show as red, green, blue.
     scale
@@ -83,7 +85,8 @@ def load_scene(
     Raises
     ------
     FileNotFoundError, OSError
-        If a file is missing, empty, truncated, damaged, or made to do harm. Nothing but what it holds itself
+        If a file is missing, empty, truncated, damaged, or made to do harm; if a catalogue scene has altered pixels
+        and the file that says which cannot be had. Nothing but what it holds itself
         is read, no pickle and no link to another file; an array may have 1,100 bytes for each byte of the
         file.
     MemoryError
@@ -92,6 +95,11 @@ def load_scene(
         If it holds no cube, or several; if axes, sizes or counts do not fit; if no pixel is valid.
     TypeError
         If the values are not real numbers.
+
+    Warns
+    -----
+    UserWarning
+        If a scene with altered pixels is given by its path, without mask, and the file that says which is not at hand.
 
     Examples
     --------
@@ -127,7 +135,12 @@ def load_scene(
     )
     raw.labels = raw.labels if labels is None else side_files.matrix("labels", labels)
     raw.rgb_bands = raw.rgb_bands if rgb_bands is None else rgb_bands
-    _add_what_is_known(raw, entry or recognise(raw.variable, raw.cube.shape), path)
+    known = entry or recognise(raw.variable, raw.cube.shape)
+    _add_what_is_known(raw, known, path)
+    if known is not None and known.altered is not None:
+        _mask_altered(
+            raw, known, known.altered, path, needed=entry is not None, masked=mask is not None
+        )
     if name is not None:
         raw.fields["name"] = name
     with trust.named(path):
@@ -208,10 +221,32 @@ def _add_what_is_known(raw: RawScene, entry: Entry | None, path: Path) -> None:
             raw.wavelengths = entry.wavelengths()
         raw.rgb_bands = raw.rgb_bands or entry.rgb_bands
         if raw.labels is None and entry.labels is not None:
-            raw.labels = side_files.labels_beside(path, entry.labels, entry.shape[:2])
+            raw.labels = side_files.beside(path, entry.labels, entry.shape[:2], "labels")
         if raw.labels is not None and entry.label_names is not None:
             raw.fields.setdefault("label_names", entry.label_names)
     raw.fields.setdefault("name", path.stem)
+
+
+def _mask_altered(
+    raw: RawScene, entry: Entry, altered: File, path: Path, *, needed: bool, masked: bool
+) -> None:
+    """Mask the pixels that are not the sensor's. Not known which: an error if `needed`, else a warning.
+
+    A mask in the file or (`masked`) from the user may hold them already: then no warning.
+    """
+    found = side_files.beside(path, altered, entry.shape[:2], "altered pixels")
+    if found is not None:
+        own = checks.flags("load_scene", "mask", raw.mask, entry.shape[:2])
+        raw.mask = found == 0 if own is None else own & (found == 0)
+        return
+    message = (
+        f"load_scene: pixels of {entry.title} are altered, {altered.name} beside {path} must say which, got no "
+        "such file"
+    )
+    if needed:
+        raise FileNotFoundError(message)
+    if raw.mask is None and not masked:
+        warnings.warn(f"{message}: none is masked", UserWarning, stacklevel=3)
 
 
 def _checked_scene(raw: RawScene, path: Path, mask: NDArray[Any] | None) -> Scene:

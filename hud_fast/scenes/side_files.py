@@ -14,7 +14,7 @@ from hud_fast._text import listed, printable
 from hud_fast.scenes import mat, numpy_files
 from hud_fast.scenes.catalogue import File
 from hud_fast.scenes.checks import array_of
-from hud_fast.scenes.fetch import find_local
+from hud_fast.scenes.fetch import kept
 from hud_fast.scenes.trust import whole
 
 Side = ArrayLike | str | os.PathLike[str] | None
@@ -84,15 +84,15 @@ def _from_text(name: str, path: Path, one_axis: bool) -> NDArray[Any]:
         ) from error
 
 
-def labels_beside(path: Path, labels: File, shape: tuple[int, int]) -> NDArray[Any] | None:
-    """Ground truth in the same folder, or in the local data folder; None where there is none."""
-    for candidate in (path.with_name(labels.name), find_local(labels.name)):
-        if candidate is None or not candidate.is_file():
+def beside(path: Path, part: File, shape: tuple[int, int], what: str) -> NDArray[Any] | None:
+    """A scene's labels or altered pixels, in the same folder or at hand elsewhere; None where there are none."""
+    for candidate in (path.with_name(part.name), *kept(part.name)):
+        if not candidate.is_file():
             continue
         try:
             file = mat.open_mat(candidate)
-            if file.shapes.get(labels.variable) == shape:
-                return file.read(labels.variable)
+            if file.shapes.get(part.variable) == shape:
+                return file.read(part.variable)
         except (OSError, ValueError, TypeError, MemoryError) as error:
-            warnings.warn(f"load_scene: labels left out: {error}", UserWarning, stacklevel=4)
+            warnings.warn(f"load_scene: {what} left out: {error}", UserWarning, stacklevel=4)
     return None

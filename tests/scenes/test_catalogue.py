@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.io import loadmat
 
-from hud_fast.scenes import CATALOGUE, find_entry
+from hud_fast.scenes import CATALOGUE, find_entry, load_scene
 from hud_fast.scenes import band_centres as centres
 from hud_fast.scenes.catalogue import recognise
 
@@ -23,22 +26,88 @@ def test_the_paper_s_numbers() -> None:
         "salinas": 16,
         "samson": 3,
         "jasper-ridge": 4,
+        "salinas-crop": 16,
+        "salinas-a": 6,
+        "pavia-crop": 9,
+        "pavia-university-crop": 8,
     }
     assert CATALOGUE["indian-pines"].rgb_bands == (45, 16, 10)  # the paper's 46, 17, 11
     assert CATALOGUE["ksc"].rgb_bands == (27, 8, 9)
     assert CATALOGUE["pavia-centre"].rgb_bands == (45, 26, 9)
     assert CATALOGUE["pavia-university"].rgb_bands == (45, 26, 9)
     assert CATALOGUE["salinas"].rgb_bands == (35, 16, 10)
+    scales = {key: entry.full_scale for key, entry in CATALOGUE.items()}
+    assert scales.pop("indian-pines") == 8192.0
+    assert scales.pop("ksc") == 512.0
+    assert scales.pop("samson") is None
+    assert scales.pop("jasper-ridge") is None
+    assert set(scales.values()) == {4096.0}
+
+
+CROPS = {
+    "salinas-crop": "salinas",
+    "salinas-a": "salinas",
+    "pavia-crop": "pavia-centre",
+    "pavia-university-crop": "pavia-university",
+}
+
+
+@pytest.mark.parametrize(("crop", "whole"), CROPS.items())
+def test_crops_are_seen_as_the_whole_scenes(crop: str, whole: str) -> None:
+    one, other = CATALOGUE[crop], CATALOGUE[whole]
+    for field in ("sensor", "rgb_bands", "full_scale", "folder", "wavelength_source"):
+        assert getattr(one, field) == getattr(other, field)
+    assert one.shape[2] == other.shape[2]
+    assert one.wavelengths is not None
+    assert other.wavelengths is not None
+    np.testing.assert_array_equal(one.wavelengths(), other.wavelengths())
+    assert one.cube != other.cube
+    assert one.label_names == (other.label_names if one.labels else None)
+
+
+@pytest.mark.parametrize("crop", CROPS)
+def test_crops_are_the_files_at_hand(data_dir: Path, crop: str) -> None:
+    """Checksums, and D: where there are labels, it is the number of the classes that occur."""
+    entry = CATALOGUE[crop]
+    for file in (entry.cube, entry.altered):
+        if file is not None:
+            content = (data_dir / entry.folder / file.name).read_bytes()
+            assert hashlib.sha256(content).hexdigest() == file.sha256
+    scene = load_scene(data_dir / entry.folder / entry.cube.name)
+    assert (scene.name, scene.shape) == (crop, entry.shape)
+    assert scene.endmember_count == entry.endmembers
+    assert (scene.labels is None) == (entry.labels is None)
+    if scene.labels is not None:
+        assert np.unique(scene.labels[scene.labels > 0]).size == entry.endmembers
+    assert (~scene.valid).sum() == (185 if crop == "salinas-crop" else 0)
+
+
+def test_pavia_university_s_crop_has_the_whole_scene_s_classes(data_dir: Path) -> None:
+    whole = loadmat(data_dir / "pavia_university" / "PaviaU_gt.mat")["paviaU_gt"]
+    crop = loadmat(data_dir / "pavia_university" / "paviaU_crop_140x80_with_labels.mat")
+    np.testing.assert_array_equal(crop["paviaU_gt"], whole[229:369, 89:169])
 
 
 @pytest.mark.parametrize("entry", CATALOGUE.values(), ids=lambda entry: entry.key)
 def test_entries_are_complete(entry) -> None:  # type: ignore[no-untyped-def]
-    for file in (entry.cube, entry.labels):
+    for file in (entry.cube, entry.labels, entry.altered):
         if file is not None:
             assert len(file.sha256) == 64
             assert file.name.endswith(".mat")
-            assert file.url is None or file.url.endswith("/" + file.name)
-    if entry.labels is not None:
+            if (
+                file.url is not None and entry.key in CROPS
+            ):  # one commit of a repository, under its own name there
+                place = re.escape(entry.page.removeprefix("https://github.com/"))
+                address = (
+                    rf"https://raw\.githubusercontent\.com/{place}/[0-9a-f]{{40}}/[\w/%]+\.mat"
+                )
+                assert re.fullmatch(address, file.url)
+            elif file.url is not None:
+                assert re.fullmatch(
+                    rf"https://www\.ehu\.eus/ccwintco/uploads/[0-9a-f]/[0-9a-f]{{2}}/{file.name}",
+                    file.url,
+                )
+    if entry.labels is not None and entry.key not in CROPS:
         assert entry.label_names is not None
         assert len(entry.label_names) == entry.endmembers  # D of the paper is the class count
     if entry.wavelengths is not None:
@@ -98,8 +167,6 @@ def test_carbon_dioxide_decides_for_our_centres(indian_pines: NDArray[np.float32
 
 
 def test_jasper_ridge_s_channels(data_dir: Path) -> None:
-    from scipy.io import loadmat
-
     kept = loadmat(data_dir / "jasper_ridge" / "jasperRidge2_R198.mat")["SlectBands"].ravel()
     np.testing.assert_array_equal(
         centres.jasper_ridge(), centres.aviris_nominal()[kept.astype(int) - 1]

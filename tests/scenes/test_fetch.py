@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-import hud_fast.scenes.catalogue as catalogue_module
 from hud_fast.scenes import CATALOGUE, fetch, load_scene
 from hud_fast.scenes.catalogue import File
+from hud_fast.scenes.fetch import at_hand
 
 KEY = "jasper-ridge"
 
@@ -81,6 +81,13 @@ def server() -> Iterator[Server]:
 NAME = CATALOGUE[KEY].cube.name
 
 
+def give_address(monkeypatch: pytest.MonkeyPatch, key: str, url: str, **changes: object) -> None:
+    """Tell the catalogue that the cube lies there."""
+    entry = CATALOGUE[key]
+    cube = dataclasses.replace(entry.cube, url=url)
+    monkeypatch.setitem(CATALOGUE, key, dataclasses.replace(entry, cube=cube, **changes))
+
+
 @pytest.mark.parametrize("tail", ["", "/", f"/{NAME}"])
 def test_download_from_a_mirror(server: Server, content: bytes, tmp_path: Path, tail: str) -> None:
     server.answers[f"/data/{NAME}"] = (200, content)
@@ -96,14 +103,9 @@ def test_download_from_a_mirror(server: Server, content: bytes, tmp_path: Path, 
 def test_download_from_the_canonical_address(
     server: Server, content: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(catalogue_module, "EHU", server.url)
-    entry = CATALOGUE[KEY]
-    labels = File("gt.mat", "gt", hashlib.sha256(b"labels").hexdigest(), "/b/")
-    entry = dataclasses.replace(
-        entry, cube=dataclasses.replace(entry.cube, path="/a/"), labels=labels
-    )
-    monkeypatch.setitem(CATALOGUE, KEY, entry)
-    server.answers[f"/data/a/{NAME}"] = (200, content)
+    labels = File("gt.mat", "gt", hashlib.sha256(b"labels").hexdigest(), f"{server.url}/b/gt.mat")
+    give_address(monkeypatch, KEY, f"{server.url}/a/their%20cube.mat", labels=labels)
+    server.answers["/data/a/their%20cube.mat"] = (200, content)
     server.answers["/data/b/gt.mat"] = (200, b"labels")
     path = fetch(KEY, folder=tmp_path / "here")
     assert path == tmp_path / "here" / NAME
@@ -112,10 +114,54 @@ def test_download_from_the_canonical_address(
         assert load_scene(path).shape == (3, 4, 2)
 
 
+def test_the_error_says_what_the_file_is_called_there(
+    content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_address(monkeypatch, KEY, "http://127.0.0.1:9/their%20cube.mat")
+    with pytest.raises(OSError, match=rf"get their cube.mat \(sha256 .*cache as {NAME}, set"):
+        fetch(KEY)
+
+
+def test_labels_in_the_cube_s_own_file_are_one_download(
+    server: Server, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = dataclasses.replace(CATALOGUE[KEY].cube, variable="gt")
+    give_address(monkeypatch, KEY, f"{server.url}/a.mat", labels=labels)
+    server.answers["/data/a.mat"] = (200, content)
+    fetch(KEY)
+    assert server.asked == ["/data/a.mat"]
+
+
+@pytest.mark.parametrize("tail", ["", f"/{NAME}"])
+def test_altered_pixels_come_along(
+    server: Server, content: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tail: str
+) -> None:
+    savemat(tmp_path / "made.mat", {"which": np.eye(3, 4)})
+    altered = (tmp_path / "made.mat").read_bytes()
+    file = File("altered.mat", "which", hashlib.sha256(altered).hexdigest())
+    monkeypatch.setitem(CATALOGUE, KEY, dataclasses.replace(CATALOGUE[KEY], altered=file))
+    server.answers[f"/data/{NAME}"] = (200, content)
+    message = (
+        r"could not get the altered pixels of Jasper Ridge: .*altered.mat \(refused with HTTP status "
+        rf"404\).*get altered.mat \(sha256 {file.sha256}\) from {CATALOGUE[KEY].page}"
+    )
+    with pytest.raises(OSError, match=message):
+        fetch(KEY, mirror=server.url + tail)
+    assert not at_hand(KEY)  # the cube alone is not enough
+    server.answers["/data/altered.mat"] = (200, altered)
+    path = fetch(KEY, mirror=server.url + tail)
+    assert path.with_name("altered.mat").read_bytes() == altered
+    assert at_hand(KEY)
+    asked = [f"/data/{NAME}", "/data/altered.mat", "/data/altered.mat"]
+    assert server.asked == asked
+    np.testing.assert_array_equal(load_scene(KEY).valid, np.eye(3, 4) == 0)
+    assert server.asked == asked  # now from the cache
+
+
 def test_labels_that_cannot_be_had_do_no_harm(
     server: Server, content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    labels = File("gt.mat", "gt", "0" * 64, "/b/")
+    labels = File("gt.mat", "gt", "0" * 64)
     monkeypatch.setitem(CATALOGUE, KEY, dataclasses.replace(CATALOGUE[KEY], labels=labels))
     server.answers[f"/data/{NAME}"] = (200, content)
     path = fetch(KEY, mirror=server.url)
@@ -245,7 +291,7 @@ def test_without_tensorly_the_message_says_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    monkeypatch.setattr(catalogue_module, "EHU", "http://127.0.0.1:9")
+    give_address(monkeypatch, "indian-pines", "http://127.0.0.1:9/a.mat")
     with pytest.raises(
         OSError, match=r"not installed: pip install 'hud-fast\[demo\]'.*127.0.0.1:9"
     ):
