@@ -9,6 +9,10 @@ from hud_fast.metrics.copies import CopyCheck, copy_check
 from hud_fast.metrics.diversity import BlockDiversity, block_diversity
 from hud_fast.metrics.evaluate import evaluate
 from hud_fast.metrics.fidelity import PointFidelity, point_fidelity
+from hud_fast.metrics.frechet import frechet_distance, frechet_infinity
+from hud_fast.metrics.inception import inception_score
+from hud_fast.metrics.kernel_distance import kernel_distance
+from hud_fast.metrics.manifold import Manifold, precision_recall_density_coverage
 from hud_fast.metrics.mixtures import Mixtures
 from hud_fast.metrics.quality import quality
 from hud_fast.metrics.realism import realism
@@ -21,6 +25,7 @@ __all__ = [
     "CopyValues",
     "EndmemberEstimates",
     "Estimate",
+    "Manifold",
     "Mixtures",
     "PointFidelity",
     "Quality",
@@ -33,7 +38,12 @@ __all__ = [
     "block_diversity",
     "copy_check",
     "evaluate",
+    "frechet_distance",
+    "frechet_infinity",
+    "inception_score",
+    "kernel_distance",
     "point_fidelity",
+    "precision_recall_density_coverage",
     "quality",
     "real_reference",
     "realism",

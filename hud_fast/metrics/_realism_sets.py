@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hud_fast.metrics._local_features import Bank, responses, structure_features
-from hud_fast.metrics._two_samples import area_under_curve, frechet_distance, recall_coverage
+from hud_fast.metrics._two_samples import area_under_curve
 from hud_fast.metrics.bootstrap import Estimate
+from hud_fast.metrics.frechet import frechet_distance
+from hud_fast.metrics.manifold import precision_recall_density_coverage
 from hud_fast.metrics.progress import Progress
 from hud_fast.metrics.realism_windows import (
     TILE,
@@ -66,7 +68,8 @@ def compare(
             if n >= FEWEST_BLOCKS:
                 mine = axes(blocks[row][split])
                 values["frechet"] = frechet_distance(mine, real)
-                values["recall"], values["coverage"] = recall_coverage(mine, real)
+                near = precision_recall_density_coverage(mine, real)
+                values["recall"], values["coverage"] = near.recall, near.coverage
             if halves is not None:
                 parts = np.array_split(rng.permutation(n), 2)
                 train, test = (block_windows(part, (h, w), side, rng) for part in parts)
