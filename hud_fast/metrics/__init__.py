@@ -8,6 +8,7 @@ from hud_fast.metrics.bootstrap import Estimate
 from hud_fast.metrics.copies import CopyCheck, copy_check
 from hud_fast.metrics.diversity import BlockDiversity, block_diversity
 from hud_fast.metrics.evaluate import evaluate
+from hud_fast.metrics.feature_rows import FeatureValues, block_estimates
 from hud_fast.metrics.fidelity import PointFidelity, point_fidelity
 from hud_fast.metrics.frechet import frechet_distance, frechet_infinity
 from hud_fast.metrics.inception import inception_score
@@ -25,6 +26,7 @@ __all__ = [
     "CopyValues",
     "EndmemberEstimates",
     "Estimate",
+    "FeatureValues",
     "Manifold",
     "Mixtures",
     "PointFidelity",
@@ -36,6 +38,7 @@ __all__ = [
     "ReferenceValues",
     "SpaceValues",
     "block_diversity",
+    "block_estimates",
     "copy_check",
     "evaluate",
     "frechet_distance",
