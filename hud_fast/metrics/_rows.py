@@ -36,6 +36,14 @@ def read_two(function: str, generated: Any, real: Any) -> tuple[Array, Array]:  
     return one, read_rows(function, "real", real, F=one.shape[1])
 
 
+def check_seen(function: str, argument: str, count: float) -> None:
+    """Refuse fewer than two rows or cubes in all that was seen."""
+    if count < 2:
+        raise ValueError(
+            f"{function}: `{argument}` must hold at least 2 items since the last reset, got {count:g}"
+        )
+
+
 def finite(function: str, argument: str, values: NDArray[Any]) -> Array:
     """`values` in float64; NaN and infinity are refused."""
     wide: Array = values.astype(np.float64)

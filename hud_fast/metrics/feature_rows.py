@@ -108,8 +108,8 @@ def block_estimates(
     --------
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)
-    >>> found = block_estimates([rng.normal(size=(8, 5, 3))], [rng.normal(size=(60, 3))], bootstrap=50)
-    >>> found.kid.low < 0 < found.kid.high, found.inception
+    >>> found = block_estimates([rng.normal(size=(8, 5, 3)) + 2], [rng.normal(size=(60, 3))], bootstrap=50)
+    >>> 0 < found.kid.low < found.kid.value, found.inception
     (True, None)
     """
     name = "block_estimates"

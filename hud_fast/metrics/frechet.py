@@ -19,13 +19,14 @@ Shapes: generated (n, F), real (m, F) -> float, in the square of the features' u
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hud_fast._checks import check_seed
-from hud_fast.metrics._rows import read_groups, read_two
+from hud_fast._checks import check_flag, check_seed
+from hud_fast.metrics._rows import check_seen, read_groups, read_rows, read_two
+from hud_fast.metrics.streaming import Streaming
 
 Array = NDArray[np.float64]
 
@@ -223,3 +224,34 @@ def intercept(sets: Moments, fixed: Moments) -> float:
     """Of the line over 1/N through the distances of sets of N rows each."""
     line = np.polynomial.polynomial.polyfit(1 / sets.count, frechet_of_moments(sets, fixed), 1)
     return float(line[0])
+
+
+class FrechetDistance(Streaming[float]):
+    """`frechet_distance` of rows that come in parts: of each set its number, mean and products of differences.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rows = np.array([[-1.0, 0.0], [1.0, 0.0], [0.0, -1.0], [0.0, 1.0]])
+    >>> distance = FrechetDistance()
+    >>> distance.update(rows, real=True)
+    >>> for part in (rows[:1], rows[1:]):
+    ...     distance.update(part + [3.0, 0.0], real=False)
+    >>> round(distance.compute(), 6)
+    9.0
+    """
+
+    reductions: ClassVar = {"generated": Moments.merge, "real": Moments.merge}
+
+    def update(self, rows: Any, real: bool) -> None:  # (n, F)
+        """Add rows, one or more, of the real or the generated set."""
+        name = "FrechetDistance.update"
+        real = check_flag(name, "real", real)
+        F = next((len(seen.mean) for seen in self.states.values()), None)
+        found = Moments.of(read_rows(name, "rows", rows, least=1, F=F))
+        self.add(**{"real" if real else "generated": found})
+
+    def value(self, states: dict[str, Any]) -> float:
+        for key in ("generated", "real"):
+            check_seen("FrechetDistance.compute", key, float(states[key].count))
+        return float(frechet_of_moments(states["generated"], states["real"]))

@@ -13,14 +13,15 @@ what to read it against.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import xlogy
 
 from hud_fast._checks import check_flag
-from hud_fast.metrics._rows import check_probabilities, read_rows
+from hud_fast.metrics._rows import check_probabilities, check_seen, read_rows
+from hud_fast.metrics.streaming import Streaming
 
 Array = NDArray[np.float64]
 
@@ -82,3 +83,40 @@ def score_of_means(q: Array, sharpness: Any, divisor: int = 1) -> Array:  # (...
     divergence = np.maximum(sharpness - negentropy(q), 0)  # rounding may take it below
     score: Array = np.exp(divergence / divisor)
     return score
+
+
+class InceptionScore(Streaming[float]):
+    """`inception_score` of rows that come in parts: exact, from two sums.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> score = InceptionScore()
+    >>> score.update(np.eye(4)[:1])
+    >>> score.update(np.eye(4)[1:])
+    >>> round(score.compute(), 6)
+    4.0
+    """
+
+    reductions: ClassVar = {"total": "sum", "sharpness": "sum", "count": "sum"}
+
+    def __init__(self, *, per_class: bool = False) -> None:
+        self.per_class = check_flag("InceptionScore", "per_class", per_class)
+        super().__init__()
+
+    def settings(self) -> dict[str, Any]:
+        return {"per_class": self.per_class}
+
+    def update(self, probabilities: Any) -> None:  # (n, K)
+        """Add rows of class probabilities, one or more."""
+        name = "InceptionScore.update"
+        K = len(self.states["total"]) if self.states else None
+        rows = read_rows(name, "probabilities", probabilities, least=1, F=K)
+        check_probabilities(name, "probabilities", rows)
+        self.add(total=rows.sum(axis=0), sharpness=negentropy(rows).sum(), count=len(rows))
+
+    def value(self, states: dict[str, Any]) -> float:
+        check_seen("InceptionScore.compute", "probabilities", states["count"])
+        q = states["total"] / states["count"]
+        divisor = len(q) if self.per_class else 1
+        return float(score_of_means(q, states["sharpness"] / states["count"], divisor))

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hud_fast._checks import check_count, check_number
+from hud_fast.metrics._kept_rows import KeptRows
 from hud_fast.metrics._rows import read_groups, read_two
 
 Array = NDArray[np.float64]
@@ -125,3 +126,31 @@ def kernel_distance(
         own = float(apart / (len(one) ** 2 - np.square(size).sum()))
     between = kernel.sums(one, other, np.zeros(len(other), np.intp), 1).sum()
     return own + kernel.own_mean(other) - 2 * float(between) / (len(one) * len(other))
+
+
+class KernelDistance(KeptRows[float]):
+    """`kernel_distance` of rows that come in parts; all are kept.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> distance = KernelDistance(degree=1)
+    >>> for row in np.array([[[1.0]], [[-1.0]]]):
+    ...     distance.update(row, real=True)
+    ...     distance.update(row, real=False)
+    >>> distance.compute()
+    -2.0
+    """
+
+    def __init__(self, *, degree: int = 3, gamma: float | None = None, coef: float = 1) -> None:
+        name = "KernelDistance"
+        self.degree = check_count(name, "degree", degree)
+        self.gamma = None if gamma is None else check_number(name, "gamma", gamma)
+        self.coef = check_number(name, "coef", coef)
+        super().__init__()
+
+    def settings(self) -> dict[str, Any]:
+        return {"degree": self.degree, "gamma": self.gamma, "coef": self.coef}
+
+    def of_sets(self, generated: Any, real: Any) -> float:
+        return kernel_distance(generated, real, **self.settings())

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from hud_fast._checks import check_count
+from hud_fast.metrics._kept_rows import KeptRows
 from hud_fast.metrics._rows import read_two
 
 Array = NDArray[np.float64]
@@ -120,3 +121,28 @@ def precision_recall_density_coverage(
         density=float(inside.mean()) / k,
         coverage=covered / len(other),
     )
+
+
+class ManifoldValues(KeptRows[Manifold]):
+    """`precision_recall_density_coverage` of rows that come in parts; all are kept.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> values = ManifoldValues(neighbours=1)
+    >>> for row in np.arange(10.0)[:, None, None]:
+    ...     values.update(row, real=True)
+    >>> values.update(np.arange(4.0)[:, None] + 0.5, real=False)
+    >>> values.compute()
+    Manifold(precision=1.0, recall=0.5, density=2.0, coverage=0.5)
+    """
+
+    def __init__(self, *, neighbours: int = 5) -> None:
+        self.neighbours = check_count("ManifoldValues", "neighbours", neighbours)
+        super().__init__()
+
+    def settings(self) -> dict[str, Any]:
+        return {"neighbours": self.neighbours}
+
+    def of_sets(self, generated: Any, real: Any) -> Manifold:
+        return precision_recall_density_coverage(generated, real, neighbours=self.neighbours)

@@ -12,7 +12,7 @@ other half of the scene say. Copies of the scene are not found out (`copies.copy
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from hud_fast._checks import as_mask, as_wide, check_finite, check_seed
 from hud_fast.metrics._local_features import Bank, Space
+from hud_fast.metrics._rows import check_seen
 from hud_fast.metrics._window_classifier import (
     FEWEST_TILES,
     SPLITS,
@@ -30,6 +31,7 @@ from hud_fast.metrics._window_classifier import (
 )
 from hud_fast.metrics.bootstrap import Estimate
 from hud_fast.metrics.realism_windows import tiles
+from hud_fast.metrics.streaming import Streaming
 
 SMALLEST = 8  # pixels, of a cube: below it there is no structure to judge
 
@@ -87,7 +89,7 @@ def c2st(
     --------
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)
-    >>> smooth = np.cumsum(np.cumsum(rng.random((120, 120, 3)) - 0.5, axis=0), axis=1)
+    >>> smooth = np.cumsum(np.cumsum(rng.random((72, 72, 3)) - 0.5, axis=0), axis=1)
     >>> scene = 1 + smooth / np.abs(smooth).max() / 2
     >>> c2st(rng.random((4, 24, 24, 3)) + 0.5, scene).auc.value > 0.95
     True
@@ -152,3 +154,47 @@ def _read(name: str, generated: Any, real: Any, mask: Any) -> tuple[Tensor, Tens
     scene, valid = read_scene(name, real, mask)
     cubes = read_cubes(name, generated, scene.shape[2])
     return cubes, scene.to(cubes.device), valid.to(cubes.device)
+
+
+class ClassifierTwoSampleTest(Streaming[C2ST]):
+    """`c2st` of cubes that come in parts, against one scene; all cubes are kept.
+
+    Their order counts, as the seed does: which cubes train and which test is drawn by their places.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> test = ClassifierTwoSampleTest(rng.random((40, 40, 3)))
+    >>> for cube in rng.random((4, 1, 16, 16, 3)):
+    ...     test.update(cube)
+    >>> test.compute().note
+    'the classifier is undefined: 4 tiles of 24 x 24 pixels in the scene, it needs 8'
+    """
+
+    reductions: ClassVar = {"generated": "cat"}
+
+    def __init__(self, real: Any, *, real_mask: Any = None, seed: int = 0) -> None:
+        name = "ClassifierTwoSampleTest"
+        self.scene, self.valid = read_scene(name, real, real_mask)
+        self.seed = check_seed(name, seed)
+        super().__init__()
+
+    def settings(self) -> dict[str, Any]:
+        return {"scene": tuple(self.scene.shape), "seed": self.seed}
+
+    def update(self, generated: Any) -> None:  # (B, h, w, C)
+        """Add cubes, one or more, all of one size."""
+        name = "ClassifierTwoSampleTest.update"
+        cubes = read_cubes(name, generated, self.scene.shape[2], least=1)
+        size = tuple(cubes.shape[1:])
+        before = tuple(self.states["generated"][0].shape[1:]) if self.states else size
+        if size != before:
+            raise ValueError(f"{name}: `generated` must be of {before} as before, got {size}")
+        self.add(generated=cubes.cpu())
+
+    def value(self, states: dict[str, Any]) -> C2ST:
+        cubes = torch.cat(states["generated"])
+        check_seen("ClassifierTwoSampleTest.compute", "generated", len(cubes))
+        device = self.scene.device
+        return _tested(cubes.to(device), self.scene, self.valid, self.seed)
