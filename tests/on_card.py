@@ -80,7 +80,7 @@ RESULTS = {
     "metrics.fidelity.point_fidelity",  # of every pixel
     "metrics.distances._distributions",  # of every block
     "metrics.power_spectrum.power_spectra",
-    "metrics._realism_sets._rows",  # statistics of windows, for the classifier
+    "metrics._window_classifier.rows",  # statistics of windows, for the classifier
     "metrics.real_blocks.draw",
     "metrics.realism._array",  # four components of each pixel: copied pieces are looked for in a tree
 }

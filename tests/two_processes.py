@@ -17,6 +17,7 @@ from diffusion.conftest import MICRO
 
 from hud_fast.diffusion import HUD, processes
 from hud_fast.diffusion.checkpoint import write_tensors
+from hud_fast.metrics import FrechetDistance
 from hud_fast.scenes import Scene, simulate_scene
 
 # Checkpoints fall between two entries of the history, so that the sum of the losses travels as well.
@@ -93,6 +94,11 @@ def items(*, failing: bool) -> Iterator[int]:
         yield 10 * processes.rank() + k
 
 
+def two_sets() -> np.ndarray:  # (2, 2, 10, 3)
+    """Rows of a real and a generated set that two processes see."""
+    return np.random.default_rng(0).normal(size=(2, 2, 10, 3))
+
+
 def work(folder: Path) -> dict[str, Any]:
     rank = processes.rank()
     mine = folder / f"rank-{rank}"  # each its own, as on two machines
@@ -136,6 +142,12 @@ def work(folder: Path) -> dict[str, Any]:
     batches.close()
 
     said["mean"] = processes.mean(torch.tensor([1.0, 2.0]) * (1 + rank)).tolist()
+    said["everybodys"] = processes.everybodys(f"of {rank}")
+    said["alone"] = processes.on_first(lambda: processes.everybodys("first"))
+    measure, (real, generated) = FrechetDistance(), two_sets()
+    measure.update(real[rank], real=True)
+    measure.update(generated[rank], real=False)
+    said["distances"] = [measure.compute(), measure.compute()]
     said["on first"] = processes.on_first(lambda: {"from": rank})
     said["by first"] = copied(3)
     said["in turn"] = list(processes.in_turn(items(failing=False)))

@@ -270,6 +270,25 @@ def mean(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def everybodys(mine: T) -> list[T]:
+    """What each process has, in the order of their ranks, for all of them; also in a default group without `starting`.
+
+    In what `on_first` runs, the first process is alone.
+
+    Examples
+    --------
+    >>> everybodys("mine")
+    ['mine']
+    """
+    together = dist.is_available() and dist.is_initialized()
+    if _first_only or not together:
+        return [mine]
+    gathered: list[Any] = [None] * dist.get_world_size()
+    with _exchange():
+        dist.all_gather_object(gathered, mine, group=None if _group is None else _group.cpu)
+    return gathered
+
+
 def in_turn(mine: Iterator[T]) -> Iterator[T]:
     """Items made by all processes in turn, for the first one; the others help and get nothing.
 

@@ -8,19 +8,34 @@ from hud_fast.metrics.bootstrap import Estimate
 from hud_fast.metrics.copies import CopyCheck, copy_check
 from hud_fast.metrics.diversity import BlockDiversity, block_diversity
 from hud_fast.metrics.evaluate import evaluate
+from hud_fast.metrics.feature_rows import FeatureValues, block_estimates
 from hud_fast.metrics.fidelity import PointFidelity, point_fidelity
+from hud_fast.metrics.frechet import FrechetDistance, frechet_distance, frechet_infinity
+from hud_fast.metrics.inception import InceptionScore, inception_score
+from hud_fast.metrics.kernel_distance import KernelDistance, kernel_distance
+from hud_fast.metrics.manifold import Manifold, ManifoldValues, precision_recall_density_coverage
 from hud_fast.metrics.mixtures import Mixtures
 from hud_fast.metrics.quality import quality
 from hud_fast.metrics.realism import realism
 from hud_fast.metrics.reference import RealReference, ReferenceValues, real_reference
 from hud_fast.metrics.spectral import reconstruction_cosine, spectral_angle
+from hud_fast.metrics.streaming import Streaming
+from hud_fast.metrics.two_sample_test import C2ST, ClassifierTwoSampleTest, c2st
 
 __all__ = [
+    "C2ST",
     "BlockDiversity",
+    "ClassifierTwoSampleTest",
     "CopyCheck",
     "CopyValues",
     "EndmemberEstimates",
     "Estimate",
+    "FeatureValues",
+    "FrechetDistance",
+    "InceptionScore",
+    "KernelDistance",
+    "Manifold",
+    "ManifoldValues",
     "Mixtures",
     "PointFidelity",
     "Quality",
@@ -30,10 +45,18 @@ __all__ = [
     "RealismRow",
     "ReferenceValues",
     "SpaceValues",
+    "Streaming",
     "block_diversity",
+    "block_estimates",
+    "c2st",
     "copy_check",
     "evaluate",
+    "frechet_distance",
+    "frechet_infinity",
+    "inception_score",
+    "kernel_distance",
     "point_fidelity",
+    "precision_recall_density_coverage",
     "quality",
     "real_reference",
     "realism",

@@ -55,9 +55,9 @@ class Space:
 
     mean: Tensor  # (N,)
     axes: Tensor  # (N, K), each divided by its standard deviation
-    spectra: Tensor | None  # (D, C) float64: space S; None: space z
-    least: float  # of a spectrum's value, in the unit of `spectra`
-    spread: Tensor | None  # (D,) of z
+    spectra: Tensor | None  # (D, C) float64, of space S; None: the maps are spectra, or space z
+    least: float  # of a spectrum's value, in the unit of the spectra
+    spread: Tensor | None  # (D,) of z; None: spectra
 
     @classmethod
     def of_spectra(cls, abundances: Tensor, endmembers: Tensor) -> Space:
@@ -69,6 +69,15 @@ class Space:
         return cls._of(cls(spectra[0], spectra, spectra, least, None), abundances)
 
     @classmethod
+    def of_pixels(cls, pixels: Tensor) -> Space:
+        """Space S of (P, C) spectra as they are: `maps` takes spectra, too."""
+        total = sum(
+            float(part.double().abs().sum()) for part in pixels.split(_step(len(pixels[0])))
+        )
+        least = LEAST_SPECTRUM * total / pixels.numel()
+        return cls._of(cls(pixels[0].double(), pixels, None, least, None), pixels)
+
+    @classmethod
     def of_latents(cls, abundances: Tensor) -> Space:
         """Space z: eq. 4, each channel over its standard deviation (at least 0.5, a factor of 1.6 in abundance)."""
         z = log_project(abundances.double(), dim=-1)
@@ -76,7 +85,7 @@ class Space:
         return cls._of(cls(spread, z, None, 0.0, spread), abundances)
 
     @classmethod
-    def _of(cls, raw: Space, abundances: Tensor) -> Space:
+    def _of(cls, raw: Space, abundances: Tensor) -> Space:  # (P, D), or spectra (P, C)
         N = len(raw.mean)
         parts = abundances.split(_step(N))
         # sums of differences from some pixel near the mean keep their digits
@@ -99,10 +108,10 @@ class Space:
 
     def _values(self, abundances: Tensor) -> Tensor:  # (..., D) -> (..., N) float64
         x = abundances.double()
-        if self.spectra is not None:
-            return (x @ self.spectra).clamp_min_(self.least).log_()
-        assert self.spread is not None
-        return log_project(x, dim=-1) / self.spread
+        if self.spread is not None:
+            return log_project(x, dim=-1) / self.spread
+        spectra = x if self.spectra is None else x @ self.spectra
+        return spectra.clamp_min(self.least).log_()
 
     def maps(self, abundances: Tensor) -> Tensor:  # (..., D) -> (..., K) float32
         rows = abundances.reshape(-1, abundances.shape[-1])

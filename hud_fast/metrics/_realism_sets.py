@@ -10,25 +10,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hud_fast.metrics._local_features import Bank, responses, structure_features
-from hud_fast.metrics._two_samples import area_under_curve, frechet_distance, recall_coverage
-from hud_fast.metrics.bootstrap import Estimate
-from hud_fast.metrics.progress import Progress
-from hud_fast.metrics.realism_windows import (
-    TILE,
-    Windows,
-    block_windows,
-    real_windows,
-    tile_windows,
-    tiles,
+from hud_fast.metrics._window_classifier import (
+    FEWEST_TILES,
+    SPLITS,
+    WINDOW,
+    WindowClassifier,
+    over_splits,
+    rows,
+    tile_note,
 )
+from hud_fast.metrics.bootstrap import Estimate
+from hud_fast.metrics.frechet import frechet_distance
+from hud_fast.metrics.manifold import precision_recall_density_coverage
+from hud_fast.metrics.progress import Progress
+from hud_fast.metrics.realism_windows import real_windows, tiles
 
 Array = NDArray[np.float64]
 
-WINDOW = 20  # pixels, of the classifier; smaller where the blocks are
-ENOUGH_TILES, FEWEST_TILES = 24, 8
 FEWEST_BLOCKS = 3  # of which a Gaussian is fitted, and which have neighbours
-EVEN = 0.15  # added to a window's standard deviation before dividing by it
-SPLITS = 5
 REFERENCE = 400  # real blocks
 AXES = 24  # of whole blocks' statistics
 FARTHEST = 5.0  # standard deviations: what hardly varies in a scene would otherwise count alone
@@ -56,28 +55,24 @@ def compare(
         rng = np.random.default_rng([seed, 4, split])
         axes = _Axes.of(reference[split])
         real = axes(reference[split])
-        halves = None
+        classifier = None
         if len(corners) >= FEWEST_TILES:
-            parts = np.array_split(rng.permutation(len(corners)), 2)
-            train, test = (tile_windows([corners[k] for k in part], side, rng) for part in parts)
-            halves = _even_features(bank, scene[None], train, test)
+            classifier = WindowClassifier.of(bank, scene, corners, side, rng)
         for row, picture in pictures.items():
             values: dict[str, float] = {}
             if n >= FEWEST_BLOCKS:
                 mine = axes(blocks[row][split])
                 values["frechet"] = frechet_distance(mine, real)
-                values["recall"], values["coverage"] = recall_coverage(mine, real)
-            if halves is not None:
-                parts = np.array_split(rng.permutation(n), 2)
-                train, test = (block_windows(part, (h, w), side, rng) for part in parts)
-                own = _even_features(bank, picture, train, test)
-                values["classifier"] = area_under_curve((own[0], halves[0]), (own[1], halves[1]))
+                near = precision_recall_density_coverage(mine, real)
+                values["recall"], values["coverage"] = near.recall, near.coverage
+            if classifier is not None:
+                values["classifier"] = classifier.auc(picture)
             found[row].append(values)
         if progress is not None:
             progress(split + 1, SPLITS)
     return {
         row: {
-            key: _over_splits([one[key] for one in splits if key in one], most)
+            key: over_splits([one[key] for one in splits if key in one], most)
             for key, most in _MOST.items()
         }
         for row, splits in found.items()
@@ -112,40 +107,12 @@ def _notes(blocks: int, found: int) -> list[str]:
         notes.append(
             f"Frechet distance, recall and coverage are undefined: {blocks} blocks, they need {FEWEST_BLOCKS}"
         )
-    where = f"{found} tiles of {TILE} x {TILE} pixels in the scene"
-    if found < FEWEST_TILES:
-        notes.append(f"the classifier is undefined: {where}, it needs {FEWEST_TILES}")
-    elif found < ENOUGH_TILES:
-        notes.append(
-            f"the classifier's verdict is mostly chance: {where}, {ENOUGH_TILES} are enough"
-        )
-    return notes
-
-
-def _over_splits(values: list[float], most: float) -> Estimate | None:
-    if not values:
-        return None
-    mean, spread = float(np.mean(values)), float(np.std(values, ddof=1))
-    return Estimate(mean, max(0.0, mean - 2 * spread), min(most, mean + 2 * spread))
+    tiles_note = tile_note(found)
+    return notes if tiles_note is None else [*notes, tiles_note]
 
 
 def _block_features(banks: list[Bank], pictures: Tensor) -> list[Array]:
     """Of whole blocks as they are: colours, contrasts, structure; of each bank, for what it alone sees."""
     spread, mean = torch.std_mean(pictures, dim=(1, 2), correction=0)
     same = torch.cat([structure_features(pictures), mean, spread], dim=1)
-    return [_rows(torch.cat([own, same], dim=1)) for own in responses(pictures, banks)]
-
-
-def _even_features(bank: Bank, pictures: Tensor, *windows: Windows) -> list[Array]:
-    """Of windows without their colours and contrast."""
-    cut = torch.cat([one.of(pictures) for one in windows])
-    spread, mean = torch.std_mean(cut, dim=(1, 2), keepdim=True, correction=0)
-    even = (cut - mean) / (spread + EVEN)
-    own = responses(even, [bank])[0]
-    rows = _rows(torch.cat([own, structure_features(even)], dim=1))
-    return np.split(rows, len(windows))
-
-
-def _rows(features: Tensor) -> Array:
-    rows: Array = features.double().cpu().numpy()
-    return rows
+    return [rows(torch.cat([own, same], dim=1)) for own in responses(pictures, banks)]

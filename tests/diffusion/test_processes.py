@@ -16,6 +16,7 @@ from hud_fast._torchrun import announced, told
 from hud_fast.diffusion import HUD, processes
 from hud_fast.diffusion.checkpoint import read_tensors
 from hud_fast.diffusion.training import share_of_batch
+from hud_fast.metrics import frechet_distance
 
 # Relative, of an entry of the loss curve: a batch in two slices sums in another order. The worst that was measured is
 # 1.5e-7, one bit of float32.
@@ -140,6 +141,16 @@ def test_what_is_shared(said: list[dict[str, Any]]) -> None:
         assert one["on first"] == {"from": 0}
     assert said[0]["in turn"] == [0, 10, 1, 11, 2, 12, 3, 13, 4, 14]
     assert said[1]["in turn"] == []
+
+
+def test_measures_see_the_rows_of_all_processes(said: list[dict[str, Any]]) -> None:
+    real, generated = two.two_sets().reshape(2, 20, 3)
+    truth = pytest.approx(frechet_distance(generated, real), rel=1e-12)
+    for one in said:
+        assert one["everybodys"] == ["of 0", "of 1"]
+        assert one["alone"] == ["first"]
+        assert one["distances"] == [truth, truth]  # a value leaves the states as they were
+    assert processes.everybodys("mine") == ["mine"]
 
 
 def test_all_raise_what_one_raises(said: list[dict[str, Any]]) -> None:

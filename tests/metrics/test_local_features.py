@@ -5,11 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy.linalg import sqrtm
 from scipy.ndimage import correlate, gaussian_filter, median_filter
-from scipy.spatial.distance import cdist
 
 from hud_fast.metrics._local_features import (
     KINDS,
@@ -21,12 +17,11 @@ from hud_fast.metrics._local_features import (
     structure,
 )
 from hud_fast.metrics._realism_sets import FARTHEST, _Axes
-from hud_fast.metrics._two_samples import area_under_curve, frechet_distance, recall_coverage
+from hud_fast.metrics._two_samples import area_under_curve
+from hud_fast.metrics.frechet import frechet_distance
 
 # Worst relative error measured against the oracles in double precision: 3e-6 (the maps are float32).
 FLOAT32 = 2e-5
-# Worst relative error measured of what is double precision throughout: 2e-12.
-FLOAT64 = 1e-9
 
 
 def picture(values: np.ndarray) -> torch.Tensor:  # (h, w) -> (1, h, w, 1)
@@ -91,45 +86,6 @@ def test_grain_is_the_difference_from_the_median() -> None:
 
 
 # What is measured of two sets.
-
-
-@given(st.integers(1, 6), st.integers(0, 10_000))
-def test_frechet_distance_of_two_gaussians(F: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    one, other = (
-        rng.normal(size=(n, F)) @ rng.normal(size=(F, F)) + rng.normal(size=F) for n in (40, 30)
-    )
-    S, T = (np.atleast_2d(np.cov(rows, rowvar=False)) for rows in (one, other))
-    root = sqrtm(S @ T)
-    shift = one.mean(axis=0) - other.mean(axis=0)
-    truth = shift @ shift + np.trace(S + T - 2 * np.real(root))
-    # the root of an ill-conditioned product costs half of the digits, here and there
-    assert frechet_distance(one, other) == pytest.approx(truth, rel=1e-6, abs=1e-6)
-    assert frechet_distance(one, one) == pytest.approx(0, abs=1e-6 * np.trace(S))
-
-
-def test_frechet_distance_in_closed_form() -> None:
-    rows = np.random.default_rng(0).normal(size=(50, 4))
-    rows -= rows.mean(axis=0)
-    rows = rows @ np.linalg.inv(np.linalg.cholesky(np.cov(rows, rowvar=False))).T  # covariance 1
-    # Gaussians of standard deviations 2 and 5, means 0 and 3 in each of 4 dimensions
-    assert frechet_distance(2 * rows, 5 * rows + 3) == pytest.approx(4 * (3**2 + 3**2), rel=FLOAT64)
-
-
-@given(st.integers(2, 25), st.integers(2, 25), st.integers(0, 10_000))
-def test_recall_and_coverage_by_brute_force(n: int, m: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    generated, real = rng.normal(size=(n, 3)), rng.normal(size=(m, 3)) + rng.normal()
-
-    def reach(rows: np.ndarray, k: int) -> float:
-        """Distance from row k to its fifth neighbour, or the farthest there is."""
-        others = sorted(np.linalg.norm(rows - rows[k], axis=1))[1:]
-        return others[min(5, len(others)) - 1]
-
-    apart = cdist(real, generated)
-    near = [any(apart[i, j] <= reach(generated, j) for j in range(n)) for i in range(m)]
-    covered = [apart[i].min() <= reach(real, i) for i in range(m)]
-    assert recall_coverage(generated, real) == (np.mean(near), np.mean(covered))
 
 
 def test_the_classifier_by_hand() -> None:
