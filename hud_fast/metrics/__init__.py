@@ -5,6 +5,7 @@ from __future__ import annotations
 from hud_fast.metrics._quality_rows import CopyValues, EndmemberEstimates, Quality, QualityRow
 from hud_fast.metrics._realism_rows import Realism, RealismRow, SpaceValues
 from hud_fast.metrics.bootstrap import Estimate
+from hud_fast.metrics.classifier import Accuracy, SceneClassifier
 from hud_fast.metrics.copies import CopyCheck, copy_check
 from hud_fast.metrics.diversity import BlockDiversity, block_diversity
 from hud_fast.metrics.evaluate import evaluate
@@ -16,6 +17,7 @@ from hud_fast.metrics.reference import RealReference, ReferenceValues, real_refe
 from hud_fast.metrics.spectral import reconstruction_cosine, spectral_angle
 
 __all__ = [
+    "Accuracy",
     "BlockDiversity",
     "CopyCheck",
     "CopyValues",
@@ -29,6 +31,7 @@ __all__ = [
     "Realism",
     "RealismRow",
     "ReferenceValues",
+    "SceneClassifier",
     "SpaceValues",
     "block_diversity",
     "copy_check",
