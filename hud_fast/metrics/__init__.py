@@ -9,7 +9,7 @@ from hud_fast.metrics.classifier import Accuracy, SceneClassifier
 from hud_fast.metrics.copies import CopyCheck, copy_check
 from hud_fast.metrics.diversity import BlockDiversity, block_diversity
 from hud_fast.metrics.evaluate import evaluate
-from hud_fast.metrics.fidelity import PointFidelity, point_fidelity
+from hud_fast.metrics.fidelity import PointFidelity, point_fidelity, spectral_floor
 from hud_fast.metrics.mixtures import Mixtures
 from hud_fast.metrics.quality import quality
 from hud_fast.metrics.realism import realism
@@ -42,4 +42,5 @@ __all__ = [
     "realism",
     "reconstruction_cosine",
     "spectral_angle",
+    "spectral_floor",
 ]

@@ -1,6 +1,6 @@
 """The networks of `classifier`: a body that gives 64 features a pixel, and a last layer of K classes.
 
-"window" (PAPER: "a small one"): 1x1 C -> 64, two 3x3 64 -> 64, each with batch norm and ReLU: a pixel sees the 5 x 5
+"window": 1x1 C -> 64, two 3x3 64 -> 64, each with batch norm and ReLU: a pixel sees the 5 x 5
 around it. The cube is continued beyond its edges by its outermost pixels, once, before the first layer.
 
 "pixel" (the HUD authors'): 1x1 convolutions only, C -> 256, `layers` times 256 -> 256, dropout 0.5, 256 -> 128 -> 64,
@@ -8,6 +8,8 @@ each with batch norm and leaky ReLU.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +72,6 @@ def _pixel(C: int, layers: int) -> nn.Sequential:
     last = [_WIDE, _WIDE // 2, WIDTH]
 
     def stack(sizes: list[int]) -> list[nn.Module]:
-        pairs = zip(sizes[:-1], sizes[1:], strict=True)
-        return [m for pair in pairs for m in _layer(*pair, 1, nn.LeakyReLU())]
+        return [m for pair in pairwise(sizes) for m in _layer(*pair, 1, nn.LeakyReLU())]
 
     return nn.Sequential(*stack(first), nn.Dropout(_DROPOUT), *stack(last))

@@ -48,7 +48,7 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = rate * (1 - step / steps)
         optimizer.zero_grad()
-        _loss(kind, network(given), wanted).backward()  # type: ignore[no-untyped-call]
+        _loss(kind, network(given), wanted).backward()
         optimizer.step()
         if progress is not None:
             progress(step + 1, steps)

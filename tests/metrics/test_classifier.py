@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -147,7 +148,8 @@ def test_cells_of_a_scene(window: SceneClassifier, monkeypatch: pytest.MonkeyPat
     ]
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
     monkeypatch.setattr(classifier, "_PIXELS", 60)  # a row of cells at a time
-    np.testing.assert_allclose(window.scene_cells(cube, mask, cell=6, stride=3), want, rtol=1e-4, atol=1e-5)  # fmt: skip
+    got = window.scene_cells(cube, mask, cell=6, stride=3)
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
 
 
 def test_few_at_a_time_gives_the_same(
@@ -255,24 +257,30 @@ LABELS = fields(1, H=8, W=8)[1]
         (np.minimum(LABELS, 1), {}, ValueError, r"`labels` must hold at least two classes .* got \[1\]"),
     ],
 )  # fmt: skip
-def test_refused_by_fit(labels: object, options: dict[str, object], error: type[Exception], match: str) -> None:  # fmt: skip
+def test_refused_by_fit(
+    labels: object, options: dict[str, Any], error: type[Exception], match: str
+) -> None:
     with pytest.raises(error, match=f"SceneClassifier.fit: {match}"):
         SceneClassifier.fit(fields(1, H=8, W=8)[0], labels, **options)
 
 
-def test_refused_by_the_others(window: SceneClassifier) -> None:
-    cube, labels = fields(1)
-    with pytest.raises(ValueError, match=r"fit: `cube` must have shape \(H, W, C\), got \(2, 24, 20, 6\)"):  # fmt: skip
-        SceneClassifier.fit(np.stack([cube, cube]), labels)
-    with pytest.raises(ValueError, match=r"features: `cubes` must have shape \(B, h, w, C\) with C = 6, got \(24, 20, 6\)"):  # fmt: skip
-        window.features(cube)
-    with pytest.raises(ValueError, match="probabilities: `cubes` must be finite"):
-        window.probabilities(np.full((1, 4, 4, 6), np.nan))
-    with pytest.raises(ValueError, match="cells: `cell` must fit into cubes of 24 x 20, got 21"):
-        window.cells(cube[None], cell=21)
-    with pytest.raises(ValueError, match="scene_cells: `cell` must fit into the scene of 24 x 20, got 21"):  # fmt: skip
-        window.scene_cells(cube, cell=21)
-    with pytest.raises(ValueError, match="accuracy: `cube` must have the C = 6 bands learned, got 5"):  # fmt: skip
-        window.accuracy(cube[..., :5], labels)
-    with pytest.raises(ValueError, match="accuracy: `labels` must hold at least one labelled valid pixel"):  # fmt: skip
-        window.accuracy(cube, 0 * labels)
+CUBE, KNOWN = fields(1)
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "match"),
+    [
+        ("fit", (np.stack([CUBE, CUBE]), KNOWN), r"`cube` must have shape \(H, W, C\), got \(2, "),
+        ("features", (CUBE,), r"`cubes` must have shape \(B, h, w, C\) with C = 6, got \(24, "),
+        ("probabilities", (np.full((1, 4, 4, 6), np.nan),), "`cubes` must be finite"),
+        ("cells", (CUBE[None], 21), "`cell` must fit into cubes of 24 x 20, got 21"),
+        ("scene_cells", (CUBE, None, 21), "`cell` must fit into the scene of 24 x 20, got 21"),
+        ("accuracy", (CUBE[..., :5], KNOWN), "`cube` must have the C = 6 bands learned, got 5"),
+        ("accuracy", (CUBE, 0 * KNOWN), "`labels` must hold at least one labelled valid pixel"),
+    ],
+)  # fmt: skip
+def test_refused_by_the_methods(
+    method: str, given: tuple[Any, ...], match: str, window: SceneClassifier
+) -> None:
+    with pytest.raises(ValueError, match=f"SceneClassifier.{method}: {match}"):
+        getattr(window, method)(*given)
