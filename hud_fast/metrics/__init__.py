@@ -5,11 +5,12 @@ from __future__ import annotations
 from hud_fast.metrics._quality_rows import CopyValues, EndmemberEstimates, Quality, QualityRow
 from hud_fast.metrics._realism_rows import Realism, RealismRow, SpaceValues
 from hud_fast.metrics.bootstrap import Estimate
+from hud_fast.metrics.classifier import Accuracy, SceneClassifier
 from hud_fast.metrics.copies import CopyCheck, copy_check
 from hud_fast.metrics.diversity import BlockDiversity, block_diversity
 from hud_fast.metrics.evaluate import evaluate
 from hud_fast.metrics.feature_rows import FeatureValues, block_estimates
-from hud_fast.metrics.fidelity import PointFidelity, point_fidelity
+from hud_fast.metrics.fidelity import PointFidelity, point_fidelity, spectral_floor
 from hud_fast.metrics.frechet import FrechetDistance, frechet_distance, frechet_infinity
 from hud_fast.metrics.inception import InceptionScore, inception_score
 from hud_fast.metrics.kernel_distance import KernelDistance, kernel_distance
@@ -24,6 +25,7 @@ from hud_fast.metrics.two_sample_test import C2ST, ClassifierTwoSampleTest, c2st
 
 __all__ = [
     "C2ST",
+    "Accuracy",
     "BlockDiversity",
     "ClassifierTwoSampleTest",
     "CopyCheck",
@@ -44,6 +46,7 @@ __all__ = [
     "Realism",
     "RealismRow",
     "ReferenceValues",
+    "SceneClassifier",
     "SpaceValues",
     "Streaming",
     "block_diversity",
@@ -62,4 +65,5 @@ __all__ = [
     "realism",
     "reconstruction_cosine",
     "spectral_angle",
+    "spectral_floor",
 ]

@@ -27,6 +27,8 @@ from hud_fast.metrics._nearest_windows import (
     search_scene,
 )
 from hud_fast.metrics._search import Norm, progress_step
+from hud_fast.metrics.authors_scale import mapped, mapped_spectra
+from hud_fast.metrics.copies import turned
 from hud_fast.metrics.mixtures import Mixtures
 from hud_fast.metrics.progress import Progress
 from hud_fast.metrics.samples import (
@@ -56,6 +58,7 @@ class Samples:
     endmembers: Tensor | None  # (D, C) float64 for mixtures
     dtype: torch.dtype  # what cubes are compared in
     device: torch.device
+    full_scale: float | None  # of the authors' scale, for cubes that are compared in it
 
     @property
     def tiles(self) -> int:
@@ -75,6 +78,7 @@ class Samples:
             self.function, "generated", self.values[first:last], "generated_mask", mask, part=True
         )
         spectra = Spectra(spectra.values.to(self.device), spectra.valid, spectra.counts)
+        spectra = mapped_spectra(spectra, self.full_scale)
         return spectra, cut_blocks(self.function, spectra, self.block, part=True)
 
     def check(self) -> None:
@@ -90,7 +94,14 @@ class Samples:
         )
 
 
-def read_samples(function: str, generated: Any, mask: Any, block: Any, real: Spectra) -> Samples:
+def read_samples(
+    function: str,
+    generated: Any,
+    mask: Any,
+    block: Any,
+    real: Spectra,
+    full_scale: float | None = None,
+) -> Samples:
     """Check shapes and dtypes; nothing large is read or copied."""
     endmembers = None
     values = generated
@@ -118,7 +129,7 @@ def read_samples(function: str, generated: Any, mask: Any, block: Any, real: Spe
     shape = fitting_block(function, tuple(values.shape), block)
     one = as_wide(function, "generated", values[:1, :1, :1], small_integers=torch.float32)
     dtype = torch.promote_types(one.dtype, real.values.dtype)
-    return Samples(function, values, whole, shape, endmembers, dtype, one.device)
+    return Samples(function, values, whole, shape, endmembers, dtype, one.device, full_scale)
 
 
 def _endmembers(function: str, mixtures: Mixtures, C: int) -> Tensor:  # (D, C) float64
@@ -136,6 +147,7 @@ class SampleWindows:
 
     value: Tensor  # (n,) float64
     position: Tensor  # (n, 2) int64
+    turn: Tensor  # (n,) int64, quarter turns of the block
     index: Tensor  # (n,) which block: samples first, then tiles row by row
     left_out: int
     counts: Counts
@@ -147,10 +159,11 @@ def search_samples(
     *,
     stride: int,
     norm: Norm,
+    turns: int = 1,
     progress: Progress | None,
     memory_limit: int | None,
 ) -> SampleWindows:
-    """Every whole block against every window, a few samples at a time."""
+    """Every whole block against every window, in `turns` quarter turns, a few samples at a time."""
     real = Spectra(real.values.to(samples.device), real.valid.to(samples.device), real.counts)
     search: _Cubes | _Mixed
     if samples.endmembers is None:
@@ -159,6 +172,7 @@ def search_samples(
         search = _Mixed(samples, samples.endmembers, real, stride, norm, memory_limit)
     B, total = len(samples.values), len(samples.values) * samples.tiles
     found: list[Windows] = []
+    turn: list[Tensor] = []
     index: list[Tensor] = []
     counts: list[Counts] = []
     left_out = 0
@@ -167,13 +181,16 @@ def search_samples(
         counts.append(spectra.counts)
         left_out += blocks.left_out
         if len(blocks.values):
-            found.append(search.windows(blocks.values))
+            windows, best = _in_turns(search, blocks.values, turns)
+            found.append(windows)
+            turn.append(best)
             index.append(blocks.index + first * samples.tiles)
         if progress is not None:
             progress(min(last, B) * samples.tiles, total)
     return SampleWindows(
         torch.cat([windows.value for windows in found]),
         torch.cat([windows.position for windows in found]),
+        torch.cat(turn),
         torch.cat(index),
         left_out,
         Counts(
@@ -183,6 +200,17 @@ def search_samples(
             )
         ),
     )
+
+
+def _in_turns(search: _Cubes | _Mixed, blocks: Tensor, turns: int) -> tuple[Windows, Tensor]:
+    """Best window of each block over its first `turns` quarter turns, and which (n,); the first of equals."""
+    found = [search.windows(turned(blocks, k) if k else blocks) for k in range(turns)]
+    turn = torch.stack([windows.value for windows in found]).argmax(dim=0)
+    value, position = found[0].value, found[0].position
+    for k, windows in enumerate(found):
+        value = torch.where(turn == k, windows.value, value)
+        position = torch.where((turn == k)[:, None], windows.position, position)
+    return Windows(value, position), turn
 
 
 def _steps(
@@ -297,6 +325,8 @@ def _sampled_pixels(samples: Samples) -> Tensor:  # (n, C)
         picked = samples.values[b, y, x]
     pixels = as_wide(samples.function, "generated", picked, small_integers=torch.float32)
     keep = torch.isfinite(pixels).all(1)
+    if samples.full_scale is not None:
+        pixels = mapped(pixels, samples.full_scale)
     if samples.mask is not None:
         where = tuple(torch.from_numpy(i).to(samples.mask.device) for i in (b, y, x))
         keep &= samples.mask[where].to(keep.device)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from hud_fast._checks import check_choice, check_count, check_flag, check_limit
 from hud_fast.metrics._sampled_blocks import read_samples, search_samples
 from hud_fast.metrics._search import Norm
+from hud_fast.metrics.authors_scale import Scale, check_scale, mapped_spectra
 from hud_fast.metrics.json_values import distribution
 from hud_fast.metrics.progress import Progress
 from hud_fast.metrics.samples import Counts, check_scene, check_windows, read_spectra
@@ -35,10 +36,14 @@ class BlockDiversity:
     value: float
     similarity: NDArray[np.float64]  # (n,) of each block with its best window
     position: NDArray[np.int64]  # (n, 2) row and column of that window
+    turn: NDArray[np.int64]  # (n,) k: np.rot90(block, k) is what lies there
     index: NDArray[np.int64]  # (n,) which block: samples first, then tiles row by row
     block: tuple[int, int]
     stride: int
     norm: Norm
+    scale: Scale | None
+    full_scale: float | None
+    turns: int
     blocks_left_out: int  # with a masked or non-finite pixel
     unused_pixels: int  # remainders beyond the last whole tile
     generated: Counts
@@ -52,6 +57,9 @@ class BlockDiversity:
             "block": list(self.block),
             "stride": self.stride,
             "norm": self.norm,
+            "scale": self.scale,
+            "full_scale": self.full_scale,
+            "turns": self.turns,
             "counts": {
                 "blocks": len(self.similarity),
                 "blocks_left_out": self.blocks_left_out,
@@ -70,6 +78,9 @@ def block_diversity(
     block: int | tuple[int, int] | None = ...,
     stride: int = ...,
     norm: Norm = ...,
+    scale: Scale | None = ...,
+    full_scale: float | None = ...,
+    turns: int = ...,
     generated_mask: Any = ...,
     mask: Any = ...,
     return_details: Literal[False] = ...,
@@ -84,6 +95,9 @@ def block_diversity(
     block: int | tuple[int, int] | None = ...,
     stride: int = ...,
     norm: Norm = ...,
+    scale: Scale | None = ...,
+    full_scale: float | None = ...,
+    turns: int = ...,
     generated_mask: Any = ...,
     mask: Any = ...,
     return_details: Literal[True],
@@ -97,6 +111,9 @@ def block_diversity(
     block: int | tuple[int, int] | None = None,
     stride: int = 1,
     norm: Norm = "pixel",
+    scale: Scale | None = None,
+    full_scale: float | None = None,
+    turns: int = 1,
     generated_mask: Any = None,  # (B, h, w) or (h, w) bool
     mask: Any = None,  # (H, W) bool
     return_details: bool = False,
@@ -120,6 +137,15 @@ def block_diversity(
         Step between windows of the scene, in pixels, both ways. 1 tries every position.
     norm : {"pixel", "block"}
         Each pixel normalised by its own norm, or each block by its Frobenius norm.
+    scale : {None, "paper"}
+        "paper": both sides are first clipped to [0, full_scale] and mapped to [-1, 1], as the authors' code does. The
+        values are then not those of reflectance; not for `Mixtures`, as the map is not linear.
+    full_scale : float, optional
+        With scale="paper", in the unit of both sides: 8192 for Indian Pines, 512 for KSC, 4096 for Pavia, PaviaU and
+        Salinas.
+    turns : {1, 4}
+        4: each block is tried in its four quarter turns, without flips, and the best counts, as in the authors' code.
+        Blocks must then be square.
     generated_mask, mask : array or tensor of bool, optional
         True = valid pixel. Blocks and windows that touch a masked or non-finite pixel are left out;
         zero pixels stay in with cosine 0. All are counted.
@@ -142,7 +168,8 @@ def block_diversity(
         Input that is not numeric, a mask that is not boolean, `block` or `stride` not an int.
     ValueError
         Bands that differ, shapes that do not fit, a block larger than a sample, a scene smaller
-        than a block, no block or no window without masked pixels, an unknown norm.
+        than a block, no block or no window without masked pixels, an unknown norm or scale, a `full_scale` that is
+        missing or not asked for.
 
     References
     ----------
@@ -163,13 +190,25 @@ def block_diversity(
     check_choice(name, "norm", norm, ("pixel", "block"))
     return_details = check_flag(name, "return_details", return_details)
     limit = check_limit(name, memory_limit)
-    right = read_spectra(name, "real", real, "mask", mask)
-    samples = read_samples(name, generated, generated_mask, block, right)
+    full = check_scale(name, scale, full_scale, generated=generated)
+    if turns not in (1, 4):
+        raise ValueError(f"{name}: `turns` must be 1 or 4, got {turns!r}")
+    right = mapped_spectra(read_spectra(name, "real", real, "mask", mask), full)
+    samples = read_samples(name, generated, generated_mask, block, right, full)
+    if turns == 4 and samples.block[0] != samples.block[1]:
+        h, w = samples.block
+        raise ValueError(f"{name}: `turns` = 4 needs square blocks, got {h} x {w} pixels")
     check_scene(name, right)
     samples.check()
     check_windows(name, right, *samples.block, stride)
     found = search_samples(
-        samples, right, stride=stride, norm=norm, progress=progress, memory_limit=limit
+        samples,
+        right,
+        stride=stride,
+        norm=norm,
+        turns=turns,
+        progress=progress,
+        memory_limit=limit,
     )
     value = float(found.value.mean())
     if not return_details:
@@ -178,10 +217,14 @@ def block_diversity(
         value,
         similarity=found.value.cpu().numpy(),
         position=found.position.cpu().numpy(),
+        turn=found.turn.cpu().numpy(),
         index=found.index.cpu().numpy(),
         block=samples.block,
         stride=stride,
         norm=norm,
+        scale=scale,
+        full_scale=full,
+        turns=turns,
         blocks_left_out=found.left_out,
         unused_pixels=samples.unused_pixels,
         generated=found.counts,

@@ -23,9 +23,11 @@ from hud_fast._checks import check_flag, check_limit
 from hud_fast.kernels import CosineIndex
 from hud_fast.kernels.cosine import MemoryLimitError, read_endmembers
 from hud_fast.metrics._nearest_pixels import nearest_pixels
+from hud_fast.metrics.authors_scale import Scale, check_scale, mapped_spectra
 from hud_fast.metrics.json_values import distribution
 from hud_fast.metrics.mixtures import Mixtures
 from hud_fast.metrics.progress import Progress
+from hud_fast.metrics.real_blocks import groups
 from hud_fast.metrics.samples import Counts, Spectra, read_pair, read_spectra
 
 
@@ -36,6 +38,8 @@ class PointFidelity:
     value: float
     cosine: NDArray[np.float64]  # (...) of `generated`, NaN where left out
     index: NDArray[np.int64]  # (...) row of real.reshape(-1, C), -1 where left out
+    scale: Scale | None
+    full_scale: float | None
     generated: Counts
     real: Counts
 
@@ -43,6 +47,8 @@ class PointFidelity:
         """Value, distribution over pixels and counts, JSON-able."""
         return {
             "value": self.value,
+            "scale": self.scale,
+            "full_scale": self.full_scale,
             "pixels": distribution(self.cosine),
             "counts": {"generated": self.generated.to_dict(), "real": self.real.to_dict()},
         }
@@ -55,6 +61,8 @@ def point_fidelity(
     *,
     generated_mask: Any = ...,
     mask: Any = ...,
+    scale: Scale | None = ...,
+    full_scale: float | None = ...,
     return_details: Literal[False] = ...,
     progress: Progress | None = ...,
     memory_limit: int | None = ...,
@@ -67,6 +75,8 @@ def point_fidelity(
     *,
     generated_mask: Any = ...,
     mask: Any = ...,
+    scale: Scale | None = ...,
+    full_scale: float | None = ...,
     return_details: Literal[True],
     progress: Progress | None = ...,
     memory_limit: int | None = ...,
@@ -78,6 +88,8 @@ def point_fidelity(
     *,
     generated_mask: Any = None,  # (...) bool
     mask: Any = None,  # (...) bool
+    scale: Scale | None = None,
+    full_scale: float | None = None,
     return_details: bool = False,
     progress: Progress | None = None,
     memory_limit: int | None = None,
@@ -96,6 +108,8 @@ def point_fidelity(
         True = valid pixel of `generated` and of `real`. Masked and non-finite pixels are left out
         of both sides and counted; zero pixels stay in with cosine 0 and are counted. An index has
         its own mask: `mask` must be None beside one.
+    scale, full_scale : {None, "paper"} and float, optional
+        As of `block_diversity`: both sides in the authors' [-1, 1]. Not for `Mixtures` nor a CosineIndex.
     return_details : bool
         Return `PointFidelity`: per-pixel cosine and index of the nearest real pixel, and the
         counts.
@@ -117,7 +131,8 @@ def point_fidelity(
         Input that is not numeric, or a mask that is not boolean.
     ValueError
         Bands that differ, empty input, a mask of another shape, no valid pixel on either side, a
-        `mask` beside an index, a `memory_limit` too small to work in.
+        `mask` beside an index, a `memory_limit` too small to work in, an unknown scale, a `full_scale` that is missing
+        or not asked for.
 
     References
     ----------
@@ -133,7 +148,8 @@ def point_fidelity(
     name = "point_fidelity"
     return_details = check_flag(name, "return_details", return_details)
     limit = check_limit(name, memory_limit)
-    sides = _read(name, generated, real, generated_mask, mask)
+    full = check_scale(name, scale, full_scale, generated=generated, real=real)
+    sides = _read(name, generated, real, generated_mask, mask, full)
     try:
         value, row = nearest_pixels(
             sides.left.rows(),
@@ -158,7 +174,13 @@ def point_fidelity(
     if not return_details:
         return result
     return PointFidelity(
-        result, cosine.cpu().numpy(), index.cpu().numpy(), sides.left.counts, sides.counts
+        result,
+        cosine.cpu().numpy(),
+        index.cpu().numpy(),
+        scale,
+        full,
+        sides.left.counts,
+        sides.counts,
     )
 
 
@@ -173,10 +195,20 @@ class _Sides:
     counts: Counts  # of the scene
 
 
-def _read(name: str, generated: Any, real: Any, generated_mask: Any, mask: Any) -> _Sides:
+def _read(
+    name: str,
+    generated: Any,
+    real: Any,
+    generated_mask: Any,
+    mask: Any,
+    full_scale: float | None,  # None wherever one side is no array of spectra
+) -> _Sides:
     mixed = isinstance(generated, Mixtures)
     if not mixed and not isinstance(real, CosineIndex):
-        left, right = read_pair(name, generated, real, generated_mask, mask)
+        left, right = (
+            mapped_spectra(side, full_scale)
+            for side in read_pair(name, generated, real, generated_mask, mask)
+        )
         return _Sides(left, None, *_reference(name, right))
     if mixed:
         left = read_spectra(
@@ -216,3 +248,53 @@ def _reference(name: str, right: Spectra) -> tuple[Tensor, Tensor | None, Counts
     whole = right.counts.used == right.valid.numel()
     place = None if whole else right.valid.reshape(-1).nonzero()[:, 0]
     return right.rows(), place, right.counts
+
+
+def spectral_floor(
+    real: Any,  # (..., C)
+    *,
+    mask: Any = None,  # (...) bool
+    scale: Scale | None = None,
+    full_scale: float | None = None,
+) -> float:
+    """F_p of a cube that holds no spectrum at all: the same value in every band of every pixel.
+
+    What F_p means on a scene is read from here: a scene with a spectrum as flat as a wall scores anything near 1. With
+    scale="paper" the better of a black cube (-1) and a white one (+1).
+
+    Parameters
+    ----------
+    real : array or tensor, (..., C)
+        The scene.
+    mask : array or tensor of bool, (...), optional
+        True = valid pixel; masked and non-finite pixels are left out.
+    scale, full_scale
+        As of `point_fidelity`.
+
+    Returns
+    -------
+    float
+        The largest cosine of a flat spectrum with any real pixel.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `point_fidelity`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> round(spectral_floor(np.array([[3.0, 4.0], [1.0, 0.0]])), 6)
+    0.989949
+    """
+    name = "spectral_floor"
+    full = check_scale(name, scale, full_scale, real=real)
+    scene = mapped_spectra(read_spectra(name, "real", real, "mask", mask), full)
+    rows, _, _ = _reference(name, scene)
+    found = []
+    for few in groups(rows):
+        part = rows[few].double()
+        size = part.norm(dim=1) * part.shape[1] ** 0.5
+        cosine = part.sum(dim=1) / torch.where(size > 0, size, 1)
+        found.append((cosine if full is None else cosine.abs()).max())
+    return min(1.0, float(torch.stack(found).max()))
