@@ -6,6 +6,17 @@ Each method learns windows of one scene, generates cubes, and is saved and loade
 from __future__ import annotations
 
 from hud_fast.baselines.baseline import BUDGETS, Baseline, Settings
+from hud_fast.baselines.mprnet import MPRNet
+from hud_fast.baselines.vae import VAE
+from hud_fast.baselines.wgan_gp import WGANGP
 from hud_fast.baselines.windows import Scaling
 
-__all__ = ["BUDGETS", "Baseline", "Scaling", "Settings"]
+__all__ = [
+    "BUDGETS",
+    "VAE",
+    "WGANGP",
+    "Baseline",
+    "MPRNet",
+    "Scaling",
+    "Settings",
+]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hud_fast._checks import check_choice, check_count, check_seed
+from hud_fast._text import printable
 from hud_fast.baselines.training import Progress, Stage, train
 from hud_fast.baselines.windows import Scaling, Windows
 from hud_fast.diffusion.checkpoint import CheckpointFolder
@@ -26,7 +27,7 @@ from hud_fast.diffusion.seeds import Stream, generator, number
 from hud_fast.scenes import Scene
 
 BUDGETS = ("micro", "demo", "paper")
-BATCH = 16  # samples at a time
+BATCH = 8  # samples at a time
 MOST = 1 << 16  # a setting beyond is of no network that a file could hold
 WEIGHTS = "network.safetensors"
 FOLDER = FolderKind("Baseline", "baseline", "hud_fast baseline", 1, (WEIGHTS,))
@@ -156,14 +157,20 @@ class Baseline(ABC):
         where = available_device(caller, device)
         chosen = cls.budgets[budget]
         known = {field.name for field in fields(chosen)}
-        for name in settings or {}:
+        for name, value in (settings or {}).items():
             if name not in known:
                 raise ValueError(
                     f"{caller}: `settings` must be of {', '.join(sorted(known))}, got {name!r}"
                 )
+            if not _fits(value, getattr(chosen, name)):
+                raise ValueError(
+                    f"{caller}: `settings` must hold {name} as {_wanted(getattr(chosen, name))}, got {value!r:.80}"
+                )
         chosen = replace(chosen, **(settings or {}))
         scene = scene.drop_bad_bands()
-        scaling = scaling or Scaling.of(scene)
+        scaling = Scaling.of(scene) if scaling is None else scaling
+        if not isinstance(scaling, Scaling):
+            raise TypeError(f"{caller}: `scaling` must be a Scaling, got {type(scaling).__name__}")
         with torch.random.fork_rng([]):
             torch.manual_seed(number(seed, Stream.NETWORK) >> 1)
             made = cls(scene.C, chosen, scaling, SceneFacts.of(scene), budget=budget, seed=seed)
@@ -218,13 +225,19 @@ class Baseline(ABC):
         seed, first = check_seed(caller, seed), check_count(caller, "first", first, least=0)
         side = self.settings.crop
         cubes = np.empty((n, side, side, self.C), np.float32)
-        for begin in range(0, n, BATCH):
-            end = min(begin + BATCH, n)
+        done = 0
+        # Whole batches that begin at multiples of BATCH: a convolution's last bits depend on how many are convolved.
+        for begin in range(first - first % BATCH, first + n, BATCH):
+            batch = range(begin, begin + BATCH)
+            asked = slice(max(first - begin, 0), min(first + n - begin, BATCH))
             with torch.inference_mode():
-                unit = self.draw(range(first + begin, first + end), seed)
-                cubes[begin:end] = self.scaling.decode(unit).movedim(1, -1).cpu().numpy()
+                unit = self.draw(batch, seed)[asked]
+                cubes[done : done + len(unit)] = (
+                    self.scaling.decode(unit).movedim(1, -1).cpu().numpy()
+                )
+            done += len(unit)
             if progress is not None:
-                progress(end, n)
+                progress(done, n)
         return cubes
 
     def noise(self, samples: range, seed: int, *shape: int) -> Tensor:  # (n, *shape)
@@ -300,13 +313,11 @@ class Baseline(ABC):
         method = facts.text("method")
         if method != cls.name:
             raise ValueError(
-                f"{cls.__name__}.load: `folder` must hold a model of {cls.name}, got {method} in {path}"
+                f"{cls.__name__}.load: `folder` must hold a model of {cls.name}, got {printable(method, 80)} in {path}"
             )
         budget = facts.text("budget", BUDGETS)
         given, like = facts.part("settings").values, cls.budgets[budget].to_dict()
-        fits = given.keys() == like.keys() and all(
-            type(given[name]) is type(like[name]) and 0 <= given[name] <= MOST for name in like
-        )
+        fits = given.keys() == like.keys() and all(_fits(given[name], like[name]) for name in like)
         if not fits:
             raise facts.damaged("its settings are of another method or out of range")
         of_scene, scaling = facts.part("scene"), facts.part("scaling").values
@@ -325,13 +336,35 @@ class Baseline(ABC):
             ):  # shapes without memory: nothing larger than the file is made
                 made = cls(C, settings, linear, scene, budget=budget, seed=facts.whole("seed"))
             wanted = made.networks.state_dict()
-        except (TypeError, ValueError, RuntimeError) as error:
+        except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
             raise facts.damaged(error) from error
-        if {k: v.shape for k, v in wanted.items()} != {k: v.shape for k, v in weights.items()}:
+        kinds = [{k: (v.shape, v.dtype) for k, v in some.items()} for some in (wanted, weights)]
+        if kinds[0] != kinds[1]:
             raise facts.damaged(f"{WEIGHTS} is of another network")
         if not all(bool((v.abs() <= LARGEST).all()) for v in weights.values()):
             raise facts.damaged(f"{WEIGHTS} holds NaN or a number beyond {LARGEST:g}")
+        if any(bool((v < 0).any()) for k, v in weights.items() if k.endswith("running_var")):
+            raise facts.damaged(f"{WEIGHTS} holds a variance below 0")
         made.networks.load_state_dict(weights, assign=True)
         made.networks.to(where).eval().requires_grad_(False)
-        made.history = facts.values["history"]
+        made.history = _history(facts)
         return made
+
+
+def _fits(value: object, like: float) -> bool:
+    """Whether a setting is of the kind of the budget's, and no larger than any that `load` takes."""
+    return type(value) is type(like) and 0 <= value <= MOST
+
+
+def _wanted(like: float) -> str:
+    return f"{'a whole number' if type(like) is int else 'a float'} from 0 to {MOST}"
+
+
+def _history(facts: Record) -> list[dict[str, Any]]:
+    """The training's entries, each with the name of its stage and three numbers."""
+    entries = facts.values.get("history")
+    kinds = {"stage": str, "step": int, "loss": float, "seconds": float}
+    for entry in entries if isinstance(entries, list) else [None]:
+        if not isinstance(entry, dict) or {k: type(v) for k, v in entry.items()} != kinds:
+            raise facts.damaged("`history` must be a list of stage, step, loss and seconds")
+    return list(entries)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hud_fast.diffusion.crops import CropSampler
+from hud_fast.diffusion.crops import CropSampler, free_windows
 from hud_fast.scenes import Scene
+
+LARGEST = 1e38  # twice that is still a float32
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Scaling:
     clip: bool = False  # what lies outside is cut off, as the paper's authors do
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+        if not -LARGEST < self.low < self.high < LARGEST:
             raise ValueError(
                 f"Scaling: `low` and `high` must be finite with low < high, got {self.low} and {self.high}"
             )
@@ -80,6 +81,11 @@ class Windows:
 
     def __init__(self, scene: Scene, scaling: Scaling, crop: int, device: torch.device) -> None:
         valid: NDArray[np.bool_] = scene.valid
+        if min(valid.shape) < crop or not len(free_windows(valid, crop)):
+            raise ValueError(
+                f"fit: `scene` must hold a {crop} x {crop} window without masked pixels, "
+                f"got none in {scene.H} x {scene.W} pixels"
+            )
         cube = torch.from_numpy(np.where(valid[..., None], scene.cube, np.float32(scaling.low)))
         unit = scaling.encode(cube.to(device)).movedim(-1, 0).contiguous()  # (C, H, W)
         self.scaling, self.crop, self.device = scaling, crop, device
