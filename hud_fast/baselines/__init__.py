@@ -6,17 +6,27 @@ Each method learns windows of one scene, generates cubes, and is saved and loade
 from __future__ import annotations
 
 from hud_fast.baselines.baseline import BUDGETS, Baseline, Settings
+from hud_fast.baselines.hud import HUDMethod
+from hud_fast.baselines.method import Method
 from hud_fast.baselines.mprnet import MPRNet
 from hud_fast.baselines.vae import VAE
 from hud_fast.baselines.wgan_gp import WGANGP
 from hud_fast.baselines.windows import Scaling
 
+METHODS: dict[str, type[Method]] = {
+    method.name: method
+    for method in (VAE, WGANGP, MPRNet, HUDMethod)
+}
+
 __all__ = [
     "BUDGETS",
+    "METHODS",
     "VAE",
     "WGANGP",
     "Baseline",
+    "HUDMethod",
     "MPRNet",
+    "Method",
     "Scaling",
     "Settings",
 ]

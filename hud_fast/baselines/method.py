@@ -35,7 +35,6 @@ class Method(Protocol):
         checkpoint_dir: str | os.PathLike[str] | None = ...,
         resume: bool = ...,
         progress: Progress | None = ...,
-        **extra: Any,
     ) -> Self: ...
 
     def sample(

@@ -85,7 +85,8 @@ def make_cell(
         model = method.load(folder / MODEL, device=device)
     else:
         with _timed(record, "training", folder), reporter.stage(f"{title}, training") as progress:
-            model = method.fit(
+            fit: Any = method.fit  # `extra` is of one method alone
+            model = fit(
                 task.training,
                 budget=budget,
                 seed=task.seed,

@@ -85,7 +85,7 @@ class Task:
                 found = training.astype(np.int64), reference.astype(np.int64)
                 return *found, f"{int((counts > 0).sum())} classes of the scene's labels"
         K = known_count(self.scene) or CLUSTERS
-        clusters = Clusters.of(self.training.cube, K, mask=self.training.valid, seed=self.seed)
+        clusters = Clusters.fit(self.training.cube, K, mask=self.training.valid, seed=self.seed)
         labels = [
             clusters.labels(part.cube, mask=part.valid) for part in (self.training, self.reference)
         ]
