@@ -14,8 +14,7 @@ from hud_fast.baselines.wgan_gp import WGANGP
 from hud_fast.baselines.windows import Scaling
 
 METHODS: dict[str, type[Method]] = {
-    method.name: method
-    for method in (VAE, WGANGP, MPRNet, HUDMethod)
+    method.name: method for method in (VAE, WGANGP, MPRNet, HUDMethod)
 }
 
 __all__ = [

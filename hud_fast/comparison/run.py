@@ -267,7 +267,7 @@ def _judged(
     options: ComparisonOptions,
 ) -> dict[str, Any]:
     """The values of a row, from its file where they are of the same cubes and settings."""
-    made_of = {
+    made_of: dict[str, Any] = {
         "cell": None if cell is None else cell.record["settings"],
         "samples": len(cubes),
         "budget": options.budget,

@@ -6,6 +6,7 @@ from hud_fast.metrics._quality_rows import CopyValues, EndmemberEstimates, Quali
 from hud_fast.metrics._realism_rows import Realism, RealismRow, SpaceValues
 from hud_fast.metrics.bootstrap import Estimate
 from hud_fast.metrics.classifier import Accuracy, SceneClassifier
+from hud_fast.metrics.clusters import Clusters
 from hud_fast.metrics.copies import CopyCheck, copy_check
 from hud_fast.metrics.diversity import BlockDiversity, block_diversity
 from hud_fast.metrics.evaluate import evaluate
@@ -27,7 +28,11 @@ __all__ = [
     "C2ST",
     "Accuracy",
     "BlockDiversity",
+<<<<<<< HEAD
     "ClassifierTwoSampleTest",
+=======
+    "Clusters",
+>>>>>>> w15-paper
     "CopyCheck",
     "CopyValues",
     "EndmemberEstimates",

@@ -44,7 +44,7 @@ from hud_fast.metrics._classifier_storage import load_classifier, save_classifie
 from hud_fast.metrics._classifier_training import train
 from hud_fast.metrics.progress import Progress
 from hud_fast.metrics.real_blocks import groups
-from hud_fast.metrics.samples import Spectra, read_spectra
+from hud_fast.metrics.samples import Spectra, check_scene, read_spectra
 
 Kind = Literal["window", "pixel"]
 
@@ -187,7 +187,7 @@ class SceneClassifier:
             raise ValueError(f"{name}: `rate` must be positive and finite, got {rate}")
         place = as_device(name, "device", "cpu" if device is None else device)
         scene = read_spectra(name, "cube", cube, "mask", mask)
-        _check_cube(name, scene)
+        check_scene(name, scene, "cube")
         known = _labels(name, labels, scene, background)
         classes = np.unique(known[known >= 0]).tolist()
         if len(classes) < 2:
@@ -343,7 +343,7 @@ class SceneClassifier:
 
     def _read_scene(self, function: str, cube: Any, mask: Any) -> Spectra:
         scene = read_spectra(function, "cube", cube, "mask", mask)
-        _check_cube(function, scene)
+        check_scene(function, scene, "cube")
         if scene.C != self.C:
             raise ValueError(
                 f"{function}: `cube` must have the C = {self.C} bands learned, got {scene.C}"
@@ -373,13 +373,6 @@ class SceneClassifier:
         sizes = np.unique(labels[counted], return_counts=True)[1]
         total = int(counted.sum())
         return Accuracy(right / total, int(sizes.max()) / total, total)
-
-
-def _check_cube(function: str, scene: Spectra) -> None:
-    if scene.values.ndim != 3:
-        raise ValueError(
-            f"{function}: `cube` must have shape (H, W, C), got {tuple(scene.values.shape)}"
-        )
 
 
 def _labels(function: str, labels: Any, scene: Spectra, background: bool) -> NDArray[np.int64]:

@@ -140,10 +140,10 @@ def read_pair(
     )
 
 
-def check_scene(function: str, real: Spectra) -> None:
-    if real.values.ndim != 3:
+def check_scene(function: str, scene: Spectra, argument: str = "real") -> None:
+    if scene.values.ndim != 3:
         raise ValueError(
-            f"{function}: `real` must have shape (H, W, C), got {tuple(real.values.shape)}"
+            f"{function}: `{argument}` must have shape (H, W, C), got {tuple(scene.values.shape)}"
         )
 
 
