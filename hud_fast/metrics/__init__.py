@@ -28,11 +28,8 @@ __all__ = [
     "C2ST",
     "Accuracy",
     "BlockDiversity",
-<<<<<<< HEAD
     "ClassifierTwoSampleTest",
-=======
     "Clusters",
->>>>>>> w15-paper
     "CopyCheck",
     "CopyValues",
     "EndmemberEstimates",
