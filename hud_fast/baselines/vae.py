@@ -165,5 +165,5 @@ def divergence(
     log_variance: Tensor,  # (..., n)
 ) -> Tensor:  # ()
     """KL of N(mean, variance) from N(0, 1), summed over all entries (appendix B)."""
-    terms: Tensor = mean.square() + log_variance.exp() - log_variance - 1
-    return terms.sum() / 2
+    total: Tensor = (mean.square() + log_variance.exp() - log_variance - 1).sum() / 2
+    return total

@@ -173,4 +173,5 @@ def penalty(
     share = torch.rand(len(x), *(x.ndim - 1) * [1]).to(x.device)
     between = (share * x + (1 - share) * y).requires_grad_()
     slope: Tensor = torch.autograd.grad(critic(between).sum(), between, create_graph=True)[0]
-    return (slope.flatten(1).norm(dim=1) - 1).square().mean()
+    lengths: Tensor = slope.flatten(1).norm(dim=1)
+    return (lengths - 1).square().mean()
