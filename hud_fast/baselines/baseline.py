@@ -98,7 +98,10 @@ class Baseline(ABC):
         """One forward pass of each network that makes a sample, for one block: what its GFLOP are counted of."""
 
     def learn(self, windows: Windows) -> None:  # noqa: B027  (most methods keep nothing)
-        """What is kept of the training's windows beside the weights, before the first step: nothing."""
+        """What is kept of the training's windows beside the weights, before the first step: nothing.
+
+        A method that takes more in `fit` than its base hands it on to here.
+        """
 
     @property
     def device(self) -> torch.device:
@@ -117,6 +120,7 @@ class Baseline(ABC):
         checkpoint_dir: str | os.PathLike[str] | None = None,
         resume: bool = True,
         progress: Progress | None = None,
+        **more: Any,
     ) -> Self:
         """Train on windows of a scene.
 
@@ -140,6 +144,8 @@ class Baseline(ABC):
             Whether to go on from `checkpoint_dir`; False removes the states there.
         progress : callable, optional
             Called as progress(done, total) with steps.
+        **more
+            What a method takes beside: see its own `fit`.
 
         Raises
         ------
@@ -169,7 +175,7 @@ class Baseline(ABC):
             made = cls(scene.C, chosen, scaling, SceneFacts.of(scene), budget=budget, seed=seed)
         made.networks.to(where)
         windows = Windows(scene, scaling, chosen.crop, where)
-        made.learn(windows)
+        made.learn(windows, **more)
         folder = None if checkpoint_dir is None else Path(checkpoint_dir)
         if folder is not None and not resume:
             CheckpointFolder(folder).clear()
