@@ -99,7 +99,10 @@ class Baseline(ABC):
         """One forward pass of each network that makes a sample, for one block: what its GFLOP are counted of."""
 
     def learn(self, windows: Windows) -> None:  # noqa: B027  (most methods keep nothing)
-        """What is kept of the training's windows beside the weights, before the first step: nothing."""
+        """What is kept of the training's windows beside the weights, before the first step: nothing.
+
+        A method that takes more in `fit` than its base hands it on to here.
+        """
 
     @property
     def device(self) -> torch.device:
@@ -118,6 +121,7 @@ class Baseline(ABC):
         checkpoint_dir: str | os.PathLike[str] | None = None,
         resume: bool = True,
         progress: Progress | None = None,
+        **more: Any,
     ) -> Self:
         """Train on windows of a scene.
 
@@ -141,6 +145,8 @@ class Baseline(ABC):
             Whether to go on from `checkpoint_dir`; False removes the states there.
         progress : callable, optional
             Called as progress(done, total) with steps.
+        **more
+            What a method takes beside: see its own `fit`.
 
         Raises
         ------
@@ -176,7 +182,7 @@ class Baseline(ABC):
             made = cls(scene.C, chosen, scaling, SceneFacts.of(scene), budget=budget, seed=seed)
         made.networks.to(where)
         windows = Windows(scene, scaling, chosen.crop, where)
-        made.learn(windows)
+        made.learn(windows, **more)
         folder = None if checkpoint_dir is None else Path(checkpoint_dir)
         if folder is not None and not resume:
             CheckpointFolder(folder).clear()
@@ -247,9 +253,12 @@ class Baseline(ABC):
 
     def summary(self) -> dict[str, Any]:
         """The model in plain, JSON-able numbers and words."""
+        from torch.nn.attention import SDPBackend, sdpa_kernel
         from torch.utils.flop_counter import FlopCounterMode
 
-        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        # attention as matrix products: the CPU's one operation is not counted
+        by_products = sdpa_kernel(SDPBackend.MATH)
+        with torch.inference_mode(), by_products, FlopCounterMode(display=False) as counter:
             self.one_pass()
         return {
             "method": self.name,
