@@ -120,7 +120,8 @@ class AbundanceDiffusion:
             level = torch.full((len(z),), g, device=z.device)
             clean = ((z - (1 - g * g) ** 0.5 * network(z, level)) / g).clamp(-1, 1)
             if s == 0:
-                return clean
+                last: Tensor = clean
+                return last
             kept = (g / g_s) ** 2  # 1 - beta of the step from s to t
             z = (
                 g_s * (1 - kept) / (1 - g * g) * clean
@@ -186,7 +187,7 @@ class AbundanceUNet(nn.Module):
             norm_num_groups=groups,
             dropout=dropout,
         )
-        for module in self.unet.modules():
+        for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)):
                 nn.init.orthogonal_(module.weight)
                 if module.bias is not None:

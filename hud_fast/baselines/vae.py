@@ -123,7 +123,7 @@ class VAE(Baseline):
             mean, log_variance = self.networks["encoder"](x).chunk(2, dim=1)
             drawn = torch.randn(mean.shape).to(mean.device)
             y = self.networks["decoder"](mean + (log_variance / 2).exp() * drawn)
-            loss = ((y - x).square().sum() + divergence(mean, log_variance)) / s.batch
+            loss: Tensor = ((y - x).square().sum() + divergence(mean, log_variance)) / s.batch
             adam.zero_grad()
             loss.backward()
             adam.step()

@@ -4,6 +4,8 @@
 * ``shuffled``: these blocks with the pixels of each in random order. Every spectrum is right, no arrangement is.
 * ``constant``: the mean spectrum in every pixel of every cube: all diversity lost.
 * ``copies``: blocks of what trained, a little brighter or darker and noisier (`metrics.reference.jitter`): memory.
+* ``misscaled``, under ``paper`` alone: real blocks mapped to [0, 1] where everything else is mapped to [-1, 1], the
+  fault that the authors' rows of UD and UBF have.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ TITLES = {
     "shuffled": "real half, pixels shuffled",
     "constant": "one mean spectrum",
     "copies": "near copies",
+    "misscaled": "real half, left in [0, 1]",
 }
 
 Cubes = NDArray[np.float32]
@@ -39,12 +42,16 @@ def control_cubes(task: Task, n: int) -> dict[str, Cubes]:  # each (n', 32, 32, 
     mean = half.valid_pixels.mean(axis=0, dtype=np.float64).astype(np.float32)
     copied, spectra = _blocks(task.training, n, [task.seed, 13])
     copies = jitter(torch.from_numpy(copied), spectra, np.random.default_rng([task.seed, 14]))
-    return {
+    cubes = {
         "real": real,
         "shuffled": shuffled.reshape(real.shape),
         "constant": np.broadcast_to(mean, real.shape).copy(),
         "copies": copies.numpy(),
     }
+    if task.protocol == "paper":
+        unit = task.scaling.encode(torch.from_numpy(real[:n]))
+        cubes["misscaled"] = task.scaling.decode((unit + 1) / 2).numpy()
+    return cubes
 
 
 def real_blocks(scene: Scene, n: int, seed: list[int]) -> Cubes:  # (n', 32, 32, C)

@@ -10,7 +10,7 @@ from typing import Any
 
 from hud_fast.baselines import BUDGETS, METHODS
 from hud_fast.comparison.cells import Cell, make_cell
-from hud_fast.comparison.controls import TITLES, control_cubes
+from hud_fast.comparison.controls import control_cubes
 from hud_fast.comparison.judge import Cubes, Judge
 from hud_fast.comparison.measures import HEADLINE, MEASURES, out_of_order, standing
 from hud_fast.comparison.protocols import PROTOCOLS, SAMPLES, Task
@@ -243,7 +243,7 @@ def _table(
             for name, cell in cells.items()
         },
         "failed": failed,
-        "out_of_order": out_of_order(task.protocol, {row: values[row] for row in TITLES}),
+        "out_of_order": out_of_order(task.protocol, {row: values[row] for row in controls}),
         "standing": _standings(task.protocol, values),
     }
 

@@ -110,7 +110,11 @@ def _sound_tables(result: Result) -> Iterator[ComparisonTable]:
         if protocol != "sound":
             continue
         rows, facts = table["rows"], table["facts"]
-        order = ["real", *(m for m in METHODS if m in rows), *(c for c in TITLES if c != "real")]
+        order = [
+            "real",
+            *(m for m in METHODS if m in rows),
+            *(c for c in TITLES if c in rows and c != "real"),
+        ]
         made = {name: rows[name] for name in order if name in METHODS and METHODS[name].generates}
         lines = []
         for measure in MEASURES[protocol]:
