@@ -60,7 +60,8 @@ class AbundanceDiffusion:
     def levels(self) -> NDArray[np.float64]:  # (T + 1,)
         """g_0 to g_T."""
         betas = np.linspace(self.first, self.last, self.T)
-        return np.sqrt(np.concatenate([[1.0], np.cumprod(1 - betas)]))
+        levels: NDArray[np.float64] = np.sqrt(np.concatenate([[1.0], np.cumprod(1 - betas)]))
+        return levels
 
     def loss(self, network: Network, clean: Tensor) -> Tensor:  # (B, D, H, W) -> ()
         """Mean absolute error of the noise, each map at its own level; draws from torch's global generator."""

@@ -36,7 +36,7 @@ class HUDMethod:
     source: ClassVar[str] = "Shen et al. 2025, arXiv 2506.02601; this package's preset"
     generates: ClassVar[bool] = True
     budgets: ClassVar[Mapping[str, Preset]] = {
-        "micro": replace(PRESETS["tiny"], steps=4, batch=2, sampler_steps=2),
+        "micro": replace(PRESETS["tiny"], steps=4, batch=2, sampler_steps=2, patches="no"),
         "demo": replace(PRESETS["tiny"], steps=500),
         "paper": PRESETS["paper"],
     }

@@ -1,6 +1,7 @@
 """Rows whose place is known beforehand: what a measure says of them tells what the measure is worth.
 
 * ``real``: blocks of one half against the other half. Real data in another place: the best that can be asked for.
+  Under ``paper`` of both halves, each against the other.
 * ``shuffled``: these blocks with the pixels of each in random order. Every spectrum is right, no arrangement is.
 * ``constant``: the mean spectrum in every pixel of every cube: all diversity lost.
 * ``copies``: blocks of what trained, a little brighter or darker and noisier (`metrics.reference.jitter`): memory.
@@ -20,6 +21,7 @@ from hud_fast.metrics.reference import jitter
 from hud_fast.metrics.samples import Spectra, read_spectra, whole_windows
 from hud_fast.scenes import Scene
 
+REAL = 64  # real blocks of the protocol paper, half of them of each half
 TITLES = {
     "real": "real half",
     "shuffled": "real half, pixels shuffled",
@@ -35,8 +37,12 @@ def control_cubes(task: Task, n: int) -> dict[str, Cubes]:  # each (n', 32, 32, 
     """The cubes of every control row; a small scene has fewer different blocks than `n`."""
     half = task.halves.training
     real = real_blocks(half, n, [task.seed, 11])
+    if task.protocol == "paper":
+        # both ways, as what one half finds in the other differs; cheap, so more than the authors' 8 samples
+        ways = (half, 11), (task.halves.held_out, 16)
+        real = np.concatenate([real_blocks(of, REAL // 2, [task.seed, k]) for of, k in ways])
     rng = np.random.default_rng([task.seed, 12])
-    shuffled = real.reshape(len(real), -1, real.shape[-1]).copy()
+    shuffled = real[:n].reshape(len(real[:n]), -1, real.shape[-1]).copy()
     for cube in shuffled:
         rng.shuffle(cube, axis=0)
     mean = half.valid_pixels.mean(axis=0, dtype=np.float64).astype(np.float32)
@@ -44,8 +50,8 @@ def control_cubes(task: Task, n: int) -> dict[str, Cubes]:  # each (n', 32, 32, 
     copies = jitter(torch.from_numpy(copied), spectra, np.random.default_rng([task.seed, 14]))
     cubes = {
         "real": real,
-        "shuffled": shuffled.reshape(real.shape),
-        "constant": np.broadcast_to(mean, real.shape).copy(),
+        "shuffled": shuffled.reshape(real[:n].shape),
+        "constant": np.broadcast_to(mean, (n, *real.shape[1:])).copy(),
         "copies": copies.numpy(),
     }
     if task.protocol == "paper":

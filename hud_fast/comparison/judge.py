@@ -72,12 +72,12 @@ class Judge:
         ----------
         cubes : (n, 32, 32, C)
         real : bool
-            These are blocks of the training half itself: they are compared with the other half, and whether honest
-            blocks are called copies is asked of the other half's.
+            These are the control row's: blocks of a half are compared with the other half, and under ``sound`` it
+            is asked of the other half's blocks whether honest ones are called copies.
         """
         task = self.task
         if task.protocol == "paper":
-            found = self._paper(cubes, task.halves.held_out if real else task.reference)
+            found = self._paper(cubes, real)
         else:
             asked = (
                 real_blocks(task.halves.held_out, len(cubes), [task.seed, 15]) if real else cubes
@@ -229,27 +229,38 @@ class Judge:
             return None
         return estimate(means(check.near_copy.astype(np.float64), weights))
 
-    def _paper(self, cubes: Cubes, reference: Scene) -> Values:
-        n = len(cubes)
-        weights = resampling_weights(n, self.bootstrap, [self.task.seed, 21])
-        options = {"mask": reference.valid, "return_details": True, **self.task.metric_options}
-        cosine = point_fidelity(cubes, reference.cube, **options).cosine
-        alike = block_diversity(cubes, reference.cube, turns=4, **options).similarity
-        fidelity = means(cosine.reshape(n, -1).mean(axis=1), weights)
-        diversity = means(alike, weights)
+    def _paper(self, cubes: Cubes, real: bool) -> Values:
+        halves = self.task.halves
+        middle = len(cubes) // 2
+        parts = [(cubes, self.task.reference)]
+        if real:
+            parts = [(cubes[:middle], halves.held_out), (cubes[middle:], halves.training)]
+        nearest, alike, distances = [], [], []
         (network,) = self.classifiers
-        shown, known = self._unit(cubes), self._known(reference)[None]
-        features = _numpy(network.features(shown)).reshape(-1, 64)
-        real = _numpy(network.features(known))[0][reference.valid]
-        chances = _numpy(network.probabilities(shown))
-        chances = chances.reshape(-1, chances.shape[-1])
+        for some, reference in parts:
+            options = self.task.metric_options
+            details = point_fidelity(
+                some, reference.cube, mask=reference.valid, return_details=True, **options
+            )
+            nearest.append(details.cosine.reshape(len(some), -1).mean(axis=1))
+            found = block_diversity(
+                some, reference.cube, mask=reference.valid, turns=4, return_details=True, **options
+            )
+            alike.append(found.similarity)
+            features = _numpy(network.features(self._unit(some))).reshape(-1, 64)
+            known = _numpy(network.features(self._known(reference)[None]))[0][reference.valid]
+            distances.append(frechet_distance(features, known))
+        weights = resampling_weights(len(cubes), self.bootstrap, [self.task.seed, 21])
+        fidelity, diversity = (means(np.concatenate(of), weights) for of in (nearest, alike))
+        chances = _numpy(network.probabilities(self._unit(cubes)))
+        score = inception_score(chances.reshape(-1, chances.shape[-1]), per_class=True)
         nan = float("nan")  # these two are of all pixels together, as the authors take them
         return {
             "point_fidelity": estimate(fidelity),
             "block_diversity": estimate(diversity),
             "ratio": estimate(diversity / fidelity) if bool((fidelity > 0).all()) else None,
-            "inception": Estimate(inception_score(chances, per_class=True), nan, nan),
-            "fid": Estimate(frechet_distance(features, real), nan, nan),
+            "inception": Estimate(score, nan, nan),
+            "fid": Estimate(float(np.mean(distances)), nan, nan),
         }
 
 

@@ -50,7 +50,9 @@ SOUND = (
     Measure("density", "density", "high", 3, (("real", "shuffled"),)),
     Measure("coverage", "coverage", "high", 3, _ALL),
     Measure("inception", "IS (windows)", "high", 3, _SPECTRA),
-    Measure("near_copies", "near copies, share", "low", 3, (("real", "copies"),)),
+    Measure(
+        "near_copies", "near copies, share", "low", 3, (("real", "copies"), ("constant", "copies"))
+    ),
 )
 # Pixel by pixel: blind to arrangement, which the row of shuffled pixels shows.
 PAPER = (

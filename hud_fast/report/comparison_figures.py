@@ -45,7 +45,7 @@ def comparison_panels(scene: Scene, cubes: Mapping[str, Cubes], n: int = SHOWN) 
     """
     made = {title: check_generated("comparison_panels", scene, of) for title, of in cubes.items()}
     bands = ", ".join(str(band + 1) for band in scene.display_bands)
-    side = PAGE_WIDTH / max(len(made), 4)
+    side = PAGE_WIDTH / max(len(made), 7)
     with house_style():
         title = title_of(scene, f"blocks in pseudo-colour, bands {bands}, one stretch")
         figure = new_figure(PAGE_WIDTH, n * side + 0.6, title)
