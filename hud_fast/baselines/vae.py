@@ -72,7 +72,7 @@ class VAE(Baseline):
         "micro": VAESettings(
             outer=8, middle=8, inner=4, hidden=16, latent=4, batch=4, steps=6, epoch=2
         ),
-        "demo": VAESettings(batch=8, steps=800, epoch=20, learning_rate=1e-3),
+        "demo": VAESettings(batch=8, steps=600, epoch=15, learning_rate=1e-3),
         "paper": VAESettings(),
     }
     settings: VAESettings
@@ -123,7 +123,7 @@ class VAE(Baseline):
             mean, log_variance = self.networks["encoder"](x).chunk(2, dim=1)
             drawn = torch.randn(mean.shape).to(mean.device)
             y = self.networks["decoder"](mean + (log_variance / 2).exp() * drawn)
-            loss = ((y - x).square().sum() + divergence(mean, log_variance)) / s.batch
+            loss: Tensor = ((y - x).square().sum() + divergence(mean, log_variance)) / s.batch
             adam.zero_grad()
             loss.backward()
             adam.step()
