@@ -96,7 +96,7 @@ class MPRNet(Baseline):
             reduction=4,
             supervised=3,
             batch=4,
-            steps=400,
+            steps=350,
             learning_rate=1e-3,
             last_rate=0.01,
         ),
