@@ -60,7 +60,8 @@ class AbundanceDiffusion:
     def levels(self) -> NDArray[np.float64]:  # (T + 1,)
         """g_0 to g_T."""
         betas = np.linspace(self.first, self.last, self.T)
-        return np.sqrt(np.concatenate([[1.0], np.cumprod(1 - betas)]))
+        levels: NDArray[np.float64] = np.sqrt(np.concatenate([[1.0], np.cumprod(1 - betas)]))
+        return levels
 
     def loss(self, network: Network, clean: Tensor) -> Tensor:  # (B, D, H, W) -> ()
         """Mean absolute error of the noise, each map at its own level; draws from torch's global generator."""
@@ -118,7 +119,7 @@ class AbundanceDiffusion:
         for t, s in pairwise(times):
             g, g_s = float(self.levels[t]), float(self.levels[s])
             level = torch.full((len(z),), g, device=z.device)
-            clean = ((z - (1 - g * g) ** 0.5 * network(z, level)) / g).clamp(-1, 1)
+            clean: Tensor = ((z - (1 - g * g) ** 0.5 * network(z, level)) / g).clamp(-1, 1)
             if s == 0:
                 return clean
             kept = (g / g_s) ** 2  # 1 - beta of the step from s to t
@@ -186,7 +187,7 @@ class AbundanceUNet(nn.Module):
             norm_num_groups=groups,
             dropout=dropout,
         )
-        for module in self.unet.modules():
+        for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)):
                 nn.init.orthogonal_(module.weight)
                 if module.bias is not None:
