@@ -119,7 +119,7 @@ class AbundanceDiffusion:
         for t, s in pairwise(times):
             g, g_s = float(self.levels[t]), float(self.levels[s])
             level = torch.full((len(z),), g, device=z.device)
-            clean = ((z - (1 - g * g) ** 0.5 * network(z, level)) / g).clamp(-1, 1)
+            clean: Tensor = ((z - (1 - g * g) ** 0.5 * network(z, level)) / g).clamp(-1, 1)
             if s == 0:
                 last: Tensor = clean
                 return last

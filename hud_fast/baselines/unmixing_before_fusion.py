@@ -65,7 +65,7 @@ class UnmixingBeforeFusion(UnmixDiff):
     pictures: CropSampler | None = None  # while it is trained
 
     @classmethod
-    def fit(  # the rest of the arguments are the base's
+    def fit(
         cls,
         scene: Scene,
         *,
