@@ -125,14 +125,14 @@ class MPRNet(Baseline):
     def learn(self, windows: Windows) -> None:
         """Keep the colours of windows drawn at random: all that samples are made of."""
         kept = windows.draw(self.settings.kept, generator(self.seed, Stream.TRAINING))
-        self._kept.copy_(self._colours(kept))
+        self._kept.copy_(self._colours(to_image(kept)))
 
     def stages(self, windows: Windows) -> list[Stage]:
         s, network = self.settings, self.networks["restoration"]
         adam = torch.optim.Adam(network.parameters(), s.learning_rate)
 
         def step(_: int) -> Tensor:
-            x = windows.draw(s.batch, torch.default_generator)
+            x = to_image(windows.draw(s.batch, torch.default_generator))
             images = network(self._colours(x))[3 - s.supervised :]
             loss = torch.stack([root_mean_square(image - x) for image in images]).sum()
             adam.zero_grad()
@@ -150,7 +150,7 @@ class MPRNet(Baseline):
         start = number(seed, Stream.SAMPLING)  # the seed turns the row of kept windows
         which = torch.tensor([(start + i) % len(colours) for i in samples], device=self.device)
         image: Tensor = self.networks["restoration"](colours[which])[-1]
-        return image
+        return 2 * image - 1
 
     def one_pass(self) -> None:
         self.draw(range(1), 0)
@@ -213,6 +213,11 @@ class Restoration(nn.Module):
         joined = self.join[1](torch.cat([self.shallow[2](image), features], dim=1))
         third = image + self.tail(self.third(joined, encoded, decoded))
         return below(first), second, third
+
+
+def to_image(x: Tensor) -> Tensor:
+    """[-1, 1] to [0, 1]: without biases, and with zeros around a window, black has to be 0."""
+    return (x + 1) / 2
 
 
 def beside(x: Tensor) -> Tensor:

@@ -97,13 +97,17 @@ def test_samples_are_of_windows_of_the_scene(model: MPRNet, scene: Scene) -> Non
     kept = model.networks.get_buffer("windows.colours")
     assert kept.shape == (4, 3, 32, 32)
     shown = scene.cube[..., list(scene.display_bands)]
-    for window in model.scaling.decode(kept).numpy().transpose(0, 2, 3, 1):
+    for window in model.scaling.decode(2 * kept - 1).numpy().transpose(0, 2, 3, 1):
         turned = [np.rot90(w, k) for w in (window, window.swapaxes(0, 1)) for k in range(4)]
         places = [(i, j, w) for i in range(9) for j in range(9) for w in turned]
         assert min(np.abs(shown[i : i + 32, j : j + 32] - w).max() for i, j, w in places) < 1e-5
     cubes = model.sample(9, seed=5)
     with torch.inference_mode():
-        made = model.scaling.decode(model.networks["restoration"](kept)[2]).movedim(1, -1).numpy()
+        made = (
+            model.scaling.decode(2 * model.networks["restoration"](kept)[2] - 1)
+            .movedim(1, -1)
+            .numpy()
+        )
     nearest = [int(np.abs(made - cube).max(axis=(1, 2, 3)).argmin()) for cube in cubes]
     assert sorted(nearest[:4]) == [0, 1, 2, 3]
     assert nearest[4:8] == nearest[:4]
