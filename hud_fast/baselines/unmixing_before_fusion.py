@@ -37,8 +37,8 @@ class UnmixingBeforeFusion(UnmixDiff):
     ======  ===  =============================  =====
     budget  C    parameters                     GFLOP
     ======  ===  =============================  =====
-    demo    103  1.34 M (autoencoder 0.23 M)     1.04
-    demo    200  1.35 M (0.23 M)                 1.04
+    demo    103  0.88 M (autoencoder 0.23 M)     0.68
+    demo    200  0.88 M (0.23 M)                 0.69
     paper   103  96.8 M (2.25 M)                10.47
     paper   200  96.8 M (2.25 M)                10.47
     ======  ===  =============================  =====
@@ -104,11 +104,8 @@ class UnmixingBeforeFusion(UnmixDiff):
         made.pictures = None
         return made
 
-    def learn(
-        self,
-        windows: Windows,  # noqa: ARG002  (pictures are no windows of the scene)
-        pictures: CropSampler | None = None,
-    ) -> None:
+    def learn(self, windows: Windows, pictures: CropSampler | None = None) -> None:
+        super().learn(windows)
         self.pictures = pictures
 
     @property

@@ -93,6 +93,16 @@ def test_the_autoencoder_has_the_size_of_the_authors() -> None:
             assert count / 1e6 == pytest.approx(millions, abs=0.006)
 
 
+@pytest.mark.parametrize("start", [0, 1])
+def test_the_decoder_starts_at_spectra_of_the_scene(start: int) -> None:
+    settings = {"start_from_pixels": start, "autoencoder_steps": 1, "autoencoder_rate": 1e-9}
+    model = UnmixDiff.fit(scene(), budget="micro", device="cpu", settings=settings)
+    pixels = (model.scaling.encode(torch.from_numpy(scene().cube.reshape(-1, 12))) + 1) / 2
+    nearest = torch.cdist(model.autoencoder.spectra.T.contiguous(), pixels).amin(dim=1)
+    assert bool((nearest < 1e-4).all()) == bool(start)
+    assert torch.pdist(model.autoencoder.spectra.T.contiguous()).min() > 0.1
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_training_makes_samples_that_are_kept(method: type[UnmixDiff], tmp_path: Path) -> None:
     model = fitted(method)
