@@ -74,7 +74,7 @@ class WGANGP(Baseline):
     budgets: ClassVar[dict[str, Settings]] = {
         "micro": WGANGPSettings(noise=4, generator=1, critic=2, batch=2, critic_steps=2, steps=4),
         "demo": WGANGPSettings(
-            batch=8, critic_steps=2, steps=300, generator_rate=5e-4, critic_rate=5e-4
+            batch=8, critic_steps=2, steps=250, generator_rate=5e-4, critic_rate=5e-4
         ),
         "paper": WGANGPSettings(),
     }
