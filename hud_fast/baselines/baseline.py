@@ -196,6 +196,7 @@ class Baseline(ABC):
                 "method": cls.name,
                 "seed": seed,
                 "C": scene.C,
+                "pixels": windows.digest,
                 "scaling": list(asdict(scaling).values()),
                 **chosen.to_dict(),
             },

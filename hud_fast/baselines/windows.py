@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hud_fast.diffusion.checkpoint import digest_of
 from hud_fast.diffusion.crops import CropSampler, free_windows
 from hud_fast.scenes import Scene
 
@@ -89,6 +90,7 @@ class Windows:
         cube = torch.from_numpy(np.where(valid[..., None], scene.cube, np.float32(scaling.low)))
         unit = scaling.encode(cube.to(device)).movedim(-1, 0).contiguous()  # (C, H, W)
         self.scaling, self.crop, self.device = scaling, crop, device
+        self.digest = digest_of({"unit": unit.cpu()})  # a training goes on with the same pixels only
         self._sampler = CropSampler(unit, valid, crop=crop)
 
     @property

@@ -121,6 +121,9 @@ def test_states_of_another_training(scene: Scene, tmp_path: Path) -> None:
     whole = Twice.fit(scene, device="cpu", checkpoint_dir=tmp_path)
     with pytest.raises(ValueError, match="`checkpoint_dir` must hold states of this training"):
         Twice.fit(scene, device="cpu", seed=1, checkpoint_dir=tmp_path)
+    other = scene.replace(cube=scene.cube[::-1].copy())  # the same size, range and name
+    with pytest.raises(ValueError, match="`checkpoint_dir` must hold states of this training"):
+        Twice.fit(other, device="cpu", checkpoint_dir=tmp_path)
     anew = Twice.fit(scene, device="cpu", seed=1, checkpoint_dir=tmp_path, resume=False)
     assert bits(anew) == bits(Twice.fit(scene, device="cpu", seed=1)) != bits(whole)
 
