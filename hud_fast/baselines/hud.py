@@ -37,7 +37,7 @@ class HUDMethod:
     generates: ClassVar[bool] = True
     budgets: ClassVar[Mapping[str, Preset]] = {
         "micro": replace(PRESETS["tiny"], steps=4, batch=2, sampler_steps=2, patches="no"),
-        "demo": replace(PRESETS["tiny"], steps=500),
+        "demo": replace(PRESETS["tiny"], steps=250),
         "paper": PRESETS["paper"],
     }
 

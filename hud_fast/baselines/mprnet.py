@@ -96,7 +96,7 @@ class MPRNet(Baseline):
             reduction=4,
             supervised=3,
             batch=4,
-            steps=350,
+            steps=260,
             learning_rate=2e-3,
             last_rate=0.01,
         ),

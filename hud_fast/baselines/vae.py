@@ -72,7 +72,7 @@ class VAE(Baseline):
         "micro": VAESettings(
             outer=8, middle=8, inner=4, hidden=16, latent=4, batch=4, steps=6, epoch=2
         ),
-        "demo": VAESettings(batch=8, steps=600, epoch=15, learning_rate=1e-3),
+        "demo": VAESettings(batch=8, steps=320, epoch=8, learning_rate=1e-3),
         "paper": VAESettings(),
     }
     settings: VAESettings

@@ -90,7 +90,9 @@ class Windows:
         cube = torch.from_numpy(np.where(valid[..., None], scene.cube, np.float32(scaling.low)))
         unit = scaling.encode(cube.to(device)).movedim(-1, 0).contiguous()  # (C, H, W)
         self.scaling, self.crop, self.device = scaling, crop, device
-        self.digest = digest_of({"unit": unit.cpu()})  # a training goes on with the same pixels only
+        self.digest = digest_of(
+            {"unit": unit.cpu()}
+        )  # a training goes on with the same pixels only
         self._sampler = CropSampler(unit, valid, crop=crop)
 
     @property
