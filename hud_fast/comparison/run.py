@@ -8,15 +8,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hud_fast.baselines import BUDGETS, METHODS
+from hud_fast.baselines import BUDGETS, METHODS, HUDMethod
 from hud_fast.comparison.cells import Cell, make_cell
 from hud_fast.comparison.controls import control_cubes
 from hud_fast.comparison.judge import Cubes, Judge
 from hud_fast.comparison.measures import HEADLINE, MEASURES, out_of_order, standing
-from hud_fast.comparison.protocols import PROTOCOLS, SAMPLES, Task
+from hud_fast.comparison.protocols import CROP, PROTOCOLS, SAMPLES, Task
 from hud_fast.comparison.tables import notes_of, tables_of, write_tables
 from hud_fast.pipeline.device import chosen_device
 from hud_fast.pipeline.errors import InputError, one_line
+from hud_fast.pipeline.memory import EVALUATION, of_job
 from hud_fast.pipeline.options import SceneOptions
 from hud_fast.pipeline.places import check_writable, lock
 from hud_fast.pipeline.progress import Reporter
@@ -123,6 +124,7 @@ def compare_scenes(
             for name, scene in scenes.items()
             for protocol in options.protocols
         }
+        _check_memory(tasks, options, reporter)
         result |= {"command": command, "options": asdict(options)}
         result |= {"machine": machine(), "versions": versions(), "commit": commit()}
         for (name, protocol), task in tasks.items():
@@ -185,6 +187,23 @@ def _scenes(
             raise InputError(f"scenes must have different names, got {scene.name} twice")
         found[scene.name] = scene
     return found
+
+
+def _check_memory(
+    tasks: Mapping[tuple[str, str], Task | None], options: ComparisonOptions, reporter: Reporter
+) -> None:
+    """Tell what the largest scene needs, and refuse where this process may not have it.
+
+    The need is HUD's and the judge's, which the rivals' demonstrations stay below; their paper's sizes may take more.
+    """
+    known = [task for task in tasks.values() if task is not None]
+    if not known:
+        return
+    largest = max(known, key=lambda task: task.scene.cube.size)
+    samples = options.samples or max(SAMPLES[name] for name in options.protocols)
+    preset = HUDMethod.budgets[options.budget]
+    made = (samples, CROP, CROP)
+    of_job(largest.scene.shape, preset, made, EVALUATION).check("compare", reporter)
 
 
 def _table(
