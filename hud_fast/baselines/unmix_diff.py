@@ -15,6 +15,7 @@ from hud_fast.baselines.training import Stage
 from hud_fast.baselines.windows import Windows
 from hud_fast.diffusion.seeds import Stream, generator
 
+SMALLEST = 1e-6  # sum of abundances that is divided by
 PIXELS = 256  # that the decoder's first spectra are chosen from
 MOST_BLOCKS = 16  # of `pairs`, `levels`, `layers`: no network of these methods has more
 
@@ -49,6 +50,7 @@ class UnmixSettings(Settings):
     diffusion_rate: float = 1e-4
     sampler_steps: int = 2000  # of 2000
     start_from_pixels: int = 1  # 0: the decoder starts at random, as the original's
+    renormalise: int = 0  # 1: generated abundances are divided by their sum
     authors_scale: int = 0  # 1: the fault of the HUD authors' tables, see UnmixDiff
 
     def __post_init__(self) -> None:
@@ -60,7 +62,7 @@ class UnmixSettings(Settings):
         T = AbundanceDiffusion().T
         self._need("sampler_steps", 1 <= self.sampler_steps <= T, f"from 1 to {T}")
         self._need("width", self.width % 2 == 0, "even")
-        for name in ("start_from_pixels", "authors_scale"):
+        for name in ("start_from_pixels", "renormalise", "authors_scale"):
             self._need(name, getattr(self, name) in (0, 1), "0 or 1")
         factor = 2 ** (self.levels - 1)
         self._need(
@@ -75,20 +77,21 @@ class UnmixSettings(Settings):
 DEMO = UnmixSettings(
     width=16,
     pairs=1,
-    autoencoder_steps=300,
+    autoencoder_steps=200,
     autoencoder_batch=4,
     autoencoder_rate=4e-4,
-    rate_falls=225,
+    rate_falls=150,
     channels=16,
     levels=3,
     widest=4,
     layers=1,
     dropout=0.0,
     groups=8,
-    diffusion_steps=600,
+    diffusion_steps=700,
     diffusion_batch=4,
     diffusion_rate=1e-3,
     sampler_steps=50,
+    renormalise=1,
 )
 MICRO = UnmixSettings(
     endmembers=3,
@@ -108,6 +111,7 @@ MICRO = UnmixSettings(
     diffusion_batch=4,
     diffusion_rate=1e-3,
     sampler_steps=4,
+    renormalise=1,
 )
 
 
@@ -115,8 +119,9 @@ class UnmixDiff(Baseline):
     """UnmixDiff: an unmixing autoencoder, and a diffusion of its abundances; cubes by its linear decoder.
 
     The autoencoder (`abundance_autoencoder`) is trained first and then frozen; the diffusion (`abundance_ddpm`) learns
-    the abundances of windows, mapped from [0, 1] to [-1, 1]. Generated abundances are in [0, 1], and as in the original
-    they are not made to sum to one.
+    the abundances of windows, mapped from [0, 1] to [-1, 1]. Generated abundances are in [0, 1]. As in the original they
+    are not made to sum to one at the paper's budget; after a short training their sum is anywhere from 1 to 2.5, and
+    cubes are twice as bright as the scene, so the others divide by it: ``renormalise``.
 
     Where it leaves the original: windows are of 32 x 32 pixels (128 x 128 there), each in one of eight turns; the scene
     has one linear scale, not one a patch; the decoder's weights are used as they were learned. The decoder starts at
@@ -239,6 +244,8 @@ class UnmixDiff(Baseline):
 
     def mixed(self, abundances: Tensor) -> Tensor:  # (n, D, crop, crop) -> (n, C, crop, crop)
         """Cubes in [-1, 1] of abundances in [0, 1]; under `authors_scale` in [0, 1]."""
+        if self.settings.renormalise:
+            abundances = abundances / abundances.sum(dim=1, keepdim=True).clamp_min(SMALLEST)
         if not self.settings.authors_scale:
             return (2 * self.autoencoder.decode(abundances) - 1).clamp(-1, 1)
         spectra = self.autoencoder.spectra

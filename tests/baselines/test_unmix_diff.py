@@ -125,11 +125,16 @@ def test_a_sample_depends_on_its_number_alone() -> None:
     assert np.abs(model.sample(1, seed=6)[0] - cubes[0]).max() > 1e-2 * size
 
 
-def test_cubes_are_mixed_by_the_decoder_without_renormalising() -> None:
-    model = fitted(UnmixDiff)
+@pytest.mark.parametrize("renormalise", [0, 1])
+def test_cubes_are_mixed_by_the_decoder(renormalise: int) -> None:
+    settings = {"renormalise": renormalise, "autoencoder_steps": 1, "diffusion_steps": 1}
+    model = UnmixDiff.fit(scene(), budget="micro", device="cpu", settings=settings)
     abundances = torch.rand(2, 3, 32, 32)
-    spectra = model.autoencoder.spectra.double().numpy()
-    wanted = 2 * np.einsum("cd,ndhw->nchw", spectra, abundances.double().numpy()) - 1
+    abundances[0, :, 0, 0] = 0  # nothing to divide by
+    spectra, shares = model.autoencoder.spectra.double().numpy(), abundances.double().numpy()
+    if renormalise:
+        shares = shares / np.maximum(shares.sum(1, keepdims=True), 1e-6)
+    wanted = 2 * np.einsum("cd,ndhw->nchw", spectra, shares) - 1
     np.testing.assert_allclose(model.mixed(abundances), np.clip(wanted, -1, 1), atol=1e-5)
 
 
