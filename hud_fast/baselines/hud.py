@@ -116,5 +116,5 @@ class HUDMethod:
     def load(cls, folder: str | os.PathLike[str], *, device: Any = None) -> Self:
         """Read a model that `save` wrote."""
         model = HUD.load(folder, device=device)
-        budget = "paper" if model.preset.name == "paper" else "demo"
-        return cls(model, budget)
+        same = (name for name, preset in cls.budgets.items() if preset == model.preset)
+        return cls(model, next(same, "demo"))

@@ -1,0 +1,39 @@
+"""All methods by one interface: HUD beside its rivals."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pytest
+
+from hud_fast.baselines import BUDGETS, METHODS, HUDMethod
+from hud_fast.comparison.published import METHODS as PUBLISHED
+from hud_fast.scenes import simulate_scene
+
+
+def test_the_paper_s_methods_are_there() -> None:
+    assert tuple(METHODS) == PUBLISHED
+    assert [name for name, method in METHODS.items() if not method.generates] == ["mprnet"]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_has_every_budget_and_takes_the_same_arguments(name: str) -> None:
+    method = METHODS[name]
+    assert set(method.budgets) == set(BUDGETS)  # type: ignore[attr-defined]
+    assert method.name == name
+    taken = inspect.signature(method.fit).parameters
+    common = {"scene", "budget", "seed", "device", "scaling", "settings", "checkpoint_dir"}
+    named = {*taken} | ({*common} if "given" in taken or "more" in taken else set())
+    assert named >= {*common, *(["images"] if name == "ubf" else [])}
+
+
+def test_hud_is_saved_and_loaded_like_the_others(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    scene = simulate_scene(40, 40, C=10, D=3, seed=0)
+    model = HUDMethod.fit(scene, budget="micro", device="cpu", seed=2)
+    model.save(tmp_path / "model")
+    again = HUDMethod.load(tmp_path / "model", device="cpu")
+    np.testing.assert_array_equal(model.sample(2, seed=5), again.sample(2, seed=5))
+    assert again.summary() == model.summary()
+    assert model.summary()["gflop"] > 0
+    assert model.summary()["budget"] == "micro"
