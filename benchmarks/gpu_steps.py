@@ -238,6 +238,7 @@ class Plan:
                 yield step
         yield from self.profiles(before / "bench.json")
         yield self.evaluate()
+        yield self.hours()
         yield self.bench("compiled", 90, "gpu_diffusion", "--compile", "--only", "small")
         yield self.bench("more", 90, "gpu_fcls,gpu_cosine_max,gpu_window_search")
 
@@ -375,6 +376,12 @@ class Plan:
             "evaluate", 180, self.module(*words, "--out", str(folder)), environment, meanwhile=copy
         )
 
+    def hours(self) -> Step:
+        """What the paper's whole experiment would take here, from some steps of each method at its sizes."""
+        out = self.out / "experiment-hours.json"
+        words = ["benchmarks/experiment_hours.py", "indian-pines", "--out", str(out)]
+        return Step("hours", 60, [self.python, "-P", *words])
+
 
 def slowest(bench: Path) -> list[str]:
     """Names of `PROFILED`, by how far their headline is from its target."""
@@ -402,4 +409,4 @@ def wanted(plan: Plan, options: argparse.Namespace) -> Iterator[Step]:
 
 
 NAMES = ("package", "smoke", "steps", "fcls", "cosine", "window", "passes", "tests", *SANITIZERS, "evaluate", "profile",
-         "compiled", "more")  # fmt: skip
+         "hours", "compiled", "more")  # fmt: skip
