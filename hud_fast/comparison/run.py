@@ -17,6 +17,7 @@ from hud_fast.comparison.protocols import CROP, PROTOCOLS, SAMPLES, Task
 from hud_fast.comparison.tables import notes_of, tables_of, write_tables
 from hud_fast.pipeline.device import chosen_device
 from hud_fast.pipeline.errors import InputError, one_line
+from hud_fast.pipeline.fit import folder_names
 from hud_fast.pipeline.memory import EVALUATION, of_job
 from hud_fast.pipeline.options import SceneOptions
 from hud_fast.pipeline.places import check_writable, lock
@@ -25,9 +26,9 @@ from hud_fast.pipeline.rundir import read_json, write_json
 from hud_fast.report import comparison_densities, comparison_panels, save_figure, write_comparison
 from hud_fast.report.machine import commit, machine, versions
 from hud_fast.scenes import Scene
-from hud_fast.scenes.catalogue import is_name
+from hud_fast.scenes.catalogue import find_entry, is_name
 
-RESULT = "comparison.json"
+RESULT, SCENES = "comparison.json", "scenes"
 FORMAT = "hud_fast comparison"
 
 
@@ -84,9 +85,9 @@ def compare_scenes(
 ) -> dict[str, Any]:
     """Compare methods on scenes, and return what ``comparison.json`` holds.
 
-    Writes ``comparison.json``, ``tables.csv``, ``tables.tex``, ``report.html``, ``figures/`` and, for each scene and
-    protocol, a folder of every method's model and cubes. What an earlier call in the same folder made with the same
-    settings is kept: a comparison that was interrupted goes on, a finished one may get more scenes and methods.
+    Writes ``comparison.json``, ``tables.csv``, ``tables.tex``, ``report.html``, ``figures/`` and, in ``scenes/``,
+    every method's model and cubes for each scene and protocol. What an earlier call in the same folder made with the
+    same settings is kept: a comparison that was interrupted goes on, a finished one may get more scenes and methods.
 
     Parameters
     ----------
@@ -132,7 +133,7 @@ def compare_scenes(
             if task is None:
                 table.setdefault(protocol, {"status": "not at hand"})
                 continue
-            folder = path / name / protocol
+            folder = path / SCENES / name / protocol
             table[protocol] = _table(task, folder, options, device, overwrite, reporter)
             write_json(path / RESULT, result)
         with reporter.stage("Writing tables and page"):
@@ -171,7 +172,7 @@ def _known(path: Path) -> dict[str, Any]:
 def _scenes(
     sources: Sequence[str], options: SceneOptions, reporter: Reporter
 ) -> dict[str, Scene | None]:
-    """Every scene by name, None where a scene of the catalogue is not at hand: told before the work begins."""
+    """Every scene by its folder's name, None where one of the catalogue is not at hand: told before the work begins."""
     found: dict[str, Scene | None] = {}
     for source in sources:
         with reporter.stage(f"Reading {source}"):
@@ -181,11 +182,12 @@ def _scenes(
                 if not (is_name(source) and isinstance(error.__cause__, OSError)):
                     raise
                 reporter.say(f"  {source} is not at hand: {one_line(error)}")
-                found[source.strip().lower().replace("_", "-").replace(" ", "-")] = None
+                found[find_entry(source).key] = None
                 continue
-        if scene.name in found:
-            raise InputError(f"scenes must have different names, got {scene.name} twice")
-        found[scene.name] = scene
+        (name,) = folder_names([scene])  # a name from a file may be anything
+        if name in found:
+            raise InputError(f"scenes must have different names, got {name} twice")
+        found[name] = scene
     return found
 
 
@@ -310,9 +312,9 @@ def _draw(task: Task, folder: Path, cubes: Mapping[str, Cubes]) -> None:
     shown = {
         METHODS[name].title if name in METHODS else "real": made for name, made in cubes.items()
     }
-    figures = folder.parents[1] / "figures"
+    figures = folder.parents[2] / "figures"
     figures.mkdir(exist_ok=True)
-    name = f"{task.scene.name}-{task.protocol}.png"
+    name = f"{folder.parent.name}-{task.protocol}.png"
     save_figure(comparison_panels(task.scene, shown), figures / f"panels-{name}")
     save_figure(
         comparison_densities(task.reference, shown, task.full_scale), figures / f"densities-{name}"

@@ -51,7 +51,9 @@ def test_everything_is_there(made: tuple[Path, dict[str, Any]]) -> None:
         assert set(table["methods"]) == set(METHODS)
         assert not table["failed"]
         for method, facts in table["methods"].items():
-            assert np.load(out / name / protocol / method / "generated.npy").shape[1:] == (
+            assert np.load(out / "scenes" / name / protocol / method / "generated.npy").shape[
+                1:
+            ] == (
                 *(32, 32),
                 14,
             )
@@ -150,6 +152,22 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "comparison.json").write_text('{"format": "mine"}')
     with pytest.raises(InputError, match=r"comparison\.json is not of hud-fast compare"):
         compare_scenes(["ksc"], tmp_path)
+
+
+def test_a_scene_s_name_stays_inside_the_folder(
+    scene_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hud_fast.pipeline import SceneOptions
+
+    scene = simulate_scene(76, 40, C=14, D=3, seed=3).replace(name="../../figures")
+    monkeypatch.setattr(SceneOptions, "load", lambda *_: scene)
+    options = ComparisonOptions(methods=(), budget="micro", samples=2, bootstrap=0, device="cpu")
+    with pytest.raises(InputError, match="scenes must have different names, got figures twice"):
+        compare_scenes(["a", "b"], tmp_path / "out", options=options)
+    options = ComparisonOptions(**{**options.__dict__, "protocols": ("paper",)})
+    result = compare_scenes(["a"], tmp_path / "out", options=options)
+    assert list(result["scenes"]) == ["figures"]
+    assert {p.name for p in tmp_path.iterdir()} == {"out"}
 
 
 def test_a_file_that_is_not_there_is_no_missing_scene(tmp_path: Path) -> None:
