@@ -51,6 +51,13 @@ def notes_of(result: Result) -> list[str]:
                 f"{scene}, {protocol}: {measure.title} says nothing here, as its controls are out of order "
                 f"({'; '.join(pairs)})."
             )
+        known = [one["reference"] for one in table["facts"]["classifiers"]]
+        right, largest = (sum(one[of] for one in known) / len(known) for of in ("right", "largest"))
+        if right <= largest:
+            notes.append(
+                f"{scene}, {protocol}: the classifiers find {right:.2f} of what judges, saying its largest class "
+                f"everywhere {largest:.2f}: FID, KID, IS and the others on their features rest on little."
+            )
         for name, text in table["failed"].items():
             notes.append(f"{scene}, {protocol}: {METHODS[name].title} failed: {text}")
     notes += [

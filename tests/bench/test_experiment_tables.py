@@ -66,6 +66,10 @@ def test_every_table_has_its_text(result: dict) -> None:
     assert "| indian-pines: VAE |  | 240.906 | 240.91 |" in found["table-III"]
     assert "UnmixDiff (UD) failed: no luck" in found["notes"]
     assert "ksc is not at hand" in found["notes"]
+    assert "rest on little" not in found["notes"]
+    facts = result["scenes"]["indian-pines"]["sound"]["facts"]
+    facts["classifiers"][0]["reference"]["right"] = 0.4  # no better than its largest class
+    assert "0.40: FID, KID, IS" in experiment_tables.texts(result)["notes"]
     assert found["origin"].startswith("`hud-fast compare field`, ")
 
 
