@@ -126,6 +126,7 @@ def _register() -> None:
 @contextlib.contextmanager
 def pretended(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[torch.device, Card]]:
     """The card as a device that the package takes."""
+    from hud_fast.baselines import baseline
     from hud_fast.diffusion import checks, choices, model
 
     _register()
@@ -135,7 +136,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[torch.device, C
     def available(caller: str, device: Any) -> torch.device:
         return card if str(device).startswith(NAME) else real(caller, device)
 
-    for module in (checks, choices, model):
+    for module in (checks, choices, model, baseline):
         monkeypatch.setattr(module, "available_device", available)
     # What a GPU does beside its memory: page-locked buffers, and events that nobody waits for.
     monkeypatch.setattr(Tensor, "pin_memory", lambda tensor: tensor)

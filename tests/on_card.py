@@ -16,9 +16,11 @@ import torch
 from card import NAME, Card, OnCard, pretended
 
 from hud_fast import fcls, linear_abundances, vca
+from hud_fast.baselines import METHODS
 from hud_fast.diffusion import HUD
 from hud_fast.metrics import (
     Mixtures,
+    SceneClassifier,
     block_diversity,
     copy_check,
     evaluate,
@@ -279,3 +281,21 @@ def test_the_jobs_send_the_scene_once_and_fetch_results(
         source, tmp_path / "evaluation", model_options=options, sample_options=samples, bootstrap=5
     )
     assert left(noted).keys() <= FIT | RESULTS | {"diffusion.host.<genexpr>"}
+
+
+@pytest.mark.parametrize("name", ["vae", "wgan-gp", "mprnet", "ud"])  # ubf is ud with other inputs
+def test_a_rival_trains_and_samples_there(name: str, card: tuple[torch.device, Card]) -> None:
+    device, _ = card
+    model = METHODS[name].fit(SCENE, budget="micro", device=device)
+    assert model.device.type == device.type  # type: ignore[attr-defined]
+    assert np.isfinite(model.sample(2)).all()
+
+
+@pytest.mark.parametrize("kind", ["window", "pixel"])
+def test_a_classifier_learns_there(kind: Any, card: tuple[torch.device, Card]) -> None:
+    device, _ = card
+    labels = np.arange(44)[:, None] // 22 + np.zeros((44, 40), np.int64) + 1
+    options: dict[str, Any] = {"kind": kind, "steps": 2, "batch": 2, "device": device}
+    model = SceneClassifier.fit(SCENE.cube, labels, **options)
+    assert model.cells(SCENE.cube[None, :32, :32]).device.type == device.type
+    assert model.accuracy(SCENE.cube, labels).pixels == 44 * 40
