@@ -44,9 +44,9 @@ QUANTILE = 0.95
 
 # Of a classifier by budget; a missing name is the classifier's own choice.
 EFFORT: dict[str, dict[str, dict[str, Any]]] = {
-    "sound": {"micro": {"steps": 20}, "demo": {}, "paper": {}},
+    "sound": {"micro": {"steps": 4}, "demo": {}, "paper": {}},
     "paper": {
-        "micro": {"layers": 1, "steps": 20},
+        "micro": {"layers": 1, "steps": 4},
         "demo": {"layers": 4},
         # 50 epochs of 4,000 windows; without the authors' early stopping
         "paper": {"layers": 16, "rate": 1e-4, "batch": 32, "side": 32, "steps": 6250},
@@ -63,6 +63,7 @@ class Judge:
     budget: str
     bootstrap: int
     device: str
+    overwrite: bool
     reporter: Reporter
 
     def values(self, cubes: Cubes, *, real: bool = False) -> dict[str, Any]:
@@ -120,8 +121,9 @@ class Judge:
         labels = self.task.classes[0]
         found = []
         for number in range(SEEDS if sound else 1):
-            path = self.folder / f"classifier-{number}"
-            if path.is_dir():
+            seed = self.task.seed + number
+            path = self.folder / f"classifier-{self.budget}-{seed}-{self.task.fingerprint[:12]}"
+            if path.is_dir() and not self.overwrite:
                 found.append(SceneClassifier.load(path, device=self.device))
                 continue
             title = f"{self.task.scene.name}, {self.task.protocol}: classifier {number}"
@@ -132,7 +134,7 @@ class Judge:
                     kind="window" if sound else "pixel",
                     background=not sound,
                     mask=self.task.training.valid,
-                    seed=self.task.seed + number,
+                    seed=seed,
                     device=self.device,
                     progress=progress,
                     **EFFORT[self.task.protocol][self.budget],

@@ -240,7 +240,7 @@ def _table(
         except (RuntimeError, ValueError, MemoryError) as error:
             failed[name] = one_line(error)  # hours of the others are not lost for one
             reporter.say(f"  {METHODS[name].title} failed: {failed[name]}")
-    judge = Judge(task, folder, options.budget, options.bootstrap, device, reporter)
+    judge = Judge(task, folder, options.budget, options.bootstrap, device, overwrite, reporter)
     controls = control_cubes(task, samples)
     rows = {name: cell.cubes for name, cell in cells.items()}
     values: dict[str, Any] = {}
@@ -297,7 +297,7 @@ def _judged(
         "fingerprint": judge.task.fingerprint,
     }
     path = folder / "rows" / f"{row}.json"
-    if path.exists():
+    if path.exists() and not judge.overwrite:
         known = read_json(path)
         if isinstance(known, dict) and known.get("of") == made_of:
             return dict(known["values"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hud_fast.comparison import ComparisonOptions, Unfinished, compare_scenes
 from hud_fast.comparison.controls import TITLES, control_cubes
 from hud_fast.comparison.measures import MEASURES
 from hud_fast.comparison.protocols import Task
+from hud_fast.metrics import copy_check
 from hud_fast.pipeline import InputError
 from hud_fast.scenes import save_scene, simulate_scene
 
@@ -23,6 +25,17 @@ CONTROLS = {"sound": set(TITLES) - {"misscaled"}, "paper": set(TITLES)}
 SMALL = ComparisonOptions(
     protocols=("sound", "paper"), budget="micro", samples=3, bootstrap=4, device="cpu"
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_blocks() -> Iterator[None]:
+    """The judge's part that costs seconds and decides nothing here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hud_fast.comparison.controls.REAL", 4)
+        patch.setattr("hud_fast.comparison.judge.BLOCKS", 8)
+        patch.setattr("hud_fast.metrics.two_sample_test.SPLITS", 2)
+        patch.setitem(copy_check.__kwdefaults__, "count", 6)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +109,29 @@ def test_a_finished_comparison_is_kept_and_another_setting_is_refused(
     other = ComparisonOptions(**{**SMALL.__dict__, "seed": 1})
     with pytest.raises(InputError, match=r"was made with seed = 0, not 1: give the same settings"):
         compare_scenes([str(scene_file)], out, options=other)
+
+
+def test_overwrite_makes_everything_anew(scene_file: Path, tmp_path: Path) -> None:
+    options = ComparisonOptions(
+        methods=("vae",),
+        protocols=("paper",),
+        budget="micro",
+        samples=2,
+        bootstrap=0,
+        device="cpu",
+    )
+
+    def times() -> dict[str, int]:
+        return {str(p): p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file()}
+
+    first = compare_scenes([str(scene_file)], tmp_path, options=options)
+    before = times()
+    again = compare_scenes([str(scene_file)], tmp_path, options=options, overwrite=True)
+    after = times()
+    assert after.keys() == before.keys()
+    assert [path for path in before if after[path] == before[path]] == []
+    rows = [next(iter(r["scenes"].values()))["paper"]["rows"] for r in (first, again)]
+    assert rows[0] == rows[1]  # the same seed
 
 
 def test_a_method_that_fails_costs_the_others_nothing(
