@@ -270,13 +270,12 @@ def _table(
 
 
 def _standings(protocol: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Of HUD among the generators, in every measure of the headline first."""
+    """Of HUD among the generators, in the measures of the headline."""
     made = {
         name: row for name, row in values.items() if name in METHODS and METHODS[name].generates
     }
     known = {measure.key: measure for measure in MEASURES[protocol]}
-    order = [key for key in (*HEADLINE, *known) if key in known]
-    return {key: standing(known[key], made, "hud") for key in dict.fromkeys(order)}
+    return {key: standing(known[key], made, "hud") for key in HEADLINE if key in known}
 
 
 def _judged(

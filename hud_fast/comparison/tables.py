@@ -130,8 +130,9 @@ def _sound_tables(result: Result) -> Iterator[ComparisonTable]:
             arrow = {"high": "high", "low": "low", "half": "near 0.5"}[measure.better]
             entries = []
             for name in order:
-                place = standing(measure, made, name) if name in made else None
-                strong = bool(place and place["within"]) and not wrong
+                contest = name in made and measure.order and not wrong
+                place = standing(measure, made, name) if contest else None
+                strong = bool(place and place["within"])
                 entries.append(entry(measure, rows[name].get(measure.key), strong))
             lines.append((f"{title}: {arrow}", tuple(entries)))
         accuracies = ", ".join(
@@ -144,7 +145,8 @@ def _sound_tables(result: Result) -> Iterator[ComparisonTable]:
             f"{scene}, protocol sound",
             f"{facts['samples']} cubes a method, budget {facts['budget']}; "
             f"{cut['training'][0]} x {cut['training'][1]} pixels train, {cut['held_out'][0]} x "
-            f"{cut['held_out'][1]} judge. Bold: the best generator, or within the best's interval. Floor of F_p "
+            f"{cut['held_out'][1]} judge. Bold: the best generator, or within the best's interval "
+            f"(not of D_b, which noise lowers, too). Floor of F_p "
             f"(a flat spectrum): {facts['floor']:.4f}. Classifiers: {facts['classes']}; accuracy on the half that "
             f"judges {accuracies}.",
             tuple(row_title(name) for name in order),
@@ -157,10 +159,11 @@ def _standing_table(result: Result) -> Iterator[ComparisonTable]:
     for scene, protocol, table in _done(result):
         if protocol != "sound":
             continue
-        for measure in MEASURES[protocol]:
-            place = table["standing"].get(measure.key)
+        known = {measure.key: measure for measure in MEASURES[protocol]}
+        for key, place in table["standing"].items():
             if place is None:
                 continue
+            measure = known[key]
             wrong = measure.key in table["out_of_order"]
             verdict = "within the best's interval" if place["within"] else "behind"
             verdict = "best" if place["best"] == "hud" else verdict
