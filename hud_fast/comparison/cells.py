@@ -38,45 +38,59 @@ class Cell:
     record: dict[str, Any]
 
 
+@dataclass(frozen=True, eq=False)
+class Order:
+    """What is asked of a cell: the method, its budget, how many samples.
+
+    `settings` are changes of the budget's, `extra` further arguments of the method's `fit`.
+    """
+
+    task: Task
+    method: type[Method]
+    budget: str
+    samples: int
+    settings: Mapping[str, Any]
+    extra: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is kept, and as it will read back."""
+        task = self.task
+        asked = {
+            "method": self.method.name,
+            "protocol": task.protocol,
+            "scene": task.scene.name,
+            "fingerprint": task.fingerprint,
+            "budget": self.budget,
+            "samples": self.samples,
+            "seed": task.seed,
+            "changes": dict(self.settings),
+            "extra": {name: str(value) for name, value in self.extra.items()},
+        }
+        found: dict[str, Any] = json.loads(json.dumps(asked))
+        return found
+
+    def is_made(self, folder: Path) -> bool:
+        """Whether an earlier call finished just this there."""
+        path = folder / RECORD
+        if not path.is_file():
+            return False
+        known = read_json(path)
+        finished = isinstance(known, dict) and known.get("status") == "finished"
+        return finished and known.get("settings") == self.to_dict()
+
+
 def make_cell(
-    task: Task,
-    method: type[Method],
-    folder: Path,
-    *,
-    budget: str,
-    samples: int,
-    device: str,
-    settings: Mapping[str, Any],
-    extra: Mapping[str, Any],
-    overwrite: bool,
-    reporter: Reporter,
+    order: Order, folder: Path, *, device: str, overwrite: bool, reporter: Reporter
 ) -> Cell:
     """Train the method and draw its samples, or read what an earlier call left.
-
-    Parameters
-    ----------
-    settings
-        Changes of the budget's settings.
-    extra
-        Further arguments of the method's `fit`, as text where they are kept.
 
     Raises
     ------
     InputError
         The folder holds a cell of other settings, and `overwrite` is not given.
     """
-    wanted = {
-        "method": method.name,
-        "protocol": task.protocol,
-        "scene": task.scene.name,
-        "fingerprint": task.fingerprint,
-        "budget": budget,
-        "samples": samples,
-        "seed": task.seed,
-        "changes": dict(settings),
-        "extra": {name: str(value) for name, value in extra.items()},
-    }
-    record = claim(folder, wanted, overwrite)
+    task, method = order.task, order.method
+    record = claim(folder, order.to_dict(), overwrite)
     title = f"{task.scene.name}, {task.protocol}: {method.title}"
     if record["status"] == "finished":
         reporter.say(f"  {title}: made already")
@@ -88,20 +102,20 @@ def make_cell(
             fit: Any = method.fit  # `extra` is of one method alone
             model = fit(
                 task.training,
-                budget=budget,
+                budget=order.budget,
                 seed=task.seed,
                 device=device,
                 scaling=task.scaling,
-                settings=settings,
+                settings=order.settings,
                 checkpoint_dir=folder / CHECKPOINTS,
                 resume=record["starts"] > 1,
                 progress=progress,
-                **extra,
+                **order.extra,
             )
         model.save(folder / MODEL)
         remove_checkpoints(folder / CHECKPOINTS)
     with _timed(record, "sampling", folder), reporter.stage(f"{title}, sampling") as progress:
-        cubes = model.sample(samples, seed=task.seed, progress=progress)
+        cubes = model.sample(order.samples, seed=task.seed, progress=progress)
     if not np.isfinite(cubes).all():
         raise RuntimeError(f"{method.title} made values that are not finite")
     with atomic_write(folder / CUBES) as file:
@@ -117,7 +131,6 @@ def claim(folder: Path, wanted: Mapping[str, Any], overwrite: bool) -> dict[str,
     for name in (MODEL, CUBES, RECORD):
         sweep(folder / name)
     path = folder / RECORD
-    wanted = json.loads(json.dumps(wanted))  # as they will read back
     record: dict[str, Any] = {
         "status": "running",
         "settings": wanted,

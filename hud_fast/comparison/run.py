@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hud_fast.baselines import BUDGETS, METHODS, HUDMethod
-from hud_fast.comparison.cells import Cell, make_cell
+from hud_fast.comparison.cells import Cell, Order, make_cell
 from hud_fast.comparison.controls import control_cubes
 from hud_fast.comparison.judge import Cubes, Judge
 from hud_fast.comparison.measures import HEADLINE, MEASURES, out_of_order, standing
@@ -220,26 +220,20 @@ def _table(
     samples = options.samples or SAMPLES[task.protocol]
     cells: dict[str, Cell] = {}
     failed: dict[str, str] = {}
-    for name in options.methods:
-        settings, extra = options.of(name)
+    for name, method in METHODS.items():
+        order = Order(task, method, options.budget, samples, *options.of(name))
+        if name not in options.methods and not order.is_made(folder / name):
+            continue
+        again = overwrite and name in options.methods
         try:
             cells[name] = make_cell(
-                task,
-                METHODS[name],
-                folder / name,
-                budget=options.budget,
-                samples=samples,
-                device=device,
-                settings=settings,
-                extra=extra,
-                overwrite=overwrite,
-                reporter=reporter,
+                order, folder / name, device=device, overwrite=again, reporter=reporter
             )
         except InputError:
             raise
         except (RuntimeError, ValueError, MemoryError) as error:
             failed[name] = one_line(error)  # hours of the others are not lost for one
-            reporter.say(f"  {METHODS[name].title} failed: {failed[name]}")
+            reporter.say(f"  {method.title} failed: {failed[name]}")
     judge = Judge(task, folder, options.budget, options.bootstrap, device, overwrite, reporter)
     controls = control_cubes(task, samples)
     rows = {name: cell.cubes for name, cell in cells.items()}
