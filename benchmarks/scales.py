@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("scenes", nargs="+")
     given = parser.parse_args(arguments)
-    print("scene, scale: F_p, D_b, D_b / F_p of 64 blocks; D_b of 8, five draws; floor of F_p")
+    print(f"scene, scale: F_p, D_b, D_b / F_p of {REAL} blocks; D_b of 8, five draws; floor of F_p")
     for name in given.scenes:
         task = Task.of(load_scene(name).drop_bad_bands(), "paper")
         paper = {"scale": "paper", "full_scale": task.full_scale}
