@@ -169,7 +169,7 @@ def test_inception_score_by_hand() -> None:
 
 @pytest.mark.parametrize("change", [2.0, -1.0])
 def test_what_is_no_probability_is_refused(change: float) -> None:
-    with pytest.raises(ValueError, match=r"inception_score: `probabilities` must hold probabilit"):
+    with pytest.raises(ValueError, match=r"inception_score: `probabilities` must hold prob"):
         inception_score(change * LIKELY)
 
 
