@@ -104,20 +104,21 @@ def standing(measure: Measure, rows: Mapping[str, Row], name: str) -> dict[str, 
     --------
     >>> rows = {"a": {"kid": {"value": 0.2, "interval": [0.1, 0.3]}}, "b": {"kid": {"value": 0.25, "interval": None}}}
     >>> standing(next(m for m in SOUND if m.key == "kid"), rows, "b")
-    {'rank': 2, 'of': 2, 'best': 'a', 'within': True}
+    {'rank': 2, 'of': 2, 'tied': 0, 'best': 'a', 'within': True}
     """
     values = {
         row: value for row, of in rows.items() if (value := value_of(of, measure.key)) is not None
     }
     if name not in values:
         return None
-    order = sorted(values, key=lambda row: measure.distance(values[row]))
-    best = order[0]
+    apart = {row: measure.distance(value) for row, value in values.items()}
+    best = min(apart, key=lambda row: (apart[row], row != name))  # of equals, the one asked for
     interval = rows[best][measure.key].get("interval") or [values[best]] * 2
     worst = max(measure.distance(end) for end in interval)
     return {
-        "rank": order.index(name) + 1,
-        "of": len(order),
+        "rank": 1 + sum(one < apart[name] for one in apart.values()),
+        "of": len(apart),
+        "tied": sum(one == apart[name] for one in apart.values()) - 1,
         "best": best,
-        "within": name == best or measure.distance(values[name]) <= worst,
+        "within": name == best or apart[name] <= worst,
     }

@@ -167,6 +167,7 @@ def _standing_table(result: Result) -> Iterator[ComparisonTable]:
             wrong = measure.key in table["out_of_order"]
             verdict = "within the best's interval" if place["within"] else "behind"
             verdict = "best" if place["best"] == "hud" else verdict
+            verdict = f"tied with {place['tied']} others" if place["tied"] else verdict
             entries = (
                 Entry(f"{place['rank']} of {place['of']}"),
                 Entry(METHODS[place["best"]].title),

@@ -31,7 +31,7 @@ def result() -> dict:
     }
     summary = {"training_steps": {"a": 10, "b": 20}, "parameters": 2e6, "gflop": 0.5}
     made = {"seconds": {"training": 9.6}, "memory": {"cpu": 1 << 30}, "summary": summary}
-    standing = {"kid": {"rank": 1, "of": 2, "best": "hud", "within": True}}
+    standing = {"kid": {"rank": 1, "of": 2, "tied": 0, "best": "hud", "within": True}}
     table = {
         "status": "done",
         "rows": rows,

@@ -51,10 +51,43 @@ def test_the_standing_of_a_row() -> None:
         "ud": {"c2st": {"value": 0.45, "interval": [0.35, 0.55]}},  # nearest to 0.5
         "ubf": {"c2st": None},
     }
-    assert standing(c2st, rows, "hud") == {"rank": 2, "of": 3, "best": "ud", "within": True}
-    assert standing(c2st, rows, "vae") == {"rank": 3, "of": 3, "best": "ud", "within": False}
-    assert standing(c2st, rows, "ud") == {"rank": 1, "of": 3, "best": "ud", "within": True}
+    assert standing(c2st, rows, "hud") == {
+        "rank": 2,
+        "of": 3,
+        "tied": 0,
+        "best": "ud",
+        "within": True,
+    }
+    assert standing(c2st, rows, "vae") == {
+        "rank": 3,
+        "of": 3,
+        "tied": 0,
+        "best": "ud",
+        "within": False,
+    }
+    assert standing(c2st, rows, "ud") == {
+        "rank": 1,
+        "of": 3,
+        "tied": 0,
+        "best": "ud",
+        "within": True,
+    }
     assert standing(c2st, rows, "ubf") is None
+    tie = {name: {"c2st": {"value": 1.0, "interval": None}} for name in ("vae", "hud")}
+    assert standing(c2st, tie, "hud") == {
+        "rank": 1,
+        "of": 2,
+        "tied": 1,
+        "best": "hud",
+        "within": True,
+    }
+    assert standing(c2st, tie, "vae") == {
+        "rank": 1,
+        "of": 2,
+        "tied": 1,
+        "best": "vae",
+        "within": True,
+    }
 
 
 def test_what_was_published() -> None:
