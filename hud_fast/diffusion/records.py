@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ class Record:
     def positive(self, name: str) -> float:
         """A finite number above 0."""
         must = "a positive number"
-        return float(self._take(name, (int, float), lambda v: 0 < v < math.inf, must))
+        return float(self._take(name, (int, float), lambda v: 0 < v <= sys.float_info.max, must))
 
     def text(self, name: str, among: tuple[str, ...] = ()) -> str:
         """A text, of those in `among` where they are given."""

@@ -80,7 +80,10 @@ OF_A_SCENE = [
     ("encoder", "magic"),
     ("preset.crop", 10**6),
     *[("scene", value) for value in NOT],
-    *[("scene.scale", value) for value in (0, -1, float("nan"), float("inf"), "1", True, ...)],
+    *[
+        ("scene.scale", value)
+        for value in (0, -1, float("nan"), float("inf"), 10**400, "1", True, ...)
+    ],
     *[("scene.rgb_bands", value) for value in ([0, 1], [0, 1, 20], [0, 1, -1], [0, 1, 2.5], "012")],
     ("scene.name", 7),
     ("scene.simulated", "no"),
