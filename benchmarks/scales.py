@@ -39,14 +39,17 @@ def both_ways(task: Task, seed: int, count: int, **options: Any) -> tuple[float,
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("scenes", nargs="+")
+    parser.add_argument("--blocks", type=int, default=REAL, help="of both halves together")
     given = parser.parse_args(arguments)
-    print(f"scene, scale: F_p, D_b, D_b / F_p of {REAL} blocks; D_b of 8, five draws; floor of F_p")
+    print(
+        f"scene, scale: F_p, D_b, D_b / F_p of {given.blocks} blocks; D_b of 8, five draws; floor of F_p"
+    )
     for name in given.scenes:
         task = Task.of(load_scene(name).drop_bad_bands(), "paper")
         paper = {"scale": "paper", "full_scale": task.full_scale}
         scales: dict[str, dict[str, Any]] = {"raw": {}, "[-1, 1]": paper}
         for words, options in scales.items():
-            fidelity, diversity = both_ways(task, 0, REAL, **options)
+            fidelity, diversity = both_ways(task, 0, given.blocks, **options)
             few = [both_ways(task, seed, 8, **options)[1] for seed in range(1, 6)]
             floor = spectral_floor(task.scene.cube, mask=task.scene.valid, **options)
             print(

@@ -22,7 +22,7 @@ from hud_fast.comparison.protocols import Task
 from hud_fast.pipeline.errors import InputError
 from hud_fast.pipeline.progress import Reporter
 from hud_fast.pipeline.rundir import read_json, remove_checkpoints, write_json
-from hud_fast.report.machine import peak_memory
+from hud_fast.report.machine import forget_peak_memory, peak_memory
 
 if TYPE_CHECKING:
     from hud_fast.baselines import Method
@@ -95,7 +95,7 @@ def make_cell(
     if record["status"] == "finished":
         reporter.say(f"  {title}: made already")
         return Cell(np.load(folder / CUBES), record)
-    if (folder / MODEL).is_dir() and record["starts"] > 1:
+    if record["trained"]:
         model = method.load(folder / MODEL, device=device)
     else:
         with _timed(record, "training", folder), reporter.stage(f"{title}, training") as progress:
@@ -113,6 +113,10 @@ def make_cell(
                 **order.extra,
             )
         model.save(folder / MODEL)
+        record["trained"] = (
+            True  # what lies there is of these settings: `--overwrite` leaves an older one till now
+        )
+        write_json(folder / RECORD, record)
         remove_checkpoints(folder / CHECKPOINTS)
     with _timed(record, "sampling", folder), reporter.stage(f"{title}, sampling") as progress:
         cubes = model.sample(order.samples, seed=task.seed, progress=progress)
@@ -133,6 +137,7 @@ def claim(folder: Path, wanted: Mapping[str, Any], overwrite: bool) -> dict[str,
     path = folder / RECORD
     record: dict[str, Any] = {
         "status": "running",
+        "trained": False,
         "settings": wanted,
         "seconds": {},
         "memory": {},
@@ -159,7 +164,7 @@ def claim(folder: Path, wanted: Mapping[str, Any], overwrite: bool) -> dict[str,
 @contextlib.contextmanager
 def _timed(record: dict[str, Any], name: str, folder: Path) -> Iterator[None]:
     """Add up the seconds of the block under `name`, and keep its largest memory."""
-    _forget_peak()
+    forget_peak_memory()
     start = time.monotonic()
     try:
         yield
@@ -170,13 +175,3 @@ def _timed(record: dict[str, Any], name: str, folder: Path) -> Iterator[None]:
             record["memory"][kind] = max(peak, record["memory"].get(kind, 0))
         with contextlib.suppress(OSError):
             write_json(folder / RECORD, record)
-
-
-def _forget_peak() -> None:
-    """Begin anew with the largest memory of this process, where the system can: else it is of all before, too."""
-    import torch
-
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        torch.cuda.reset_peak_memory_stats()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hud_fast.baselines import BUDGETS, METHODS, HUDMethod
+from hud_fast.baselines.pictures import read_pictures
 from hud_fast.comparison.cells import Cell, Order, make_cell
 from hud_fast.comparison.controls import control_cubes
 from hud_fast.comparison.judge import Cubes, Judge
@@ -16,7 +17,7 @@ from hud_fast.comparison.measures import HEADLINE, MEASURES, out_of_order, stand
 from hud_fast.comparison.protocols import CROP, PROTOCOLS, SAMPLES, Task
 from hud_fast.comparison.tables import notes_of, tables_of, write_tables
 from hud_fast.pipeline.device import chosen_device
-from hud_fast.pipeline.errors import InputError, one_line
+from hud_fast.pipeline.errors import InputError, one_line, user_input
 from hud_fast.pipeline.fit import folder_names
 from hud_fast.pipeline.memory import EVALUATION, of_job
 from hud_fast.pipeline.options import SceneOptions
@@ -64,8 +65,15 @@ class ComparisonOptions:
             raise InputError(f"--samples must be at least 2, got {self.samples}")
         if self.bootstrap < 0:
             raise InputError(f"--bootstrap must be at least 0, got {self.bootstrap}")
-        if self.images is not None and not Path(self.images).is_dir():
-            raise InputError(f"--images must be a folder of pictures, got {self.images}")
+        if self.seed < 0:
+            raise InputError(f"--seed must be at least 0, got {self.seed}")
+        if self.images is not None:
+            if "ubf" not in self.methods:
+                raise InputError(
+                    f"--images is of the method ubf, which is not compared, got {self.images}"
+                )
+            with user_input():
+                read_pictures("compare", "--images", self.images, CROP)
 
     def of(self, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """Changes of a method's settings, and further arguments of its `fit`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -13,6 +12,7 @@ from typing import Any
 from hud_fast._files import atomic_write
 from hud_fast._text import printable
 from hud_fast.report.machine import versions
+from hud_fast.report.page import picture
 
 WIDE = """main { max-width: 1500px; } .scroll { overflow-x: auto; } .scroll table { font-size: 0.82rem; }
 .scroll th, .scroll td { white-space: nowrap; width: auto; } .scroll small { color: var(--soft); }
@@ -130,8 +130,4 @@ def _picture(path: Path) -> str:
         "densities": "how the spectra are distributed",
     }
     title = f"{name.replace('-', ' ')}: {words.get(kind, kind)}"
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
-    return (
-        f"<h2>{escape(printable(title))}</h2>\n<figure>"
-        f'<img alt="{escape(printable(title))}" src="data:image/png;base64,{data}"></figure>\n'
-    )
+    return picture(title, "", path.read_bytes())

@@ -190,12 +190,19 @@ def _card(number: KeyNumber) -> str:
 
 
 def _figure(name: str, png: bytes) -> str:
-    title, caption = CAPTIONS.get(name, (name.replace("_", " ").capitalize(), ""))
-    data = base64.b64encode(png).decode("ascii")
+    return picture(
+        *CAPTIONS.get(name, (name.replace("_", " ").capitalize(), "")),
+        png,
+    )
+
+
+def picture(title: str, caption: str, png: bytes) -> str:
+    """A picture that lies in the page itself, under its title."""
+    data, title = base64.b64encode(png).decode("ascii"), escape(printable(title))
+    under = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
     return (
-        f"<h2>{escape(title)}</h2>\n<figure>"
-        f'<img alt="{escape(title)}" src="data:image/png;base64,{data}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>\n"
+        f'<h2>{title}</h2>\n<figure><img alt="{title}" src="data:image/png;base64,{data}">'
+        f"{under}</figure>\n"
     )
 
 

@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 
 from hud_fast.baselines import BUDGETS, METHODS, HUDMethod
+from hud_fast.cli import compare
+from hud_fast.comparison.protocols import PROTOCOLS
 from hud_fast.comparison.published import METHODS as PUBLISHED
 from hud_fast.scenes import simulate_scene
+
+
+def test_the_command_s_names_are_those_of_the_rooms() -> None:
+    assert tuple(METHODS) == compare.METHODS
+    assert [one.value for one in compare.Budget] == list(BUDGETS)
+    assert [one.value for one in compare.Protocol] == [*PROTOCOLS, "both"]
 
 
 def test_the_paper_s_methods_are_there() -> None:

@@ -31,5 +31,8 @@ def test_hours_are_seconds_a_step_times_the_budget_s_steps(tmp_path: Path) -> No
 
 
 def test_the_first_tenth_warms_up() -> None:
-    history = [{"stage": "a", "step": n + 1, "seconds": 100.0 + n} for n in range(20)]
-    assert experiment_hours.per_step(history, "a") == pytest.approx(1.0)
+    slow = [{"stage": "a", "step": n + 1, "seconds": 50.0 * n} for n in range(2)]
+    history = slow + [{"stage": "a", "step": n + 1, "seconds": 100.0 + n} for n in range(2, 20)]
+    other = [{"stage": "b", "step": n + 1, "seconds": 500.0 + n / 2} for n in range(20)]
+    assert experiment_hours.per_step(history + other, "a") == pytest.approx(1.0)
+    assert experiment_hours.per_step(history + other, "b") == pytest.approx(0.5)
