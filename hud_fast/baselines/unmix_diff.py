@@ -120,8 +120,8 @@ class UnmixDiff(Baseline):
 
     The autoencoder (`abundance_autoencoder`) is trained first and then frozen; the diffusion (`abundance_ddpm`) learns
     the abundances of windows, mapped from [0, 1] to [-1, 1]. Generated abundances are in [0, 1]. As in the original
-    they are not made to sum to one at the paper's budget; after a short training their sum is from 1 to 2.5 and
-    cubes are twice as bright as the scene, so the others divide by it: ``renormalise``.
+    they are not made to sum to one at the paper's budget; after a short training their sum is well above one and
+    cubes are far brighter than the scene, so the others divide by it: ``renormalise``.
 
     Where it leaves the original: windows are of 32 x 32 pixels (128 x 128 there), each in one of eight turns; the scene
     has one linear scale, not one a patch; the decoder's weights are used as they were learned. The decoder starts at
