@@ -81,9 +81,13 @@ class SceneFile:
 
     def rows(self, start: int, stop: int) -> NDArray[np.float32]:  # (n, W, C)
         """These rows' values in file units (with the file's gains and offsets). NaN where a pixel is masked."""
-        values = float_rows(self.raw, slice(start, stop))
+        return self.window(slice(start, stop), slice(0, self.shape[1]))
+
+    def window(self, rows: slice, columns: slice) -> NDArray[np.float32]:  # (n, m, C)
+        """The same of a rectangle."""
+        values = float_rows(self.raw, rows, columns)
         if self.mask is not None:
-            values[~self.mask[start:stop]] = np.nan
+            values[~self.mask[rows, columns]] = np.nan
         return values
 
     def blocks(self, rows: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:  # (n, W, C)

@@ -77,13 +77,26 @@ class RawScene:
     fields: dict[str, Any] = field(default_factory=dict)  # further fields of Scene, by name
 
 
+def file_values(cube: Rows, rows: slice, columns: slice | None = None) -> NDArray[Any]:
+    """A rectangle of the cube as it is in the file; only its own bytes are read where the cube has a `window`."""
+    W = cube.shape[1]
+    if columns is None or columns.indices(W)[:2] == (0, W):
+        return cube[rows]
+    if isinstance(cube, np.ndarray):
+        return cube[rows, columns]
+    window = getattr(cube, "window", None)
+    found: NDArray[Any] = cube[rows][:, columns] if window is None else window(rows, columns)
+    return found
+
+
 def float_rows(
     raw: RawScene,
     rows: slice,
+    columns: slice | None = None,
 ) -> NDArray[np.float32]:  # (n, W, C), C-contiguous
     """The meaning of these rows' file values; what is beyond float32 becomes infinite (missing)."""
     with np.errstate(over="ignore", invalid="ignore"):
-        values = raw.cube[rows]
+        values = file_values(raw.cube, rows, columns)
         if raw.gains is not None:
             values = values * raw.gains
         if raw.offsets is not None:

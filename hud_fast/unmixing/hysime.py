@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from hud_fast.unmixing.pixels import Pixels, moments
+from hud_fast.unmixing.pixels import Moments, Pixels, moments
 
 # The reference program adds 1e-6 to the sum over pixels of reflectance-like data: relative to the
 # mean power of a band about 5e-10 on the usual scenes. Stated relatively, the count does not depend
@@ -68,9 +68,12 @@ def count_endmembers(
     >>> count_endmembers(clean + 1e-3 * rng.standard_normal(clean.shape))
     3
     """
-    reader = Pixels("count_endmembers", pixels, mask)
-    stats = moments(reader)
-    C = reader.C
+    return count_from(moments(Pixels("count_endmembers", pixels, mask)))
+
+
+def count_from(stats: Moments) -> int:
+    """As `count_endmembers`, of pixels whose moments are known."""
+    C = len(stats.mean)
     if stats.count <= C:
         raise ValueError(
             f"count_endmembers: `pixels` must hold more valid pixels than bands, C = {C}, "

@@ -9,9 +9,9 @@ the usual mark for "no data").
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,8 +19,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hud_fast._checks import MEMORY, as_mask, as_numpy, as_wide, check_values
+from hud_fast._pool import Pool
+from hud_fast.scenes import SceneBlocks
+from hud_fast.scenes.blocks import Part
 
+T = TypeVar("T")
 BLOCK_VALUES = 1 << 22  # 32 MiB of float64 a block: past the caches, far below memory
+BEGINNING = 16  # rows whose mean the moments are taken about
 
 _LARGEST = 1e290  # sums of larger values leave float64's range
 
@@ -73,14 +78,18 @@ class Pixels:
         Number of bands.
     """
 
-    def __init__(self, function: str, pixels: Any, mask: Any = None) -> None:
-        self.function = function
+    def __init__(
+        self, function: str, pixels: Any, mask: Any = None, pool: Pool | None = None
+    ) -> None:
+        self.function, self.pool = function, pool
         if isinstance(pixels, Tensor):
             check_values(function, "pixels", pixels)
         # (..., C), numpy's, or a tensor that lies on a GPU
         self.array: Any = (
             as_wide(function, "pixels", pixels).detach()
             if on_device(pixels)
+            else pixels
+            if isinstance(pixels, SceneBlocks)
             else as_numpy(function, "pixels", pixels)
         )
         shape = tuple(self.array.shape)
@@ -100,29 +109,62 @@ class Pixels:
         keep = as_mask(function, "mask", mask, self.shape)
         self._mask: Any = None
         if keep is not None:
-            there = isinstance(self.array, Tensor)
-            self._mask = keep.to(self.array.device) if there else to_host(keep)
+            array = self.array
+            self._mask = keep.to(array.device) if isinstance(array, Tensor) else to_host(keep)
 
-    def blocks(self) -> Iterator[tuple[slice, Any]]:
-        """Yield (rows, block): `rows` of the flattened pixels and their values, (n, C) float64."""
-        per_entry = int(np.prod(self.array.shape[1:]))
-        entries = max(1, BLOCK_VALUES // per_entry)
-        for first in range(0, len(self.array), entries):
-            part = self.array[first : first + entries]
-            wide = part.double() if isinstance(part, Tensor) else np.asarray(part, dtype=np.float64)
-            block = wide.reshape(-1, self.C)
-            start = first * (per_entry // self.C)
-            yield slice(start, start + len(block)), block
+    def parts(self) -> list[Part]:
+        """What is read at a time, some rows each: in the order of the pixels, where no file asks for another."""
+        if isinstance(self.array, SceneBlocks):
+            return self.array.parts(BLOCK_VALUES)
+        H = len(self.array)
+        rows = max(1, BLOCK_VALUES * H // (self.P * self.C))
+        return [(slice(r, min(r + rows, H)), slice(None)) for r in range(0, H, rows)]
 
-    def valid_in(self, rows: slice, block: Any) -> Any:
+    def places(self, part: Part) -> Any:  # (n,)
+        """A part's places among the flattened pixels, as a slice where they are one."""
+        rows, columns = part
+        across = self.P // len(self.array)
+        first, last, _ = columns.indices(across)
+        if last - first == across:
+            return slice(rows.start * across, rows.stop * across)
+        return (np.arange(rows.start, rows.stop)[:, None] * across + np.arange(first, last)).ravel()
+
+    def block(self, part: Part) -> tuple[Any, Any]:  # (n,), (n, C) float64
+        """A part's places and values."""
+        taken = self.array[part] if isinstance(self.array, SceneBlocks) else self.array[part[0]]
+        wide = taken.double() if isinstance(taken, Tensor) else np.asarray(taken, dtype=np.float64)
+        return self.places(part), wide.reshape(-1, self.C)
+
+    def blocks(self) -> Iterator[tuple[Any, Any]]:
+        """Yield (places, block) of all parts."""
+        return map(self.block, self.parts())
+
+    def each(
+        self, work: Callable[..., T], more: Callable[[Part], tuple[Any, ...]] | None = None
+    ) -> Iterator[T]:
+        """Yield ``work(pixels, part, *more(part))`` of all parts in turn, by the pool's workers where there is one."""
+        calls = ((self, part, *(more(part) if more is not None else ())) for part in self.parts())
+        if self.pool is None:
+            for call in calls:
+                yield work(*call)
+            return
+        yield from self.pool.in_order(work, calls)
+
+    def valid_in(self, rows: Any, block: Any) -> Any:
         """Which pixels of a block are valid, (n,)."""
         valid = space_of(block).isfinite(block).all(axis=1) & (block != 0).any(axis=1)
         if self._mask is not None:
             valid &= self._mask.reshape(-1)[rows]
         return valid
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Workers elsewhere have no pool of their own."""
+        return {**vars(self), "pool": None}
+
     def take(self, index: Any) -> Any:
         """The pixels at flattened positions `index`, (n, C), in the input's own dtype."""
+        if isinstance(self.array, SceneBlocks):
+            return self.array.take(index)
         if isinstance(self.array, Tensor):
             return self.array.reshape(-1, self.C)[torch.as_tensor(index, device=self.array.device)]
         return self.array[np.unravel_index(index, self.shape)]
@@ -145,43 +187,108 @@ class Moments:
 
 
 def moments(pixels: Pixels) -> Moments:
-    """Two passes over the blocks, in float64: scale and mean, then the centred second moment.
+    """One pass over the blocks, in float64, of values less a few pixels' mean and over their largest.
 
     From a GPU come the moments alone.
 
     Centring before squaring keeps the covariance exact for scenes with a large offset (raw sensor
-    counts). The scale is the largest absolute value, one number for the whole scene, so that no
-    result depends on the unit of the pixels.
+    counts); what the few pixels' mean is off is taken out after. The scale is the largest absolute
+    value, one number for the whole scene, so that no result depends on the unit of the pixels.
     """
+    scale, centre = _beginning(pixels)
+    while True:
+        sums, largest = _sums(pixels, scale, centre)
+        if sums is not None:
+            break
+        scale = largest  # the few were nothing like the rest
+    count, first, second, valid = sums
+    shift = first / count
+    ratio = scale / largest
+    return Moments(
+        count=count,
+        scale=largest,
+        mean=(centre / scale + shift) * ratio,
+        covariance=(second / count - np.outer(shift, shift)) * ratio**2,
+        valid=valid,
+    )
+
+
+def _beginning(pixels: Pixels) -> tuple[float, NDArray[np.float64]]:  # (C,)
+    """Largest absolute value and mean of the first valid pixels of some parts."""
+    found, parts = [], pixels.parts()
+    for part in parts[:: -(-len(parts) // BEGINNING)]:
+        rows, columns = part
+        places, block = pixels.block((slice(rows.start, rows.start + 1), columns))
+        kept = block[pixels.valid_in(places, block)]
+        if len(kept):
+            found.append((float(abs(kept).max()), len(kept), to_host(kept.sum(axis=0))))
+    if not found:
+        return 1.0, np.zeros(pixels.C)
+    largest = max(peak for peak, _, _ in found)
+    _check_range(pixels, largest)
+    return largest, np.sum([s / sum(n for _, n, _ in found) for _, _, s in found], axis=0)
+
+
+def _sums(
+    pixels: Pixels, scale: float, centre: NDArray[np.float64]
+) -> tuple[tuple[int, NDArray[np.float64], NDArray[np.float64], Any] | None, float]:
+    """Count, first and second sums of the centred values, which pixels are valid; and the largest absolute value.
+
+    No sums where values are so much larger than `scale` that their squares would lose their digits.
+    """
+    shape: Any = (pixels.P,)
+    there = isinstance(pixels.array, Tensor)
+    valid: Any = (
+        torch.empty(shape, dtype=torch.bool, device=pixels.array.device)
+        if there
+        else np.empty(shape, bool)
+    )
     alive = np.zeros(pixels.C, dtype=np.bool_)
-    largest, sums, found = 0.0, [], []
-    for rows, block in pixels.blocks():
-        xp = space_of(block)
-        good = pixels.valid_in(rows, block)
-        found.append(good)
-        if good.any():
-            kept = block[good]
-            peak = float(abs(kept).max())
-            largest = max(largest, peak)
-            if largest > _LARGEST:
-                raise ValueError(
-                    f"{pixels.function}: `pixels` must not exceed {_LARGEST:g}, got {largest:g}"
-                )
-            sums.append(to_host(kept.sum(axis=0)))
-            alive[:] = True
-        else:
-            alive |= to_host(xp.isfinite(block).any(axis=0))
-    valid = space_of(found[0]).concatenate(found)
-    count = int(valid.sum())
+    count, largest = 0, 0.0
+    first, second = 0.0, beside(pixels.array, np.zeros((pixels.C, pixels.C)))
+    for places, good, peak, a, b, live in pixels.each(_part_sums, lambda _: (scale, centre)):
+        valid[places] = good
+        largest = max(largest, peak)
+        alive |= live
+        if peak:
+            count, first = count + int(good.sum()), first + a
+            second = second + b
+    _check_range(pixels, largest)
+    if count == 0:
+        count = int(valid.sum())
     if count == 0:
         raise ValueError(
             f"{pixels.function}: `pixels` must hold at least one valid pixel, got none: all of the "
             f"{pixels.P} are masked, not finite or zero in every band{dead_bands(alive)}"
         )
-    mean = np.sum([part / largest for part in sums], axis=0) / count
-    centre = beside(pixels.array, mean)
-    covariance = beside(pixels.array, np.zeros((pixels.C, pixels.C)))
-    for rows, block in pixels.blocks():
-        centred = block[valid[rows]] / largest - centre
-        covariance += centred.T @ centred
-    return Moments(count, largest, mean, to_host(covariance / count), valid)
+    if largest > 1e6 * scale or largest < 1e-6 * scale:
+        return None, largest
+    return (count, np.asarray(first), to_host(second), valid), largest
+
+
+def _part_sums(pixels: Pixels, part: Part, scale: float, centre: NDArray[np.float64]) -> Any:
+    places, block = pixels.block(part)
+    good = pixels.valid_in(places, block)
+    if not good.any():
+        alive = to_host(space_of(block).isfinite(block).any(axis=0))
+        return places, good, 0.0, 0.0, 0.0, alive
+    kept = block if good.all() else block[good]
+    peak = max(float(kept.max()), -float(kept.min()))
+    if peak > _LARGEST:
+        return places, good, peak, 0.0, 0.0, np.ones(pixels.C, bool)
+    centred = (kept - beside(block, centre)) / scale
+    return (
+        places,
+        good,
+        peak,
+        to_host(centred.sum(axis=0)),
+        centred.T @ centred,
+        np.ones(pixels.C, bool),
+    )
+
+
+def _check_range(pixels: Pixels, largest: float) -> None:
+    if largest > _LARGEST:
+        raise ValueError(
+            f"{pixels.function}: `pixels` must not exceed {_LARGEST:g}, got {largest:g}"
+        )

@@ -13,9 +13,9 @@ threshold 15 + 10 log10 D dB):
 * SNR above, "projective": x = U^T y on D singular axes, divided by <x, mean(x)>, which removes
   brightness.
 
-Shapes: pixels (..., C) -> endmembers (D, C) and index (D,) into the flattened pixels. Cost: two
-passes for the (C, C) moments in float64, one for the projection, then O(P D) per endmember and run.
-Memory: one block of pixels and the (P, D) projection; the scene itself may lie in a memory map.
+Shapes: pixels (..., C) -> endmembers (D, C) and index (D,) into the flattened pixels. Cost: a pass
+for the (C, C) moments in float64, then a few passes of O(P C D) for all runs together (`extremes`).
+Memory: some blocks of pixels; the scene itself may lie in a memory map or a file.
 """
 
 from __future__ import annotations
@@ -28,15 +28,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hud_fast._checks import ArrayT, check_choice, check_count, check_flag, check_number, check_seed
-from hud_fast.unmixing.pixels import (
-    Moments,
-    Pixels,
-    beside,
-    flat_nonzero,
-    moments,
-    space_of,
-    to_host,
-)
+from hud_fast.unmixing.extremes import Projection, extreme_runs
+from hud_fast.unmixing.pixels import Moments, Pixels, beside, moments, to_host
 
 Criterion = Literal["volume", "residual"]
 
@@ -157,38 +150,9 @@ def vca(
         raise ValueError(f"vca: `D` must be at most the number of bands, C = {reader.C}, got {D}")
     if reader.P < D:
         raise ValueError(f"vca: `D` must be at most the number of pixels, {reader.P}, got {D}")
-    stats = moments(reader)
-    if stats.count < D:
-        raise ValueError(
-            f"vca: `D` must be at most the number of valid pixels, {stats.count}, got {D}"
-        )
-    principal = _principal_axes(stats, D)  # (C, D - 1)
-    snr = _snr_db(stats, D) if snr_db is None else float(snr_db)
-    affine = snr < 15 + 10 * np.log10(D)
-    # The projective search ignores brightness, the affine one does not, and which of them suits a
-    # scene does not show in its SNR alone: further runs alternate unless the caller has fixed the
-    # ratio.
-    searches = [_project(reader, stats, D, principal, affine)]
-    if best_of > 1 and snr_db is None and D > 1:
-        searches.append(_project(reader, stats, D, principal, not affine))
-
-    valid = flat_nonzero(stats.valid)
-    sample = valid[:: -(-len(valid) // _RESIDUAL_PIXELS)]
-    best, best_score = None, -np.inf
-    for run in range(best_of):
-        points, rows = searches[run % len(searches)]
-        chosen = to_host(rows[_vertices(points, D, np.random.default_rng([seed, run]))])
-        score = 0.0
-        if best_of > 1:
-            spectra = to_host(reader.take(chosen)).astype(np.float64) / stats.scale
-            if criterion == "volume":
-                score = _log_volume((spectra - stats.mean) @ principal)
-            else:
-                score = -_residual(reader, sample, spectra, stats.scale)
-        if best is None or score > best_score:
-            best, best_score = chosen, score
-    assert best is not None  # best_of >= 1
-
+    best = find_vertices(
+        reader, moments(reader), D, seed=seed, best_of=best_of, criterion=criterion, snr_db=snr_db
+    )
     found = to_host(reader.take(best))
     if found.dtype.kind != "f":
         found = found.astype(np.float64)
@@ -201,6 +165,46 @@ def vca(
     if return_index:
         return cast("tuple[ArrayT, ArrayT]", (endmembers, index))
     return cast("ArrayT", endmembers)
+
+
+def find_vertices(
+    reader: Pixels,
+    stats: Moments,
+    D: int,
+    *,
+    seed: int,
+    best_of: int,
+    criterion: Criterion,
+    snr_db: float | None = None,
+) -> NDArray[np.int64]:  # (D,)
+    """As `vca`, of pixels whose moments are known: the places of the endmembers among the flattened pixels."""
+    if stats.count < D:
+        raise ValueError(
+            f"vca: `D` must be at most the number of valid pixels, {stats.count}, got {D}"
+        )
+    principal = _principal_axes(stats, D)  # (C, D - 1)
+    snr = _snr_db(stats, D) if snr_db is None else float(snr_db)
+    affine = snr < 15 + 10 * np.log10(D)
+    # The projective search ignores brightness, the affine one does not, and which of them suits a
+    # scene does not show in its SNR alone: further runs alternate unless the caller has fixed the
+    # ratio.
+    projections = [Projection.of(stats, D, principal, affine)]
+    if best_of > 1 and snr_db is None and D > 1:
+        projections.append(Projection.of(stats, D, principal, not affine))
+    step = -(-stats.count // _RESIDUAL_PIXELS) if criterion == "residual" and best_of > 1 else 0
+    runs, sample = extreme_runs(reader, stats, projections, D, best_of, seed, step)
+    if best_of == 1:
+        return runs[0].places
+    best, best_score = runs[0].places, -np.inf
+    for run in runs:
+        spectra = to_host(reader.take(run.places)).astype(np.float64) / stats.scale
+        if criterion == "volume":
+            score = _log_volume((spectra - stats.mean) @ principal)
+        else:
+            score = -_residual(sample, spectra)
+        if score > best_score:
+            best, best_score = run.places, score
+    return best
 
 
 def _principal_axes(stats: Moments, D: int) -> NDArray[np.float64]:  # (C, D - 1)
@@ -230,73 +234,6 @@ def _snr_db(stats: Moments, D: int) -> float:
     return float(10 * np.log10(signal / noise)) if signal > 0 else -np.inf
 
 
-def _project(
-    reader: Pixels,
-    stats: Moments,
-    D: int,
-    principal: NDArray[np.float64],  # (C, D - 1)
-    affine: bool,
-) -> tuple[Any, Any]:  # (n, D), (n,)
-    """Valid pixels in the D coordinates of the search, and their places in the flattened scene, where that lies."""
-    if D == 1:
-        # One vertex: no simplex to search. The axis of the mean makes it the pixel brightest along
-        # the mean.
-        axes = (stats.mean / np.linalg.norm(stats.mean))[:, None]
-    elif affine:
-        axes = principal
-    else:
-        axes = np.linalg.eigh(stats.correlation)[1][:, ::-1][:, :D]
-    there, mean = beside(reader.array, axes), beside(reader.array, stats.mean)
-    xp, projected = space_of(stats.valid), []
-    for rows, block in reader.blocks():
-        kept = block[stats.valid[rows]] / stats.scale
-        if affine and D > 1:
-            kept = kept - mean
-        projected.append(kept @ there)
-    points, where = xp.concatenate(projected), flat_nonzero(stats.valid)
-    if D == 1:
-        return points, where
-    if affine:
-        radius = float((points**2).sum(axis=1).max()) ** 0.5
-        return xp.concatenate([points, xp.full_like(points[:, :1], radius)], axis=1), where
-    centre = axes.T @ stats.mean
-    along = points @ beside(points, centre)
-    # The projection divides by <x, mean>: a pixel at or behind that plane has no projection.
-    ahead = along > 1e-9 * float(centre @ centre)
-    if int(ahead.sum()) < D:
-        raise ValueError(
-            f"vca: `pixels` must have at least D = {D} spectra on the side of their mean for the "
-            f"projective projection, got {int(ahead.sum())}; snr_db=-inf takes the affine one"
-        )
-    return points[ahead] / along[ahead, None], where[ahead]
-
-
-def _vertices(
-    points: Any,  # (n, D)
-    D: int,
-    generator: np.random.Generator,
-) -> NDArray[np.int64]:  # (D,)
-    """One run: D times the extreme point along a random direction orthogonal to those before.
-
-    Of points on a GPU only the places and coordinates of those found come to the host.
-    """
-    found = np.zeros((D, D))
-    found[D - 1, 0] = 1.0  # the paper's start: keeps the first direction off the lifted coordinate
-    if D == 1:
-        found[0, 0] = 0.0
-    index = np.empty(D, dtype=np.int64)
-    for i in range(D):
-        direction = generator.random(D)
-        direction -= found @ (np.linalg.pinv(found) @ direction)
-        extent = abs(points @ beside(points, direction / np.linalg.norm(direction)))
-        extent[
-            beside(points, index[:i])
-        ] = -1.0  # never the same pixel twice, whatever the rounding
-        index[i] = int(extent.argmax())
-        found[:, i] = to_host(points[index[i]])
-    return index
-
-
 def _log_volume(vertices: NDArray[np.float64]) -> float:  # vertices (D, D - 1)
     """Logarithm of the simplex volume, up to the constant log (D - 1)!."""
     edges = vertices[1:] - vertices[0]
@@ -304,15 +241,11 @@ def _log_volume(vertices: NDArray[np.float64]) -> float:  # vertices (D, D - 1)
 
 
 def _residual(
-    reader: Pixels,
-    rows: Any,  # (n,)
+    sample: Any,  # (n, C) float64, divided by scale, where the pixels lie
     endmembers: NDArray[np.float64],  # (D, C), divided by scale
-    scale: float,
 ) -> float:
     """Root-mean-square FCLS residual over pixels, in units of the scene's scale."""
     from hud_fast.kernels import fcls
 
-    taken = reader.take(rows)
-    sample = (taken.double() if isinstance(taken, Tensor) else taken.astype(np.float64)) / scale
     A = beside(sample, endmembers)
     return float(((sample - fcls(sample, A) @ A) ** 2).mean() ** 0.5)
