@@ -19,16 +19,18 @@ from hud_fast.scenes.blocks import Part
 from hud_fast.unmixing.pixels import Moments, Pixels, beside, space_of, to_host
 
 Floats = NDArray[np.float64]
-FIRST_DIRECTIONS = 48  # whose farthest pixels are the first corners
+FIRST_DIRECTIONS = 48  # whose farthest pixels, of groups of pixels, are the first corners
+GROUPS, SMALLEST_GROUP = 64, 256
 
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """The K coordinates in which a search looks at pixels, already divided by the scene's scale."""
+    """The K coordinates in which a search looks at pixels."""
 
     kind: str  # "affine": less the mean; "projective": over the length along the mean; "mean": along the mean
     axes: Floats  # (C, K)
-    mean: Floats  # (C,)
+    mean: Floats  # (C,) over the scale
+    scale: float
 
     @classmethod
     def of(cls, stats: Moments, D: int, principal: Floats, affine: bool) -> Projection:
@@ -37,17 +39,16 @@ class Projection:
             # One vertex: no simplex to search. The axis of the mean makes it the pixel brightest along
             # the mean.
             axis = (stats.mean / np.linalg.norm(stats.mean))[:, None]
-            return cls("mean", axis, stats.mean)
+            return cls("mean", axis, stats.mean, stats.scale)
         if affine:
-            return cls("affine", principal, stats.mean)
+            return cls("affine", principal, stats.mean, stats.scale)
         leading = np.linalg.eigh(stats.correlation)[1][:, ::-1][:, :D]
-        return cls("projective", leading, stats.mean)
+        return cls("projective", leading, stats.mean, stats.scale)
 
     def __call__(self, pixels: Any) -> tuple[Any, Any]:  # (n, C) -> (m, K), (m,) places among the n
         """The coordinates, and whose they are."""
         xp = space_of(pixels)
-        axes = beside(pixels, self.axes)
-        points = pixels @ axes
+        points = pixels @ beside(pixels, self.axes / self.scale)
         if self.kind == "affine":  # moved after: D - 1 numbers a pixel instead of C
             points = points - beside(pixels, self.mean @ self.axes)
         places = (
@@ -64,34 +65,36 @@ class Projection:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What one search found, and the directions (D, K) along which it looked; `shift` is the lifted coordinate's."""
+    """What one search found, and the directions along which it looked, without the lifted coordinate."""
 
     places: NDArray[np.int64]  # (D,) among all pixels
-    directions: Floats
-    shift: Floats  # (D,)
+    directions: Floats  # (D, K)
 
 
 class _Corners:
-    """The pixels that are known to lie farthest along some direction, in one projection."""
+    """Pixels that may lie farthest along some direction, in one projection."""
 
     def __init__(self, projection: Projection) -> None:
         self.projection = projection
-        self.points: dict[int, Floats] = {}
+        self.places = np.empty(0, np.int64)  # ascending
+        self.points = np.empty((0, projection.axes.shape[1]))
         self.radius2, self.count = (
             0.0,
             0,
         )  # of all pixels: largest squared length, how many have a projection
 
-    def add(self, places: NDArray[np.int64], points: Floats) -> int:
-        """Note these, and return how many are new."""
-        before = len(self.points)
-        self.points.update((int(i), p) for i, p in zip(places, points, strict=True) if i >= 0)
-        return len(self.points) - before
+    def add(self, ends: list[_Ends]) -> None:
+        """Note the ends of all parts."""
+        places = np.stack([end.places for end in ends])  # (N, 2, R)
+        points = np.stack([end.points for end in ends])
+        some = places >= 0
+        places = np.concatenate([self.places, places[some]])
+        self.places, kept = np.unique(places, return_index=True)
+        self.points = np.concatenate([self.points, points[some]])[kept]
 
     def search(self, D: int, generator: np.random.Generator) -> Run:
         """D times the corner farthest along a random direction orthogonal to those before."""
-        places = np.array(sorted(self.points), dtype=np.int64)
-        points = np.array([self.points[i] for i in places])
+        points = self.points
         lifted = self.projection.kind == "affine"
         if lifted:
             points = np.column_stack([points, np.full(len(points), self.radius2**0.5)])
@@ -110,8 +113,7 @@ class _Corners:
             extent[chosen[:i]] = -1.0  # never the same pixel twice, whatever the rounding
             chosen[i] = extent.argmax()
             found[:, i] = points[chosen[i]]
-        shift = directions[:, -1] * self.radius2**0.5 if lifted else np.zeros(D)
-        return Run(places[chosen], directions[:, :-1] if lifted else directions, shift)
+        return Run(self.places[chosen], directions[:, :-1] if lifted else directions)
 
 
 def extreme_runs(
@@ -137,25 +139,34 @@ def extreme_runs(
         for projection in projections
     ]
     taboo: list[list[list[int]]] = [[[] for _ in look] for look in looks]
-    sample = _pass(reader, stats, corners, looks, taboo, step)[1]
+    group = max(SMALLEST_GROUP, -(-stats.count // GROUPS))
+    sample = _pass(reader, stats, corners, looks, taboo, step, group)
     for corner in corners:
         if corner.count < D:
             raise ValueError(
                 f"vca: `pixels` must have at least D = {D} spectra on the side of their mean for the "
                 f"projective projection, got {corner.count}; snr_db=-inf takes the affine one"
             )
+    looked: list[set[bytes]] = [set() for _ in corners]
     while True:
         runs = [
             corners[run % len(corners)].search(D, np.random.default_rng([seed, run]))
             for run in range(count)
         ]
         looks, taboo = [], []
-        for number in range(len(corners)):
-            own = runs[number :: len(corners)]
-            looks.append(np.concatenate([run.directions for run in own]))
-            taboo.append([r.places[:i].tolist() for r in own for i in range(D)])
-        if not _pass(reader, stats, corners, looks, taboo)[0]:
+        for number, known in enumerate(looked):
+            own = [
+                (direction, run.places[:i].tolist())
+                for run in runs[number :: len(corners)]
+                for i, direction in enumerate(run.directions)
+                if direction.tobytes() not in known
+            ]
+            known.update(direction.tobytes() for direction, _ in own)
+            looks.append(np.reshape([d for d, _ in own], (-1, projections[number].axes.shape[1])))
+            taboo.append([before for _, before in own])
+        if not any(map(len, looks)):  # the farthest pixels of all directions are corners
             return runs, sample
+        _pass(reader, stats, corners, looks, taboo)
 
 
 def _pass(
@@ -165,55 +176,39 @@ def _pass(
     looks: list[Floats],  # of each projection, (R, K)
     taboo: list[list[list[int]]],  # of each direction, pixels that do not count
     step: int = 0,
-) -> tuple[int, Any]:
-    """Look along all directions; how many corners are new, and the sample."""
-    valid, xp = stats.valid, space_of(stats.valid)
+    group: int = 0,
+) -> Any:
+    """Look along all directions for further corners; return the sample."""
+    valid, before = stats.valid, 0
     projections = [corner.projection for corner in corners]
-    before = 0
-    ends = [_Ends(len(look), look.shape[1]) for look in looks]
-    radius2, counts = [0.0] * len(corners), [0] * len(corners)
 
     def more(part: Part) -> tuple[Any, ...]:
         nonlocal before
-        places = reader.places(part)
-        good = valid[places]
+        good = valid[reader.places(part)]
         first = -before % step if step else 0
         before += int(good.sum())
-        return good, stats.scale, projections, looks, taboo, first, step
+        return good, stats.scale, projections, looks, taboo, group, first, step
 
-    samples = []
+    samples: list[Any] = []
+    ends: list[list[_Ends]] = [[] for _ in corners]
     for found, some in reader.each(_look, more):
-        for number, (length2, count, top) in enumerate(found):
-            radius2[number] = max(radius2[number], length2)
-            counts[number] += count
-            ends[number].join(*top)
-        if step:
-            samples.append(some)
-    new = 0
-    for corner, *seen, end in zip(corners, radius2, counts, ends, strict=True):
-        corner.radius2, corner.count = seen
-        for side in (0, 1):
-            new += corner.add(end.places[side], end.points[side])
-    return new, xp.concatenate(samples) if step else None
+        for corner, all_ends, (radius2, count, own) in zip(corners, ends, found, strict=True):
+            corner.radius2 = max(corner.radius2, radius2)
+            corner.count += count
+            all_ends += own
+        samples.append(some)
+    for corner, own in zip(corners, ends, strict=True):
+        if own:
+            corner.add(own)
+    return space_of(valid).concatenate(samples) if step else None
 
 
+@dataclass(frozen=True, eq=False)
 class _Ends:
-    """The farthest pixels along each of R directions, on both sides."""
+    """The farthest of some pixels along each of R directions, and against it."""
 
-    def __init__(self, R: int, K: int) -> None:
-        self.values = np.full((2, R), -np.inf)
-        self.places = np.full((2, R), -1, dtype=np.int64)
-        self.points = np.zeros((2, R, K))
-
-    def join(self, values: Floats, places: NDArray[np.int64], points: Floats) -> None:
-        """Take in those of further pixels; of equals the first stays."""
-        # parts may be narrow: the first is the one with the lowest place
-        farther = (values > self.values) | (
-            (values == self.values) & (places < self.places) & (places >= 0)
-        )
-        self.values[farther] = values[farther]
-        self.places[farther] = places[farther]
-        self.points[farther] = points[farther]
+    places: NDArray[np.int64]  # (2, R), -1 where there is none
+    points: Floats  # (2, R, K)
 
 
 def _look(
@@ -224,36 +219,53 @@ def _look(
     projections: list[Projection],
     looks: list[Floats],
     taboo: list[list[list[int]]],
+    group: int,
     first: int,
     step: int,
-) -> tuple[list[tuple[float, int, tuple[Any, ...]]], Any]:
-    """Of one part: for each projection the largest squared length, the count and the ends; and its sample."""
+) -> tuple[list[tuple[float, int, list[_Ends]]], Any]:
+    """Of one part: for each projection the largest squared length, the count, the ends; and the part's sample."""
     places, block = reader.block(part)
-    xp = space_of(block)
-    kept = (block if bool(good.all()) else block[good]) / scale
+    kept = block if bool(good.all()) else block[good]
     flat = to_host(good).nonzero()[0]
     where = flat + places.start if isinstance(places, slice) else places[flat]
-    sample = kept[first::step] if step else None
+    sample = kept[first::step] / scale if step else None
     found = []
     for projection, look, never in zip(projections, looks, taboo, strict=True):
         points, own = projection(kept)
-        ends = _Ends(len(look), look.shape[1])
-        if len(points) and len(look):
-            values = points @ beside(points, np.ascontiguousarray(look.T))  # (m, R)
-            mine = where[to_host(own)]
-            for r, pixels in enumerate(never):
-                for pixel in pixels:
-                    at = int(np.searchsorted(mine, pixel))
-                    if at < len(mine) and mine[at] == pixel:
-                        values[at, r] = xp.nan
-            for side, sign in ((0, 1), (1, -1)):
-                signed = xp.nan_to_num(sign * values, nan=-xp.inf, posinf=xp.inf, neginf=-xp.inf)
-                row = to_host(signed.argmax(axis=0))
-                top = to_host(signed.max(axis=0)) if xp is np else to_host(signed.amax(dim=0))
-                there = np.isfinite(top)
-                ends.values[side] = top
-                ends.places[side] = np.where(there, mine[row], -1)
-                ends.points[side] = to_host(points[beside(points, row)])
+        mine = where[to_host(own)]
+        ends = []
+        for start in range(0, len(mine) if len(look) else 0, group or max(1, len(mine))):
+            some = slice(start, start + (group or len(mine)))
+            ends.append(_ends(points[some], mine[some], look, never))
         radius2 = float((points**2).sum(axis=1).max()) if len(points) else 0.0
-        found.append((radius2, len(points), (ends.values, ends.places, ends.points)))
+        found.append((radius2, len(points), ends))
     return found, sample
+
+
+def _ends(
+    points: Any,  # (m, K)
+    mine: NDArray[np.int64],  # (m,)
+    look: Floats,  # (R, K)
+    never: list[list[int]],
+) -> _Ends:
+    values = beside(points, look) @ points.T  # (R, m): a direction's lie together
+    barred = _places_in(mine, never)
+    directions = beside(points, np.arange(len(look)))
+    found = []
+    for limit in (-np.inf, np.inf):
+        for at, r in barred:
+            values[r, at] = limit
+        row = values.argmax(axis=1) if limit < 0 else values.argmin(axis=1)
+        there = np.isfinite(to_host(values[directions, row]))
+        found.append((np.where(there, mine[to_host(row)], -1), to_host(points[row])))
+    return _Ends(np.stack([place for place, _ in found]), np.stack([point for _, point in found]))
+
+
+def _places_in(mine: NDArray[np.int64], never: list[list[int]]) -> list[tuple[int, int]]:
+    """Where in `mine`, which ascends, each direction's pixels stand, with the direction."""
+    pairs = [(pixel, r) for r, pixels in enumerate(never) for pixel in pixels]
+    if not pairs or not len(mine):
+        return []
+    at = np.searchsorted(mine, [pixel for pixel, _ in pairs])
+    near = np.minimum(at, len(mine) - 1)
+    return [(int(i), r) for (pixel, r), i in zip(pairs, near, strict=True) if mine[i] == pixel]
