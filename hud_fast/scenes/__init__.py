@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from hud_fast.scenes.catalogue import CATALOGUE, Entry, find_entry
 from hud_fast.scenes.fetch import fetch
+from hud_fast.scenes.library import Library
+from hud_fast.scenes.library_files import read_library
 from hud_fast.scenes.load import load_scene
 from hud_fast.scenes.save import save_scene
 from hud_fast.scenes.scene import Scene, Truth
@@ -12,11 +14,13 @@ from hud_fast.scenes.simulate import simulate_scene
 __all__ = [
     "CATALOGUE",
     "Entry",
+    "Library",
     "Scene",
     "Truth",
     "fetch",
     "find_entry",
     "load_scene",
+    "read_library",
     "save_scene",
     "simulate_scene",
 ]

@@ -5,13 +5,22 @@ from __future__ import annotations
 from hud_fast.unmixing.autoencoder import UnmixingAutoencoder
 from hud_fast.unmixing.hysime import count_endmembers
 from hud_fast.unmixing.linear import linear_abundances
+from hud_fast.unmixing.matching import Match, match_spectra
+from hud_fast.unmixing.methods import METHODS, Maps, same_unit, solve, unmix
 from hud_fast.unmixing.summary import unmixing_summary
 from hud_fast.unmixing.vca import vca
 
 __all__ = [
+    "METHODS",
+    "Maps",
+    "Match",
     "UnmixingAutoencoder",
     "count_endmembers",
     "linear_abundances",
+    "match_spectra",
+    "same_unit",
+    "solve",
+    "unmix",
     "unmixing_summary",
     "vca",
 ]
