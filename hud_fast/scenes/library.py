@@ -196,9 +196,7 @@ class Library:
             )
         return found
 
-    def _to_scene(
-        self, scene: Scene, fwhm: ArrayLike | None
-    ) -> tuple[Library, NDArray[np.bool_]]:
+    def _to_scene(self, scene: Scene, fwhm: ArrayLike | None) -> tuple[Library, NDArray[np.bool_]]:
         good = np.ones(scene.C, bool) if scene.good_bands is None else scene.good_bands
         kept = scene.drop_bad_bands()
         if self.wavelengths is not None and kept.wavelengths is not None:
@@ -235,14 +233,15 @@ class Library:
         same = len(new) == self.C and np.allclose(new, self.wavelengths, rtol=1e-6, atol=0)
         if same and (widths is None or self.fwhm is None or np.allclose(widths, self.fwhm)):
             covered: NDArray[np.bool_] = np.isfinite(self.spectra).all(axis=0)
-            spectra = np.where(covered, self.spectra, np.nan)  # at its own bands nothing is smoothed
+            spectra = np.where(
+                covered, self.spectra, np.nan
+            )  # at its own bands nothing is smoothed
             widths = self.fwhm if widths is None else widths
             return self.replace(spectra=spectra, wavelengths=new, fwhm=widths), covered
         if widths is None:
             if len(new) < 2:
                 raise ValueError(f"{name}: `fwhm` must be given for a single band, got None")
-            else:
-                widths = band_widths(new)
+            widths = band_widths(new)
         spectra, covered = resample(self.spectra, self.wavelengths, self.fwhm, new, widths)
         if not covered.any():
             raise ValueError(

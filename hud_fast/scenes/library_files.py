@@ -111,7 +111,9 @@ def _told(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except (OSError, ValueError, TypeError, MemoryError) as error:
-        kind = next(one for one in (MemoryError, OSError, TypeError, ValueError) if isinstance(error, one))
+        kind = next(
+            one for one in (MemoryError, OSError, TypeError, ValueError) if isinstance(error, one)
+        )
         text = printable(error, 300).removeprefix("load_scene: ").removeprefix("Library: ")
         raise kind(
             f"read_library: `path` must be a file of spectra, got {printable(path)}: {text}"
@@ -205,7 +207,9 @@ def _data_of(header: Path) -> Path:
 def _whole(fields: dict[str, Any], key: str, default: int | None) -> int:
     text = str(fields.get(key, "" if default is None else default)).strip()
     if not text.isdigit() or (default is None and int(text) < 1) or len(text) > 12:
-        raise ValueError(f"`{key}` in its header must be a whole number, got {printable(text, 40) or None}")
+        raise ValueError(
+            f"`{key}` in its header must be a whole number, got {printable(text, 40) or None}"
+        )
     return int(text)
 
 
@@ -249,7 +253,9 @@ def _from_variables(file: VariableFile, path: Path, variable: str | None) -> Lib
     if isinstance(file, numpy_files.Npz) and file.is_ours and variable is None:
         return _of_own_scene(file)
     plain = {name.lower().replace("_", ""): name for name in file.shapes}
-    beside = {plain[name] for name in (*WAVELENGTH_NAMES, *FWHM_NAMES, *NAMES_NAMES) if name in plain}
+    beside = {
+        plain[name] for name in (*WAVELENGTH_NAMES, *FWHM_NAMES, *NAMES_NAMES) if name in plain
+    }
     matrices = [n for n, s in file.shapes.items() if len(s) == 2 and min(s) > 0 and n not in beside]
     if len([n for n in matrices if min(file.shapes[n]) > 1]) > 0:
         matrices = [n for n in matrices if min(file.shapes[n]) > 1]
@@ -259,7 +265,9 @@ def _from_variables(file: VariableFile, path: Path, variable: str | None) -> Lib
     if variable is not None:
         matrices = [n for n in file.shapes if n == variable and len(file.shapes[n]) == 2]
     if len(matrices) != 1:
-        shown = listed(f"{printable(n, 40)} {'x'.join(map(str, s))}" for n, s in file.shapes.items())
+        shown = listed(
+            f"{printable(n, 40)} {'x'.join(map(str, s))}" for n, s in file.shapes.items()
+        )
         raise ValueError(
             f"it must hold one matrix of spectra, or variable= name it, got {shown or 'no numbers'}"
         )

@@ -20,7 +20,10 @@ from hud_fast.scenes.library import Library
 
 LARGEST_TEXT = 1 << 28  # bytes
 DELETED = -1e30  # USGS marks bands without a value by -1.23e34
-SHORTEST, LONGEST = 200.0, 1e5  # nm, where a first column without a heading is taken for wavelengths
+SHORTEST, LONGEST = (
+    200.0,
+    1e5,
+)  # nm, where a first column without a heading is taken for wavelengths
 
 _WAVE = re.compile(r"wave|wvl|lambda|band.?cent", re.IGNORECASE)
 _NM = re.compile(r"nano|\bnm\b|_nm\b|^nm", re.IGNORECASE)
@@ -70,9 +73,7 @@ def _cells(lines: list[str]) -> list[Cells]:
     plain = [line.lstrip("#%") for line in lines]
     rows = [[word.strip() for word in row] for row in csv.reader(plain, delimiter=mark)]
     if mark == ";":  # where decimals have commas
-        rows = [
-            [re.sub(r"^([-+]?\d*),(\d+)", r"\1.\2", word) for word in row] for row in rows
-        ]
+        rows = [[re.sub(r"^([-+]?\d*),(\d+)", r"\1.\2", word) for word in row] for row in rows]
     # A delimiter at the end of each line makes no column.
     if all(row and row[-1] == "" for row in rows[-2:]):
         rows = [row[:-1] if row[-1] == "" else row for row in rows]
@@ -128,7 +129,9 @@ def _names_rows(heading: Cells, table: list[Cells]) -> bool:
 
 def _band_centre(word: str) -> float | None:
     """The number in "450", "450 nm", "0.45um", "X450"."""
-    found = re.fullmatch(r"[A-Za-z]?\s*(\d+\.?\d*(?:[eE][-+]?\d+)?)\s*(nm|um|[\u00b5\u03bc]m)?", word)
+    found = re.fullmatch(
+        r"[A-Za-z]?\s*(\d+\.?\d*(?:[eE][-+]?\d+)?)\s*(nm|um|[\u00b5\u03bc]m)?", word
+    )
     return None if found is None else float(found[1])
 
 
@@ -136,7 +139,9 @@ def _in_rows(table: list[Cells]) -> Library:
     """One spectrum a row, after its name; the first row may hold the wavelengths."""
     head, centres = table[0], None
     words = [_band_centre(word) for word in head[1:]]
-    named = bool(_NAME.match(head[0]) or _WAVE.search(head[0]) or _UM.search(head[0]) or _NM.search(head[0]))
+    named = bool(
+        _NAME.match(head[0]) or _WAVE.search(head[0]) or _UM.search(head[0]) or _NM.search(head[0])
+    )
     if all(word is not None for word in words) and (named or _like_wavelengths(words)):
         unit = " ".join([head[0], *head[1:2]])
         centres = to_nm(np.array(words, dtype=np.float64), unit)
@@ -152,7 +157,7 @@ def _like_wavelengths(values: list[float | None] | NDArray[np.float64]) -> bool:
     array = np.array(values, dtype=np.float64)
     steps = np.diff(array)
     one_way = len(array) > 1 and bool((steps > 0).all() or (steps < 0).all())
-    return one_way and bool(SHORTEST <= array.min() and array.max() <= LONGEST)
+    return one_way and bool(array.min() >= SHORTEST and array.max() <= LONGEST)
 
 
 def _in_columns(

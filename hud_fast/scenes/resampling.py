@@ -31,9 +31,7 @@ def band_widths(centres: NDArray[np.float64]) -> NDArray[np.float64]:  # (K,) bo
     steps = np.abs(np.diff(centres))
     steps = np.where(steps > 0, steps, np.median(steps[steps > 0]) if steps.any() else 1.0)
     before, after = np.append(steps[:1], steps), np.append(steps, steps[-1:])
-    found: NDArray[np.float64] = np.minimum(
-        (before + after) / 2, 2 * np.minimum(before, after)
-    )
+    found: NDArray[np.float64] = np.minimum((before + after) / 2, 2 * np.minimum(before, after))
     return found
 
 

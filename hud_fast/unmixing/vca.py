@@ -13,6 +13,9 @@ threshold 15 + 10 log10 D dB):
 * SNR above, "projective": x = U^T y on D singular axes, divided by <x, mean(x)>, which removes
   brightness.
 
+Kept endmembers (`keep`) are projected as the pixels are and stand first: each further direction is orthogonal to them,
+so what is found is what they leave unexplained.
+
 Shapes: pixels (..., C) -> endmembers (D, C) and index (D,) into the flattened pixels. Cost: two
 passes for the (C, C) moments in float64, one for the projection, then O(P D) per endmember and run.
 Memory: one block of pixels and the (P, D) projection; the scene itself may lie in a memory map.
@@ -27,22 +30,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hud_fast._checks import ArrayT, check_choice, check_count, check_flag, check_number, check_seed
-from hud_fast.unmixing.pixels import (
-    Moments,
-    Pixels,
-    beside,
-    flat_nonzero,
-    moments,
-    space_of,
-    to_host,
+from hud_fast._checks import (
+    ArrayLike,
+    ArrayT,
+    as_numpy,
+    check_choice,
+    check_count,
+    check_flag,
+    check_number,
+    check_seed,
 )
+from hud_fast.unmixing.pixels import Pixels, beside, flat_nonzero, moments, to_host
+from hud_fast.unmixing.projection import estimated_snr_db, is_ahead, principal_axes, project
 
 Criterion = Literal["volume", "residual"]
 
-# A direction that carries less than this share of the largest variance is rounding, not signal:
-# float32 storage alone leaves about 1e-15 of the mean power, 12-bit sensors 1e-8.
-_RANK_TOLERANCE = 1e-13
 _RESIDUAL_PIXELS = (
     20_000  # enough to tell runs apart (they differ by percents), cheap at any scene size
 )
@@ -59,6 +61,7 @@ def vca(
     return_index: Literal[False] = ...,
     snr_db: float | None = ...,
     mask: Any = ...,
+    keep: ArrayLike | None = ...,
 ) -> ArrayT: ...
 @overload
 def vca(
@@ -71,6 +74,7 @@ def vca(
     return_index: Literal[True],
     snr_db: float | None = ...,
     mask: Any = ...,
+    keep: ArrayLike | None = ...,
 ) -> tuple[ArrayT, ArrayT]: ...
 def vca(
     pixels: ArrayT,  # (..., C)
@@ -82,6 +86,7 @@ def vca(
     return_index: bool = False,
     snr_db: float | None = None,
     mask: Any = None,  # (...) bool
+    keep: ArrayLike | None = None,  # (k, C)
 ) -> ArrayT | tuple[ArrayT, ArrayT]:  # (D, C), (D,)
     """Extract D endmembers by vertex component analysis.
 
@@ -114,13 +119,17 @@ def vca(
         inf the projective one.
     mask : array or tensor of bool, (...), optional
         True = valid pixel.
+    keep : array or tensor, (k, C), optional
+        Endmembers that are known already, 1 <= k < D, in the unit of `pixels`: they come first, as they are, and the
+        search finds D - k pixels beside them. The projections are still those of the pixels alone. Where a kept
+        spectrum has no projective projection, the affine search is the only one.
 
     Returns
     -------
     endmembers : (D, C)
         The kind and device of `pixels`; its dtype if floating, else float64.
     index : (D,) int64
-        Only with ``return_index=True``: positions in ``pixels.reshape(-1, C)``.
+        Only with ``return_index=True``: positions in ``pixels.reshape(-1, C)``; -1 for kept ones.
 
     Raises
     ------
@@ -128,7 +137,8 @@ def vca(
         `pixels` not numeric, `mask` not boolean, `D`, `seed` or `best_of` not an int.
     ValueError
         D larger than the number of bands, of valid pixels, or than the pixels' affine dimension
-        allows; no valid pixel; a mask of another shape; an unknown criterion.
+        allows; no valid pixel; a mask of another shape; an unknown criterion; kept spectra that are not finite, of
+        other bands, or as many as D.
 
     References
     ----------
@@ -144,6 +154,11 @@ def vca(
     >>> endmembers, index = vca(np.vstack([pure, shares @ pure]), 3, return_index=True)
     >>> sorted(index.tolist())
     [0, 1, 2]
+
+    Two of them are known:
+
+    >>> vca(np.vstack([pure, shares @ pure]), 3, keep=pure[:2], return_index=True)[1].tolist()
+    [-1, -1, 2]
     """
     check_choice("vca", "criterion", criterion, ("volume", "residual"))
     D = check_count("vca", "D", D)
@@ -162,25 +177,35 @@ def vca(
         raise ValueError(
             f"vca: `D` must be at most the number of valid pixels, {stats.count}, got {D}"
         )
-    principal = _principal_axes(stats, D)  # (C, D - 1)
-    snr = _snr_db(stats, D) if snr_db is None else float(snr_db)
+    kept = _kept(keep, D, reader.C)  # (k, C)
+    principal = principal_axes(stats, D)  # (C, D - 1)
+    snr = estimated_snr_db(stats, D) if snr_db is None else float(snr_db)
     affine = snr < 15 + 10 * np.log10(D)
     # The projective search ignores brightness, the affine one does not, and which of them suits a
     # scene does not show in its SNR alone: further runs alternate unless the caller has fixed the
     # ratio.
-    searches = [_project(reader, stats, D, principal, affine)]
-    if best_of > 1 and snr_db is None and D > 1:
-        searches.append(_project(reader, stats, D, principal, not affine))
+    known = kept / stats.scale
+    if len(kept) and not affine and not is_ahead(known, stats, D).all():
+        if snr_db is not None:
+            raise ValueError(
+                "vca: `keep` must have spectra on the side of the pixels' mean for the projective projection; "
+                "snr_db=-inf takes the affine one"
+            )
+        affine = True
+    searches = [project(reader, stats, D, principal, affine, known)]
+    if best_of > 1 and snr_db is None and D > 1 and is_ahead(known, stats, D).all():
+        searches.append(project(reader, stats, D, principal, not affine, known))
 
     valid = flat_nonzero(stats.valid)
     sample = valid[:: -(-len(valid) // _RESIDUAL_PIXELS)]
     best, best_score = None, -np.inf
     for run in range(best_of):
-        points, rows = searches[run % len(searches)]
-        chosen = to_host(rows[_vertices(points, D, np.random.default_rng([seed, run]))])
+        points, rows, first = searches[run % len(searches)]
+        chosen = to_host(rows[_vertices(points, D, np.random.default_rng([seed, run]), first)])
         score = 0.0
         if best_of > 1:
             spectra = to_host(reader.take(chosen)).astype(np.float64) / stats.scale
+            spectra = np.concatenate([known, spectra])
             if criterion == "volume":
                 score = _log_volume((spectra - stats.mean) @ principal)
             else:
@@ -192,6 +217,8 @@ def vca(
     found = to_host(reader.take(best))
     if found.dtype.kind != "f":
         found = found.astype(np.float64)
+    found = np.concatenate([kept.astype(found.dtype), found])
+    best = np.concatenate([np.full(len(kept), -1, dtype=np.int64), best])
     if isinstance(pixels, Tensor):
         dtype = pixels.dtype if pixels.is_floating_point() else torch.float64
         endmembers: Any = torch.tensor(found).to(device=pixels.device, dtype=dtype)
@@ -203,80 +230,28 @@ def vca(
     return cast("ArrayT", endmembers)
 
 
-def _principal_axes(stats: Moments, D: int) -> NDArray[np.float64]:  # (C, D - 1)
-    """The D - 1 axes of largest variance; refuses pixels that cannot span D vertices."""
-    values, vectors = np.linalg.eigh(stats.covariance)
-    values, vectors = values[::-1], vectors[:, ::-1]
-    floor = _RANK_TOLERANCE * max(values[0], 0.0) + 1e-15 * float(stats.mean @ stats.mean)
-    rank = int((values > floor).sum())
-    if rank < D - 1:
+def _kept(keep: ArrayLike | None, D: int, C: int) -> NDArray[np.float64]:  # (k, C)
+    """Endmembers that are known already."""
+    if keep is None:
+        return np.empty((0, C))
+    given = as_numpy("vca", "keep", keep).astype(np.float64)
+    if given.ndim != 2 or given.shape[1] != C or not 1 <= len(given) < D:
         raise ValueError(
-            f"vca: `D` must be at most {rank + 1}, the number of vertices that the pixels can span "
-            f"(they vary in {rank} directions only), got {D}"
+            f"vca: `keep` must have shape (k, C) with k from 1 to D - 1 = {D - 1} and C = {C} as in `pixels`, got "
+            f"{given.shape}"
         )
-    return cast("NDArray[np.float64]", vectors[:, : D - 1])
-
-
-def _snr_db(stats: Moments, D: int) -> float:
-    """Signal-to-noise ratio in dB, from the power inside and outside of the D leading axes."""
-    C = len(stats.mean)
-    mean_power = float(stats.mean @ stats.mean)
-    variances = np.linalg.eigvalsh(stats.covariance)[::-1]
-    total = mean_power + float(np.trace(stats.covariance))
-    inside = mean_power + float(variances[:D].sum())
-    signal, noise = inside - D / C * total, total - inside
-    if noise <= 1e-15 * total:  # nothing outside beyond rounding, D = C included
-        return np.inf
-    return float(10 * np.log10(signal / noise)) if signal > 0 else -np.inf
-
-
-def _project(
-    reader: Pixels,
-    stats: Moments,
-    D: int,
-    principal: NDArray[np.float64],  # (C, D - 1)
-    affine: bool,
-) -> tuple[Any, Any]:  # (n, D), (n,)
-    """Valid pixels in the D coordinates of the search, and their places in the flattened scene, where that lies."""
-    if D == 1:
-        # One vertex: no simplex to search. The axis of the mean makes it the pixel brightest along
-        # the mean.
-        axes = (stats.mean / np.linalg.norm(stats.mean))[:, None]
-    elif affine:
-        axes = principal
-    else:
-        axes = np.linalg.eigh(stats.correlation)[1][:, ::-1][:, :D]
-    there, mean = beside(reader.array, axes), beside(reader.array, stats.mean)
-    xp, projected = space_of(stats.valid), []
-    for rows, block in reader.blocks():
-        kept = block[stats.valid[rows]] / stats.scale
-        if affine and D > 1:
-            kept = kept - mean
-        projected.append(kept @ there)
-    points, where = xp.concatenate(projected), flat_nonzero(stats.valid)
-    if D == 1:
-        return points, where
-    if affine:
-        radius = float((points**2).sum(axis=1).max()) ** 0.5
-        return xp.concatenate([points, xp.full_like(points[:, :1], radius)], axis=1), where
-    centre = axes.T @ stats.mean
-    along = points @ beside(points, centre)
-    # The projection divides by <x, mean>: a pixel at or behind that plane has no projection.
-    ahead = along > 1e-9 * float(centre @ centre)
-    if int(ahead.sum()) < D:
-        raise ValueError(
-            f"vca: `pixels` must have at least D = {D} spectra on the side of their mean for the "
-            f"projective projection, got {int(ahead.sum())}; snr_db=-inf takes the affine one"
-        )
-    return points[ahead] / along[ahead, None], where[ahead]
+    if not np.isfinite(given).all():
+        raise ValueError("vca: `keep` must be finite, got NaN or infinity")
+    return given
 
 
 def _vertices(
     points: Any,  # (n, D)
     D: int,
     generator: np.random.Generator,
-) -> NDArray[np.int64]:  # (D,)
-    """One run: D times the extreme point along a random direction orthogonal to those before.
+    first: NDArray[np.float64],  # (k, D)
+) -> NDArray[np.int64]:  # (D - k,)
+    """One run: the extreme point along a random direction orthogonal to those before, until there are D.
 
     Of points on a GPU only the places and coordinates of those found come to the host.
     """
@@ -284,8 +259,10 @@ def _vertices(
     found[D - 1, 0] = 1.0  # the paper's start: keeps the first direction off the lifted coordinate
     if D == 1:
         found[0, 0] = 0.0
-    index = np.empty(D, dtype=np.int64)
-    for i in range(D):
+    k = len(first)
+    found[:, :k] = first.T
+    index = np.empty(D - k, dtype=np.int64)
+    for i in range(D - k):
         direction = generator.random(D)
         direction -= found @ (np.linalg.pinv(found) @ direction)
         extent = abs(points @ beside(points, direction / np.linalg.norm(direction)))
@@ -293,7 +270,7 @@ def _vertices(
             beside(points, index[:i])
         ] = -1.0  # never the same pixel twice, whatever the rounding
         index[i] = int(extent.argmax())
-        found[:, i] = to_host(points[index[i]])
+        found[:, k + i] = to_host(points[index[i]])
     return index
 
 
