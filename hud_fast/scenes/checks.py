@@ -81,6 +81,19 @@ def positive_per_band(
     function: str, name: str, values: ArrayLike | None, bands: int
 ) -> NDArray[np.float64] | None:  # (C,)
     """One finite positive number a band."""
+    return _per_band(function, name, values, bands, 0.0, "finite and above 0")
+
+
+def finite_per_band(
+    function: str, name: str, values: ArrayLike | None, bands: int
+) -> NDArray[np.float64] | None:  # (C,)
+    """One finite number a band."""
+    return _per_band(function, name, values, bands, -np.inf, "finite")
+
+
+def _per_band(
+    function: str, name: str, values: ArrayLike | None, bands: int, above: float, words: str
+) -> NDArray[np.float64] | None:  # (C,)
     if values is None:
         return None
     given = array_of(function, name, values)
@@ -92,11 +105,10 @@ def positive_per_band(
             f"got {given.size}"
         )
     array: NDArray[np.float64] = given.astype(np.float64).ravel()
-    wrong = np.flatnonzero(~(np.isfinite(array) & (array > 0)))
+    wrong = np.flatnonzero(~(np.isfinite(array) & (array > above)))
     if wrong.size:
         raise ValueError(
-            f"{function}: `{name}` must be finite and above 0, "
-            f"got {array[wrong[0]]} at band {wrong[0]}"
+            f"{function}: `{name}` must be {words}, got {array[wrong[0]]} at band {wrong[0]}"
         )
     return array
 
@@ -145,11 +157,15 @@ def labels(
     return array
 
 
-def names(function: str, values: Any) -> Sequence[object]:
-    """A tuple or list."""
+def names(function: str, name: str, values: Any, count: int | None = None) -> Sequence[object]:
+    """A tuple or list, of so many."""
     if not isinstance(values, (tuple, list)):
         kind = type(values).__name__
-        raise TypeError(f"{function}: `label_names` must be a tuple of names, got {kind}")
+        raise TypeError(f"{function}: `{name}` must be a tuple of names, got {kind}")
+    if count is not None and len(values) != count:
+        raise ValueError(
+            f"{function}: `{name}` must hold a name for each of the {count} bands, got {len(values)}"
+        )
     return values
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from hud_fast._text import printable
 from hud_fast.scenes import georeference
-from hud_fast.scenes.raw import RawScene, nanometres
+from hud_fast.scenes.raw import RawScene, Request, nanometres
 from hud_fast.scenes.trust import check_memory
 
 DATA_SUFFIXES = (".img", ".dat", ".bil", ".bip", ".bsq", ".raw", ".bin", ".hyspex", ".sli")
@@ -65,7 +65,7 @@ def find_data(header: Path, interleave: str) -> Path:
     return found
 
 
-def read_envi(path: Path) -> RawScene:
+def read_envi(path: Path, request: Request) -> RawScene:  # noqa: ARG001  # as every reader
     """The cube of an ENVI header (or of the data file beside it), memory-mapped, with what the header says.
 
     Raises

@@ -5,34 +5,19 @@ from __future__ import annotations
 import operator
 import os
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Literal
 
 from hud_fast._files import user_path
 from hud_fast._text import printable
-from hud_fast.scenes import checks, envi, mat, numpy_files, side_files, tables, trust
+from hud_fast.scenes import checks, readers, side_files, trust
 from hud_fast.scenes.catalogue import Entry, File, find_entry, is_name, recognise
 from hud_fast.scenes.fetch import fetch
 from hud_fast.scenes.layout import check_layout
-from hud_fast.scenes.raw import RawScene, float_cube, nanometres
+from hud_fast.scenes.opened import SceneFile
+from hud_fast.scenes.raw import RawScene, Request, nanometres
 from hud_fast.scenes.scene import Scene
 from hud_fast.scenes.side_files import Side
-
-SUFFIXES = (".mat", ".hdr", ".npy", ".npz", *envi.DATA_SUFFIXES)
-
-
-@dataclass(frozen=True)
-class _Request:
-    """How the user wants the file read."""
-
-    variable: str | None
-    layout: str | None
-    shape: tuple[int, int] | None
-    bands: int | None
 
 
 def load_scene(
@@ -109,6 +94,41 @@ def load_scene(
     >>> load_scene(path, wavelengths=[0.45, 0.55, 0.65])
     Scene('field', 4 x 5 pixels, 3 bands, 450-650 nm)
     """
+    opened = open_scene(
+        path_or_name,
+        variable=variable,
+        layout=layout,
+        shape=shape,
+        wavelengths=wavelengths,
+        good_bands=good_bands,
+        mask=mask,
+        labels=labels,
+        rgb_bands=rgb_bands,
+        name=name,
+    )
+    return opened.load(scale)
+
+
+def open_scene(
+    path_or_name: str | os.PathLike[str],
+    *,
+    variable: str | None = None,
+    layout: str | None = None,
+    shape: tuple[int, int] | None = None,
+    wavelengths: Side = None,  # (C,)
+    good_bands: Side = None,  # (C,)
+    mask: Side = None,  # (H, W)
+    labels: Side = None,  # (H, W)
+    rgb_bands: tuple[int, int, int] | None = None,
+    name: str | None = None,
+) -> SceneFile:
+    """Open a scene whose values are read some rows at a time, when they are asked for. The arguments of `load_scene`.
+
+    Raises
+    ------
+    FileNotFoundError, OSError, ValueError, TypeError
+        As `load_scene`, but for what only the values can show.
+    """
     layout = check_layout("load_scene", layout)
     shape = _image_shape(shape)
     centres = side_files.vector("wavelengths", wavelengths)
@@ -117,10 +137,9 @@ def load_scene(
         variable = entry.cube.variable
     bands = None if centres is None else int(centres.size)
     with trust.whole(path):
-        raw = _read(path, _Request(variable, layout, shape, bands))
+        raw = readers.read(path, Request(variable, layout, shape, bands))
     if 0 in raw.cube.shape:
         raise ValueError(f"load_scene: `path` must hold a pixel, got {raw.cube.shape} in {path}")
-    trust.check_memory(path, 4 * raw.cube.size)
     if entry is not None and raw.cube.shape != entry.shape:
         raise ValueError(
             f"load_scene: `path_or_name` {entry.key} must have shape {entry.shape}, "
@@ -130,9 +149,8 @@ def load_scene(
         raw.wavelengths = nanometres(centres)
         if raw.wavelengths is None:  # negative or missing ones: let the check say which
             raw.wavelengths = centres
-    raw.good_bands = (
-        raw.good_bands if good_bands is None else side_files.vector("good_bands", good_bands)
-    )
+    if good_bands is not None:
+        raw.good_bands = side_files.vector("good_bands", good_bands)
     raw.labels = raw.labels if labels is None else side_files.matrix("labels", labels)
     raw.rgb_bands = raw.rgb_bands if rgb_bands is None else rgb_bands
     known = entry or recognise(raw.variable, raw.cube.shape)
@@ -144,10 +162,8 @@ def load_scene(
     if name is not None:
         raw.fields["name"] = name
     with trust.named(path):
-        stored_scale = checks.positive("load_scene", "scale", raw.fields.pop("scale", 1.0))
-    with trust.named(path):
-        scene = _checked_scene(raw, path, side_files.matrix("mask", mask))
-    return _scaled(scene, scale, raw.reflectance_factor, stored_scale)
+        scale = checks.positive("load_scene", "scale", raw.fields.pop("scale", 1.0))
+        return SceneFile.of(raw, path, side_files.matrix("mask", mask), scale)
 
 
 def _image_shape(shape: tuple[int, int] | None) -> tuple[int, int] | None:
@@ -192,26 +208,6 @@ def _resolve(path_or_name: str | os.PathLike[str]) -> tuple[Path, Entry | None]:
     return fetch(entry.key), entry
 
 
-def _read(path: Path, request: _Request) -> RawScene:
-    """The reader for this kind of file."""
-    suffix = path.suffix.lower()
-    if suffix in (".mat", ".npz"):
-        file = mat.open_mat(path) if suffix == ".mat" else numpy_files.Npz(path)
-        if isinstance(file, numpy_files.Npz) and file.is_ours and request.variable is None:
-            return numpy_files.read_own_npz(file)
-        return tables.read_table(
-            file, path, request.variable, request.layout, request.shape, request.bands
-        )
-    if suffix == ".npy":
-        return numpy_files.read_npy(path, request.layout, request.shape, request.bands)
-    if suffix == ".hdr" or suffix in envi.DATA_SUFFIXES or envi.find_header(path) is not None:
-        return envi.read_envi(path)
-    raise ValueError(
-        f"load_scene: `path_or_name` must end in one of {', '.join(SUFFIXES)} (or have an ENVI header "
-        f"beside it), got {path}"
-    )
-
-
 def _add_what_is_known(raw: RawScene, entry: Entry | None, path: Path) -> None:
     """Fill in from the catalogue what the file leaves open; a name from the file's, at least."""
     if entry is not None:
@@ -247,70 +243,3 @@ def _mask_altered(
         raise FileNotFoundError(message)
     if raw.mask is None and not masked:
         warnings.warn(f"{message}: none is masked", UserWarning, stacklevel=3)
-
-
-def _checked_scene(raw: RawScene, path: Path, mask: NDArray[Any] | None) -> Scene:
-    """The scene in file units, every part checked against the cube."""
-    height, width, bands = raw.cube.shape
-    valid = checks.flags("load_scene", "mask", raw.mask, (height, width))
-    extra = checks.flags("load_scene", "mask", mask, (height, width))
-    if extra is not None:
-        valid = extra if valid is None else valid & extra
-    good = checks.flags("load_scene", "good_bands", raw.good_bands, (bands,))
-    cube = float_cube(raw.cube)
-    scene = Scene(
-        cube=cube,
-        wavelengths=checks.positive_per_band("load_scene", "wavelengths", raw.wavelengths, bands),
-        fwhm=checks.positive_per_band("load_scene", "fwhm", raw.fwhm, bands),
-        good_bands=_without_empty_bands(cube, good),
-        mask=valid,
-        labels=checks.labels("load_scene", raw.labels, (height, width)),
-        rgb_bands=checks.rgb_bands("load_scene", raw.rgb_bands, bands),
-        ignore_value=raw.ignore_value,
-        geo=raw.geo,
-        format=raw.format,
-        source=path,
-        variable=raw.variable,
-        dtype=raw.dtype,
-        details=raw.details,
-        **raw.fields,
-    )
-    if not scene.valid.any():
-        raise ValueError(
-            f"load_scene: `mask` must leave a valid pixel, got none of {height * width} that is unmasked "
-            f"and finite in every good band in {path}"
-        )
-    return scene
-
-
-def _without_empty_bands(
-    cube: NDArray[np.float32], good: NDArray[np.bool_] | None
-) -> NDArray[np.bool_] | None:  # (C,)
-    """Bands without a single finite value are flagged bad: they would make every pixel invalid."""
-    first = np.isfinite(cube[:: max(1, cube.shape[0] // 16)]).any(axis=(0, 1))
-    if first.all():
-        return good
-    some = np.asarray(np.isfinite(cube).any(axis=(0, 1)))
-    if some.all() or not some.any():
-        return good
-    return some if good is None else good & some
-
-
-def _scaled(scene: Scene, scale: float | str | None, factor: float | None, stored: float) -> Scene:
-    """The scene with its cube divided by the scale asked for."""
-    if isinstance(scale, str) and scale == "auto":
-        number = factor or (stored if stored != 1.0 else None)
-        if number is None:
-            keep = slice(None) if scene.good_bands is None else scene.good_bands
-            number = float(scene.valid_pixels[:, keep].max())
-        if not (np.isfinite(number) and number > 0):
-            raise ValueError(
-                f"load_scene: `scale` must be a number here: with 'auto', the largest value is {number}"
-            )
-    elif isinstance(scale, str):
-        raise TypeError(f"load_scene: `scale` must be a number, 'auto' or None, got {scale!r}")
-    else:
-        number = stored if scale is None else checks.positive("load_scene", "scale", scale)
-    if number == 1.0:
-        return scene
-    return scene.replace(cube=scene.cube / np.float32(number), scale=number)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from hud_fast._text import listed
 from hud_fast.scenes import layout as axes
-from hud_fast.scenes.raw import RawScene
+from hud_fast.scenes.raw import RawScene, Request
 from hud_fast.scenes.scene import Truth
 from hud_fast.scenes.trust import check_claim, check_count, whole
 
@@ -44,11 +44,9 @@ def read_array(path: Path) -> NDArray[Any]:
     return array
 
 
-def read_npy(
-    path: Path, layout: str | None, shape: tuple[int, int] | None, bands: int | None
-) -> RawScene:
+def read_npy(path: Path, request: Request) -> RawScene:
     """The cube of a .npy file, memory-mapped."""
-    array = read_array(path)
+    array, layout = read_array(path), request.layout
     if array.dtype.kind not in "fiu":
         raise TypeError(f"load_scene: `path` must hold real numbers, got {array.dtype} in {path}")
     if layout is None:
@@ -57,8 +55,8 @@ def read_npy(
                 f"load_scene: `path` must hold a cube of three axes, or of two with layout= and shape=, "
                 f"got shape {array.shape} in {path}"
             )
-        layout = axes.guess_layout("load_scene", array, bands)
-    cube = axes.band_last("load_scene", array, layout, shape, column_major=False)
+        layout = axes.guess_layout("load_scene", array, request.bands)
+    cube = axes.band_last("load_scene", array, layout, request.shape, column_major=False)
     return RawScene(cube=cube, format="npy", dtype=array.dtype, details={"layout": layout})
 
 

@@ -2,20 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+if TYPE_CHECKING:
+    from hud_fast.scenes.georeference import Lookup
+
 ROWS_A_BLOCK = 32  # a block of a column-major cube reads whole cache lines of 32 rows
+
+
+class Rows(Protocol):
+    """A cube's values, (H, W, C) in file units, read some rows at a time: an array, or a file behind it."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    def __getitem__(self, rows: slice, /) -> NDArray[Any]: ...  # (n, W, C)
+
+
+@dataclass(frozen=True)
+class Request:
+    """How the user wants the file read."""
+
+    variable: str | None = None
+    layout: str | None = None
+    shape: tuple[int, int] | None = None  # (H, W)
+    bands: int | None = None  # how many there are, if known
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One kind of file: how it is known and read. `scenes.readers` lists them, the most particular first."""
+
+    name: str
+    matches: Callable[
+        [Path, bytes], bool
+    ]  # of a path and the first bytes (512, or all) of its file
+    read: Callable[[Path, Request], RawScene]  # values unread where the kind of file allows it
+    takes: frozenset[str] = frozenset()  # what it can use of variable, layout, shape
+    suffixes: tuple[str, ...] = ()  # for those who ask what there is
 
 
 @dataclass
 class RawScene:
-    """File values (any strides, any real dtype) and the side information that came with them."""
+    """File values (any strides, any real dtype) and the side information that came with them.
 
-    cube: NDArray[Any]  # (H, W, C) view in file units
+    Values mean `file value * gains + offsets`, where a file says so.
+    """
+
+    cube: Rows  # (H, W, C) in file units
     format: str
     dtype: np.dtype[Any]
     variable: str | None = None
@@ -28,22 +69,36 @@ class RawScene:
     reflectance_factor: float | None = None  # file value = reflectance * factor
     ignore_value: float | None = None  # file units
     geo: dict[str, str] | None = None
+    lookup: Lookup | None = None  # from the sensor's rows and columns to a map's
+    gains: NDArray[np.float64] | None = None  # (C,)
+    offsets: NDArray[np.float64] | None = None  # (C,)
+    band_names: tuple[str, ...] | None = None
     details: dict[str, str] = field(default_factory=dict)
     fields: dict[str, Any] = field(default_factory=dict)  # further fields of Scene, by name
 
 
-def float_cube(
-    values: NDArray[Any],  # (H, W, C), any strides
-    scale: float = 1.0,
-) -> NDArray[np.float32]:  # (H, W, C), C-contiguous
-    """values / scale as float32, by blocks of rows; values beyond float32 become infinite (missing)."""
-    out = np.empty(values.shape, np.float32)
+def float_rows(
+    raw: RawScene,
+    rows: slice,
+) -> NDArray[np.float32]:  # (n, W, C), C-contiguous
+    """The meaning of these rows' file values; what is beyond float32 becomes infinite (missing)."""
     with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(0, values.shape[0], ROWS_A_BLOCK):
-            rows = slice(start, start + ROWS_A_BLOCK)
-            out[rows] = values[rows]
-            if scale != 1.0:
-                out[rows] /= np.float32(scale)
+        values = raw.cube[rows]
+        if raw.gains is not None:
+            values = values * raw.gains
+        if raw.offsets is not None:
+            values = values + raw.offsets
+        return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def float_cube(
+    raw: RawScene,
+) -> NDArray[np.float32]:  # (H, W, C), C-contiguous
+    """The whole cube's meaning, by blocks of rows."""
+    out = np.empty(raw.cube.shape, np.float32)
+    for start in range(0, out.shape[0], ROWS_A_BLOCK):
+        rows = slice(start, start + ROWS_A_BLOCK)
+        out[rows] = float_rows(raw, rows)
     return out
 
 

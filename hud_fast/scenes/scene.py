@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,8 +70,14 @@ class Scene:
         File value = cube * scale: one number for the whole scene, so that radiometry survives.
     ignore_value : float, optional
         The file's no-data value (in file units), written into masked pixels.
+    gains, offsets : (C,) arrays, optional
+        Of a file that keeps one of each a band: file value * gain + offset = cube * scale.
+    band_names : sequence of str, optional
+        A name for each band.
     geo : mapping, optional
         ENVI header fields that place the scene ("map info", "coordinate system string", ...), as text.
+    lookup : Lookup, optional
+        For a scene in the sensor's own rows and columns: which of them each pixel of a map shows.
     format, source, variable, dtype, details
         Where it came from: "mat" | "envi" | "npy" | "npz", path, variable name, data type in the file, and
         format matters kept on writing (interleave, .mat version, layout).
@@ -118,6 +125,10 @@ class Scene:
     ignore_value: float | None = None
     endmember_count: int | None = None
     details: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    gains: NDArray[np.float64] | None = None  # (C,)
+    offsets: NDArray[np.float64] | None = None  # (C,)
+    band_names: tuple[str, ...] | None = None  # C of them
+    lookup: georeference.Lookup | None = None
 
     def __post_init__(self) -> None:
         given: Any = self.cube
@@ -135,11 +146,15 @@ class Scene:
             "labels": checks.labels("Scene", self.labels, (height, width)),
             "rgb_bands": checks.rgb_bands("Scene", self.rgb_bands, bands),
             "scale": checks.positive("Scene", "scale", self.scale),
+            "gains": checks.finite_per_band("Scene", "gains", self.gains, bands),
+            "offsets": checks.finite_per_band("Scene", "offsets", self.offsets, bands),
         }
+        if self.band_names is not None:
+            given_names = checks.names("Scene", "band_names", self.band_names, bands)
+            clean["band_names"] = tuple(printable(name, LONGEST_NAME) for name in given_names)
         if self.label_names is not None:
-            clean["label_names"] = tuple(
-                printable(name, LONGEST_NAME) for name in checks.names("Scene", self.label_names)
-            )
+            given_names = checks.names("Scene", "label_names", self.label_names)
+            clean["label_names"] = tuple(printable(name, LONGEST_NAME) for name in given_names)
         if self.dtype is not None:
             clean["dtype"] = np.dtype(self.dtype)
         for field, value in clean.items():
@@ -248,13 +263,14 @@ class Scene:
         truth = self.truth
         if truth is not None:
             truth = Truth(truth.endmembers[:, keep], truth.abundances)
+        per_band = ("wavelengths", "fwhm", "gains", "offsets")
+        kept: dict[str, Any] = {
+            name: values[keep] for name in per_band if (values := getattr(self, name)) is not None
+        }
+        if self.band_names is not None:
+            kept["band_names"] = tuple(compress(self.band_names, keep))
         return self.replace(
-            cube=self.cube[..., keep],
-            wavelengths=None if self.wavelengths is None else self.wavelengths[keep],
-            fwhm=None if self.fwhm is None else self.fwhm[keep],
-            good_bands=None,
-            rgb_bands=rgb,
-            truth=truth,
+            cube=self.cube[..., keep], good_bands=None, rgb_bands=rgb, truth=truth, **kept
         )
 
     def crop(self, rows: slice, columns: slice) -> Scene:
@@ -280,6 +296,7 @@ class Scene:
             mask=None if self.mask is None else self.mask[window],
             labels=None if self.labels is None else self.labels[window],
             geo=georeference.crop(self.geo, rows, columns, self.H, self.W),
+            lookup=None if self.lookup is None else self.lookup.crop(rows, columns),
             truth=truth,
         )
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from hud_fast._text import listed, printable
 from hud_fast.scenes import layout as axes
 from hud_fast.scenes.mat import VariableFile
-from hud_fast.scenes.raw import RawScene, nanometres
+from hud_fast.scenes.raw import RawScene, Request, nanometres
 
 PICTURE_BANDS = 4
 # Compared in lower case, without underscores.
@@ -37,12 +37,15 @@ LABEL_NAMES = ("labels", "label", "gt", "groundtruth", "map")
 def read_table(
     file: VariableFile,
     path: Path,
-    variable: str | None,
-    layout: str | None,
-    shape: tuple[int, int] | None,
-    bands: int | None,
+    request: Request,
 ) -> RawScene:
     """The cube of a file of variables, with its side information."""
+    variable, layout, shape, bands = (
+        request.variable,
+        request.layout,
+        request.shape,
+        request.bands,
+    )
     wavelengths = _vector(file, WAVELENGTH_NAMES, variable)
     if bands is None and wavelengths is not None:
         bands = int(wavelengths.size)

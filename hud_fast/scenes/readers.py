@@ -1,0 +1,70 @@
+"""Which reader a file gets: the first in the list that knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from hud_fast.scenes import envi, mat, numpy_files, tables
+from hud_fast.scenes.raw import RawScene, Reader, Request
+
+START = 512  # bytes of a file that its reader may be known by
+ARRAYS = frozenset({"variable", "layout", "shape"})
+
+
+def _read_mat(path: Path, request: Request) -> RawScene:
+    return tables.read_table(mat.open_mat(path), path, request)
+
+
+def _read_npz(path: Path, request: Request) -> RawScene:
+    file = numpy_files.Npz(path)
+    if file.is_ours and request.variable is None:
+        return numpy_files.read_own_npz(file)
+    return tables.read_table(file, path, request)
+
+
+def _has_suffix(*suffixes: str) -> Callable[[Path, bytes], bool]:
+    return lambda path, _: path.suffix.lower() in suffixes
+
+
+def _is_envi(path: Path, _: bytes) -> bool:
+    if path.suffix.lower() in (".hdr", *envi.DATA_SUFFIXES):
+        return True
+    return envi.find_header(path) is not None
+
+
+READERS = (
+    Reader("mat", _has_suffix(".mat"), _read_mat, ARRAYS, (".mat",)),
+    Reader("npz", _has_suffix(".npz"), _read_npz, ARRAYS, (".npz",)),
+    Reader("npy", _has_suffix(".npy"), numpy_files.read_npy, ARRAYS - {"variable"}, (".npy",)),
+    Reader("envi", _is_envi, envi.read_envi, frozenset(), (".hdr", *envi.DATA_SUFFIXES)),
+)
+SUFFIXES = tuple(dict.fromkeys(suffix for reader in READERS for suffix in reader.suffixes))
+
+
+def read(path: Path, request: Request) -> RawScene:
+    """The scene of a file.
+
+    Raises
+    ------
+    ValueError
+        If no reader knows the file, or the one that does cannot use what `request` says.
+    """
+    start = b""
+    if path.is_file():
+        with path.open("rb") as file:
+            start = file.read(START)
+    reader = next((one for one in READERS if one.matches(path, start)), None)
+    if reader is None:
+        raise ValueError(
+            f"load_scene: `path_or_name` must end in one of {', '.join(SUFFIXES)} (or have an ENVI header "
+            f"beside it), got {path}"
+        )
+    for name in ("variable", "layout", "shape"):
+        value = getattr(request, name)
+        if value is not None and name not in reader.takes:
+            raise ValueError(
+                f"load_scene: `{name}` must not be given for a file of the kind {reader.name}, got {value!r} for "
+                f"{path}"
+            )
+    return reader.read(path, request)
