@@ -338,6 +338,14 @@ class Library:
 BANDS_BEFORE = "good bands before"  # in a scene's `details`: 1 and 0 for each band of the file
 
 
+def without_bad_bands(scene: Scene) -> Scene:
+    """The scene without bad bands, with a note of which its file had, so that `Library.resample` still knows."""
+    if scene.good_bands is None or scene.good_bands.all():
+        return scene
+    flags = "".join("1" if good else "0" for good in scene.good_bands)
+    return scene.drop_bad_bands().replace(details={**scene.details, BANDS_BEFORE: flags})
+
+
 def good_bands_before(scene: Scene) -> NDArray[np.bool_] | None:
     """Which bands of its file a scene has kept, where whoever dropped the others has noted it."""
     text = scene.details.get(BANDS_BEFORE)

@@ -77,15 +77,13 @@ def maps_scene(
     names: tuple[str, ...],
 ) -> Scene:
     """Abundances as an image that keeps the map coordinates of its scene, and says which band is what."""
-    fields: dict[str, Any] = {}
-    if "band_names" in Scene.__dataclass_fields__:
-        fields["band_names"] = names
     return Scene(
         abundances,
         name=f"{scene.name}, abundances",
         geo=scene.geo,
+        lookup=scene.lookup,
         variable="abundances",
-        **fields,
+        band_names=names,
     )
 
 
@@ -136,7 +134,7 @@ def unmix(
     fitted = library.resample(given)
     kept = given.drop_bad_bands()
     check_count_of("unmix", fitted.D, kept.C)
-    same_unit("unmix", kept, fitted.spectra)
+    same_unit("unmix", kept.valid_pixels, fitted.spectra, kept.scale)
     cube, valid = kept.on(torch.device("cpu"))
     solved = solve(cube, fitted.spectra, method).masked_fill(~valid[..., None], torch.nan)
     summary = unmixing_summary(cube, fitted.spectra, solved, mask=valid)
@@ -168,17 +166,19 @@ def check_count_of(caller: str, D: int, C: int) -> None:
 
 def same_unit(
     caller: str,
-    scene: Scene,
+    pixels: NDArray[Any],  # (n, C)
     spectra: NDArray[Any],  # (D, C)
+    scale: float = 1.0,
 ) -> None:
-    """Refuse a scene and spectra whose medians are far apart: one is scaled (by 10,000 as a rule), or not reflectance.
+    """Refuse pixels and spectra whose medians are far apart: one is scaled (by 10,000 as a rule), or not reflectance.
+
+    `scale` is what the scene has been divided by already.
 
     Raises
     ------
     ValueError
         It names both medians and the likely factor.
     """
-    pixels = scene.valid_pixels
     pixels = pixels[:: -(-len(pixels) // _MEDIAN_PIXELS)] if len(pixels) else pixels
     if not len(pixels):
         return
@@ -187,7 +187,7 @@ def same_unit(
         return
     # Percent, or integers of 1e4 for 1, at whatever brightness: the nearest power of 100.
     factor = 100.0 ** round(np.log10(ours / theirs) / 2)
-    number = f"{scene.scale * factor:.10g}"
+    number = f"{scale * factor:.10g}"
     raise ValueError(
         f"{caller}: `endmembers` must be in the unit of the scene, got a median of {theirs:.4g} beside the scene's "
         f"{ours:.4g}: the scene looks scaled by {factor:.10g} (then read it with load_scene(scale={number}), "
