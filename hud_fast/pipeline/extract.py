@@ -72,7 +72,8 @@ def extract_endmembers(
         check_free(path, overwrite)
     with reporter.stage("Reading the scene"):
         scene = (scene_options or SceneOptions()).load(source)
-    if scene.source in header:
+    own = scene.source if scene.format == "envi" and header else None
+    if own is not None and own.with_suffix("").resolve() == target.with_suffix("").resolve():
         raise InputError(f"{header[0]} is the scene's own header: choose another --out")
     check_writable(target.parent)
     with lock_beside(target):

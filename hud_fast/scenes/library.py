@@ -81,13 +81,13 @@ class Library:
         spectra = np.array(given, dtype=np.float64)
         D, C = spectra.shape
         names = _names(self.names, D)
+        if np.isinf(spectra).any():
+            raise ValueError("Library: `spectra` must be finite, or NaN for no value, got infinity")
         empty = np.flatnonzero(~np.isfinite(spectra).any(axis=1))
         if empty.size:
             raise ValueError(
                 f"Library: `spectra` must hold a finite number each, got none in {names[empty[0]]}"
             )
-        if np.isinf(spectra).any():
-            raise ValueError("Library: `spectra` must be finite, or NaN for no value, got infinity")
         clean: dict[str, Any] = {
             "spectra": spectra,
             "names": names,
@@ -241,7 +241,7 @@ class Library:
         if widths is None:
             if len(new) < 2:
                 raise ValueError(f"{name}: `fwhm` must be given for a single band, got None")
-            widths = band_widths(new)
+            widths = band_widths(new, gaps=True)
         spectra, covered = resample(self.spectra, self.wavelengths, self.fwhm, new, widths)
         if not covered.any():
             raise ValueError(

@@ -57,10 +57,10 @@ def read_text(path: Path) -> Library:
     if first is None:
         raise ValueError("it holds no row of numbers")
     heading, table = lines[:first], rows[first:]
-    if _number(table[0][0]) is None:
-        return _in_rows(table)
     if first and _names_rows(rows[first - 1], table):
         return _in_rows(rows[first - 1 :])
+    if _number(table[0][0]) is None:
+        return _in_rows(table)
     return _in_columns(heading, rows[first - 1] if first else [], _matrix(table), path)
 
 
@@ -119,7 +119,7 @@ def _known(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _names_rows(heading: Cells, table: list[Cells]) -> bool:
-    """Whether the last heading line gives wavelengths to rows that begin with a name that is a number."""
+    """Whether the last heading line gives wavelengths, with their unit perhaps, to rows that begin with a name."""
     return (
         len(heading) == len(table[0]) > 2
         and bool(_NAME.match(heading[0]))

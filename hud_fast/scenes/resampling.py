@@ -15,23 +15,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 COVERED = 0.5  # share of a new band's response that the library must know
+FAR = 1.9  # a distance of so many times the other one: a band between was left out
 _SIGMAS = 2 * np.sqrt(2 * np.log(2))  # fwhm of a Gaussian of deviation 1
 
 
-def band_widths(centres: NDArray[np.float64]) -> NDArray[np.float64]:  # (K,) both
+def band_widths(
+    centres: NDArray[np.float64],  # (K,)
+    gaps: bool = False,
+) -> NDArray[np.float64]:  # (K,)
     """Widths of bands for which none is stated: the mean distance to the two neighbours, as in SPy.
 
-    At a gap that mean would reach into it: a width is at most twice the distance to the nearer neighbour.
+    At a gap that mean would reach into it: a width is at most twice the distance to the nearer neighbour; with `gaps`,
+    for bands of which some may be left out, no more than that distance where the other neighbour is far.
 
     Examples
     --------
     >>> band_widths(np.array([400.0, 410.0, 420.0, 440.0])).tolist()
     [10.0, 10.0, 15.0, 20.0]
+    >>> band_widths(np.array([400.0, 410.0, 420.0, 440.0]), gaps=True).tolist()
+    [10.0, 10.0, 10.0, 20.0]
     """
     steps = np.abs(np.diff(centres))
     steps = np.where(steps > 0, steps, np.median(steps[steps > 0]) if steps.any() else 1.0)
     before, after = np.append(steps[:1], steps), np.append(steps, steps[-1:])
-    found: NDArray[np.float64] = np.minimum((before + after) / 2, 2 * np.minimum(before, after))
+    near, mean = np.minimum(before, after), (before + after) / 2
+    far = np.maximum(before, after) >= FAR * near
+    found: NDArray[np.float64] = np.where(far, near, mean) if gaps else np.minimum(mean, 2 * near)
     return found
 
 
