@@ -128,9 +128,9 @@ def _names_rows(heading: Cells, table: list[Cells]) -> bool:
 
 
 def _band_centre(word: str) -> float | None:
-    """The number in "450", "450 nm", "0.45um", "X450"."""
+    """The number in "450", "450 nm", "0.45um", or R's "X450"."""
     found = re.fullmatch(
-        r"[A-Za-z]?\s*(\d+\.?\d*(?:[eE][-+]?\d+)?)\s*(nm|um|[\u00b5\u03bc]m)?", word
+        r"(?:X(?=\d{3}))?(\d+\.?\d*(?:[eE][-+]?\d+)?)\s*(?:nm|um|[\u00b5\u03bc]m)?", word
     )
     return None if found is None else float(found[1])
 
