@@ -45,14 +45,18 @@ if TYPE_CHECKING:
     from hud_fast.metrics import realism as realism
     from hud_fast.metrics import reconstruction_cosine as reconstruction_cosine
     from hud_fast.metrics import spectral_angle as spectral_angle
+    from hud_fast.scenes import Library as Library
     from hud_fast.scenes import Scene as Scene
     from hud_fast.scenes import fetch as fetch
     from hud_fast.scenes import load_scene as load_scene
+    from hud_fast.scenes import read_library as read_library
     from hud_fast.scenes import save_scene as save_scene
     from hud_fast.scenes import simulate_scene as simulate_scene
+    from hud_fast.unmixing import Maps as Maps
     from hud_fast.unmixing import UnmixingAutoencoder as UnmixingAutoencoder
     from hud_fast.unmixing import count_endmembers as count_endmembers
     from hud_fast.unmixing import linear_abundances as linear_abundances
+    from hud_fast.unmixing import unmix as unmix
     from hud_fast.unmixing import vca as vca
 
 _HOME = {
@@ -60,8 +64,8 @@ _HOME = {
         "CosineIndex build_config can_run check_gpu cosine_max fcls last_backend log_project log_standardize "
         "normal_noise q_sample sampler_step set_isa simplex_softmax softmax_decode standardized_softmax window_search"
     ),
-    "scenes": "Scene fetch load_scene save_scene simulate_scene",
-    "unmixing": "UnmixingAutoencoder count_endmembers linear_abundances vca",
+    "scenes": "Library Scene fetch load_scene read_library save_scene simulate_scene",
+    "unmixing": "Maps UnmixingAutoencoder count_endmembers linear_abundances unmix vca",
     "diffusion": "HUD AbundanceModel fit_scenes",
     "metrics": (
         "Mixtures block_diversity copy_check evaluate point_fidelity quality real_reference realism "

@@ -14,6 +14,7 @@ import typer
 from hud_fast.cli import (
     bench,
     compare,
+    endmembers,
     evaluate,
     fetch,
     fit,
@@ -27,8 +28,8 @@ from hud_fast.cli import (
 from hud_fast.cli.options import expanded
 
 COMMANDS = (
-    *(run.run, fit.fit, sample.sample, unmix.unmix, metrics.metrics),
-    *(evaluate.evaluate, compare.compare, bench.bench, fetch.fetch, info.info),
+    *(run.run, fit.fit, sample.sample, unmix.unmix, endmembers.endmembers),
+    *(metrics.metrics, evaluate.evaluate, compare.compare, bench.bench, fetch.fetch, info.info),
 )
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # Names of ``hud_fast.diffusion.PRESETS``: listed here so that --help need not import torch.
 Preset = StrEnum("Preset", "instant tiny small paper")
 Encoder = StrEnum("Encoder", "fcls linear")
+Method = StrEnum("Method", "fcls nnls ucls")
 Sampler = StrEnum("Sampler", {"ddpm": "ddpm", "ddim": "ddim", "dpm": "dpm++"})
 Precision = StrEnum("Precision", "float32 bfloat16")
 Device = StrEnum("Device", "auto cpu cuda")
@@ -51,6 +52,19 @@ OverwriteOpt = Annotated[
     bool,
     typer.Option(
         "--overwrite", help="Replace what an earlier command left there.", rich_help_panel=GENERAL
+    ),
+]
+
+
+TruthOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--truth",
+        metavar="FILE|FOLDER",
+        help="Known spectra (or a simulated scene's .npz): endmembers found in the scene get the names of those that "
+        "they are nearest to in angle, and the distances are told.",
+        show_default=False,
+        rich_help_panel=UNMIX,
     ),
 ]
 
@@ -89,6 +103,14 @@ class Reading:
         metavar="FILE",
     )
 
+    scale: str | None = option(
+        None,
+        READ,
+        "Divide the file's values by this number (10000 for reflectance in integers); auto: by the reflectance scale "
+        "factor that the file states, else by its largest value. By default the file's values.",
+        metavar="NUMBER|auto",
+    )
+
     def options(self) -> SceneOptions:
         """As the pipeline takes them."""
         from hud_fast.pipeline import SceneOptions
@@ -99,6 +121,7 @@ class Reading:
             shape=size_of("--shape", self.shape),
             wavelengths=None if self.wavelengths is None else str(self.wavelengths),
             mask=None if self.mask is None else str(self.mask),
+            scale=scale_of(self.scale),
         )
 
 
@@ -135,8 +158,16 @@ class Model:
     endmembers: str = option(
         "auto",
         UNMIX,
-        "Number of endmembers. auto: the catalogue's for known scenes, else estimated (HySime) between 3 and 16.",
-        metavar="D|auto",
+        "Number of endmembers. auto: the catalogue's for known scenes, else estimated (HySime) between 3 and 16. Or a "
+        "file of your own spectra (.sli, .csv, .npy, .mat), or a folder of an earlier unmixing or model: they are "
+        "brought to the scene's bands.",
+        metavar="D|auto|FILE|FOLDER",
+    )
+    keep: str | None = option(
+        None,
+        UNMIX,
+        "Spectra that are among the D endmembers, as they are; the others are found in the scene beside them.",
+        metavar="FILE|FOLDER",
     )
     steps: int | None = option(None, MODEL, "Training steps, instead of the preset's.", min=1)
     start_from: str | None = option(  # a Path would make ./shipped, a folder, shipped, the name
@@ -183,7 +214,9 @@ class Model:
 
         return ModelOptions(
             preset=self.preset.value,
-            endmembers=endmembers_of(self.endmembers),
+            endmembers=count_of(self.endmembers),
+            library=library_of(self.endmembers),
+            keep=self.keep,
             encoder=self.encoder.value,
             fine_tune=self.fine_tune,
             raw_latent=self.raw_latent,
@@ -285,12 +318,35 @@ def value_of(choice: StrEnum | None) -> str | None:
     return None if choice is None else choice.value
 
 
-def endmembers_of(text: str) -> int | None:
-    if text == "auto":
+def count_of(text: str, option: str = "--endmembers") -> int | None:
+    """A number from 1; None for auto, and for what is the name of a file."""
+    if text == "auto" or (option == "--endmembers" and library_of(text) is not None):
         return None
     if not text.isdigit() or int(text) < 1:
-        raise typer.BadParameter(f"--endmembers must be a number from 1 or auto, got {text}")
+        files = ", or a file or folder of spectra" if option == "--endmembers" else ""
+        raise typer.BadParameter(f"{option} must be a number from 1 or auto{files}, got {text}")
     return int(text)
+
+
+def library_of(text: str) -> str | None:
+    """The name of a file or folder, where it is one; a number is a number (./9 is a file)."""
+    if text == "auto" or text.isdigit():
+        return None
+    named = Path(text).suffix != "" or "/" in text  # then reading says what is wrong with it
+    return text if named or Path(text).expanduser().exists() else None
+
+
+def scale_of(text: str | None) -> float | str | None:
+    """A number above 0, or auto."""
+    if text is None or text == "auto":
+        return text
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise typer.BadParameter(f"--scale must be a number above 0, or auto, got {text}")
+    return number
 
 
 def bytes_of(option: str, text: str | None) -> int | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hud_fast.pipeline.errors import InputError as InputError
     from hud_fast.pipeline.evaluate import evaluate_scene as evaluate_scene
+    from hud_fast.pipeline.extract import extract_endmembers as extract_endmembers
     from hud_fast.pipeline.fit import fit_model as fit_model
     from hud_fast.pipeline.fit import fit_models as fit_models
     from hud_fast.pipeline.jobs import measure as measure
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _HOME = {
     "errors": "InputError",
     "evaluate": "evaluate_scene",
+    "extract": "extract_endmembers",
     "fit": "fit_model fit_models",
     "jobs": "measure sample_model",
     "options": "ModelOptions SampleOptions SceneOptions",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from hud_fast.diffusion.processes import by_first
 from hud_fast.pipeline.device import chosen_device
+from hud_fast.pipeline.endmembers import Endmembers, choose
 from hud_fast.pipeline.memory import few_at_once
 from hud_fast.pipeline.options import FINE_TUNE_STEPS, ModelOptions, SampleOptions
 from hud_fast.pipeline.progress import Reporter
@@ -19,18 +21,22 @@ if TYPE_CHECKING:
     from hud_fast.scenes import Scene
 
 
-@by_first
 def find_endmembers(
     scene: Scene,
     options: ModelOptions,
     reporter: Reporter,
 ) -> NDArray[np.float32]:  # (D, C)
-    """Find the scene's endmembers; with ``fine_tune``, adapt them by the unmixing autoencoder.
+    """`named_endmembers`, the spectra alone."""
+    return named_endmembers(scene, options, reporter).spectra
+
+
+@by_first
+def named_endmembers(scene: Scene, options: ModelOptions, reporter: Reporter) -> Endmembers:
+    """Find the scene's endmembers, or take the user's; with ``fine_tune``, adapt them by the unmixing autoencoder.
 
     The same scene and options give the same endmembers, so a resumed run finds those it began with. A model to start
     from says how many they are, where the options leave that open.
     """
-    from hud_fast.diffusion.preparation import choose_endmembers
     from hud_fast.unmixing import UnmixingAutoencoder
 
     device = chosen_device("HUD.fit", options.device, reporter)
@@ -38,16 +44,16 @@ def find_endmembers(
     if count is None and start is not None:
         count = start.count
     with reporter.stage("Finding the endmembers"):
-        found = choose_endmembers(scene, count, seed=options.seed, device=device)
+        found = choose(scene, options, count, device)
     if not options.fine_tune:
         return found
     with reporter.stage("Fine-tuning the endmembers") as progress:
-        autoencoder = UnmixingAutoencoder(found, encoder=_encoder(options)).to(device)
+        autoencoder = UnmixingAutoencoder(found.spectra, encoder=_encoder(options)).to(device)
         cube, valid = scene.on(device)
         pixels = cube[valid]
         autoencoder.fine_tune(pixels, steps=FINE_TUNE_STEPS, seed=options.seed, progress=progress)
     tuned: NDArray[np.float32] = autoencoder.endmembers.detach().cpu().numpy()
-    return tuned
+    return replace(found, spectra=tuned)
 
 
 def train(

@@ -24,6 +24,7 @@ class SceneOptions:
     shape: tuple[int, int] | None = None  # (H, W), for layouts CP and PC
     wavelengths: str | None = None  # a file of numbers
     mask: str | None = None  # a file
+    scale: float | str | None = None  # what the file's values are divided by: a number, or "auto"
 
     @by_first
     def load(self, source: str) -> Scene:
@@ -35,9 +36,10 @@ class SceneOptions:
             In place of everything that reading may raise.
         """
         from hud_fast.scenes import load_scene
+        from hud_fast.scenes.library import without_bad_bands
 
         with user_input():
-            return load_scene(source, **asdict(self)).drop_bad_bands()
+            return without_bad_bands(load_scene(source, **asdict(self)))
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class ModelOptions:
 
     preset: str = "tiny"
     endmembers: int | None = None
+    library: str | None = None  # a file or folder of spectra to take for endmembers
+    keep: str | None = None  # a file or folder of spectra that are among the `endmembers`
     encoder: str = "fcls"
     fine_tune: bool = False
     raw_latent: bool = False
@@ -73,6 +77,7 @@ class ModelOptions:
     @by_first
     def check(self) -> None:
         """Refuse an unknown preset or setting, or a start that does not go with them, before any work is done."""
+        self.check_endmembers()
         preset = self.resolve()
         if not preset.trains and self.start is not None:
             raise InputError(
@@ -82,6 +87,18 @@ class ModelOptions:
         with user_input("--start-from"):
             if start is not None:
                 start.check(preset, raw_latent=self.raw_latent, D=self.endmembers)
+
+    def check_endmembers(self) -> None:
+        """Refuse endmembers that are asked for in two ways."""
+        if self.keep is None:
+            return
+        if self.library is not None or self.endmembers is None:
+            given = "auto" if self.library is None else self.library
+            raise InputError(
+                f"--keep needs --endmembers D, the number of all with the kept ones, got {given}"
+            )
+        if self.fine_tune:
+            raise InputError("--keep leaves endmembers as they are, which --fine-tune would adapt")
 
     def resolve(self) -> Preset:
         """The preset with all changes.

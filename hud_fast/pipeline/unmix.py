@@ -19,11 +19,12 @@ from hud_fast.pipeline.device import chosen_device
 from hud_fast.pipeline.errors import InputError
 from hud_fast.pipeline.figures import NotDrawn, drawing
 from hud_fast.pipeline.memory import of_unmixing
-from hud_fast.pipeline.model import find_endmembers
+from hud_fast.pipeline.model import named_endmembers
 from hud_fast.pipeline.options import ModelOptions, SceneOptions
 from hud_fast.pipeline.places import lock
 from hud_fast.pipeline.progress import Reporter
 from hud_fast.pipeline.rundir import write_json
+from hud_fast.pipeline.truth import against_truth
 
 if TYPE_CHECKING:
     from hud_fast.scenes import Scene
@@ -39,6 +40,8 @@ def unmix_scene(
     *,
     scene_options: SceneOptions | None = None,
     model_options: ModelOptions | None = None,
+    method: str | None = None,
+    truth: str | None = None,
     kind: str = "auto",
     overwrite: bool = False,
     reporter: Reporter | None = None,
@@ -46,8 +49,28 @@ def unmix_scene(
     """Unmix a scene into `out` and return the numbers that ``unmixing.json`` holds.
 
     Writes ``abundances.npy`` (H, W, D), the same in the scene's own kind of file, ``endmembers.npy``
-    (D, C), ``endmembers.csv`` (a column each, wavelengths first), ``unmixing.json`` and ``figures/``.
-    Abundances of masked pixels are NaN.
+    (D, C), ``endmembers.csv`` (a column each, under its name, wavelengths first), ``unmixing.json`` and
+    ``figures/``. Abundances of masked pixels are NaN; endmembers are in the scene's unit as it was read, so that
+    abundances times endmembers give the scene.
+
+    Parameters
+    ----------
+    source : str
+        A scene file or a catalogue name.
+    out : path
+        Folder of the results.
+    scene_options, model_options
+        The choices; by default those of the command line.
+    method : {"fcls", "nnls", "ucls"}, optional
+        As in `hud_fast.unmix`; by default what the options' encoder says.
+    truth : str, optional
+        Spectra to compare with, see `against_truth`; endmembers found in the scene get their names.
+    kind : str
+        Kind of file for the abundances.
+    overwrite : bool
+        Write into a folder that is not empty.
+    reporter : Reporter, optional
+        Told of each stage.
 
     Raises
     ------
@@ -56,10 +79,13 @@ def unmix_scene(
     NotDrawn
         All files are there, but for a figure.
     """
-    from hud_fast.diffusion.preparation import abundances_of
-    from hud_fast.unmixing import unmixing_summary
+    from hud_fast.unmixing import METHODS, check_count_of, solve, unmixing_summary
 
     options = model_options or ModelOptions()
+    options.check_endmembers()
+    method = method or {"linear": "ucls"}.get(options.encoder, options.encoder)
+    if method not in METHODS:
+        raise InputError(f"--method must be one of {', '.join(METHODS)}, got {method}")
     device = chosen_device("unmix", options.device)
     reporter = reporter or Reporter()
     folder = Path(out)
@@ -71,29 +97,38 @@ def unmix_scene(
         for written in (STAGED, *(f"figures/{name}.png" for name in FIGURES)):
             sweep(folder / written)
         of_unmixing(scene.shape).check("unmix", reporter)
-        endmembers = find_endmembers(scene, options, reporter)
+        found = named_endmembers(scene, options, reporter)
+        endmembers = found.spectra
+        check_count_of("unmix", len(endmembers), scene.C)
         with reporter.stage("Solving the abundances"):
-            solved = abundances_of(scene, endmembers, encoder=options.encoder, device=device)
             cube, valid = scene.on(device)
+            solved = solve(cube, endmembers, method).masked_fill(~valid[..., None], np.nan)
             summary = unmixing_summary(cube, endmembers, solved, mask=valid)
             abundances = solved.cpu().numpy()
         numbers: dict[str, Any] = {
             "scene": scene.name,
             "endmembers": len(endmembers),
-            "encoder": options.encoder,
+            "names": [],
+            "method": method,
+            "library": options.library,
+            "keep": options.keep,
+            "scale": scene.scale,
             "seed": options.seed,
             **summary,
         }
+        known, renamed = against_truth(scene, endmembers, abundances, truth)
+        names = found.renamed(renamed)
+        numbers |= {"names": list(names)} | ({} if known is None else {"truth": known})
         with reporter.stage("Writing and drawing"):
             held.check()
             with TemporaryDirectory(prefix=f".{STAGED}-{MARK}", dir=folder) as name:
                 staged = Path(name)
-                _write(staged, scene, endmembers, abundances, kind)
+                _write(staged, scene, endmembers, abundances, names, kind)
                 write_json(staged / RECORD, numbers)
                 _check_room(folder, overwrite=True)  # what came meanwhile
                 for file in sorted(staged.iterdir(), key=lambda path: path.name != RECORD):
                     file.replace(folder / file.name)  # the record first: by it the others are ours
-            undrawn = _draw(folder / "figures", scene, endmembers, abundances)
+            undrawn = _draw(folder / "figures", scene, endmembers, abundances, names)
         held.check()
     if undrawn:
         raise NotDrawn(folder, undrawn)
@@ -110,7 +145,7 @@ def _check_room(folder: Path, overwrite: bool) -> None:
     record: Any = None
     with contextlib.suppress(OSError, ValueError):
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    ours = isinstance(record, dict) and record.keys() >= {"scene", "endmembers", "encoder"}
+    ours = isinstance(record, dict) and record.keys() >= {"scene", "endmembers", "seed"}
     for name in (*filter(FILES.fullmatch, names), *(f"figures/{name}.png" for name in FIGURES)):
         path = folder / name
         if os.path.lexists(path) and not (ours and path.is_file() and not path.is_symlink()):
@@ -125,27 +160,19 @@ def _write(
     scene: Scene,
     endmembers: NDArray[np.float32],  # (D, C)
     abundances: NDArray[np.float32],  # (H, W, D)
+    names: tuple[str, ...],
     kind: str,
 ) -> None:
-    from hud_fast.scenes import Scene, save_scene
+    from hud_fast.scenes import Library, save_scene
+    from hud_fast.unmixing import maps_scene
 
     for name, array in (("abundances", abundances), ("endmembers", endmembers)):
         with atomic_write(folder / f"{name}.npy") as file:
             np.save(file, array)
     suffix = SUFFIX[kind]
     if suffix is not None:
-        # The maps lie where the scene lies: they keep its map coordinates.
-        maps = Scene(
-            abundances, name=f"{scene.name}, abundances", geo=scene.geo, variable="abundances"
-        )
-        save_scene(maps, folder / f"abundances{suffix}")
-    axis, label = np.arange(1, endmembers.shape[1] + 1), "band"
-    if scene.wavelengths is not None:
-        axis, label = scene.wavelengths, "wavelength_nm"
-    header = ",".join([label, *(f"endmember_{d + 1}" for d in range(len(endmembers)))])
-    with atomic_write(folder / "endmembers.csv", "w") as file:
-        table = np.column_stack([axis, endmembers.T * scene.scale])
-        np.savetxt(file, table, delimiter=",", header=header, comments="", fmt="%.7g")
+        save_scene(maps_scene(scene, abundances, names), folder / f"abundances{suffix}")
+    Library(endmembers, names, scene.wavelengths, scene.fwhm).save(folder / "endmembers.csv")
 
 
 def _draw(
@@ -153,16 +180,19 @@ def _draw(
     scene: Scene,
     endmembers: NDArray[np.float32],  # (D, C)
     abundances: NDArray[np.float32],  # (H, W, D)
+    names: tuple[str, ...],
 ) -> dict[str, str]:
     """Draw the figures; why some could not be."""
     from hud_fast import report
 
+    # "1" says as much as "endmember_1", in less room
+    labels = [name.removeprefix("endmember_") for name in names]
     shares = np.nanmean(abundances.reshape(-1, len(endmembers)), axis=0)
     figures = {
         "abundance_maps": lambda: report.abundance_maps(
-            abundances, report.title_of(scene, "abundance maps")
+            abundances, report.title_of(scene, "abundance maps"), labels
         ),
-        "endmembers": lambda: report.endmembers(scene, endmembers, shares),
+        "endmembers": lambda: report.endmembers(scene, endmembers, shares, labels),
         "residual_map": lambda: report.residual_map(scene, abundances @ endmembers),
     }
     undrawn: dict[str, str] = {}

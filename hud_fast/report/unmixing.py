@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hud_fast._text import printable
 from hud_fast.report.axis import scene_axis, title_of, value_label
 from hud_fast.report.style import ACCENT, GREY, PAGE_WIDTH, house_style, new_figure, picture_axes
 
@@ -15,11 +16,14 @@ if TYPE_CHECKING:
 
     from hud_fast.scenes import Scene
 
+FITS = 16  # letters of a name above a panel, beside a number
+
 
 def endmembers(
     scene: Scene,
     spectra: NDArray[Any],  # (D, C)
     shares: NDArray[Any] | None = None,  # (D,)
+    labels: list[str] | None = None,
 ) -> Figure:
     """Draw each endmember's spectrum in its own panel, the others faint behind it.
 
@@ -33,6 +37,8 @@ def endmembers(
         The endmembers.
     shares : (D,) float array, optional
         Mean abundance of each, written in its panel.
+    labels : list of D str, optional
+        Titles of the panels; 1 to D by default.
 
     Raises
     ------
@@ -63,7 +69,7 @@ def endmembers(
                 continue
             ax.plot(x, y.T, color="#d9dee5", lw=0.6)
             ax.plot(x, y[d], color=ACCENT, lw=1.5)
-            ax.set_title(f"{d + 1}", fontsize=8.5)
+            ax.set_title(_title(labels, d), fontsize=8.5)
             if shares is not None:
                 share = f"mean share {100 * float(shares[d]):.1f} %"
                 ax.set_title(share, loc="right", fontsize=7.5, fontweight="normal", color=GREY)
@@ -117,13 +123,18 @@ def abundance_maps(
                 continue
             picture = ax.imshow(maps[:, :, d], vmin=0.0, vmax=1.0, cmap=cmap)
             picture_axes(ax)
-            ax.set_title(labels[d] if labels else f"{d + 1}", fontsize=8.5)
+            ax.set_title(_title(labels, d), fontsize=8.5)
             ax.set_title(
                 f"mean {means[d]:.3f}", loc="right", fontsize=7.5, fontweight="normal", color=GREY
             )
         bar = figure.colorbar(picture, ax=list(axes.ravel()), pad=0.01, fraction=0.025, aspect=35)
         bar.set_label("abundance (share of the pixel)")
     return figure
+
+
+def _title(labels: list[str] | None, d: int) -> str:
+    """A name as it stands: to matplotlib a dollar sign would begin a formula."""
+    return printable(labels[d], FITS).replace("$", r"\$") if labels else f"{d + 1}"
 
 
 def residual_map(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from hud_fast.scenes.blocks import SceneBlocks
 from hud_fast.scenes.catalogue import CATALOGUE, Entry, find_entry
 from hud_fast.scenes.fetch import fetch
+from hud_fast.scenes.library import Library
+from hud_fast.scenes.library_files import read_library
 from hud_fast.scenes.load import load_scene, open_scene
 from hud_fast.scenes.opened import SceneFile
 from hud_fast.scenes.save import save_scene
@@ -14,6 +16,7 @@ from hud_fast.scenes.simulate import simulate_scene
 __all__ = [
     "CATALOGUE",
     "Entry",
+    "Library",
     "Scene",
     "SceneBlocks",
     "SceneFile",
@@ -22,6 +25,7 @@ __all__ = [
     "find_entry",
     "load_scene",
     "open_scene",
+    "read_library",
     "save_scene",
     "simulate_scene",
 ]

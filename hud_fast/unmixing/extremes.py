@@ -62,13 +62,17 @@ class Projection:
         ahead = along > 1e-9 * float(centre @ centre)
         return points[ahead] / along[ahead, None], places[ahead]
 
+    def reaches(self, spectra: Floats) -> bool:  # (k, C) over the scale
+        """Do they all have coordinates?"""
+        return len(self(spectra * self.scale)[0]) == len(spectra)
+
 
 @dataclass(frozen=True, eq=False)
 class Run:
     """What one search found, and the directions along which it looked, without the lifted coordinate."""
 
-    places: NDArray[np.int64]  # (D,) among all pixels
-    directions: Floats  # (D, K)
+    places: NDArray[np.int64]  # (D - k,) among all pixels
+    directions: Floats  # (D - k, K)
 
 
 class _Corners:
@@ -92,27 +96,35 @@ class _Corners:
         self.places, kept = np.unique(places, return_index=True)
         self.points = np.concatenate([self.points, points[some]])[kept]
 
-    def search(self, D: int, generator: np.random.Generator) -> Run:
-        """D times the corner farthest along a random direction orthogonal to those before."""
+    def search(self, D: int, known: Floats, generator: np.random.Generator) -> Run:
+        """The corner farthest along a random direction orthogonal to those before, until there are D vertices.
+
+        The first k are `known` (k, C), spectra over the scale.
+        """
         points = self.points
         lifted = self.projection.kind == "affine"
         if lifted:
             points = np.column_stack([points, np.full(len(points), self.radius2**0.5)])
-        found, directions = np.zeros((D, D)), np.empty((D, D))
+        k = len(known)
+        found, directions = np.zeros((D, D)), np.empty((D - k, D))
         found[D - 1, 0] = (
             1.0  # the paper's start: keeps the first direction off the lifted coordinate
         )
         if D == 1:
             found[0, 0] = 0.0
-        chosen = np.empty(D, dtype=np.int64)
-        for i in range(D):
+        first = self.projection(known * self.projection.scale)[0]
+        found[: first.shape[1], :k] = first.T
+        if lifted:
+            found[-1, :k] = self.radius2**0.5
+        chosen = np.empty(D - k, dtype=np.int64)
+        for i in range(D - k):
             direction = generator.random(D)
             direction -= found @ (np.linalg.pinv(found) @ direction)
             directions[i] = direction / np.linalg.norm(direction)
             extent = abs(points @ directions[i])
             extent[chosen[:i]] = -1.0  # never the same pixel twice, whatever the rounding
             chosen[i] = extent.argmax()
-            found[:, i] = points[chosen[i]]
+            found[:, k + i] = points[chosen[i]]
         return Run(self.places[chosen], directions[:, :-1] if lifted else directions)
 
 
@@ -120,6 +132,7 @@ def extreme_runs(
     reader: Pixels,
     stats: Moments,
     projections: list[Projection],
+    known: Floats,  # (k, C) over the scale
     D: int,
     count: int,
     seed: int,
@@ -150,18 +163,18 @@ def extreme_runs(
     looked: list[set[bytes]] = [set() for _ in corners]
     while True:
         runs = [
-            corners[run % len(corners)].search(D, np.random.default_rng([seed, run]))
+            corners[run % len(corners)].search(D, known, np.random.default_rng([seed, run]))
             for run in range(count)
         ]
         looks, taboo = [], []
-        for number, known in enumerate(looked):
+        for number, done in enumerate(looked):
             own = [
                 (direction, run.places[:i].tolist())
                 for run in runs[number :: len(corners)]
                 for i, direction in enumerate(run.directions)
-                if direction.tobytes() not in known
+                if direction.tobytes() not in done
             ]
-            known.update(direction.tobytes() for direction, _ in own)
+            done.update(direction.tobytes() for direction, _ in own)
             looks.append(np.reshape([d for d, _ in own], (-1, projections[number].axes.shape[1])))
             taboo.append([before for _, before in own])
         if not any(map(len, looks)):  # the farthest pixels of all directions are corners

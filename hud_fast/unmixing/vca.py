@@ -13,6 +13,9 @@ threshold 15 + 10 log10 D dB):
 * SNR above, "projective": x = U^T y on D singular axes, divided by <x, mean(x)>, which removes
   brightness.
 
+Kept endmembers (`keep`) are projected as the pixels are and stand first: each further direction is orthogonal to them,
+so what is found is what they leave unexplained.
+
 Shapes: pixels (..., C) -> endmembers (D, C) and index (D,) into the flattened pixels. Cost: a pass
 for the (C, C) moments in float64, then a few passes of O(P C D) for all runs together (`extremes`).
 Memory: some blocks of pixels; the scene itself may lie in a memory map or a file.
@@ -27,7 +30,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hud_fast._checks import ArrayT, check_choice, check_count, check_flag, check_number, check_seed
+from hud_fast._checks import (
+    ArrayLike,
+    ArrayT,
+    as_numpy,
+    check_choice,
+    check_count,
+    check_flag,
+    check_number,
+    check_seed,
+)
 from hud_fast.unmixing.extremes import Projection, extreme_runs
 from hud_fast.unmixing.pixels import Moments, Pixels, beside, moments, to_host
 
@@ -52,6 +64,7 @@ def vca(
     return_index: Literal[False] = ...,
     snr_db: float | None = ...,
     mask: Any = ...,
+    keep: ArrayLike | None = ...,
 ) -> ArrayT: ...
 @overload
 def vca(
@@ -64,6 +77,7 @@ def vca(
     return_index: Literal[True],
     snr_db: float | None = ...,
     mask: Any = ...,
+    keep: ArrayLike | None = ...,
 ) -> tuple[ArrayT, ArrayT]: ...
 def vca(
     pixels: ArrayT,  # (..., C)
@@ -75,6 +89,7 @@ def vca(
     return_index: bool = False,
     snr_db: float | None = None,
     mask: Any = None,  # (...) bool
+    keep: ArrayLike | None = None,  # (k, C)
 ) -> ArrayT | tuple[ArrayT, ArrayT]:  # (D, C), (D,)
     """Extract D endmembers by vertex component analysis.
 
@@ -107,13 +122,17 @@ def vca(
         inf the projective one.
     mask : array or tensor of bool, (...), optional
         True = valid pixel.
+    keep : array or tensor, (k, C), optional
+        Endmembers that are known already, 1 <= k < D, in the unit of `pixels`: they come first, as they are, and the
+        search finds D - k pixels beside them. The projections are still those of the pixels alone. Where a kept
+        spectrum has no projective projection, the affine search is the only one.
 
     Returns
     -------
     endmembers : (D, C)
         The kind and device of `pixels`; its dtype if floating, else float64.
     index : (D,) int64
-        Only with ``return_index=True``: positions in ``pixels.reshape(-1, C)``.
+        Only with ``return_index=True``: positions in ``pixels.reshape(-1, C)``; -1 for kept ones.
 
     Raises
     ------
@@ -121,7 +140,8 @@ def vca(
         `pixels` not numeric, `mask` not boolean, `D`, `seed` or `best_of` not an int.
     ValueError
         D larger than the number of bands, of valid pixels, or than the pixels' affine dimension
-        allows; no valid pixel; a mask of another shape; an unknown criterion.
+        allows; no valid pixel; a mask of another shape; an unknown criterion; kept spectra that are not finite, of
+        other bands, or as many as D.
 
     References
     ----------
@@ -137,6 +157,11 @@ def vca(
     >>> endmembers, index = vca(np.vstack([pure, shares @ pure]), 3, return_index=True)
     >>> sorted(index.tolist())
     [0, 1, 2]
+
+    Two of them are known:
+
+    >>> vca(np.vstack([pure, shares @ pure]), 3, keep=pure[:2], return_index=True)[1].tolist()
+    [-1, -1, 2]
     """
     check_choice("vca", "criterion", criterion, ("volume", "residual"))
     D = check_count("vca", "D", D)
@@ -150,12 +175,22 @@ def vca(
         raise ValueError(f"vca: `D` must be at most the number of bands, C = {reader.C}, got {D}")
     if reader.P < D:
         raise ValueError(f"vca: `D` must be at most the number of pixels, {reader.P}, got {D}")
+    kept = _kept(keep, D, reader.C)  # (k, C)
     best = find_vertices(
-        reader, moments(reader), D, seed=seed, best_of=best_of, criterion=criterion, snr_db=snr_db
+        reader,
+        moments(reader),
+        D,
+        seed=seed,
+        best_of=best_of,
+        criterion=criterion,
+        snr_db=snr_db,
+        kept=kept,
     )
     found = to_host(reader.take(best))
     if found.dtype.kind != "f":
         found = found.astype(np.float64)
+    found = np.concatenate([kept.astype(found.dtype), found])
+    best = np.concatenate([np.full(len(kept), -1, dtype=np.int64), best])
     if isinstance(pixels, Tensor):
         dtype = pixels.dtype if pixels.is_floating_point() else torch.float64
         endmembers: Any = torch.tensor(found).to(device=pixels.device, dtype=dtype)
@@ -167,6 +202,21 @@ def vca(
     return cast("ArrayT", endmembers)
 
 
+def _kept(keep: ArrayLike | None, D: int, C: int) -> NDArray[np.float64]:  # (k, C)
+    """Endmembers that are known already."""
+    if keep is None:
+        return np.empty((0, C))
+    given = as_numpy("vca", "keep", keep).astype(np.float64)
+    if given.ndim != 2 or given.shape[1] != C or not 1 <= len(given) < D:
+        raise ValueError(
+            f"vca: `keep` must have shape (k, C) with k from 1 to D - 1 = {D - 1} and C = {C} as in `pixels`, got "
+            f"{given.shape}"
+        )
+    if not np.isfinite(given).all():
+        raise ValueError("vca: `keep` must be finite, got NaN or infinity")
+    return given
+
+
 def find_vertices(
     reader: Pixels,
     stats: Moments,
@@ -176,8 +226,9 @@ def find_vertices(
     best_of: int,
     criterion: Criterion,
     snr_db: float | None = None,
-) -> NDArray[np.int64]:  # (D,)
-    """As `vca`, of pixels whose moments are known: the places of the endmembers among the flattened pixels."""
+    kept: NDArray[np.float64],  # (k, C)
+) -> NDArray[np.int64]:  # (D - k,)
+    """As `vca`, of pixels whose moments are known: the places of the pixels found, beside the kept spectra."""
     if stats.count < D:
         raise ValueError(
             f"vca: `D` must be at most the number of valid pixels, {stats.count}, got {D}"
@@ -188,16 +239,26 @@ def find_vertices(
     # The projective search ignores brightness, the affine one does not, and which of them suits a
     # scene does not show in its SNR alone: further runs alternate unless the caller has fixed the
     # ratio.
+    known = kept / stats.scale
+    either = Projection.of(stats, D, principal, affine=False).reaches(known)
+    if not affine and not either:
+        if snr_db is not None:
+            raise ValueError(
+                "vca: `keep` must have spectra on the side of the pixels' mean for the projective projection; "
+                "snr_db=-inf takes the affine one"
+            )
+        affine = True
     projections = [Projection.of(stats, D, principal, affine)]
-    if best_of > 1 and snr_db is None and D > 1:
+    if best_of > 1 and snr_db is None and D > 1 and either:
         projections.append(Projection.of(stats, D, principal, not affine))
     step = -(-stats.count // _RESIDUAL_PIXELS) if criterion == "residual" and best_of > 1 else 0
-    runs, sample = extreme_runs(reader, stats, projections, D, best_of, seed, step)
+    runs, sample = extreme_runs(reader, stats, projections, known, D, best_of, seed, step)
     if best_of == 1:
         return runs[0].places
     best, best_score = runs[0].places, -np.inf
     for run in runs:
         spectra = to_host(reader.take(run.places)).astype(np.float64) / stats.scale
+        spectra = np.concatenate([known, spectra])
         if criterion == "volume":
             score = _log_volume((spectra - stats.mean) @ principal)
         else:
