@@ -79,6 +79,14 @@ class SceneFile:
         height, width, bands = self.raw.cube.shape
         return height, width, bands
 
+    @property
+    def good_bands(self) -> NDArray[np.bool_] | None:  # (C,)
+        return self.facts.good_bands
+
+    @property
+    def valid(self) -> NDArray[np.bool_] | None:  # (H, W)
+        return self.mask
+
     def rows(self, start: int, stop: int) -> NDArray[np.float32]:  # (n, W, C)
         """These rows' values in file units (with the file's gains and offsets). NaN where a pixel is masked."""
         return self.window(slice(start, stop), slice(0, self.shape[1]))

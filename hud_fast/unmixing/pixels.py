@@ -150,16 +150,20 @@ class Pixels:
             return
         yield from self.pool.in_order(work, calls)
 
-    def valid_in(self, rows: Any, block: Any) -> Any:
-        """Which pixels of a block are valid, (n,)."""
+    def kept_in(self, part: Part) -> Any:  # (n,) bool
+        """Which pixels of a part the mask keeps; None: all."""
+        return None if self._mask is None else self._mask.reshape(-1)[self.places(part)]
+
+    def valid_in(self, block: Any, kept: Any) -> Any:
+        """Which pixels of a block are valid, (n,), of those that the mask keeps."""
         valid = space_of(block).isfinite(block).all(axis=1) & (block != 0).any(axis=1)
-        if self._mask is not None:
-            valid &= self._mask.reshape(-1)[rows]
+        if kept is not None:
+            valid &= kept
         return valid
 
     def __getstate__(self) -> dict[str, Any]:
-        """Workers elsewhere have no pool of their own."""
-        return {**vars(self), "pool": None}
+        """Workers elsewhere have no pool of their own, and are told which pixels are valid."""
+        return {**vars(self), "pool": None, "_mask": None}
 
     def take(self, index: Any) -> Any:
         """The pixels at flattened positions `index`, (n, C), in the input's own dtype."""
@@ -216,10 +220,10 @@ def moments(pixels: Pixels) -> Moments:
 def _beginning(pixels: Pixels) -> tuple[float, NDArray[np.float64]]:  # (C,)
     """Largest absolute value and mean of the first valid pixels of some parts."""
     found, parts = [], pixels.parts()
-    for part in parts[:: -(-len(parts) // BEGINNING)]:
-        rows, columns = part
-        places, block = pixels.block((slice(rows.start, rows.start + 1), columns))
-        kept = block[pixels.valid_in(places, block)]
+    for rows, columns in parts[:: -(-len(parts) // BEGINNING)]:
+        part = slice(rows.start, rows.start + 1), columns
+        _, block = pixels.block(part)
+        kept = block[pixels.valid_in(block, pixels.kept_in(part))]
         if len(kept):
             found.append((float(abs(kept).max()), len(kept), to_host(kept.sum(axis=0))))
     if not found:
@@ -246,7 +250,9 @@ def _sums(
     alive = np.zeros(pixels.C, dtype=np.bool_)
     count, largest = 0, 0.0
     first, second = 0.0, beside(pixels.array, np.zeros((pixels.C, pixels.C)))
-    for places, good, peak, a, b, live in pixels.each(_part_sums, lambda _: (scale, centre)):
+    for places, good, peak, a, b, live in pixels.each(
+        _part_sums, lambda part: (pixels.kept_in(part), scale, centre)
+    ):
         valid[places] = good
         largest = max(largest, peak)
         alive |= live
@@ -266,9 +272,11 @@ def _sums(
     return (count, np.asarray(first), to_host(second), valid), largest
 
 
-def _part_sums(pixels: Pixels, part: Part, scale: float, centre: NDArray[np.float64]) -> Any:
+def _part_sums(
+    pixels: Pixels, part: Part, mask: Any, scale: float, centre: NDArray[np.float64]
+) -> Any:
     places, block = pixels.block(part)
-    good = pixels.valid_in(places, block)
+    good = pixels.valid_in(block, mask)
     if not good.any():
         alive = to_host(space_of(block).isfinite(block).any(axis=0))
         return places, good, 0.0, 0.0, 0.0, alive

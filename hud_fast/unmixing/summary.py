@@ -7,6 +7,7 @@ counted.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -76,41 +77,92 @@ def unmixing_summary(
             f"{name}: `abundances` must have shape {(*reader.shape, len(A))}, got {tuple(X.shape)}"
         )
     X, spectra = X.reshape(-1, len(A)), beside(reader.array, A)
+    sums = Sums()
+    for part in reader.parts():
+        places, block = reader.block(part)
+        good = reader.valid_in(block, reader.kept_in(part))
+        sums.add(part_sums(block, X[places], spectra, good))
+    return sums.summary(name, reader.P)
 
-    used, cosine_sum, cosine_min, error, power = 0, 0.0, np.inf, 0.0, 0.0
-    zeros, negatives, sum_error = 0, 0, 0.0
-    for rows, block in reader.blocks():
-        xp = space_of(block)
-        x = xp.asarray(X[rows], dtype=xp.float64)
-        good = reader.valid_in(rows, block) & xp.isfinite(x).all(axis=1)
-        if not good.any():
-            continue
-        y, x = block[good], x[good]
-        again = x @ spectra
-        norms = xp.linalg.norm(y, axis=1) * xp.linalg.norm(again, axis=1)
-        cosine = xp.einsum("nc,nc->n", y, again) / xp.where(norms > 0, norms, np.inf)
-        used += len(y)
-        cosine_sum += float(cosine.sum())
-        cosine_min = min(cosine_min, float(cosine.min()))
-        error += float(((y - again) ** 2).sum())
-        power += float((y**2).sum())
-        zeros += int((x == 0).sum())
-        negatives += int((x < 0).sum())
-        sum_error = max(sum_error, float(abs(x.sum(axis=1) - 1).max()))
-    if used == 0:
-        raise ValueError(
-            f"{name}: `pixels` must hold at least one valid pixel with finite abundances, got none"
-        )
-    values = used * len(A)
-    return {
-        "pixels": used,
-        "left_out": reader.P - used,
-        "reconstruction_cosine": min(cosine_sum / used, 1.0),
-        "reconstruction_cosine_min": min(cosine_min, 1.0),
-        "rmse": float(np.sqrt(error / (used * reader.C))),
-        "relative_rmse": float(np.sqrt(error / power)),
-        "share_zero": zeros / values,
-        "share_clipped": negatives / values,
-        "largest_sum_error": sum_error,
-        "mean_active": len(A) * (1 - (zeros + negatives) / values),
-    }
+
+@dataclass
+class Sums:
+    """What the summary is made of, added up over the parts of a scene."""
+
+    used: int = 0
+    cosine: float = 0.0
+    least_cosine: float = np.inf
+    error: float = 0.0  # squared
+    power: float = 0.0
+    zeros: int = 0
+    negatives: int = 0
+    sum_error: float = 0.0
+    bands: int = 0
+    endmembers: int = 0
+
+    def add(self, part: Sums) -> None:
+        """Add those of further pixels."""
+        for name in ("used", "cosine", "error", "power", "zeros", "negatives"):
+            setattr(self, name, getattr(self, name) + getattr(part, name))
+        self.least_cosine = min(self.least_cosine, part.least_cosine)
+        self.sum_error = max(self.sum_error, part.sum_error)
+        self.bands, self.endmembers = part.bands, part.endmembers
+
+    def summary(self, function: str, pixels: int) -> dict[str, float | int]:
+        """The numbers of `unmixing_summary`, of a scene of so many pixels.
+
+        Raises
+        ------
+        ValueError
+            No pixel was valid.
+        """
+        if self.used == 0:
+            raise ValueError(
+                f"{function}: `pixels` must hold at least one valid pixel with finite abundances, got none"
+            )
+        values = self.used * self.endmembers
+        return {
+            "pixels": self.used,
+            "left_out": pixels - self.used,
+            "reconstruction_cosine": min(self.cosine / self.used, 1.0),
+            "reconstruction_cosine_min": min(self.least_cosine, 1.0),
+            "rmse": float(np.sqrt(self.error / (self.used * self.bands))),
+            "relative_rmse": float(np.sqrt(self.error / self.power)),
+            "share_zero": self.zeros / values,
+            "share_clipped": self.negatives / values,
+            "largest_sum_error": self.sum_error,
+            "mean_active": self.endmembers * (1 - (self.zeros + self.negatives) / values),
+        }
+
+
+def part_sums(
+    block: Any,  # (n, C) float64
+    abundances: Any,  # (n, D)
+    endmembers: Any,  # (D, C) float64
+    good: Any,  # (n,) bool
+) -> Sums:
+    """Of some pixels, those that are good and have finite abundances."""
+    xp = space_of(block)
+    x = xp.asarray(abundances, dtype=xp.float64)
+    good = good & xp.isfinite(x).all(axis=1)
+    if not good.any():
+        return Sums(bands=block.shape[1], endmembers=len(endmembers))
+    y, x = (block, x) if good.all() else (block[good], x[good])
+    again = x @ endmembers
+    dots = xp.einsum("nc,nc->n", y, again)
+    mine, theirs = xp.einsum("nc,nc->n", y, y), xp.einsum("nc,nc->n", again, again)
+    norms = xp.sqrt(mine) * xp.sqrt(theirs)
+    cosine = dots / xp.where(norms > 0, norms, np.inf)
+    again -= y
+    return Sums(
+        used=len(y),
+        cosine=float(cosine.sum()),
+        least_cosine=float(cosine.min()),
+        error=float(xp.einsum("nc,nc->", again, again)),
+        power=float(mine.sum()),
+        zeros=int((x == 0).sum()),
+        negatives=int((x < 0).sum()),
+        sum_error=float(abs(x.sum(axis=1) - 1).max()),
+        bands=block.shape[1],
+        endmembers=len(endmembers),
+    )
