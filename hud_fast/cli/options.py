@@ -88,6 +88,13 @@ class Reading:
         "Rows x columns of 1 (valid) and 0 (leave out), as .npy or .mat.",
         metavar="FILE",
     )
+    no_data: str = option(
+        "auto",
+        READ,
+        "The file's value that means no data. auto: the one that the file declares; and what many pixels hold in every "
+        "band, which is told. none: all is data.",
+        metavar="VALUE|auto|none",
+    )
 
     def options(self) -> SceneOptions:
         """As the pipeline takes them."""
@@ -99,6 +106,7 @@ class Reading:
             shape=size_of("--shape", self.shape),
             wavelengths=None if self.wavelengths is None else str(self.wavelengths),
             mask=None if self.mask is None else str(self.mask),
+            no_data=no_data_of(self.no_data),
         )
 
 
@@ -291,6 +299,15 @@ def endmembers_of(text: str) -> int | None:
     if not text.isdigit() or int(text) < 1:
         raise typer.BadParameter(f"--endmembers must be a number from 1 or auto, got {text}")
     return int(text)
+
+
+def no_data_of(text: str) -> float | str:
+    if text in ("auto", "none"):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"--no-data must be a number, auto or none, got {text}") from None
 
 
 def bytes_of(option: str, text: str | None) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -56,11 +57,16 @@ def choose_endmembers(
     endmembers : None, int or (D, C) array or tensor
         None takes the count that is known of the scene, else HySime's, clamped to 3 to 16.
     seed : int
-        Of VCA.
+        Of VCA, which looks among the pixels that are whole (`Scene.sound`).
     device : torch.device
         Where pixels are counted and searched.
     place : str
         Which of several scenes this is, for error texts.
+
+    Warns
+    -----
+    UserWarning
+        If pixels are kept out of the search.
 
     Raises
     ------
@@ -69,34 +75,15 @@ def choose_endmembers(
         finite.
     """
     caller = place or "HUD.fit"
-    pixels = int(scene.valid.sum())
-    if not pixels:
+    if not scene.valid.any():
         raise ValueError(
             f"{caller}: `scene` must have valid pixels, "
-            f"got {scene.H} x {scene.W} that are all masked or not finite"
+            f"got {scene.H} x {scene.W} that are all masked, not finite or without data"
         )
-    most = min(LARGEST_D, scene.C, pixels)
-    if endmembers is None:
-        count = known_count(scene)
-        if count is None:
-            with _of(place):
-                count = count_endmembers(*scene.on(device))
-            count = min(max(count, FEWEST), MOST)
-        endmembers = min(count, most)
     if isinstance(endmembers, Tensor):
         endmembers = endmembers.detach().cpu().numpy()
-    if np.ndim(endmembers) == 0:
-        D = whole(caller, "endmembers", endmembers, least=1)
-        if most < D:
-            raise ValueError(
-                f"{caller}: `endmembers` must be at most {most} (the least of {scene.C} bands, "
-                f"{pixels} valid pixels and {LARGEST_D}), got {D}"
-            )
-        cube, valid = scene.on(device)
-        with _of(place):
-            spectra = vca(cube, D, seed=seed, best_of=VCA_RUNS, criterion="residual", mask=valid)
-        found: NDArray[np.float32] = spectra.cpu().numpy()
-        return found
+    if endmembers is None or np.ndim(endmembers) == 0:
+        return _searched(scene, endmembers, seed, device, caller, place)
     given = np.asarray(endmembers, dtype=np.float32)
     if given.ndim != 2 or given.shape[1] != scene.C or not 1 <= len(given) <= LARGEST_D:
         raise ValueError(
@@ -106,6 +93,46 @@ def choose_endmembers(
     if not np.isfinite(given).all():
         raise ValueError(f"{caller}: `endmembers` must be finite, got NaN or infinity")
     return given
+
+
+def _searched(
+    scene: Scene, count: Any, seed: int, device: torch.device, caller: str, place: str
+) -> NDArray[np.float32]:  # (D, C)
+    """As many endmembers as are asked for, known of or counted, by VCA."""
+    cube, valid = scene.on(device)
+    spoilt = int((scene.valid & ~scene.sound).sum())
+    # where most are, it is how the scene was made
+    if spoilt and 2 * spoilt <= int(scene.valid.sum()):
+        valid = torch.from_numpy(scene.sound).to(valid.device)
+        are = (
+            "1 pixel is saturated or has"
+            if spoilt == 1
+            else f"{spoilt:,} pixels are saturated or have"
+        )
+        warnings.warn(
+            f"{are} dropped bands: kept out of the endmember search",
+            UserWarning,
+            stacklevel=3,
+        )
+    pixels_left = int(valid.sum())
+    most = min(LARGEST_D, scene.C, pixels_left)
+    if count is None:
+        count = known_count(scene)
+        if count is None:
+            with _of(place):
+                count = count_endmembers(cube, valid)
+            count = min(max(count, FEWEST), MOST)
+        count = min(count, most)
+    D = whole(caller, "endmembers", count, least=1)
+    if most < D:
+        raise ValueError(
+            f"{caller}: `endmembers` must be at most {most} (the least of {scene.C} bands, "
+            f"{pixels_left} valid pixels and {LARGEST_D}), got {D}"
+        )
+    with _of(place):
+        spectra = vca(cube, D, seed=seed, best_of=VCA_RUNS, criterion="residual", mask=valid)
+    found: NDArray[np.float32] = spectra.cpu().numpy()
+    return found
 
 
 @contextlib.contextmanager

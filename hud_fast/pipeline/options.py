@@ -24,6 +24,7 @@ class SceneOptions:
     shape: tuple[int, int] | None = None  # (H, W), for layouts CP and PC
     wavelengths: str | None = None  # a file of numbers
     mask: str | None = None  # a file
+    no_data: float | str = "auto"  # a number in file units, "auto" or "none"
 
     @by_first
     def load(self, source: str) -> Scene:

@@ -4,7 +4,8 @@
 memory map is never loaded as a whole, whatever its interleave. Blocks of a tensor on a GPU stay there: what
 is made of them is written for both kinds (`space_of`). A pixel counts as valid when the
 mask keeps it, all of its bands are finite, and at least one band is not zero (an all-zero pixel is
-the usual mark for "no data").
+the usual mark for "no data", and no spectrum). Where a pixel need not have a direction, a mask may keep zeros, too
+(`zeros`): `Scene.valid` says which are data.
 """
 
 from __future__ import annotations
@@ -73,8 +74,11 @@ class Pixels:
         Number of bands.
     """
 
-    def __init__(self, function: str, pixels: Any, mask: Any = None) -> None:
+    def __init__(
+        self, function: str, pixels: Any, mask: Any = None, *, zeros: bool = False
+    ) -> None:
         self.function = function
+        self.zeros = zeros and mask is not None
         if isinstance(pixels, Tensor):
             check_values(function, "pixels", pixels)
         # (..., C), numpy's, or a tensor that lies on a GPU
@@ -116,7 +120,9 @@ class Pixels:
 
     def valid_in(self, rows: slice, block: Any) -> Any:
         """Which pixels of a block are valid, (n,)."""
-        valid = space_of(block).isfinite(block).all(axis=1) & (block != 0).any(axis=1)
+        valid = space_of(block).isfinite(block).all(axis=1)
+        if not self.zeros:
+            valid &= (block != 0).any(axis=1)
         if self._mask is not None:
             valid &= self._mask.reshape(-1)[rows]
         return valid

@@ -1,8 +1,8 @@
 """How well a set of endmembers and abundances explains a scene, in a few numbers.
 
 Per pixel, with y its spectrum and y' = x A its reconstruction: cosine <y, y'> / (|y| |y'|), error
-|y - y'|. A pixel that is masked, not finite or zero in every band (no data) is left out and
-counted.
+|y - y'|. A pixel that is masked or not finite is left out and counted; so is one that is zero in every band (no data)
+where there is no mask. One that a mask keeps has cosine 0, as in the metrics.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def unmixing_summary(
     abundances : array or tensor, (..., D)
         From `fcls` or `linear_abundances`.
     mask : array or tensor of bool, (...), optional
-        True = valid pixel.
+        True = valid pixel, such as `Scene.valid`. Without one, pixels that are zero in every band are left out.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def unmixing_summary(
     (1.0, 0.25, 0.0)
     """
     name = "unmixing_summary"
-    reader = Pixels(name, pixels, mask)
+    reader = Pixels(name, pixels, mask, zeros=True)
     A = as_numpy(name, "endmembers", endmembers).astype(np.float64)  # small, wherever it lies
     check_endmembers(name, torch.from_numpy(A), reader.C, readable=False)
     X: Any
@@ -97,9 +97,9 @@ def unmixing_summary(
         zeros += int((x == 0).sum())
         negatives += int((x < 0).sum())
         sum_error = max(sum_error, float(abs(x.sum(axis=1) - 1).max()))
-    if used == 0:
+    if used == 0 or power == 0:
         raise ValueError(
-            f"{name}: `pixels` must hold at least one valid pixel with finite abundances, got none"
+            f"{name}: `pixels` must hold at least one valid pixel that is not zero, with finite abundances, got none"
         )
     values = used * len(A)
     return {
