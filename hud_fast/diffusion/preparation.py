@@ -247,7 +247,13 @@ class PreparedScene:
     def unmixing(self) -> dict[str, float | int]:
         """How well endmembers and abundances explain the scene."""
         cube, _ = self.scene.on(self.z.device)
-        return unmixing_summary(cube, self.endmembers, self.abundances, mask=self.valid)
+        return unmixing_summary(
+            cube,
+            self.endmembers,
+            self.abundances,
+            mask=self.valid,
+            zeros_are_data=self.scene.zeros_are_data,
+        )
 
     def facts(self, encoder: str) -> dict[str, Any]:
         """What a checkpoint of a training with this scene must agree with."""

@@ -75,7 +75,8 @@ def unmix_scene(
         with reporter.stage("Solving the abundances"):
             solved = abundances_of(scene, endmembers, encoder=options.encoder, device=device)
             cube, valid = scene.on(device)
-            summary = unmixing_summary(cube, endmembers, solved, mask=valid)
+            zeros = scene.zeros_are_data
+            summary = unmixing_summary(cube, endmembers, solved, mask=valid, zeros_are_data=zeros)
             abundances = solved.cpu().numpy()
         numbers: dict[str, Any] = {
             "scene": scene.name,

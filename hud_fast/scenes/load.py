@@ -63,9 +63,9 @@ def load_scene(
         The cube is the file's values over this one number. None = the file's values; "auto" = ENVI's
         reflectance scale factor, or the largest valid value.
     no_data
-        The value, in file units, that means that there is none; it overrules what the file says. "auto": the file's; and,
-        with a warning, a number that many pixels hold in every good band, 0 above all. "none": every number is data,
-        0 in all bands too.
+        The value, in file units, that means that there is none; it overrules what the file says. "auto": the
+        file's; and, with a warning, a number that many pixels hold in every good band, 0 above all. "none": every
+        number is data, 0 in all bands too.
     name
         What reports call the scene; by default the catalogue's name, or the file's.
 
@@ -90,8 +90,8 @@ def load_scene(
     Warns
     -----
     UserWarning
-        If a scene with altered pixels is given by its path, without mask, and the file that says which is not at hand; if
-        pixels are left out as no data that nothing declares to be so.
+        If a scene with altered pixels is given by its path, without mask, and the file that says which is not at hand;
+        if pixels are left out as no data that nothing declares to be so; if none holds the `no_data` given.
 
     Examples
     --------

@@ -112,7 +112,7 @@ class SceneFile:
         return ~empty if good is None else good & ~empty
 
     def rows(self, start: int, stop: int) -> NDArray[np.float32]:  # (n, W, C)
-        """These rows' values in file units (with the file's gains and offsets). NaN where there is no data, or a mask."""
+        """These rows' values in file units (with the file's gains and offsets). NaN where masked or without data."""
         found = self.found
         values = float_rows(self.raw, slice(start, stop))
         values[..., found.empty] = np.nan

@@ -3,8 +3,9 @@
 The cube is band-last, (H, W, C) float32; everything else is optional and says what each band or pixel is.
 A scene is frozen: methods return new scenes that share the arrays they did not change.
 
-Pixels come in three sorts: *valid* ones (not masked, finite in every good band, and not 0 in all of them, the usual
-mark for "no data"), masked ones, and ones with a missing value. Whatever learns from a scene or measures it uses the valid pixels alone.
+Pixels come in three sorts: *valid* ones (not masked, finite in every good band, and not 0 in all of them, the
+usual mark for "no data"), masked ones, and ones with a missing value. Whatever learns from a scene or measures
+it uses the valid pixels alone.
 """
 
 from __future__ import annotations

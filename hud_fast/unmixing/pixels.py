@@ -4,8 +4,7 @@
 memory map is never loaded as a whole, whatever its interleave. Blocks of a tensor on a GPU stay there: what
 is made of them is written for both kinds (`space_of`). A pixel counts as valid when the
 mask keeps it, all of its bands are finite, and at least one band is not zero (an all-zero pixel is
-the usual mark for "no data", and no spectrum). Where a pixel need not have a direction, a mask may keep zeros, too
-(`zeros`): `Scene.valid` says which are data.
+the usual mark for "no data"; with `zeros` it is data).
 """
 
 from __future__ import annotations
@@ -78,7 +77,7 @@ class Pixels:
         self, function: str, pixels: Any, mask: Any = None, *, zeros: bool = False
     ) -> None:
         self.function = function
-        self.zeros = zeros and mask is not None
+        self.zeros = zeros
         if isinstance(pixels, Tensor):
             check_values(function, "pixels", pixels)
         # (..., C), numpy's, or a tensor that lies on a GPU

@@ -1,8 +1,8 @@
 """How well a set of endmembers and abundances explains a scene, in a few numbers.
 
 Per pixel, with y its spectrum and y' = x A its reconstruction: cosine <y, y'> / (|y| |y'|), error
-|y - y'|. A pixel that is masked or not finite is left out and counted; so is one that is zero in every band (no data)
-where there is no mask. One that a mask keeps has cosine 0, as in the metrics.
+|y - y'|. A pixel that is masked, not finite or zero in every band (no data) is left out and
+counted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hud_fast._checks import as_numpy, as_wide, check_endmembers
+from hud_fast._checks import as_numpy, as_wide, check_endmembers, check_flag
 from hud_fast.unmixing.pixels import Pixels, beside, on_device, space_of
 
 
@@ -22,6 +22,7 @@ def unmixing_summary(
     abundances: Any,  # (..., D)
     *,
     mask: Any = None,  # (...) bool
+    zeros_are_data: bool = False,
 ) -> dict[str, float | int]:
     """Reconstruction quality and the make-up of the abundances, as plain numbers (JSON-able).
 
@@ -34,7 +35,9 @@ def unmixing_summary(
     abundances : array or tensor, (..., D)
         From `fcls` or `linear_abundances`.
     mask : array or tensor of bool, (...), optional
-        True = valid pixel, such as `Scene.valid`. Without one, pixels that are zero in every band are left out.
+        True = valid pixel.
+    zeros_are_data : bool
+        Keep pixels that are zero in every band, with cosine 0, as the metrics do. See `Scene`.
 
     Returns
     -------
@@ -63,7 +66,7 @@ def unmixing_summary(
     (1.0, 0.25, 0.0)
     """
     name = "unmixing_summary"
-    reader = Pixels(name, pixels, mask, zeros=True)
+    reader = Pixels(name, pixels, mask, zeros=check_flag(name, "zeros_are_data", zeros_are_data))
     A = as_numpy(name, "endmembers", endmembers).astype(np.float64)  # small, wherever it lies
     check_endmembers(name, torch.from_numpy(A), reader.C, readable=False)
     X: Any
@@ -99,7 +102,7 @@ def unmixing_summary(
         sum_error = max(sum_error, float(abs(x.sum(axis=1) - 1).max()))
     if used == 0 or power == 0:
         raise ValueError(
-            f"{name}: `pixels` must hold at least one valid pixel that is not zero, with finite abundances, got none"
+            f"{name}: `pixels` must hold at least one valid pixel with finite abundances, got none"
         )
     values = used * len(A)
     return {
