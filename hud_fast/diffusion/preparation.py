@@ -17,6 +17,7 @@ from hud_fast.diffusion import processes
 from hud_fast.diffusion.checks import whole
 from hud_fast.diffusion.latent import LatentSpace
 from hud_fast.diffusion.prior import Prior
+from hud_fast.diffusion.windows import mended
 from hud_fast.kernels import fcls
 from hud_fast.scenes import Scene
 from hud_fast.unmixing import count_endmembers, linear_abundances, unmixing_summary, vca
@@ -206,6 +207,9 @@ class PreparedScene:
     endmembers: NDArray[np.float32]  # (D, C)
     abundances: Tensor  # (H, W, D), NaN at masked pixels
     valid: NDArray[np.bool_]  # (H, W), on the host: windows are listed there
+    filled: NDArray[
+        np.bool_
+    ]  # (H, W), pixels of z that hold their nearest valid one's, see `windows`
     latent: LatentSpace
     z: Tensor  # (D, H, W)
 
@@ -235,8 +239,10 @@ class PreparedScene:
         # a pixel can also be lost here: an encoder gives NaN for what it cannot solve
         valid = X.isfinite().all(dim=-1)
         latent = LatentSpace.of(X, valid=valid, raw=raw_latent)
-        z = latent.encode(X.masked_fill(~valid[..., None], 1 / len(A)))[0]
-        return cls(scene, A, X, valid.cpu().numpy(), latent, z)
+        known = valid.cpu().numpy()
+        maps, filled = mended(X, known)
+        z = latent.encode(maps.nan_to_num(1 / len(A)))[0]
+        return cls(scene, A, X, known, filled, latent, z)
 
     @property
     def prior(self) -> Prior:
