@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hud_fast.diffusion.checkpoint import digest_of
-from hud_fast.diffusion.crops import CropSampler, free_windows
+from hud_fast.diffusion.crops import CropSampler
+from hud_fast.diffusion.windows import free_windows
 from hud_fast.scenes import Scene
 
 LARGEST = 1e38  # twice that is still a float32

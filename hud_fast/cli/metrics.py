@@ -29,7 +29,7 @@ def metrics(
             metavar="REAL", help="The real scene: a file or a catalogue name.", show_default=False
         ),
     ],
-    reading: Annotated[Reading, "variable layout shape mask"],
+    reading: Annotated[Reading, "variable layout shape mask no_data"],
     general: General,
     block: Annotated[
         int | None,

@@ -102,6 +102,13 @@ class Reading:
         "Rows x columns of 1 (valid) and 0 (leave out), as .npy or .mat.",
         metavar="FILE",
     )
+    no_data: str = option(
+        "auto",
+        READ,
+        "The file's value that means no data. auto: the one that the file declares; and what many pixels hold in every "
+        "band, which is told. none: all is data.",
+        metavar="VALUE|auto|none",
+    )
 
     scale: str | None = option(
         None,
@@ -122,6 +129,7 @@ class Reading:
             wavelengths=None if self.wavelengths is None else str(self.wavelengths),
             mask=None if self.mask is None else str(self.mask),
             scale=scale_of(self.scale),
+            no_data=no_data_of(self.no_data),
         )
 
 
@@ -347,6 +355,15 @@ def scale_of(text: str | None) -> float | str | None:
     if not 0 < number < float("inf"):
         raise typer.BadParameter(f"--scale must be a number above 0, or auto, got {text}")
     return number
+
+
+def no_data_of(text: str) -> float | str:
+    if text in ("auto", "none"):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"--no-data must be a number, auto or none, got {text}") from None
 
 
 def bytes_of(option: str, text: str | None) -> int | None:

@@ -12,6 +12,7 @@ being ten times as much to learn.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,21 +20,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hud_fast.diffusion.windows import largest_crop, training_windows, window_sums
+
 TURNS = 8
-
-
-def free_windows(
-    valid: NDArray[np.bool_],  # (H, W)
-    crop: int,
-) -> NDArray[np.int64]:  # (n, 2)
-    """Top-left corners (row, column) of all `crop` x `crop` windows whose pixels are all valid."""
-    H, W = valid.shape
-    total = np.zeros((H + 1, W + 1), dtype=np.int64)  # sums over rectangles from the corner
-    total[1:, 1:] = np.cumsum(np.cumsum(valid, axis=0, dtype=np.int64), axis=1)
-    inside = (
-        total[crop:, crop:] - total[:-crop, crop:] - total[crop:, :-crop] + total[:-crop, :-crop]
-    )
-    return np.argwhere(inside == crop * crop).astype(np.int64)
 
 
 def turned_offsets(
@@ -60,8 +49,12 @@ class CropSampler:
         The scenes' latent maps, of one D and on one device; values at masked pixels are never read.
     valid : array (H, W) bool, or a sequence of them
         False marks masked pixels.
+    filled : array (H, W) bool, or a sequence of them, optional
+        Masked pixels whose values were filled in: a window may hold a few (see `windows`).
     crop : int
         Side of the windows in pixels.
+    step : int
+        What the network needs `crop` to be a multiple of, for the advice of an error.
     augment : bool
         Whether windows are flipped and turned.
 
@@ -88,27 +81,37 @@ class CropSampler:
         *,
         crop: int,
         augment: bool = True,
+        filled: NDArray[np.bool_] | Sequence[NDArray[np.bool_]] | None = None,  # each (H, W)
+        step: int = 1,
     ) -> None:
         maps = [z] if isinstance(z, Tensor) else list(z)
         masks = [valid] if isinstance(valid, np.ndarray) else list(valid)
+        none: list[None] = [None] * len(maps)
+        mended = [filled] if isinstance(filled, np.ndarray) else list(filled or none)
         corners, tables, pixels = [], [], 0
-        for number, (scene, mask) in enumerate(zip(maps, masks, strict=True)):
+        for number, (scene, mask, more) in enumerate(zip(maps, masks, mended, strict=True)):
             D, H, W = scene.shape
             what = "HUD.fit: `scene`" if len(maps) == 1 else f"fit_scenes: `scenes[{number}]`"
             if len(maps[0]) != D:
                 raise ValueError(
                     f"{what} must have {len(maps[0])} endmembers as the first has, got {D}"
                 )
-            if min(H, W) < crop:
-                raise ValueError(
-                    f"{what} must be at least {crop} x {crop} pixels, the preset's `crop`, "
-                    f"got {H} x {W}; choose a preset with a smaller crop"
-                )
-            found = free_windows(mask, crop)
+            found = np.empty((0, 2), np.int64)
+            if min(H, W) >= crop:
+                found = training_windows(mask, crop, more)
             if not len(found):
-                raise ValueError(
-                    f"{what} must hold a {crop} x {crop} window without masked pixels, "
-                    "got none; choose a preset with a smaller crop"
+                must = f"be at least {crop} x {crop} pixels, the preset's `crop`, got {H} x {W}"
+                if min(H, W) >= crop:
+                    must = f"hold a {crop} x {crop} window without masked pixels, got none in {H} x {W}"
+                fits = largest_crop(mask, more, step)
+                advice = f"the largest that fits: --set crop={fits} (in Python: replace(preset, crop={fits}))"
+                raise ValueError(f"{what} must {must}; {advice if fits else 'no smaller one fits'}")
+            if more is not None and window_sums(more, crop)[tuple(found.T)].any():
+                warnings.warn(
+                    f"{what}: {int(more.sum()):,} missing pixels hold a copy of their nearest valid one in the training "
+                    f"(not where it is measured): few windows of {crop} x {crop} are free of them",
+                    UserWarning,
+                    stacklevel=2,
                 )
             corners.append(pixels + found[:, 0] * W + found[:, 1])
             tables.append(turned_offsets(crop, W))

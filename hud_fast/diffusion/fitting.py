@@ -48,6 +48,8 @@ def trainer_of(
         [scene.valid for scene in prepared],
         crop=preset.crop,
         augment=preset.augment,
+        filled=[scene.filled for scene in prepared],
+        step=preset.factor,
     )
     priors = [scene.prior for scene in prepared]
     D = len(prepared[0].endmembers)

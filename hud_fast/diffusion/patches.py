@@ -41,8 +41,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hud_fast._cores import Crew, cores_for
-from hud_fast.diffusion.crops import TURNS, free_windows, turned_offsets
+from hud_fast.diffusion.crops import TURNS, turned_offsets
 from hud_fast.diffusion.seeds import Stream, generator
+from hud_fast.diffusion.windows import free_windows, mended, training_windows
 from hud_fast.kernels import log_project, simplex_softmax
 from hud_fast.unmixing.components import LogComponents
 
@@ -58,6 +59,7 @@ MOST_CANDIDATES = 20_000  # windows, drawn at random in a larger scene
 ROUNDS, TRIALS = 4, 32  # of balancing, blocks a round
 PULL = 0.5  # of the mean use: added to both sides of a ratio, so that chance counts less
 STRONGEST = 4.0  # |ln w|
+FEWEST = 2  # candidates
 CELL = 4  # pixels: what a guide says of shapes smaller than this does not count
 GUIDANCE = 0.06  # weight of the guide's squared distance beside the overlap's
 GROUP = 16  # samples made at a time: more hold more distances in memory
@@ -115,8 +117,14 @@ class Patches:
         H, W = kept.shape
         fits = min(H, W) >= PATCH
         # windows are listed on the host
-        corners = free_windows(kept.cpu().numpy(), PATCH) if fits else np.empty((0, 2), np.int64)
-        if len(corners) < 2:
+        valid = kept.cpu().numpy()
+        corners = free_windows(valid, PATCH) if fits else np.empty((0, 2), np.int64)
+        if fits and len(corners) < FEWEST and not valid.all():
+            # where there are none but for gaps, a pixel in one is its nearest neighbour
+            known_maps, filled = mended(known_maps, valid)
+            kept = kept | torch.from_numpy(filled).to(device)
+            corners = training_windows(valid, PATCH, filled)
+        if len(corners) < FEWEST:
             raise ValueError(
                 f"HUD.fit: `scene` must hold two {PATCH} x {PATCH} windows without masked pixels, the patches that "
                 f"layouts are made of, got {H} x {W} pixels with {len(corners)}"

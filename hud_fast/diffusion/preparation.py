@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from hud_fast.diffusion import processes
 from hud_fast.diffusion.checks import whole
 from hud_fast.diffusion.latent import LatentSpace
 from hud_fast.diffusion.prior import Prior
+from hud_fast.diffusion.windows import mended
 from hud_fast.kernels import fcls
 from hud_fast.scenes import Scene
 from hud_fast.unmixing import count_endmembers, linear_abundances, unmixing_summary, vca
@@ -56,11 +58,16 @@ def choose_endmembers(
     endmembers : None, int or (D, C) array or tensor
         None takes the count that is known of the scene, else HySime's, clamped to 3 to 16.
     seed : int
-        Of VCA.
+        Of VCA, which looks among the pixels that are whole (`Scene.sound`).
     device : torch.device
         Where pixels are counted and searched.
     place : str
         Which of several scenes this is, for error texts.
+
+    Warns
+    -----
+    UserWarning
+        If pixels are kept out of the search.
 
     Raises
     ------
@@ -69,34 +76,15 @@ def choose_endmembers(
         finite.
     """
     caller = place or "HUD.fit"
-    pixels = int(scene.valid.sum())
-    if not pixels:
+    if not scene.valid.any():
         raise ValueError(
             f"{caller}: `scene` must have valid pixels, "
-            f"got {scene.H} x {scene.W} that are all masked or not finite"
+            f"got {scene.H} x {scene.W} that are all masked, not finite or without data"
         )
-    most = min(LARGEST_D, scene.C, pixels)
-    if endmembers is None:
-        count = known_count(scene)
-        if count is None:
-            with _of(place):
-                count = count_endmembers(*scene.on(device))
-            count = min(max(count, FEWEST), MOST)
-        endmembers = min(count, most)
     if isinstance(endmembers, Tensor):
         endmembers = endmembers.detach().cpu().numpy()
-    if np.ndim(endmembers) == 0:
-        D = whole(caller, "endmembers", endmembers, least=1)
-        if most < D:
-            raise ValueError(
-                f"{caller}: `endmembers` must be at most {most} (the least of {scene.C} bands, "
-                f"{pixels} valid pixels and {LARGEST_D}), got {D}"
-            )
-        cube, valid = scene.on(device)
-        with _of(place):
-            spectra = vca(cube, D, seed=seed, best_of=VCA_RUNS, criterion="residual", mask=valid)
-        found: NDArray[np.float32] = spectra.cpu().numpy()
-        return found
+    if endmembers is None or np.ndim(endmembers) == 0:
+        return _searched(scene, endmembers, seed, device, caller, place)
     given = np.asarray(endmembers, dtype=np.float32)
     if given.ndim != 2 or given.shape[1] != scene.C or not 1 <= len(given) <= LARGEST_D:
         raise ValueError(
@@ -106,6 +94,46 @@ def choose_endmembers(
     if not np.isfinite(given).all():
         raise ValueError(f"{caller}: `endmembers` must be finite, got NaN or infinity")
     return given
+
+
+def _searched(
+    scene: Scene, count: Any, seed: int, device: torch.device, caller: str, place: str
+) -> NDArray[np.float32]:  # (D, C)
+    """As many endmembers as are asked for, known of or counted, by VCA."""
+    cube, valid = scene.on(device)
+    spoilt = int((scene.valid & ~scene.sound).sum())
+    # where most are, it is how the scene was made
+    if spoilt and 2 * spoilt <= int(scene.valid.sum()):
+        valid = torch.from_numpy(scene.sound).to(valid.device)
+        are = (
+            "1 pixel is saturated or has"
+            if spoilt == 1
+            else f"{spoilt:,} pixels are saturated or have"
+        )
+        warnings.warn(
+            f"{are} dropped bands: kept out of the endmember search",
+            UserWarning,
+            stacklevel=3,
+        )
+    pixels_left = int(valid.sum())
+    most = min(LARGEST_D, scene.C, pixels_left)
+    if count is None:
+        count = known_count(scene)
+        if count is None:
+            with _of(place):
+                count = count_endmembers(cube, valid)
+            count = min(max(count, FEWEST), MOST)
+        count = min(count, most)
+    D = whole(caller, "endmembers", count, least=1)
+    if most < D:
+        raise ValueError(
+            f"{caller}: `endmembers` must be at most {most} (the least of {scene.C} bands, "
+            f"{pixels_left} valid pixels and {LARGEST_D}), got {D}"
+        )
+    with _of(place):
+        spectra = vca(cube, D, seed=seed, best_of=VCA_RUNS, criterion="residual", mask=valid)
+    found: NDArray[np.float32] = spectra.cpu().numpy()
+    return found
 
 
 @contextlib.contextmanager
@@ -179,6 +207,9 @@ class PreparedScene:
     endmembers: NDArray[np.float32]  # (D, C)
     abundances: Tensor  # (H, W, D), NaN at masked pixels
     valid: NDArray[np.bool_]  # (H, W), on the host: windows are listed there
+    filled: NDArray[
+        np.bool_
+    ]  # (H, W), pixels of z that hold their nearest valid one's, see `windows`
     latent: LatentSpace
     z: Tensor  # (D, H, W)
 
@@ -208,8 +239,10 @@ class PreparedScene:
         # a pixel can also be lost here: an encoder gives NaN for what it cannot solve
         valid = X.isfinite().all(dim=-1)
         latent = LatentSpace.of(X, valid=valid, raw=raw_latent)
-        z = latent.encode(X.masked_fill(~valid[..., None], 1 / len(A)))[0]
-        return cls(scene, A, X, valid.cpu().numpy(), latent, z)
+        known = valid.cpu().numpy()
+        maps, filled = mended(X, known)
+        z = latent.encode(maps.nan_to_num(1 / len(A)))[0]
+        return cls(scene, A, X, known, filled, latent, z)
 
     @property
     def prior(self) -> Prior:
@@ -220,7 +253,13 @@ class PreparedScene:
     def unmixing(self) -> dict[str, float | int]:
         """How well endmembers and abundances explain the scene."""
         cube, _ = self.scene.on(self.z.device)
-        return unmixing_summary(cube, self.endmembers, self.abundances, mask=self.valid)
+        return unmixing_summary(
+            cube,
+            self.endmembers,
+            self.abundances,
+            mask=self.valid,
+            zeros_are_data=self.scene.zeros_are_data,
+        )
 
     def facts(self, encoder: str) -> dict[str, Any]:
         """What a checkpoint of a training with this scene must agree with."""

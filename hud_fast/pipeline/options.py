@@ -25,6 +25,7 @@ class SceneOptions:
     wavelengths: str | None = None  # a file of numbers
     mask: str | None = None  # a file
     scale: float | str | None = None  # what the file's values are divided by: a number, or "auto"
+    no_data: float | str = "auto"  # a number in file units, "auto" or "none"
 
     @by_first
     def load(self, source: str) -> Scene:

@@ -170,15 +170,40 @@ def _metrics(
     stages = Stages(progress, {"evaluate": 2, "realism": 1})
     generated, shown = to_measure(model.device, cubes, maps)
     real, valid = scene.on(model.device)
+    block, notes_of_block = _block(scene, (cubes.shape[1], cubes.shape[2]))
     numbers = evaluate(
-        generated, real, mask=valid, endmembers=model.endmembers, progress=stages["evaluate"]
+        generated,
+        real,
+        block=block,
+        mask=valid,
+        endmembers=model.endmembers,
+        progress=stages["evaluate"],
     )
+    numbers["notes"] += notes_of_block
     known, endmembers = model.abundances, model.endmembers
     numbers["realism"], notes = judged(
         shown, known, endmembers, seed=model.seed, progress=stages["realism"]
     )
     numbers["notes"] += notes
     return {**numbers, "simplex": simplex(maps), "unmixing": model.unmixing}
+
+
+def _block(scene: Scene, size: tuple[int, int]) -> tuple[tuple[int, int] | None, list[str]]:
+    """None to compare whole cubes; the largest square, and a note, where gaps leave no window of their size."""
+    from hud_fast.diffusion.windows import window_sums
+
+    h, w = size
+    if h > scene.H or w > scene.W:
+        return None, []
+    for side in range(min(h, w), 1, -1):
+        whole = (h, w) if side == min(h, w) else (side, side)
+        if bool((window_sums(~scene.valid, *whole) == 0).any()):
+            if whole == (h, w):
+                return None, []
+            return whole, [
+                f"block diversity: in blocks of {side} x {side} pixels, the scene has no window of {h} x {w} valid ones"
+            ]
+    return None, []
 
 
 def simplex(

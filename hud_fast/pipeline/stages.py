@@ -37,9 +37,11 @@ def job_settings(
     scene: Scene, model_options: ModelOptions, sample_options: SampleOptions, **others: Any
 ) -> dict[str, Any]:
     """Everything that decides the result: what a resumed job must agree on."""
+    valid = {} if scene.valid.all() else {"valid pixels fingerprint": fingerprint(scene.valid)}
     return {
         "scene": scene.name,
         "scene fingerprint": fingerprint(scene.cube),
+        **valid,
         **asdict(model_options),
         **asdict(sample_options),
         **others,

@@ -3,8 +3,6 @@
 The header is parsed and written by the spectral package; the numbers are mapped and copied once, straight
 into a band-last float32 cube. Kept both ways: wavelengths and their unit, fwhm, bad-band list (bbl), data
 ignore value, default bands, reflectance scale factor, map info and its relatives, byte order, interleave.
-
-A pixel is masked when all its good bands have the data ignore value: single bands may have it by chance.
 """
 
 from __future__ import annotations
@@ -29,7 +27,6 @@ DATA_TYPES = {
 CODES = {np.dtype(name): code for code, name in DATA_TYPES.items()}
 # Axes of the file, slowest first.
 INTERLEAVES = {"bsq": "CHW", "bil": "HCW", "bip": "HWC"}
-ROWS_A_BLOCK = 64
 # Of a header; those of imaging spectrometers have up to some 100 kB. Its parser takes the square of the lines in time.
 LARGEST_HEADER = 1 << 20  # bytes
 MOST_LINES = 20_000
@@ -115,8 +112,6 @@ def read_envi(path: Path, request: Request) -> RawScene:  # noqa: ARG001  # as e
     raw.details = {"interleave": interleave, "data suffix": data.suffix}
     if unit := _text(header, "wavelength units"):
         raw.details["wavelength units"] = unit
-    if raw.ignore_value is not None:
-        raw.mask = _not_ignored(cube, raw.ignore_value, raw.good_bands)
     return raw
 
 
@@ -240,20 +235,3 @@ def _side_information(raw: RawScene, header: dict[str, Any], path: Path, bands: 
             comma = "," if key == "coordinate system string" else ", "
             geo[key] = "{" + comma.join(value) + "}" if isinstance(value, list) else str(value)
     raw.geo = geo or None
-
-
-def _not_ignored(
-    cube: NDArray[Any], ignore_value: float, good_bands: Any
-) -> NDArray[np.bool_]:  # (H, W)
-    """True where some good band differs from the data ignore value."""
-    mask = np.empty(cube.shape[:2], bool)
-    keep = slice(None) if good_bands is None or not np.any(good_bands) else np.asarray(good_bands)
-    # NaN as ignore value is written in headers; NaN pixels are found missing anyway.
-    with np.errstate(over="ignore"):
-        value = (
-            np.asarray(ignore_value).astype(cube.dtype) if cube.dtype.kind == "f" else ignore_value
-        )
-    for start in range(0, cube.shape[0], ROWS_A_BLOCK):
-        rows = slice(start, start + ROWS_A_BLOCK)
-        mask[rows] = (np.asarray(cube[rows])[..., keep] != value).any(axis=-1)
-    return mask

@@ -14,6 +14,7 @@ from hud_fast.scenes import checks, readers, side_files, trust
 from hud_fast.scenes.catalogue import Entry, File, find_entry, is_name, recognise
 from hud_fast.scenes.fetch import fetch
 from hud_fast.scenes.layout import check_layout
+from hud_fast.scenes.no_data import check as no_data_of
 from hud_fast.scenes.opened import SceneFile
 from hud_fast.scenes.raw import RawScene, Request, nanometres
 from hud_fast.scenes.scene import Scene
@@ -32,6 +33,7 @@ def load_scene(
     labels: Side = None,  # (H, W)
     rgb_bands: tuple[int, int, int] | None = None,
     scale: float | Literal["auto"] | None = None,
+    no_data: float | Literal["auto", "none"] = "auto",
     name: str | None = None,
 ) -> Scene:
     """Load a scene.
@@ -60,6 +62,10 @@ def load_scene(
     scale
         The cube is the file's values over this one number. None = the file's values; "auto" = ENVI's
         reflectance scale factor, or the largest valid value.
+    no_data
+        The value, in file units, that means that there is none; it overrules what the file says. "auto": the
+        file's; and, with a warning, a number that many pixels hold in every good band, 0 above all. "none": every
+        number is data, 0 in all bands too.
     name
         What reports call the scene; by default the catalogue's name, or the file's.
 
@@ -84,7 +90,8 @@ def load_scene(
     Warns
     -----
     UserWarning
-        If a scene with altered pixels is given by its path, without mask, and the file that says which is not at hand.
+        If a scene with altered pixels is given by its path, without mask, and the file that says which is not at hand;
+        if pixels are left out as no data that nothing declares to be so; if none holds the `no_data` given.
 
     Examples
     --------
@@ -104,6 +111,7 @@ def load_scene(
         mask=mask,
         labels=labels,
         rgb_bands=rgb_bands,
+        no_data=no_data,
         name=name,
     )
     return opened.load(scale)
@@ -120,6 +128,7 @@ def open_scene(
     mask: Side = None,  # (H, W)
     labels: Side = None,  # (H, W)
     rgb_bands: tuple[int, int, int] | None = None,
+    no_data: float | Literal["auto", "none"] = "auto",
     name: str | None = None,
 ) -> SceneFile:
     """Open a scene whose values are read some rows at a time, when they are asked for. The arguments of `load_scene`.
@@ -130,6 +139,7 @@ def open_scene(
         As `load_scene`, but for what only the values can show.
     """
     layout = check_layout("load_scene", layout)
+    no_data = no_data_of(no_data)
     shape = _image_shape(shape)
     centres = side_files.vector("wavelengths", wavelengths)
     path, entry = _resolve(path_or_name)
@@ -163,7 +173,7 @@ def open_scene(
         raw.fields["name"] = name
     with trust.named(path):
         scale = checks.positive("load_scene", "scale", raw.fields.pop("scale", 1.0))
-        return SceneFile.of(raw, path, side_files.matrix("mask", mask), scale)
+        return SceneFile.of(raw, path, side_files.matrix("mask", mask), scale, no_data)
 
 
 def _image_shape(shape: tuple[int, int] | None) -> tuple[int, int] | None:

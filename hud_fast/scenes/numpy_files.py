@@ -27,7 +27,7 @@ VERSION = 1
 # What the facts of an .npz of ours may say, and how: whatever else stands there was not written by us.
 FACTS: dict[str, type | tuple[type, ...]] = {
     "name": str, "variable": str, "scale": (int, float), "ignore_value": (int, float), "label_names": list,
-    "rgb_bands": list, "geo": dict, "simulated": bool, "endmember_count": int,
+    "rgb_bands": list, "geo": dict, "simulated": bool, "endmember_count": int, "zeros_are_data": bool,
 }  # fmt: skip
 
 

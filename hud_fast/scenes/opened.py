@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hud_fast.scenes import checks, trust
-from hud_fast.scenes.raw import RawScene, float_cube, float_rows
+from hud_fast.scenes.no_data import Choice, NoData, Scan
+from hud_fast.scenes.raw import ROWS_A_BLOCK, RawScene, float_rows, meaning
 from hud_fast.scenes.scene import Scene
 
 
@@ -36,12 +38,21 @@ class SceneFile:
     mask: NDArray[np.bool_] | None  # (H, W), True = valid
     labels: NDArray[np.integer[Any]] | None  # (H, W)
     stored_scale: float
+    no_data: Choice = "auto"
+    _found: NoData | None = field(default=None, repr=False)
 
     @classmethod
     def of(
-        cls, raw: RawScene, path: Path, mask: NDArray[Any] | None, stored_scale: float
+        cls,
+        raw: RawScene,
+        path: Path,
+        mask: NDArray[Any] | None,
+        stored_scale: float,
+        no_data: Choice = "auto",
     ) -> SceneFile:
         """The file's parts, each checked against the cube."""
+        if no_data != "auto":
+            raw.ignore_value = None if no_data == "none" else float(no_data)
         height, width, bands = raw.cube.shape
         valid = checks.flags("load_scene", "mask", raw.mask, (height, width))
         extra = checks.flags("load_scene", "mask", mask, (height, width))
@@ -68,10 +79,11 @@ class SceneFile:
             band_names=raw.band_names,
             lookup=raw.lookup,
             truth=truth,
+            zeros_are_data=no_data == "none" or bool(raw.fields.pop("zeros_are_data", False)),
             **raw.fields,
         )
         labels = checks.labels("load_scene", raw.labels, (height, width))
-        return cls(raw, path, facts, valid, labels, stored_scale)
+        return cls(raw, path, facts, valid, labels, stored_scale, no_data)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -80,22 +92,40 @@ class SceneFile:
         return height, width, bands
 
     @property
+    def found(self) -> NoData:
+        """The pixels and bands without data, found in one pass over the file, when first asked for."""
+        if self._found is None:
+            scan = self._scan()
+            with trust.whole(self.path):
+                for start in range(0, self.shape[0], ROWS_A_BLOCK):
+                    scan.feed(start, np.asarray(self.raw.cube[start : start + ROWS_A_BLOCK]))
+            self._keep(scan.result())
+        assert self._found is not None
+        return self._found
+
+    @property
     def good_bands(self) -> NDArray[np.bool_] | None:  # (C,)
-        return self.facts.good_bands
+        """As in `Scene`: without those that have no value in any pixel."""
+        empty, good = self.found.empty, self.facts.good_bands
+        if not empty.any():
+            return good
+        return ~empty if good is None else good & ~empty
 
     @property
     def valid(self) -> NDArray[np.bool_] | None:  # (H, W)
-        return self.mask
+        """False where a pixel is masked or without data; None: nowhere. A single missing value is another matter."""
+        missing = self.found.missing
+        if missing is None:
+            return self.mask
+        return ~missing if self.mask is None else self.mask & ~missing
 
     def rows(self, start: int, stop: int) -> NDArray[np.float32]:  # (n, W, C)
-        """These rows' values in file units (with the file's gains and offsets). NaN where a pixel is masked."""
-        return self.window(slice(start, stop), slice(0, self.shape[1]))
-
-    def window(self, rows: slice, columns: slice) -> NDArray[np.float32]:  # (n, m, C)
-        """The same of a rectangle."""
-        values = float_rows(self.raw, rows, columns)
-        if self.mask is not None:
-            values[~self.mask[rows, columns]] = np.nan
+        """These rows' values in file units (with the file's gains and offsets). NaN where masked or without data."""
+        found = self.found
+        values = float_rows(self.raw, slice(start, stop))
+        values[..., found.empty] = np.nan
+        if (valid := self.valid) is not None:
+            values[~valid[start:stop]] = np.nan
         return values
 
     def blocks(self, rows: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:  # (n, W, C)
@@ -108,34 +138,54 @@ class SceneFile:
         """The scene in memory. `scale` as in `load_scene`."""
         trust.check_memory(self.path, 4 * int(np.prod(self.shape)))
         with trust.whole(self.path):
-            cube = float_cube(self.raw)
+            cube = self._read()
         with trust.named(self.path):
             scene = self.facts.replace(
-                cube=cube,
-                mask=self.mask,
-                labels=self.labels,
-                good_bands=_without_empty_bands(cube, self.facts.good_bands),
+                cube=cube, mask=self.valid, labels=self.labels, good_bands=self.good_bands
             )
             height, width = cube.shape[:2]
             if not scene.valid.any():
                 raise ValueError(
-                    f"load_scene: `mask` must leave a valid pixel, got none of {height * width} that is unmasked "
-                    f"and finite in every good band in {self.path}"
+                    f"load_scene: `mask` must leave a valid pixel, got none of {height * width} that is unmasked, "
+                    f"finite in every good band and not without data in {self.path}"
                 )
         return _scaled(scene, scale, self.raw.reflectance_factor, self.stored_scale)
 
+    def _scan(self) -> Scan:
+        return Scan(
+            self.shape,
+            self.raw.cube.dtype,
+            good_bands=self.facts.good_bands,
+            mask=self.mask,
+            declared=self.raw.ignore_value,
+            search=not self.facts.zeros_are_data,
+        )
 
-def _without_empty_bands(
-    cube: NDArray[np.float32], good: NDArray[np.bool_] | None
-) -> NDArray[np.bool_] | None:  # (C,)
-    """Bands without a single finite value are flagged bad: they would make every pixel invalid."""
-    first = np.isfinite(cube[:: max(1, cube.shape[0] // 16)]).any(axis=(0, 1))
-    if first.all():
-        return good
-    some = np.asarray(np.isfinite(cube).any(axis=(0, 1)))
-    if some.all() or not some.any():
-        return good
-    return some if good is None else good & some
+    def _read(self) -> NDArray[np.float32]:  # (H, W, C), C-contiguous
+        """The whole cube's meaning, by blocks of rows, looked through on the way."""
+        out = np.empty(self.shape, np.float32)
+        scan = None if self._found is not None else self._scan()
+        for start in range(0, len(out), ROWS_A_BLOCK):
+            values = np.asarray(self.raw.cube[start : start + ROWS_A_BLOCK])
+            if scan is not None:
+                scan.feed(start, values)
+            out[start : start + ROWS_A_BLOCK] = meaning(self.raw, values)
+        if scan is not None:
+            self._keep(scan.result())
+        return out
+
+    def _keep(self, found: NoData) -> None:
+        """Remember and tell."""
+        self._found = found
+        found.tell(stacklevel=3)
+        if self.no_data not in ("auto", "none") and not found.declared:
+            warnings.warn(
+                f"load_scene: no pixel is left out by `no_data` = {self.no_data:.10g}: {self.path} does not hold it so",
+                UserWarning,
+                stacklevel=3,
+            )
+        if self.facts.ignore_value is None and found.found:
+            self.facts = self.facts.replace(ignore_value=float(next(iter(found.found))))
 
 
 def _scaled(scene: Scene, scale: float | str | None, factor: float | None, stored: float) -> Scene:

@@ -94,25 +94,21 @@ def float_rows(
     rows: slice,
     columns: slice | None = None,
 ) -> NDArray[np.float32]:  # (n, W, C), C-contiguous
-    """The meaning of these rows' file values; what is beyond float32 becomes infinite (missing)."""
+    """The meaning of these rows' file values."""
+    return meaning(raw, file_values(raw.cube, rows, columns))
+
+
+def meaning(
+    raw: RawScene,
+    values: NDArray[Any],  # (n, W, C)
+) -> NDArray[np.float32]:  # (n, W, C), C-contiguous
+    """What file values mean; what is beyond float32 becomes infinite (missing)."""
     with np.errstate(over="ignore", invalid="ignore"):
-        values = file_values(raw.cube, rows, columns)
         if raw.gains is not None:
             values = values * raw.gains
         if raw.offsets is not None:
             values = values + raw.offsets
         return np.ascontiguousarray(values, dtype=np.float32)
-
-
-def float_cube(
-    raw: RawScene,
-) -> NDArray[np.float32]:  # (H, W, C), C-contiguous
-    """The whole cube's meaning, by blocks of rows."""
-    out = np.empty(raw.cube.shape, np.float32)
-    for start in range(0, out.shape[0], ROWS_A_BLOCK):
-        rows = slice(start, start + ROWS_A_BLOCK)
-        out[rows] = float_rows(raw, rows)
-    return out
 
 
 def nanometres(values: ArrayLike, unit: str | None = None) -> NDArray[np.float64] | None:

@@ -3,8 +3,9 @@
 The cube is band-last, (H, W, C) float32; everything else is optional and says what each band or pixel is.
 A scene is frozen: methods return new scenes that share the arrays they did not change.
 
-Pixels come in three sorts: *valid* ones (not masked, and finite in every good band), masked ones, and ones
-with a missing value. Whatever learns from a scene or measures it uses the valid pixels alone.
+Pixels come in three sorts: *valid* ones (not masked, finite in every good band, and not 0 in all of them, the
+usual mark for "no data"), masked ones, and ones with a missing value. Whatever learns from a scene or measures
+it uses the valid pixels alone.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hud_fast._text import printable
-from hud_fast.scenes import checks, display, georeference
+from hud_fast.scenes import checks, display, georeference, saturation
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
 LONGEST_NAME = 200
+FEWEST_BANDS = 3  # 0 in all of fewer is a number like others
 ROWS_A_BLOCK = 64  # finite-ness is tested by blocks, so that the temporary stays in cache
 
 
@@ -87,6 +89,8 @@ class Scene:
         True when no sensor saw it.
     truth : Truth, optional
         Endmembers and abundances of a simulated scene.
+    zeros_are_data : bool
+        Whether pixels that are 0 in every band are valid all the same.
 
     Raises
     ------
@@ -129,6 +133,7 @@ class Scene:
     offsets: NDArray[np.float64] | None = None  # (C,)
     band_names: tuple[str, ...] | None = None  # C of them
     lookup: georeference.Lookup | None = None
+    zeros_are_data: bool = False
 
     def __post_init__(self) -> None:
         given: Any = self.cube
@@ -201,15 +206,33 @@ class Scene:
 
     @cached_property
     def valid(self) -> NDArray[np.bool_]:  # (H, W)
-        """True where the pixel is not masked and finite in every good band."""
+        """True where the pixel is not masked, finite in every good band, and not 0 in all of them.
+
+        A pixel of zeros counts where there are fewer than three good bands, and where `zeros_are_data`.
+        """
         valid = np.ones((self.H, self.W), bool) if self.mask is None else self.mask.copy()
+        good = self.good_bands
+        bands = self.C if good is None else int(good.sum())
         for start in range(0, self.H, ROWS_A_BLOCK):
             rows = slice(start, start + ROWS_A_BLOCK)
             finite = np.isfinite(self.cube[rows])
-            if self.good_bands is not None:
-                finite |= ~self.good_bands
+            if good is not None:
+                finite |= ~good
             valid[rows] &= finite.all(axis=-1)
+            if bands >= FEWEST_BANDS and not self.zeros_are_data:
+                there = self.cube[rows] != 0
+                if good is not None:
+                    there &= good
+                valid[rows] &= there.any(axis=-1)
         return valid
+
+    @cached_property
+    def sound(self) -> NDArray[np.bool_]:  # (H, W)
+        """True where a valid pixel's spectrum is whole, too: not cut off at the sensor's ceiling, no band fallen to 0.
+
+        Endmembers are looked for among these. See `scenes.saturation`.
+        """
+        return self.valid & ~saturation.spoilt(self.cube, self.valid, self.good_bands)
 
     @property
     def valid_pixels(self) -> NDArray[np.float32]:  # (n, C)

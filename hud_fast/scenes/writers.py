@@ -70,6 +70,7 @@ def write_npz(scene: Scene, path: Path, options: Options) -> Path:
         "geo": None if scene.geo is None else dict(scene.geo),
         "simulated": scene.simulated,
         "endmember_count": scene.endmember_count,
+        "zeros_are_data": scene.zeros_are_data or None,
     }
     arrays["facts"] = np.array(json.dumps(facts))
     with atomic_write(path) as file:
@@ -140,7 +141,8 @@ def write_envi(scene: Scene, path: Path, options: Options) -> Path:
     dtype = options.dtype.newbyteorder(">" if options.byte_order == "big" else "<")
     ignore = scene.ignore_value
     if ignore is None and not scene.valid.all():
-        ignore = values.default_ignore_value(options.dtype)
+        zeros = not scene.cube[~scene.valid].any()
+        ignore = 0.0 if zeros else values.default_ignore_value(options.dtype)
     cube = _values(scene, dtype, ignore)
     axes = envi.INTERLEAVES[options.interleave]
     view = cube.transpose(["HWC".index(axis) for axis in axes])

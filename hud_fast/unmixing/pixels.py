@@ -4,7 +4,7 @@
 memory map is never loaded as a whole, whatever its interleave. Blocks of a tensor on a GPU stay there: what
 is made of them is written for both kinds (`space_of`). A pixel counts as valid when the
 mask keeps it, all of its bands are finite, and at least one band is not zero (an all-zero pixel is
-the usual mark for "no data").
+the usual mark for "no data"; with `zeros` it is data).
 """
 
 from __future__ import annotations
@@ -79,9 +79,15 @@ class Pixels:
     """
 
     def __init__(
-        self, function: str, pixels: Any, mask: Any = None, pool: Pool | None = None
+        self,
+        function: str,
+        pixels: Any,
+        mask: Any = None,
+        *,
+        zeros: bool = False,
+        pool: Pool | None = None,
     ) -> None:
-        self.function, self.pool = function, pool
+        self.function, self.zeros, self.pool = function, zeros, pool
         if isinstance(pixels, Tensor):
             check_values(function, "pixels", pixels)
         # (..., C), numpy's, or a tensor that lies on a GPU
@@ -156,7 +162,9 @@ class Pixels:
 
     def valid_in(self, block: Any, kept: Any) -> Any:
         """Which pixels of a block are valid, (n,), of those that the mask keeps."""
-        valid = space_of(block).isfinite(block).all(axis=1) & (block != 0).any(axis=1)
+        valid = space_of(block).isfinite(block).all(axis=1)
+        if not self.zeros:
+            valid &= (block != 0).any(axis=1)
         if kept is not None:
             valid &= kept
         return valid

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hud_fast._checks import as_numpy, as_wide, check_endmembers
+from hud_fast._checks import as_numpy, as_wide, check_endmembers, check_flag
 from hud_fast.unmixing.pixels import Pixels, beside, on_device, space_of
 
 
@@ -23,6 +23,7 @@ def unmixing_summary(
     abundances: Any,  # (..., D)
     *,
     mask: Any = None,  # (...) bool
+    zeros_are_data: bool = False,
 ) -> dict[str, float | int]:
     """Reconstruction quality and the make-up of the abundances, as plain numbers (JSON-able).
 
@@ -36,6 +37,8 @@ def unmixing_summary(
         From `fcls` or `linear_abundances`.
     mask : array or tensor of bool, (...), optional
         True = valid pixel.
+    zeros_are_data : bool
+        Keep pixels that are zero in every band, with cosine 0, as the metrics do. See `Scene`.
 
     Returns
     -------
@@ -64,7 +67,7 @@ def unmixing_summary(
     (1.0, 0.25, 0.0)
     """
     name = "unmixing_summary"
-    reader = Pixels(name, pixels, mask)
+    reader = Pixels(name, pixels, mask, zeros=check_flag(name, "zeros_are_data", zeros_are_data))
     A = as_numpy(name, "endmembers", endmembers).astype(np.float64)  # small, wherever it lies
     check_endmembers(name, torch.from_numpy(A), reader.C, readable=False)
     X: Any
@@ -116,7 +119,7 @@ class Sums:
         ValueError
             No pixel was valid.
         """
-        if self.used == 0:
+        if self.used == 0 or self.power == 0:
             raise ValueError(
                 f"{function}: `pixels` must hold at least one valid pixel with finite abundances, got none"
             )

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hud_fast.diffusion.crops import CropSampler, free_windows
+from hud_fast.diffusion.crops import CropSampler
+from hud_fast.diffusion.windows import free_windows
 
 
 def numbered(H: int, W: int) -> Tensor:

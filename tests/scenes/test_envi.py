@@ -109,20 +109,33 @@ def test_everything_in_the_header(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.good_bands, scene.good_bands)
 
 
-def test_the_data_ignore_value_masks_whole_pixels_only(tmp_path: Path) -> None:
+def test_the_data_ignore_value_masks_pixels(tmp_path: Path) -> None:
     cube = CUBE.copy()
     cube[1, 2] = -9999
-    cube[3, 3, 0] = -9999  # one band by chance: still a pixel
-    cube[4, 4, [0, 1, 3, 4]] = -9999  # all but the bad band
+    cube[3, 3, 0] = -9999  # no sensor's value: the pixel is not whole
+    cube[2, 2, 2] = -9999  # the bad band
     scene = Scene(cube.astype(np.float32), dtype="int16", good_bands=[1, 1, 0, 1, 1])
     path = save_scene(scene, tmp_path / "a.hdr")
     path.write_text(path.read_text() + "data ignore value = -9999\n")
     read = load_scene(path)
     assert read.ignore_value == -9999.0
     assert read.mask is not None
-    assert sorted(zip(*np.nonzero(~read.mask), strict=True)) == [(1, 2), (4, 4)]
+    assert sorted(zip(*np.nonzero(~read.mask), strict=True)) == [(1, 2), (3, 3)]
     again = load_scene(save_scene(read, tmp_path / "again.hdr"))
     np.testing.assert_array_equal(again.mask, read.mask)
+
+
+def test_a_data_ignore_value_that_may_be_data_masks_whole_pixels_only(tmp_path: Path) -> None:
+    cube = CUBE.copy()
+    cube[1, 2] = 7
+    cube[3, 3, 0] = 7  # one band by chance: still a pixel
+    cube[4, 4, [0, 1, 3, 4]] = 7  # all but the bad band
+    scene = Scene(cube.astype(np.float32), dtype="int16", good_bands=[1, 1, 0, 1, 1])
+    path = save_scene(scene, tmp_path / "a.hdr")
+    path.write_text(path.read_text() + "data ignore value = 7\n")
+    mask = load_scene(path).mask
+    assert mask is not None
+    assert sorted(zip(*np.nonzero(~mask), strict=True)) == [(1, 2), (4, 4)]
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "int16", "uint8", "float32", "int32"])
