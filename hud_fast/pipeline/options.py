@@ -10,7 +10,7 @@ from hud_fast.pipeline.errors import InputError, user_input
 
 if TYPE_CHECKING:
     from hud_fast.diffusion import AbundanceModel, Preset
-    from hud_fast.scenes import Scene
+    from hud_fast.scenes import Scene, SceneFile
 
 FINE_TUNE_STEPS = 500
 
@@ -26,6 +26,21 @@ class SceneOptions:
     mask: str | None = None  # a file
     scale: float | str | None = None  # what the file's values are divided by: a number, or "auto"
     no_data: float | str = "auto"  # a number in file units, "auto" or "none"
+
+    def open(self, source: str) -> SceneFile:
+        """Open the scene; its values are not read yet.
+
+        Raises
+        ------
+        InputError
+            In place of everything that opening may raise.
+        """
+        from hud_fast.scenes import open_scene
+
+        arguments = asdict(self)
+        del arguments["scale"]
+        with user_input():
+            return open_scene(source, **arguments)
 
     @by_first
     def load(self, source: str) -> Scene:

@@ -53,6 +53,11 @@ class SceneBlocks:
         self._raw, self._good, self._scale = raw, good, scale
         self.shape = (H, W, C if good is None else good.size)
 
+    @property
+    def by_rows(self) -> bool:
+        """Can one row be read as cheaply as it is short?"""
+        return getattr(self._raw.cube, "chunks", (1,))[0] == 1
+
     def parts(self, values: int) -> list[Part]:
         """Rectangles of about so many values that fit the way in which the file is cut into pieces."""
         H, W, C = self._raw.cube.shape

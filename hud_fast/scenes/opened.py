@@ -151,6 +151,25 @@ class SceneFile:
                 )
         return _scaled(scene, scale, self.raw.reflectance_factor, self.stored_scale)
 
+    def scale_of(self, scale: float | str | None) -> float:
+        """The number to divide by that `load_scene` would take.
+
+        Raises
+        ------
+        ValueError
+            "auto" where the file states no factor: the largest value is known after the scene was read only.
+        """
+        if isinstance(scale, str):
+            number = self.raw.reflectance_factor
+            if number is None and self.stored_scale != 1.0:
+                number = self.stored_scale
+            if number is None:
+                raise ValueError(
+                    "load_scene: `scale` must be a number for a scene that is read in parts and states no factor, got 'auto'"
+                )
+            return number
+        return self.stored_scale if scale is None else checks.positive("load_scene", "scale", scale)
+
     def _scan(self) -> Scan:
         return Scan(
             self.shape,

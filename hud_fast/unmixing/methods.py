@@ -21,8 +21,10 @@ from torch import Tensor
 from hud_fast._checks import check_choice
 from hud_fast.kernels import fcls
 from hud_fast.scenes import Library, Scene, save_scene
+from hud_fast.scenes.blocks import Part
 from hud_fast.unmixing.linear import linear_abundances
-from hud_fast.unmixing.summary import unmixing_summary
+from hud_fast.unmixing.pixels import Pixels
+from hud_fast.unmixing.summary import Sums, part_sums, unmixing_summary
 
 Method = Literal["fcls", "nnls", "ucls"]
 METHODS = ("fcls", "nnls", "ucls")
@@ -153,6 +155,24 @@ def solve(
         return linear_abundances(pixels, A).float()
     found: Tensor = fcls(pixels, A, sum_to_one=method == "fcls")
     return found.float()
+
+
+def solve_part(
+    reader: Pixels,
+    part: Part,
+    kept: NDArray[np.bool_] | None,  # (n,), of the mask
+    endmembers: NDArray[Any],  # (D, C)
+    method: str,
+) -> tuple[NDArray[np.float32], Sums]:  # (rows, columns, D)
+    """Abundances of a part of a scene, NaN where a pixel is not valid, and what its summary is made of."""
+    values = reader.values(part)
+    block = values.astype(np.float64)
+    good = reader.valid_in(block, kept)
+    x = solve(torch.from_numpy(values), endmembers, method).numpy()
+    x[~good] = np.nan
+    sums = part_sums(block, x, np.asarray(endmembers, dtype=np.float64), good)
+    rows, _ = part
+    return x.reshape(rows.stop - rows.start, -1, len(endmembers)), sums
 
 
 def check_count_of(caller: str, D: int, C: int) -> None:

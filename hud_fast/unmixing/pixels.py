@@ -20,7 +20,7 @@ from torch import Tensor
 
 from hud_fast._checks import MEMORY, as_mask, as_numpy, as_wide, check_values
 from hud_fast._pool import Pool
-from hud_fast.scenes import SceneBlocks
+from hud_fast.scenes import SceneBlocks, saturation
 from hud_fast.scenes.blocks import Part
 
 T = TypeVar("T")
@@ -88,6 +88,7 @@ class Pixels:
         pool: Pool | None = None,
     ) -> None:
         self.function, self.zeros, self.pool = function, zeros, pool
+        self.only_whole, self.spoilt = False, 0
         if isinstance(pixels, Tensor):
             check_values(function, "pixels", pixels)
         # (..., C), numpy's, or a tensor that lies on a GPU
@@ -135,11 +136,16 @@ class Pixels:
             return slice(rows.start * across, rows.stop * across)
         return (np.arange(rows.start, rows.stop)[:, None] * across + np.arange(first, last)).ravel()
 
+    def values(self, part: Part) -> Any:  # (n, C)
+        """A part's values as they are."""
+        taken = self.array[part] if isinstance(self.array, SceneBlocks) else self.array[part[0]]
+        return taken.reshape(-1, self.C)
+
     def block(self, part: Part) -> tuple[Any, Any]:  # (n,), (n, C) float64
         """A part's places and values."""
-        taken = self.array[part] if isinstance(self.array, SceneBlocks) else self.array[part[0]]
+        taken = self.values(part)
         wide = taken.double() if isinstance(taken, Tensor) else np.asarray(taken, dtype=np.float64)
-        return self.places(part), wide.reshape(-1, self.C)
+        return self.places(part), wide
 
     def blocks(self) -> Iterator[tuple[Any, Any]]:
         """Yield (places, block) of all parts."""
@@ -155,6 +161,11 @@ class Pixels:
                 yield work(*call)
             return
         yield from self.pool.in_order(work, calls)
+
+    def whole(self) -> Pixels:
+        """The same pixels but for those that are cut off or have bands that fell out, which are counted."""
+        self.only_whole = True
+        return self
 
     def kept_in(self, part: Part) -> Any:  # (n,) bool
         """Which pixels of a part the mask keeps; None: all."""
@@ -258,10 +269,12 @@ def _sums(
     alive = np.zeros(pixels.C, dtype=np.bool_)
     count, largest = 0, 0.0
     first, second = 0.0, beside(pixels.array, np.zeros((pixels.C, pixels.C)))
-    for places, good, peak, a, b, live in pixels.each(
+    pixels.spoilt = 0
+    for places, good, spoilt, peak, a, b, live in pixels.each(
         _part_sums, lambda part: (pixels.kept_in(part), scale, centre)
     ):
         valid[places] = good
+        pixels.spoilt += spoilt
         largest = max(largest, peak)
         alive |= live
         if peak:
@@ -284,18 +297,24 @@ def _part_sums(
     pixels: Pixels, part: Part, mask: Any, scale: float, centre: NDArray[np.float64]
 ) -> Any:
     places, block = pixels.block(part)
-    good = pixels.valid_in(block, mask)
+    good, spoilt = pixels.valid_in(block, mask), 0
+    if pixels.only_whole and good.any():
+        cube = block.reshape(part[0].stop - part[0].start, -1, pixels.C).astype(np.float32)
+        bad = saturation.spoilt(cube, good.reshape(cube.shape[:2])).ravel()
+        spoilt = int(bad.sum())
+        good &= ~bad
     if not good.any():
         alive = to_host(space_of(block).isfinite(block).any(axis=0))
-        return places, good, 0.0, 0.0, 0.0, alive
+        return places, good, spoilt, 0.0, 0.0, 0.0, alive
     kept = block if good.all() else block[good]
     peak = max(float(kept.max()), -float(kept.min()))
     if peak > _LARGEST:
-        return places, good, peak, 0.0, 0.0, np.ones(pixels.C, bool)
+        return places, good, spoilt, peak, 0.0, 0.0, np.ones(pixels.C, bool)
     centred = (kept - beside(block, centre)) / scale
     return (
         places,
         good,
+        spoilt,
         peak,
         to_host(centred.sum(axis=0)),
         centred.T @ centred,
