@@ -282,10 +282,10 @@ def _from_variables(file: VariableFile, path: Path, variable: str | None) -> Lib
     nm = None
     if centres is not None and len(centres) == C:
         nm = to_nm(centres.astype(np.float64), "")
-    return Library(spectra, _fitting(_names_of(file, path), D, path), nm)
+    return Library(spectra, _fitting(_names_of(file), D, path), nm)
 
 
-def _names_of(file: VariableFile, path: Path) -> tuple[str, ...]:
+def _names_of(file: VariableFile) -> tuple[str, ...]:
     """Names in an array of text, or in a matrix of letters' numbers."""
     plain = {n.lower().replace("_", ""): n for n in (*file.shapes, *file.others)}
     name = next((plain[n] for n in NAMES_NAMES if n in plain), None)
