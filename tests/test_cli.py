@@ -23,7 +23,7 @@ from hud_fast.scenes import load_scene, save_scene, simulate_scene
 SMALL = ["--endmembers", "3", "--steps", "2", "--device", "cpu", "--threads", "1"]
 FEW = ["--samples", "2", "--size", "16", "--sampler-steps", "2"]
 COMMANDS = (
-    *("run", "fit", "sample", "unmix", "metrics", "evaluate", "compare"),
+    *("run", "fit", "sample", "unmix", "endmembers", "metrics", "evaluate", "compare"),
     *("bench", "fetch", "info"),
 )
 

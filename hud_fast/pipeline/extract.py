@@ -86,7 +86,8 @@ def extract_endmembers(
         known, renamed = against_truth(scene, found.spectra, abundances, truth)
         names = found.renamed(renamed)
         table = places(scene, found, names, abundances)
-        Library(found.spectra, names, scene.wavelengths, scene.fwhm).save(target)
+        spectra = found.spectra.astype(np.float64)
+        Library(spectra, names, scene.wavelengths, scene.fwhm).save(target)
         with atomic_write(positions, "w") as file:
             rows = csv.DictWriter(file, list(table[0]), lineterminator="\n")
             rows.writeheader()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hud_fast.pipeline.endmembers import numbered
 from hud_fast.pipeline.errors import user_input
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def against_truth(
     """What ``unmixing.json`` says of a truth (None without one), and the known name of each matched endmember.
 
     The truth is `reference`, a file or folder of spectra or a simulated scene's .npz; without it, the scene's own
-    where it is simulated. Names come from a reference alone: a simulated scene's spectra have none.
+    where it is simulated. Names come from a reference that has names.
 
     Raises
     ------
@@ -43,9 +44,9 @@ def against_truth(
     numbers = match.numbers(abundances, known)
     names = {int(d): library.names[k] for d, k in zip(match.found, match.known, strict=True)}
     pairs = [{"endmember": d + 1, "reference": name} for d, name in names.items()]
-    return {"reference": reference or scene.name, "matched": pairs, **numbers}, (
-        names if reference else {}
-    )
+    told = {"reference": reference or scene.name, "matched": pairs, **numbers}
+    own = library.names != numbered(library.D)  # else they are numbers, of another order
+    return told, names if reference and own else {}
 
 
 def _truth(

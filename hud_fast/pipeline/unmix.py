@@ -172,7 +172,8 @@ def _write(
     suffix = SUFFIX[kind]
     if suffix is not None:
         save_scene(maps_scene(scene, abundances, names), folder / f"abundances{suffix}")
-    Library(endmembers, names, scene.wavelengths, scene.fwhm).save(folder / "endmembers.csv")
+    library = Library(endmembers.astype(np.float64), names, scene.wavelengths, scene.fwhm)
+    library.save(folder / "endmembers.csv")
 
 
 def _draw(

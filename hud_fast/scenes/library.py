@@ -232,7 +232,7 @@ class Library:
         widths = checks.positive_per_band(name, "fwhm", fwhm, len(new))
         same = len(new) == self.C and np.allclose(new, self.wavelengths, rtol=1e-6, atol=0)
         if same and (widths is None or self.fwhm is None or np.allclose(widths, self.fwhm)):
-            covered: NDArray[np.bool_] = np.isfinite(self.spectra).all(axis=0)
+            covered = np.asarray(np.isfinite(self.spectra).all(axis=0))
             spectra = np.where(
                 covered, self.spectra, np.nan
             )  # at its own bands nothing is smoothed

@@ -7,6 +7,7 @@ wrote. What a library raises ends as one error that names the file.
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import os
 import warnings
@@ -46,7 +47,8 @@ def read_library(
         An ENVI spectral library (.sli or its .hdr); text: a table with one spectrum a column after the wavelengths
         (``wavelength_nm,soil,water``), or one a row after its name, with or without a heading, or an export of the
         ASTER, ECOSTRESS or USGS library or of an ENVI plot; .npy (D, C); .mat and .npz with one matrix of spectra
-        (.mat: one a column, as MATLAB's users have them; .npz: one a row; wavelengths in the file decide otherwise);
+        (.mat: one a column, as MATLAB's users have them, names not read; .npz: one a row; wavelengths in the file
+        decide otherwise);
         or a folder that ``hud-fast unmix``, ``run``, ``fit`` or ``evaluate`` wrote.
     variable : str, optional
         The matrix of a .mat or .npz file that has several.
@@ -110,10 +112,9 @@ def _told(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, TypeError, MemoryError) as error:
-        kind = next(
-            one for one in (MemoryError, OSError, TypeError, ValueError) if isinstance(error, one)
-        )
+    except (OSError, ValueError, TypeError, MemoryError, csv.Error) as error:
+        kinds: tuple[type[Exception], ...] = (MemoryError, OSError, TypeError)
+        kind = next((one for one in kinds if isinstance(error, one)), ValueError)
         text = printable(error, 300).removeprefix("load_scene: ").removeprefix("Library: ")
         raise kind(
             f"read_library: `path` must be a file of spectra, got {printable(path)}: {text}"
@@ -281,11 +282,11 @@ def _from_variables(file: VariableFile, path: Path, variable: str | None) -> Lib
     nm = None
     if centres is not None and len(centres) == C:
         nm = to_nm(centres.astype(np.float64), "")
-    return Library(spectra, _fitting(_names_of(file, path), D, path), nm)
+    return Library(spectra, _fitting(_names_of(file), D, path), nm)
 
 
-def _names_of(file: VariableFile, path: Path) -> tuple[str, ...]:
-    """Names in an array of text, or in a cell array of MATLAB's up to version 7."""
+def _names_of(file: VariableFile) -> tuple[str, ...]:
+    """Names in an array of text, or in a matrix of letters' numbers."""
     plain = {n.lower().replace("_", ""): n for n in (*file.shapes, *file.others)}
     name = next((plain[n] for n in NAMES_NAMES if n in plain), None)
     if name is None:
@@ -294,16 +295,15 @@ def _names_of(file: VariableFile, path: Path) -> tuple[str, ...]:
         if not file.others.get(name, "").startswith("<U"):
             return ()
         return tuple(str(word) for word in file.read(name).ravel())
-    if file.version != "5":
+    # A matrix of letters' numbers, a row a name. MATLAB's own texts are left: scipy crashes on damaged ones.
+    if name not in file.shapes or len(file.shapes[name]) != 2:
         return ()
-    from scipy.io import loadmat
-
-    with contextlib.suppress(Exception):  # names are a help, not what was asked for
-        found = loadmat(str(path), variable_names=[name])[name]
-        if found.dtype.kind in "fiu" and found.ndim == 2:  # a row of letters' numbers each
-            return tuple("".join(map(chr, row)).strip() for row in found.astype(int))
-        return tuple(str(np.asarray(one).item()).strip() for one in found.ravel())
-    return ()
+    codes = file.read(name)
+    if codes.dtype.kind not in "iu" and not (codes == np.rint(codes)).all():
+        return ()
+    if codes.size and not (codes.min() >= 0 and codes.max() < 0x10000):
+        return ()
+    return tuple("".join(map(chr, row)).strip("\0 ") for row in codes.astype(int).tolist())
 
 
 def _of_own_scene(file: numpy_files.Npz) -> Library:

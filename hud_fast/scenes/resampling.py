@@ -61,7 +61,7 @@ def resample(
     reach = _response(centres, np.maximum(own, spaced), new_centres, new_widths)
     whole = _response(new_centres, new_widths, new_centres, new_widths).diagonal()
     share = known @ reach.T / whole
-    covered = ((total > 0) & (share >= COVERED - 1e-9)).all(axis=0)
+    covered = np.asarray(((total > 0) & (share >= COVERED - 1e-9)).all(axis=0))
     found = np.where(known, spectra, 0) @ weights.T
     return np.where(covered, found / np.where(total > 0, total, 1), np.nan), covered
 

@@ -51,6 +51,14 @@ class Maps:
         "fcls", "nnls" or "ucls".
     scene : Scene
         What was unmixed, without bad bands; the maps lie where it lies.
+
+    Examples
+    --------
+    >>> maps = unmix(np.array([[[0.2, 0.6], [0.1, 0.1]]]), Library(np.eye(2), ["red", "blue"]), "nnls")
+    >>> maps
+    Maps(1 x 2 pixels, 2 endmembers by nnls)
+    >>> maps.as_scene().band_names
+    ('red', 'blue')
     """
 
     abundances: NDArray[np.float32]  # (H, W, D)

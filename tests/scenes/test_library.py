@@ -194,9 +194,8 @@ def test_numpy_and_matlab(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", spectra=SPECTRA, names=np.array(NAMES), wavelengths=NM / 1e3)
     with pytest.warns(UserWarning, match="micrometres"):
         assert same(read_library(tmp_path / "a.npz"))
-    cells = np.empty((3, 1), object)
-    cells[:, 0] = NAMES
-    scipy.io.savemat(tmp_path / "a.mat", {"M": SPECTRA.T, "A": np.ones((3, 50)), "cood": cells})
+    letters = np.array([list(name.ljust(12).encode()) for name in NAMES], np.uint8)  # as USGS has
+    scipy.io.savemat(tmp_path / "a.mat", {"M": SPECTRA.T, "A": np.ones((3, 50)), "names": letters})
     assert same(read_library(tmp_path / "a.mat"), nm=None)
     # the other way round, where the wavelengths say so
     scipy.io.savemat(tmp_path / "b.mat", {"lib": SPECTRA, "wavelength": NM})
