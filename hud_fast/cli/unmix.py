@@ -11,6 +11,7 @@ import typer
 
 from hud_fast.cli import terminal
 from hud_fast.cli.options import (
+    GENERAL,
     UNMIX,
     Encoder,
     Format,
@@ -49,12 +50,22 @@ def unmix(
         Format,
         typer.Option(help="Kind of file for the abundances, beside .npy; auto: the scene's own."),
     ] = Format.auto,
+    figures: Annotated[bool, typer.Option(help="Draw maps, spectra and residuals.")] = True,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="tcp://HOST:PORT",
+            help="A dask scheduler, whose workers read and solve the scene: its file must have the same path there.",
+            rich_help_panel=GENERAL,
+        ),
+    ] = None,
     overwrite: OverwriteOpt = False,
 ) -> None:
     """Find a scene's endmembers, or take your own, and every pixel's abundances.
 
     Writes abundances (.npy and the scene's own format), endmembers (.npy, .csv), unmixing.json with the
-    reconstruction cosine, and figures: abundance maps, endmember spectra, residual map.
+    reconstruction cosine, and figures: abundance maps, endmember spectra, residual map. A scene that does not fit into
+    memory (--memory) is taken in parts.
 
     [bold]Examples[/]
 
@@ -74,6 +85,8 @@ def unmix(
         method=method.value,
         truth=truth,
         kind=format.value,
+        figures=figures,
+        scheduler=scheduler,
         overwrite=overwrite,
         reporter=terminal.reporter(),
     )

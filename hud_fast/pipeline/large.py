@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from hud_fast.pipeline.errors import InputError, user_input
 from hud_fast.pipeline.memory import PROGRAM
 from hud_fast.pipeline.options import ModelOptions, SceneOptions
 from hud_fast.pipeline.progress import Progress, Reporter
+from hud_fast.pipeline.truth import against_truth
 
 if TYPE_CHECKING:
     from hud_fast.scenes import Scene, SceneFile
@@ -40,12 +41,68 @@ Put = Callable[[slice, NDArray[np.float32]], None]
 
 @dataclass(frozen=True, eq=False)
 class Unmixed:
-    """What is left in memory of a large scene that was unmixed."""
+    """A scene that was unmixed; of one read in parts every n-th row and column."""
 
-    numbers: dict[str, Any]  # of `unmixing_summary`
-    shown: Scene  # every n-th row and column
-    abundances: NDArray[np.float32]  # of these
+    numbers: dict[str, Any]  # of `unmixing_summary`, and of the truth
+    shown: Scene
+    abundances: NDArray[np.float32]  # (H, W, D) of `shown`
     found: Endmembers
+
+
+@dataclass(frozen=True)
+class Writing:
+    """Where abundances that come by rows go: a .npy file and, as the kind says, an image."""
+
+    folder: Path
+    file: SceneFile
+    kind: str
+
+    @contextlib.contextmanager
+    def __call__(self, names: tuple[str, ...]) -> Iterator[Put]:
+        """Yield what takes rows and their (n, W, D) abundances, from the first row to the last."""
+        from hud_fast.scenes.row_writers import writing_envi_rows
+        from hud_fast.unmixing import maps_scene
+
+        H, W, _ = self.file.shape
+        shape = H, W, len(names)
+        with contextlib.ExitStack() as stack:
+            puts = [stack.enter_context(writing_npy(self.folder / "abundances.npy", shape))]
+            facts = maps_scene(self.file.facts, np.zeros((1, 1, len(names)), np.float32), names)
+            if self.kind == "gtiff":
+                from hud_fast.scenes.geotiff_write import writing_rows
+
+                path = self.folder / "abundances.tif"
+                puts.append(
+                    stack.enter_context(writing_rows(path, facts, shape, names, function="unmix"))
+                )
+            elif self.kind == "envi":
+                path = self.folder / "abundances.hdr"
+                puts.append(stack.enter_context(writing_envi_rows(path, facts, shape)))
+
+            def put(rows: slice, values: NDArray[np.float32]) -> None:
+                for one in puts:
+                    one(rows, values)
+
+            yield put
+
+
+def check_kind(kind: str) -> None:
+    """Refuse what cannot be written by rows."""
+    if kind not in KINDS:
+        raise InputError(
+            f"--format must be one of {', '.join(KINDS)} for a scene that is unmixed in parts, got {kind}"
+        )
+
+
+def thinner(done: Unmixed) -> Unmixed:
+    """The same for drawing: no more rows and columns than a figure shows."""
+    H, W, _ = done.shown.shape
+    step = max(1, -(-max(H, W) // SHOWN))
+    if step == 1:
+        return done
+    scene, every = done.shown, (slice(None, None, step), slice(None, None, step))
+    shown = scene.crop(*every)
+    return replace(done, shown=shown, abundances=done.abundances[every])
 
 
 def need(shape: tuple[int, int, int]) -> float:
@@ -60,7 +117,8 @@ def unmix_parts(
     scene_options: SceneOptions,
     options: ModelOptions,
     method: str,
-    write: Callable[[Scene, tuple[str, ...]], contextlib.AbstractContextManager[Put]],
+    truth: str | None,
+    write: Writing,
     scheduler: str | None,
     reporter: Reporter,
 ) -> Unmixed:
@@ -92,7 +150,14 @@ def unmix_parts(
         with reporter.stage("Finding the endmembers"):
             found = endmembers_of(reader, shown, options)
         with reporter.stage("Solving and writing the abundances") as progress:
+            # a truth gives names before the maps get them, and its numbers after
+            none = np.empty((0, 0, len(found.spectra)))
+            names = found.renamed(against_truth(shown, found.spectra, none, truth)[1])
+            found = replace(found, names=names)
             numbers, maps = _solved(reader, found, method, shown, step, write, progress)
+    known, _ = against_truth(shown, found.spectra, maps, truth)
+    if known is not None:
+        numbers["truth"] = known
     return Unmixed(numbers, shown, maps, found)
 
 
@@ -112,7 +177,8 @@ def endmembers_of(reader: Pixels, shown: Scene, options: ModelOptions) -> Endmem
         with user_input("--endmembers"):
             library = library_for(shown, options.library)
         return Endmembers(library.spectra.astype(np.float32), library.names, library.D)
-    kept, names = np.empty((0, reader.C)), ()  # type: ignore[var-annotated]
+    kept: NDArray[np.float64] = np.empty((0, reader.C))
+    names: tuple[str, ...] = ()
     if options.keep is not None:
         with user_input("--keep"):
             library = library_for(shown, options.keep)
@@ -185,7 +251,7 @@ def _solved(
     method: str,
     shown: Scene,
     step: int,
-    write: Callable[[Scene, tuple[str, ...]], contextlib.AbstractContextManager[Put]],
+    write: Writing,
     progress: Progress,
 ) -> tuple[dict[str, Any], NDArray[np.float32]]:
     from hud_fast.unmixing.methods import solve_part
@@ -195,7 +261,7 @@ def _solved(
     D = len(found.spectra)
     maps = np.full((*shown.cube.shape[:2], D), np.nan, np.float32)
     sums, band = Sums(), np.empty((0, W, D), np.float32)
-    with write(shown, found.names) as put:
+    with write(found.names) as put:
         parts = iter(reader.parts())
         results = reader.each(
             solve_part, lambda part: (reader.kept_in(part), found.spectra, method)
@@ -217,19 +283,6 @@ def _solved(
             progress(rows.stop, H)
     with user_input():
         return sums.summary("unmix", reader.P), maps
-
-
-@contextlib.contextmanager
-def writing_all(writers: list[contextlib.AbstractContextManager[Put]]) -> Iterator[Put]:
-    """The same rows to several files."""
-    with contextlib.ExitStack() as stack:
-        puts = [stack.enter_context(writer) for writer in writers]
-
-        def put(rows: slice, values: NDArray[np.float32]) -> None:
-            for one in puts:
-                one(rows, values)
-
-        yield put
 
 
 @contextlib.contextmanager

@@ -49,6 +49,13 @@ class Need:
     lower: str
     disk: float = 0
 
+    def fits(self) -> bool:
+        """May this process have so much, for all it knows?"""
+        free = available_memory()
+        if free is None:
+            return True
+        return self.memory <= min(free + resident_memory(), memory_limit() or math.inf)
+
     def check(self, what: str, reporter: Reporter) -> None:
         """Tell the need, and refuse where this process may not have it.
 

@@ -51,11 +51,14 @@ class SceneOptions:
         InputError
             In place of everything that reading may raise.
         """
-        from hud_fast.scenes import load_scene
+        return self.read(self.open(source))
+
+    def read(self, file: SceneFile) -> Scene:
+        """Read the scene that `open` gave, as `load` does."""
         from hud_fast.scenes.library import without_bad_bands
 
         with user_input():
-            return without_bad_bands(load_scene(source, **asdict(self)))
+            return without_bad_bands(file.load(self.scale))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from hud_fast.pipeline.cubes import SUFFIX, choose_format
 from hud_fast.pipeline.device import chosen_device
 from hud_fast.pipeline.errors import InputError
 from hud_fast.pipeline.figures import NotDrawn, drawing
+from hud_fast.pipeline.large import Unmixed, Writing, check_kind, thinner, unmix_parts
 from hud_fast.pipeline.memory import of_unmixing
 from hud_fast.pipeline.model import named_endmembers
 from hud_fast.pipeline.options import ModelOptions, SceneOptions
@@ -43,6 +45,8 @@ def unmix_scene(
     method: str | None = None,
     truth: str | None = None,
     kind: str = "auto",
+    figures: bool = True,
+    scheduler: str | None = None,
     overwrite: bool = False,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
@@ -67,6 +71,11 @@ def unmix_scene(
         Spectra to compare with, see `against_truth`; endmembers found in the scene get their names.
     kind : str
         Kind of file for the abundances.
+    figures : bool
+        Draw them.
+    scheduler : str, optional
+        Address of a dask scheduler, whose workers then read and solve the scene; they must see its file under the
+        same path. Without it a scene that does not fit into memory is taken in parts by this process.
     overwrite : bool
         Write into a folder that is not empty.
     reporter : Reporter, optional
@@ -79,60 +88,91 @@ def unmix_scene(
     NotDrawn
         All files are there, but for a figure.
     """
-    from hud_fast.unmixing import METHODS, check_count_of, solve, unmixing_summary
+    from hud_fast.unmixing import METHODS
 
-    options = model_options or ModelOptions()
+    options, scene_options = model_options or ModelOptions(), scene_options or SceneOptions()
     options.check_endmembers()
     method = method or {"linear": "ucls"}.get(options.encoder, options.encoder)
     if method not in METHODS:
         raise InputError(f"--method must be one of {', '.join(METHODS)}, got {method}")
-    device = chosen_device("unmix", options.device)
     reporter = reporter or Reporter()
     folder = Path(out)
     _check_room(folder, overwrite)
     with reporter.stage("Reading the scene"):
-        scene = (scene_options or SceneOptions()).load(source)
-    kind = choose_format(kind, scene)
+        file = scene_options.open(source)
+        large = scheduler is not None or not of_unmixing(file.shape).fits()
+        scene = None if large else scene_options.read(file)
+    facts = file.facts if scene is None else scene
+    kind = choose_format(kind, facts)
+    if large:
+        check_kind(kind)
     with lock(folder) as held:  # after the scene: a mistyped name leaves no empty folder behind
         for written in (STAGED, *(f"figures/{name}.png" for name in FIGURES)):
             sweep(folder / written)
-        of_unmixing(scene.shape).check("unmix", reporter)
-        found = named_endmembers(scene, options, reporter)
-        endmembers = found.spectra
-        check_count_of("unmix", len(endmembers), scene.C)
-        with reporter.stage("Solving the abundances"):
-            cube, valid = scene.on(device)
-            solved = solve(cube, endmembers, method).masked_fill(~valid[..., None], np.nan)
-            summary = unmixing_summary(cube, endmembers, solved, mask=valid)
-            abundances = solved.cpu().numpy()
-        numbers: dict[str, Any] = {
-            "scene": scene.name,
-            "endmembers": len(endmembers),
-            "names": [],
-            "method": method,
-            "library": options.library,
-            "keep": options.keep,
-            "scale": scene.scale,
-            "seed": options.seed,
-            **summary,
-        }
-        known, renamed = against_truth(scene, endmembers, abundances, truth)
-        names = found.renamed(renamed)
-        numbers |= {"names": list(names)} | ({} if known is None else {"truth": known})
-        with reporter.stage("Writing and drawing"):
-            held.check()
-            with TemporaryDirectory(prefix=f".{STAGED}-{MARK}", dir=folder) as name:
-                staged = Path(name)
-                _write(staged, scene, endmembers, abundances, names, kind)
+        with TemporaryDirectory(prefix=f".{STAGED}-{MARK}", dir=folder) as name:
+            staged = Path(name)
+            if scene is None:
+                done = unmix_parts(
+                    file,
+                    source,
+                    scene_options,
+                    options,
+                    method,
+                    truth,
+                    Writing(staged, file, kind),
+                    scheduler,
+                    reporter,
+                )
+            else:
+                done = _in_memory(scene, options, method, truth, reporter)
+            numbers: dict[str, Any] = {
+                "scene": done.shown.name,
+                "endmembers": len(done.found.spectra),
+                "names": list(done.found.names),
+                "method": method,
+                "library": options.library,
+                "keep": options.keep,
+                "scale": done.shown.scale,
+                "seed": options.seed,
+                **done.numbers,
+            }
+            with reporter.stage("Writing and drawing" if figures else "Writing"):
+                held.check()
+                if scene is not None:
+                    _write(staged, scene, done.abundances, done.found.names, kind)
+                _write_endmembers(staged, done)
                 write_json(staged / RECORD, numbers)
                 _check_room(folder, overwrite=True)  # what came meanwhile
-                for file in sorted(staged.iterdir(), key=lambda path: path.name != RECORD):
-                    file.replace(folder / file.name)  # the record first: by it the others are ours
-            undrawn = _draw(folder / "figures", scene, endmembers, abundances, names)
+                for path in sorted(staged.iterdir(), key=lambda path: path.name != RECORD):
+                    path.replace(folder / path.name)  # the record first: by it the others are ours
+                undrawn = _draw(folder / "figures", thinner(done)) if figures else {}
         held.check()
     if undrawn:
         raise NotDrawn(folder, undrawn)
     return numbers
+
+
+def _in_memory(
+    scene: Scene, options: ModelOptions, method: str, truth: str | None, reporter: Reporter
+) -> Unmixed:
+    from hud_fast.unmixing import check_count_of, solve, unmixing_summary
+
+    device = chosen_device("unmix", options.device)
+    of_unmixing(scene.shape).check("unmix", reporter)
+    found = named_endmembers(scene, options, reporter)
+    check_count_of("unmix", len(found.spectra), scene.C)
+    with reporter.stage("Solving the abundances"):
+        cube, valid = scene.on(device)
+        solved = solve(cube, found.spectra, method).masked_fill(~valid[..., None], np.nan)
+        zeros = scene.zeros_are_data
+        numbers: dict[str, Any] = {
+            **unmixing_summary(cube, found.spectra, solved, mask=valid, zeros_are_data=zeros)
+        }
+        abundances = solved.cpu().numpy()
+    known, renamed = against_truth(scene, found.spectra, abundances, truth)
+    if known is not None:
+        numbers["truth"] = known
+    return Unmixed(numbers, scene, abundances, replace(found, names=found.renamed(renamed)))
 
 
 def _check_room(folder: Path, overwrite: bool) -> None:
@@ -158,36 +198,37 @@ def _check_room(folder: Path, overwrite: bool) -> None:
 def _write(
     folder: Path,
     scene: Scene,
-    endmembers: NDArray[np.float32],  # (D, C)
     abundances: NDArray[np.float32],  # (H, W, D)
     names: tuple[str, ...],
     kind: str,
 ) -> None:
-    from hud_fast.scenes import Library, save_scene
+    from hud_fast.scenes import save_scene
     from hud_fast.unmixing import maps_scene
 
-    for name, array in (("abundances", abundances), ("endmembers", endmembers)):
-        with atomic_write(folder / f"{name}.npy") as file:
-            np.save(file, array)
+    with atomic_write(folder / "abundances.npy") as file:
+        np.save(file, abundances)
     suffix = SUFFIX[kind]
     if suffix is not None:
         save_scene(maps_scene(scene, abundances, names), folder / f"abundances{suffix}")
-    library = Library(endmembers.astype(np.float64), names, scene.wavelengths, scene.fwhm)
+
+
+def _write_endmembers(folder: Path, done: Unmixed) -> None:
+    from hud_fast.scenes import Library
+
+    found, shown = done.found, done.shown
+    with atomic_write(folder / "endmembers.npy") as file:
+        np.save(file, found.spectra)
+    library = Library(found.spectra, found.names, shown.wavelengths, shown.fwhm)
     library.save(folder / "endmembers.csv")
 
 
-def _draw(
-    folder: Path,
-    scene: Scene,
-    endmembers: NDArray[np.float32],  # (D, C)
-    abundances: NDArray[np.float32],  # (H, W, D)
-    names: tuple[str, ...],
-) -> dict[str, str]:
+def _draw(folder: Path, done: Unmixed) -> dict[str, str]:
     """Draw the figures; why some could not be."""
     from hud_fast import report
 
+    scene, abundances, endmembers = done.shown, done.abundances, done.found.spectra
     # "1" says as much as "endmember_1", in less room
-    labels = [name.removeprefix("endmember_") for name in names]
+    labels = [name.removeprefix("endmember_") for name in done.found.names]
     shares = np.nanmean(abundances.reshape(-1, len(endmembers)), axis=0)
     figures = {
         "abundance_maps": lambda: report.abundance_maps(

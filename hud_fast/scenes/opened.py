@@ -165,7 +165,7 @@ class SceneFile:
                 number = self.stored_scale
             if number is None:
                 raise ValueError(
-                    "load_scene: `scale` must be a number for a scene that is read in parts and states no factor, got 'auto'"
+                    "load_scene: `scale` must be a number for a scene read in parts that states no factor, got 'auto'"
                 )
             return number
         return self.stored_scale if scale is None else checks.positive("load_scene", "scale", scale)

@@ -146,10 +146,10 @@ def write_envi(scene: Scene, path: Path, options: Options) -> Path:
     cube = _values(scene, dtype, ignore)
     axes = envi.INTERLEAVES[options.interleave]
     view = cube.transpose(["HWC".index(axis) for axis in axes])
-    fields = _envi_fields(scene, options, ignore)
+    fields = envi_fields(scene, options, ignore)
     # The header is renamed last: while it is missing, no reader takes the data for a scene.
     with atomic_path(header_path) as new_header:
-        _write_header(new_header, fields)
+        write_header(new_header, fields)
         with atomic_write(data) as file:
             for start in range(0, len(view), ROWS_A_BLOCK):
                 file.write(np.ascontiguousarray(view[start : start + ROWS_A_BLOCK]).data)
@@ -177,7 +177,8 @@ def _envi_names(scene: Scene, path: Path) -> tuple[Path, Path]:
     )
 
 
-def _envi_fields(scene: Scene, options: Options, ignore: float | None) -> dict[str, Any]:
+def envi_fields(scene: Scene, options: Options, ignore: float | None) -> dict[str, Any]:
+    """What the header says."""
     kind = "simulated scene" if scene.simulated else "scene"
     fields: dict[str, Any] = {
         "description": f"{kind} {scene.name}, written by hud_fast",
@@ -220,7 +221,8 @@ def _listed(numbers: NDArray[np.float64]) -> list[str]:
     return [f"{number:.12g}" for number in numbers]
 
 
-def _write_header(path: Path, fields: dict[str, Any]) -> None:
+def write_header(path: Path, fields: dict[str, Any]) -> None:
+    """Write it, and wait until it is on the disk."""
     from spectral.io import envi as spectral_envi
 
     # It writes in the locale's encoding: a letter of the scene's name that this lacks must not end the writing.

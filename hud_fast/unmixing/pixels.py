@@ -123,14 +123,14 @@ class Pixels:
         """What is read at a time, some rows each: in the order of the pixels, where no file asks for another."""
         if isinstance(self.array, SceneBlocks):
             return self.array.parts(BLOCK_VALUES)
-        H = len(self.array)
+        H = self.shape[0]
         rows = max(1, BLOCK_VALUES * H // (self.P * self.C))
         return [(slice(r, min(r + rows, H)), slice(None)) for r in range(0, H, rows)]
 
     def places(self, part: Part) -> Any:  # (n,)
         """A part's places among the flattened pixels, as a slice where they are one."""
         rows, columns = part
-        across = self.P // len(self.array)
+        across = self.P // self.shape[0]
         first, last, _ = columns.indices(across)
         if last - first == across:
             return slice(rows.start * across, rows.stop * across)
