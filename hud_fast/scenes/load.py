@@ -15,9 +15,10 @@ from hud_fast.scenes.catalogue import Entry, File, find_entry, is_name, recognis
 from hud_fast.scenes.fetch import fetch
 from hud_fast.scenes.layout import check_layout
 from hud_fast.scenes.opened import SceneFile
-from hud_fast.scenes.raw import RawScene, Request, nanometres
+from hud_fast.scenes.raw import RawScene, Request
 from hud_fast.scenes.scene import Scene
 from hud_fast.scenes.side_files import Side
+from hud_fast.scenes.wavelengths import close_gaps
 
 
 def load_scene(
@@ -131,7 +132,7 @@ def open_scene(
     """
     layout = check_layout("load_scene", layout)
     shape = _image_shape(shape)
-    centres = side_files.vector("wavelengths", wavelengths)
+    centres, widths = side_files.centres(wavelengths)
     path, entry = _resolve(path_or_name)
     if entry is not None and variable is None:
         variable = entry.cube.variable
@@ -146,15 +147,16 @@ def open_scene(
             f"got {raw.cube.shape} in {path}"
         )
     if centres is not None:
-        raw.wavelengths = nanometres(centres)
-        if raw.wavelengths is None:  # negative or missing ones: let the check say which
-            raw.wavelengths = centres
+        raw.wavelengths = centres
+    if widths is not None:
+        raw.fwhm = widths
     if good_bands is not None:
         raw.good_bands = side_files.vector("good_bands", good_bands)
     raw.labels = raw.labels if labels is None else side_files.matrix("labels", labels)
     raw.rgb_bands = raw.rgb_bands if rgb_bands is None else rgb_bands
     known = entry or recognise(raw.variable, raw.cube.shape)
     _add_what_is_known(raw, known, path)
+    close_gaps(raw, flag=good_bands is None)
     if known is not None and known.altered is not None:
         _mask_altered(
             raw, known, known.altered, path, needed=entry is not None, masked=mask is not None
