@@ -86,7 +86,10 @@ def save_scene(
     """
     written = _as_scene(scene, like)
     target, kind = _target(user_path(path), like)
-    number = values.real_dtype(dtype if dtype is not None else written.dtype or np.float32)
+    own_type = written.dtype or np.float32
+    if kind != "envi" and values.keeps_gains(written, np.dtype(own_type)):
+        own_type = np.float32  # without its gains, what the integers mean is no integer
+    number = values.real_dtype(dtype if dtype is not None else own_type)
     nearest = NEAREST.get(kind, {}).get(number.name)
     if nearest is not None and dtype is not None:
         raise ValueError(f"save_scene: `dtype` must be one that {kind} files know, got {number}")
@@ -134,7 +137,9 @@ def _as_scene(scene: Scene | ArrayLike, like: Scene | None) -> Scene:
         )
     missing: dict[str, Any] = {
         field: getattr(like, field)
-        for field in ("wavelengths", "fwhm", "good_bands", "rgb_bands")
+        for field in (
+            "wavelengths", "fwhm", "good_bands", "rgb_bands", "band_names", "gains", "offsets"
+        )  # fmt: skip
         if getattr(cube_scene, field) is None
     }
     return cube_scene.replace(
