@@ -1,8 +1,8 @@
 """Text files of one row a band: which column holds the wavelengths, and which the band widths.
 
-A file may have a heading, comments (#, %, ! or ;), a byte order mark, and columns beside the one that is asked for: band
-numbers, names, widths, flags. A column is known by its name in the heading; without one, by its values: wavelengths go
-up (or down), from 300 to 20,000 nm or 0.3 to 20 um. What stays open is asked for, not guessed.
+A file may have a heading, comments (#, %, ! or ;), a byte order mark, and columns beside the one that is asked for:
+band numbers, names, widths, flags. A column is known by its name in the heading; without one, by its values:
+wavelengths go up (or down), from 300 to 20,000 nm or 0.3 to 20 um. What stays open is asked for, not guessed.
 """
 
 from __future__ import annotations
@@ -82,13 +82,13 @@ def read_table(text: str) -> Table:
         rows, heading = [[cell] for cell in flat], []
     heading = heading if len(heading) == len(rows[0]) else []
     columns, names = [], []
-    for index, cells in enumerate(zip(*rows, strict=True)):
+    for index, column in enumerate(zip(*rows, strict=True)):
         name = heading[index] if heading else f"column {index + 1}"
-        wrong = [cell for cell in cells if not _is_number(cell)]
+        wrong = [cell for cell in column if not _is_number(cell)]
         if not wrong:
-            columns.append(np.array([_number(cell) for cell in cells]))
+            columns.append(np.array([_number(cell) for cell in column]))
             names.append(name)
-        elif len(rows[0]) == 1 or len(wrong) < len(cells) / 2:  # no column of names
+        elif len(rows[0]) == 1 or len(wrong) < len(column) / 2:  # no column of names
             raise ValueError(f"{name} holds {printable(repr(wrong[0]), 40)}, which is no number")
     if not columns:
         raise ValueError("no column holds numbers")

@@ -1,11 +1,12 @@
 """ENVI files: a text header (.hdr) beside a file of raw numbers in BSQ, BIL or BIP order. ESRI's, too.
 
-The header is parsed in `envi_header`, the numbers are mapped in `raw_numbers` and copied once, straight into a band-last
-float32 cube. Kept both ways: wavelengths and their unit, fwhm, bad-band list (bbl), band names, data ignore value,
-default bands, reflectance scale factor, gains and offsets, map info and its relatives, byte order, interleave.
+The header is parsed in `envi_header`, the numbers are mapped in `raw_numbers` and copied once, straight into a
+band-last float32 cube. Kept both ways: wavelengths and their unit, fwhm, bad-band list (bbl), band names, data
+ignore value, default bands, reflectance scale factor, gains and offsets, map info and its relatives, byte order,
+interleave.
 
-``data gain values`` and ``data offset values`` are applied: file value * gain + offset. A reflectance scale factor is
-not, unless `scale` asks for it.
+``data gain values`` and ``data offset values`` are applied: file value * gain + offset. A reflectance scale factor
+is not, unless `scale` asks for it.
 
 A pixel is masked when all its good bands have the data ignore value: single bands may have it by chance.
 """
@@ -61,7 +62,8 @@ def read_envi(path: Path, request: Request) -> RawScene:
     OSError
         If the data file is shorter than the header says, or has another data type.
     ValueError
-        If the header is not an ENVI or ESRI header of an image, or contradicts itself; if several files may be its data.
+        If the header is not an ENVI or ESRI header of an image, or contradicts itself; if several files may be its
+        data.
     """
     header_path = find_header(path)
     if header_path is None:
@@ -116,9 +118,7 @@ def add_header(raw: RawScene, path: Path) -> None:
             raise header.wrong("bands", f"{raw.cube.shape[2]} as in {path.name}", bands)
     except ValueError as error:
         reason = str(error).removeprefix("load_scene: ")
-        warnings.warn(
-            f"load_scene: {beside.name} is left out: {reason}", UserWarning, stacklevel=3
-        )
+        warnings.warn(f"load_scene: {beside.name} is left out: {reason}", UserWarning, stacklevel=3)
         return
     said = RawScene(cube=raw.cube, format="envi", dtype=raw.dtype)
     _side_information(said, header)

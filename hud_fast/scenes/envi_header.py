@@ -1,12 +1,13 @@
 """The text of an ENVI header: fields, and values of the kind that is asked for.
 
-A parser of our own. SPy's opens the file in the locale's encoding and takes a brace that is never closed, or text behind
-one, for no header at all; headers are written by hand and by scripts in every country. Here: UTF-8 with or without its
-mark, UTF-16, GBK, Latin-1; blank lines and comments anywhere; a brace on the line below its field; what follows a closing
-brace left out; a brace that is never closed ends before the next field, and that is told. The last of a field that stands
-twice counts, as with GDAL.
+A parser of our own. SPy's opens the file in the locale's encoding and takes a brace that is never closed, or text
+behind one, for no header at all; headers are written by hand and by scripts in every country. Here: UTF-8 with or
+without its mark, UTF-16, GBK, Latin-1; blank lines and comments anywhere; a brace on the line below its field; what
+follows a closing brace left out; a brace that is never closed ends before the next field, and that is told. The last
+of a field that stands twice counts, as with GDAL.
 
-What the image cannot be read without must be right. What only describes it is left out with a warning where it is wrong.
+What the image cannot be read without must be right. What only describes it is left out with a warning where it is
+wrong.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hud_fast._text import printable
+from hud_fast._text import listed, printable
 from hud_fast.scenes.band_tables import decoded
 from hud_fast.scenes.wavelengths import nanometres, widths
 
@@ -81,6 +82,7 @@ def parsed(text: str, path: Path) -> Header:
         return where[at] if at < len(where) else len(lines)
 
     at = 0
+    open_ones, twice = [], []  # told once: a hostile header has thousands
     while at < len(lines):
         key, sign, value = lines[at].partition("=")
         at += 1
@@ -96,10 +98,18 @@ def parsed(text: str, path: Path) -> Header:
             else:
                 end = first_from(equals, at)
                 value, at = "\n".join([value, *lines[at:end]]) + "}", end
-                header.warn(f"the brace of `{printable(key.strip(), 40)}` is never closed")
+                open_ones.append(key.strip())
         if value.startswith("{"):
             value = value[: value.index("}") + 1]
-        header.add(" ".join(key.lower().split()), value)
+        key = " ".join(key.lower().split())
+        key = SAME.get(key, key)
+        if header.fields.get(key, value) != value:
+            twice.append(key)
+        header.fields[key] = value
+    if open_ones:
+        header.warn(f"a brace is never closed: {listed(open_ones)}")
+    if twice:
+        header.warn(f"fields stand there twice, the last one is taken: {listed(twice)}")
     return header
 
 
@@ -109,13 +119,6 @@ class Header:
 
     path: Path
     fields: dict[str, str]
-
-    def add(self, key: str, value: str) -> None:
-        """Keep a field; the last of a key counts."""
-        key = SAME.get(key, key)
-        if self.fields.get(key, value) != value:
-            self.warn(f"`{printable(key, 40)}` stands there twice: the last one is taken")
-        self.fields[key] = value
 
     def warn(self, text: str) -> None:
         """Say what is left out, or doubtful."""

@@ -1,7 +1,7 @@
 """ESRI headers (.hdr beside .bil, .bip or .bsq): words and values, as ArcGIS and GDAL's EHdr write them.
 
-Defaults are ESRI's: one band, 8 bits, unsigned, BIL, the low byte first, no gaps. ULXMAP and ULYMAP are the middle of the
-upper left pixel; a .prj file beside names the coordinate system.
+Defaults are ESRI's: one band, 8 bits, unsigned, BIL, the low byte first, no gaps. ULXMAP and ULYMAP are the middle
+of the upper left pixel; a .prj file beside names the coordinate system.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ LARGEST_WKT = 1 << 16  # bytes
 def fields_of(text: str, path: Path) -> Header | None:
     """The header's words; None where it is not one of ESRI's."""
     header = Header(path, {})
+    if text.lstrip("\ufeff \t\r\n").upper().startswith("ENVI"):
+        return None
     for line in text.splitlines():
         parts = line.split(None, 1)
         if len(parts) == 2 and re.fullmatch(r"[A-Za-z_]+", parts[0]):

@@ -40,8 +40,8 @@ def load_scene(
     Parameters
     ----------
     path_or_name
-        A .mat file (v4, v5, v7.3), an ENVI header or its data file, a .npy or .npz file; or a name of the
-        catalogue ("indian-pines", ...), which is fetched.
+        A .mat file (v4, v5, v7.3), an ENVI (or ESRI) header or its data file, which may be packed by gzip, a .npy or
+        .npz file; or a name of the catalogue ("indian-pines", ...), which is fetched.
     variable
         The variable that holds the cube, where a file has several.
     layout
@@ -52,15 +52,17 @@ def load_scene(
         Image size, for "CP" and "PC".
     wavelengths
         Band centres in nm (micrometres are recognised by being below 100). This and the next three may also
-        be a file: .npy, .mat with one fitting variable, or text with one number a line.
+        be a file: .npy, .mat with one fitting variable, or text with one number a line. Of a text of several columns,
+        or an ENVI header, the wavelengths are found, and the band widths (fwhm), if it has them. Bands whose
+        wavelength is 0 are flagged bad.
     good_bands, mask, labels
         As in `Scene`; `mask` is joined with what the file masks, and with the altered pixels that the catalogue knows
         of.
     rgb_bands
         0-based bands to show as red, green, blue.
     scale
-        The cube is the file's values over this one number. None = the file's values; "auto" = ENVI's
-        reflectance scale factor, or the largest valid value.
+        The cube is the file's values over this one number. None = the file's values (an ENVI file's gains and
+        offsets are applied); "auto" = ENVI's reflectance scale factor, or the largest valid value.
     name
         What reports call the scene; by default the catalogue's name, or the file's.
 
@@ -85,7 +87,8 @@ def load_scene(
     Warns
     -----
     UserWarning
-        If a scene with altered pixels is given by its path, without mask, and the file that says which is not at hand.
+        If a scene with altered pixels is given by its path, without mask, and the file that says which is not at hand;
+        if something that only describes the scene is left out because it is wrong or doubtful.
 
     Examples
     --------

@@ -1,7 +1,7 @@
 """Files of raw numbers beside a header: which file it is, how the numbers lie in it, and a view of them.
 
-The file's size is the one check that there is of what a header says, so it is told where it does not fit. A file that is
-packed by gzip is unpacked into memory, up to the size that the header asks for.
+The file's size is the one check that there is of what a header says, so it is told where it does not fit. A file
+that is packed by gzip is unpacked into memory, up to the size that the header asks for.
 """
 
 from __future__ import annotations
@@ -133,7 +133,9 @@ class Numbers:
         if len(values) < self.size:
             self.check_size(data, len(values))
         if more:
-            _warn(f"bytes behind the {size_text(self.size)} that the header asks for are left out of {data}")
+            _warn(
+                f"bytes behind the {size_text(self.size)} that the header asks for are left out of {data}"
+            )
         return values
 
 

@@ -22,16 +22,16 @@ from hud_fast.scenes.trust import whole
 Side = ArrayLike | str | os.PathLike[str] | None
 Numbers = NDArray[np.float64]
 T = TypeVar("T")
-LARGEST_TEXT = 1 << 26  # bytes
+LARGEST_TEXT = {True: 1 << 22, False: 1 << 26}  # bytes: of a list, of an image
 
 
 def centres(values: Side) -> tuple[Numbers | None, Numbers | None]:  # (C,) nm, (C,) nm
     """Wavelengths and, where the file has them, band widths (fwhm)."""
     if values is None:
         return None, None
-    file = Path(values) if isinstance(values, (str, os.PathLike)) else None
-    if file is None:
+    if not isinstance(values, (str, os.PathLike)):
         return wavelengths.given(_numbers("wavelengths", values)), None
+    file = Path(values)
     if file.is_file() and file.suffix.lower() == ".hdr":
         with whole(file):
             header = read_header(file)
@@ -40,7 +40,7 @@ def centres(values: Side) -> tuple[Numbers | None, Numbers | None]:  # (C,) nm, 
             return header.centres_and_widths(len(header.words("wavelength")))
     if file.is_file() and file.suffix.lower() not in (".mat", ".npy"):
         with whole(file):
-            table = _of_text("wavelengths", file, band_tables.read_table)
+            table = _of_text("wavelengths", file, band_tables.read_table, one_axis=True)
     else:
         array = np.asarray(_from_file("wavelengths", file, one_axis=True), np.float64)
         if array.ndim == 2 and min(array.shape) > 1:
@@ -105,10 +105,9 @@ def _from_file(name: str, path: Path, one_axis: bool) -> NDArray[Any]:
 
 
 def _from_text(name: str, path: Path, one_axis: bool) -> NDArray[Any]:
-    read = band_tables.read_table if one_axis else band_tables.read_matrix
-    table = _of_text(name, path, read)
-    if isinstance(table, np.ndarray):
-        return table
+    if not one_axis:
+        return _of_text(name, path, band_tables.read_matrix, one_axis)
+    table = _of_text(name, path, band_tables.read_table, one_axis)
     if len(table.columns) > 1 and len(table.columns[0]) > 1:
         raise ValueError(
             f"load_scene: `{name}` must be a file of one column, got {len(table.columns)} in {path}"
@@ -116,12 +115,12 @@ def _from_text(name: str, path: Path, one_axis: bool) -> NDArray[Any]:
     return np.concatenate(table.columns)
 
 
-def _of_text(name: str, path: Path, read: Callable[[str], T]) -> T:
+def _of_text(name: str, path: Path, read: Callable[[str], T], one_axis: bool) -> T:
     """What `read` makes of a text file."""
-    size = path.stat().st_size
-    if size > LARGEST_TEXT:
+    size, most = path.stat().st_size, LARGEST_TEXT[one_axis]
+    if size > most:
         raise ValueError(
-            f"load_scene: `{name}` must be a text of up to {LARGEST_TEXT} bytes, got {size} in {path}"
+            f"load_scene: `{name}` must be a text of up to {most} bytes, got {size} in {path}"
         )
     try:
         return read(band_tables.decoded(path.read_bytes()))

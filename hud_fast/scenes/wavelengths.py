@@ -1,7 +1,7 @@
 """Wavelengths and band widths in nm, whatever a file calls them. One place for all formats.
 
-A unit that is a length or a wavenumber is followed; without one, the range of the values decides. Where the unit and the
-range disagree (nanometres from 0.4 to 2.4), the range wins and it is told. Band numbers are no wavelengths.
+A unit that is a length or a wavenumber is followed; without one, the range of the values decides. Where the unit and
+the range disagree (nanometres from 0.4 to 2.4), the range wins and it is told. Band numbers are no wavelengths.
 
 Some bands may have none: PRISMA's files say 0 for bands that are switched off. `nanometres` gives NaN there, and
 `close_gaps` settles it for the scene: such a band is flagged bad, so that nothing learns from it, and gets a value
@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 # nm in one of the unit; words in lower case, without blanks, brackets and a plural's s
 LENGTHS = {
     **dict.fromkeys(("nm", "nanometer", "nanometre"), 1.0),
-    **dict.fromkeys(
-        ("um", "\u00b5m", "\u03bcm", "micrometer", "micrometre", "micron", "mum"), 1e3
-    ),
+    **dict.fromkeys(("um", "\u00b5m", "\u03bcm", "micrometer", "micrometre", "micron", "mum"), 1e3),
     **dict.fromkeys(("angstrom", "\u00e5ngstr\u00f6m", "\u00e5"), 0.1),
     **dict.fromkeys(("mm", "millimeter", "millimetre"), 1e6),
     **dict.fromkeys(("m", "meter", "metre"), 1e9),

@@ -256,6 +256,7 @@ def _write_header(path: Path, fields: dict[str, Any]) -> None:
 
     # It writes in the locale's encoding: a letter of the scene's name that this lacks must not end the writing.
     code = locale.getpreferredencoding(do_setlocale=False)
+
     def known(value: Any) -> Any:
         if isinstance(value, list):
             return [known(one) for one in value]
