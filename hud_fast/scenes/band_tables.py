@@ -99,6 +99,25 @@ def read_table(text: str) -> Table:
     return Table(columns, names)
 
 
+def _settled(columns: list[NDArray[np.float64]], found: list[int]) -> tuple[list[int], list[int]]:
+    """Which of several columns are the wavelengths, and which say the same in another unit."""
+    first = columns[found[0]]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = [columns[i] / first for i in found]
+        products = [columns[i] * first for i in found[1:]]
+    if all(np.allclose(ratio, ratio[0], rtol=1e-3) for ratio in ratios):  # nm and um
+        return found[:1], found
+    low = [float(np.median(columns[i])) for i in found]
+    shorter = found[int(np.argmin(low))]
+    if all(np.allclose(product, 1e4, rtol=1e-3) for product in products):  # um and 1/cm
+        return [shorter], found
+    longer = found[int(np.argmax(low))]
+    widths = [i for i in found if i != longer]
+    if len(widths) == 1 and _look_like_widths(columns[widths[0]], columns[longer]):
+        return [longer], []
+    return found, []
+
+
 def read_matrix(text: str) -> NDArray[np.float64]:  # (rows, columns)
     """The numbers of a text, row by row; comments left out.
 
@@ -130,13 +149,9 @@ def centres_and_widths(
         for i, values in enumerate(table.columns)
         if kinds[i] != "width" and _look_like_centres(values)
     ]
-    if len(found) > 1:  # the same in nm and in um is one
-        first = table.columns[found[0]]
-        alike = [
-            any(np.allclose(table.columns[i] * f, first, rtol=1e-3) for f in (1.0, 1e3, 1e-3))
-            for i in found
-        ]
-        found = found[:1] if all(alike) else found
+    alike: list[int] = []
+    if len(found) > 1:
+        found, alike = _settled(table.columns, found)
     if len(found) != 1:
         which = "several" if found else "none"
         shown = listed(
@@ -152,7 +167,7 @@ def centres_and_widths(
     left = [
         i
         for i, values in enumerate(table.columns)
-        if i != found[0] and not are_band_numbers(values)
+        if i not in (found[0], *alike) and not are_band_numbers(values)
     ]
     chosen = width_named or [i for i in left if _look_like_widths(table.columns[i], centres)]
     one = len(chosen) == 1 and (bool(width_named) or len(left) == 1)
