@@ -87,7 +87,7 @@ def read_envi(path: Path, request: Request) -> RawScene:
     data = given or raw_numbers.find_data(header_path, numbers.size)
     if _is_tiff(data, kind):
         return _read_tiff(data, request)
-    packed = data.suffix.lower() == ".gz" or header.text("file compression") not in ("", "0")
+    packed = data.suffix.lower() == ".gz" or header.word("file compression") not in ("", "0")
     if packed and not is_packed(data):
         header.warn(f"`file compression` is left out: {data.name} is not packed by gzip")
         packed = False
@@ -96,7 +96,7 @@ def read_envi(path: Path, request: Request) -> RawScene:
     _side_information(raw, header)
     suffix = data.with_suffix("").suffix if data.suffix.lower() == ".gz" else data.suffix
     raw.details |= {"interleave": interleave, "data suffix": suffix}
-    if unit := header.text("wavelength units"):
+    if unit := header.word("wavelength units"):
         raw.details["wavelength units"] = printable(unit, 40)
     if raw.ignore_value is not None:
         raw.mask = _not_ignored(cube, raw.ignore_value, raw.good_bands)
@@ -194,7 +194,7 @@ def _read_esri(header: Header, given: Path | None) -> RawScene:
 def _numbers(header: Header) -> tuple[Numbers, str]:
     """How the numbers lie, and the interleave."""
     lines, samples, bands = (header.integer(key) for key in ("lines", "samples", "bands"))
-    interleave = header.text("interleave").lower() or "bsq"
+    interleave = header.word("interleave").lower() or "bsq"
     if interleave not in INTERLEAVES:
         raise header.wrong("interleave", "bsq, bil or bip", interleave)
     offset = header.integer("header offset", default=0, least=0)
@@ -212,7 +212,7 @@ def _frame(header: Header, key: str) -> tuple[int, int]:
 
 
 def _dtype(header: Header) -> np.dtype[Any]:
-    code = header.text("data type")
+    code = header.word("data type")
     if code not in DATA_TYPES:
         raise header.wrong("data type", f"one of {', '.join(DATA_TYPES)} (real numbers)", code)
     order = header.integer("byte order", default=0, least=0)

@@ -139,9 +139,13 @@ class Header:
         """A value in one line."""
         return ", ".join(self.words(key))
 
+    def word(self, key: str) -> str:
+        """A value without a comment behind it."""
+        return self.text(key).split(";")[0].strip()
+
     def integer(self, key: str, default: int | None = None, least: int = 1) -> int:
         """A whole number that the image needs."""
-        text = self.text(key).split(";")[0].strip()
+        text = self.word(key)
         if not text and default is not None:
             return default
         found = re.fullmatch(r"([+-]?[0-9]{1,4000})(\.0*)?", text)
@@ -188,7 +192,7 @@ class Header:
         self, bands: int
     ) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
         """Wavelengths and fwhm in nm."""
-        unit = self.text("wavelength units") or None
+        unit = self.word("wavelength units") or None
         values, across = self.numbers("wavelength", bands), self.numbers("fwhm", bands)
         centres = None if values is None else nanometres(values, unit)
         return centres, None if across is None else widths(across, unit, values, centres)

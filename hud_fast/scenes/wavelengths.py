@@ -85,7 +85,7 @@ def widths(
 
     Examples
     --------
-    >>> widths([0.01, 0.012], None, [0.45, 0.55], nanometres([0.45, 0.55])).tolist()
+    >>> widths([0.01, 0.012], None, [0.45, 0.55], nanometres([0.45, 0.55])).round(6).tolist()
     [10.0, 12.0]
     >>> widths([10, 12], "Nanometers").tolist()
     [10.0, 12.0]

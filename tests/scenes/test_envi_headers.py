@@ -63,6 +63,7 @@ def same(path: Path) -> Scene:
         {"lead": "\ufeff", "extra": [WAVELENGTHS]},
         {"lead": "\n\n", "extra": ["", "; a comment = {", WAVELENGTHS]},
         {"extra": [WAVELENGTHS + " ; nm"]},
+        {"data type": "2 ; int16", "lines": "6.0", "interleave": "BSQ ; as ever", "extra": [WAVELENGTHS]},
         {"extra": ["wavelength =", "{400, 500,", "; here, too", "600, 700, 800}"]},
         {"extra": ["Wavelength = {400 500 600 700 800}"]},
         {"extra": ["wavelengths = {400, 500, 600, 700, 800,}"]},
