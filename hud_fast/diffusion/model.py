@@ -42,10 +42,27 @@ class SceneFacts:
     scale: float  # file value = cube value * scale
     rgb_bands: tuple[int, int, int]  # 0-based, red green blue
     simulated: bool
+    fwhm: NDArray[np.float64] | None = None  # (C,) nm
+    reflectance_factor: float | None = None  # file value = reflectance * factor
 
     @classmethod
     def of(cls, scene: Scene) -> SceneFacts:
-        return cls(scene.name, scene.wavelengths, scene.scale, scene.display_bands, scene.simulated)
+        factor = scene.details.get("reflectance scale factor")
+        return cls(
+            scene.name,
+            scene.wavelengths,
+            scene.scale,
+            scene.display_bands,
+            scene.simulated,
+            scene.fwhm,
+            None if factor is None else float(factor),
+        )
+
+    @property
+    def details(self) -> dict[str, str]:
+        """What a scene of generated cubes keeps of the file's ways."""
+        factor = self.reflectance_factor
+        return {} if factor is None else {"reflectance scale factor": repr(factor)}
 
 
 @dataclass(frozen=True, eq=False)

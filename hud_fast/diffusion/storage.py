@@ -25,6 +25,8 @@ MODEL = FolderKind("HUD", "model", "hud_fast model", 1, (NETWORK, STATISTICS))
 def save_model(model: HUD, folder: Path) -> None:
     """Write `model` to `folder`, all or nothing."""
     scene = model.scene
+    given = scene.reflectance_factor
+    factor = {} if given is None else {"reflectance_factor": given}
     config: dict[str, Any] = {
         "preset": model.preset.to_dict(),
         "seed": model.seed,
@@ -37,6 +39,7 @@ def save_model(model: HUD, folder: Path) -> None:
             "scale": scene.scale,
             "rgb_bands": [int(band) for band in scene.rgb_bands],
             "simulated": scene.simulated,
+            **factor,
         },
         "unmixing": model.unmixing,
         "history": model.history,
@@ -47,10 +50,9 @@ def save_model(model: HUD, folder: Path) -> None:
         "mean": model.latent.mean,
         "std": model.latent.std,
     }
-    if scene.wavelengths is not None:
-        statistics["wavelengths"] = torch.from_numpy(
-            np.asarray(scene.wavelengths, dtype=np.float64)
-        )
+    for name, lengths in (("wavelengths", scene.wavelengths), ("fwhm", scene.fwhm)):
+        if lengths is not None:
+            statistics[name] = torch.from_numpy(np.asarray(lengths, dtype=np.float64))
     if model.patches is not None:
         config["patches_seed"] = model.patches.seed
         statistics["patches.log_weights"] = model.patches.log_weights
@@ -94,9 +96,11 @@ def load_model(folder: Path, device: torch.device) -> HUD:
         network.load_state_dict(weights)
         network.eval().requires_grad_(False)
         place(network, device)
-    wavelengths = None
-    if "wavelengths" in statistics:
-        wavelengths = numbers.tensor("wavelengths", (C,), torch.float64).numpy()
+    lengths = {  # in no model of a scene without them, and fwhm in none of before
+        name: numbers.tensor(name, (C,), torch.float64).numpy()
+        for name in ("wavelengths", "fwhm")
+        if name in statistics
+    }
     scene, raw = facts.part("scene"), facts.flag("raw_latent")
     red, green, blue = scene.wholes("rgb_bands", 3, C - 1)
     return HUD(
@@ -109,10 +113,16 @@ def load_model(folder: Path, device: torch.device) -> HUD:
         encoder=facts.text("encoder", ENCODERS),
         scene=SceneFacts(
             name=scene.text("name"),
-            wavelengths=wavelengths,
+            wavelengths=lengths.get("wavelengths"),
+            fwhm=lengths.get("fwhm"),
             scale=scene.positive("scale"),
             rgb_bands=(red, green, blue),
             simulated=scene.flag("simulated"),
+            reflectance_factor=(
+                scene.positive("reflectance_factor")
+                if "reflectance_factor" in scene.values
+                else None
+            ),
         ),
         unmixing=facts.numbers("unmixing"),
         history=facts.history("history"),

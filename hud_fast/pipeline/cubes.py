@@ -101,8 +101,15 @@ def writing_cubes(
     refuse_foreign(folder)
     suffix, scale, done = SUFFIX[kind], np.float32(scene.scale), 0
     # A generated cube lies nowhere: the scene's map coordinates, mask and labels are not its own.
+    # ENVI's cubes are .hdr and .img, however the scene's file is called: `foreign_to_set` knows its own by them.
     template = scene.replace(
-        geo=None, mask=None, labels=None, label_names=None, truth=None, dtype=np.float32
+        geo=None,
+        mask=None,
+        labels=None,
+        label_names=None,
+        truth=None,
+        dtype=np.float32,
+        details={key: value for key, value in scene.details.items() if key != "data suffix"},
     )
     with contextlib.ExitStack() as stack:
         temporary = stack.enter_context(atomic_dir(folder))

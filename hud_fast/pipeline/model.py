@@ -155,6 +155,8 @@ def scene_of(model: HUD) -> Scene:
         model.endmembers[:1, None],
         name=facts.name,
         wavelengths=facts.wavelengths,
+        fwhm=facts.fwhm,
+        details=facts.details,
         rgb_bands=facts.rgb_bands,
         scale=facts.scale,
         simulated=facts.simulated,

@@ -1,8 +1,12 @@
-"""ENVI files: a text header (.hdr) beside a file of raw numbers in BSQ, BIL or BIP order.
+"""ENVI files: a text header (.hdr) beside a file of raw numbers in BSQ, BIL or BIP order. ESRI's, too.
 
-The header is parsed and written by the spectral package; the numbers are mapped and copied once, straight
-into a band-last float32 cube. Kept both ways: wavelengths and their unit, fwhm, bad-band list (bbl), data
-ignore value, default bands, reflectance scale factor, map info and its relatives, byte order, interleave.
+The header is parsed in `envi_header`, the numbers are mapped in `raw_numbers` and copied once, straight into a
+band-last float32 cube. Kept both ways: wavelengths and their unit, fwhm, bad-band list (bbl), band names, data
+ignore value, default bands, reflectance scale factor, gains and offsets, map info and its relatives, byte order,
+interleave.
+
+``data gain values`` and ``data offset values`` are applied: file value * gain + offset. A reflectance scale factor
+is not, unless `scale` asks for it.
 """
 
 from __future__ import annotations
@@ -13,56 +17,38 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hud_fast._text import printable
-from hud_fast.scenes import georeference
-from hud_fast.scenes.raw import RawScene, Request, nanometres
-from hud_fast.scenes.trust import check_memory
+from hud_fast.scenes import esri, georeference, raw_numbers
+from hud_fast.scenes.envi_header import Header, parsed, read_header, read_text
+from hud_fast.scenes.raw import RawScene, Request
+from hud_fast.scenes.raw_numbers import Numbers, is_packed
 
-DATA_SUFFIXES = (".img", ".dat", ".bil", ".bip", ".bsq", ".raw", ".bin", ".hyspex", ".sli")
+DATA_SUFFIXES = raw_numbers.DATA_SUFFIXES
+INTERLEAVES = raw_numbers.INTERLEAVES
 DATA_TYPES = {
     "1": "u1", "2": "i2", "3": "i4", "4": "f4", "5": "f8", "12": "u2", "13": "u4", "14": "i8", "15": "u8"
 }  # fmt: skip
 CODES = {np.dtype(name): code for code, name in DATA_TYPES.items()}
-# Axes of the file, slowest first.
-INTERLEAVES = {"bsq": "CHW", "bil": "HCW", "bip": "HWC"}
-# Of a header; those of imaging spectrometers have up to some 100 kB. Its parser takes the square of the lines in time.
-LARGEST_HEADER = 1 << 20  # bytes
-MOST_LINES = 20_000
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# Kinds of file that are no plain numbers, by words of "file type".
+NOT_PLAIN = ("meta", "virtual", "nitf", "jpeg", "jp2", "imagine", "hdf", "netcdf", "png", "pcidsk")
 
 
 def find_header(path: Path) -> Path | None:
-    """The header of an ENVI data file (scene.img: scene.hdr or scene.img.hdr); a header is its own."""
+    """The header of an ENVI data file (scene.img: scene.img.hdr or scene.hdr); a header is its own."""
     if path.suffix.lower() == ".hdr":
         return path
-    for candidate in (path.with_suffix(".hdr"), path.with_name(path.name + ".hdr")):
-        for name in (candidate, candidate.with_suffix(".HDR")):
-            if name.is_file():
-                return name
+    inner = [path.with_suffix("")] if path.suffix.lower() == ".gz" else []
+    for file in [path, *inner]:
+        for candidate in (file.with_name(file.name + ".hdr"), file.with_suffix(".hdr")):
+            for name in (candidate, candidate.with_suffix(".HDR")):
+                if name.is_file():
+                    return name
     return None
 
 
-def existing_data(header: Path, interleave: str = "bil") -> Path | None:
-    """The data file that belongs to a header: same name, without suffix or with one of the usual ones."""
-    stem = header.with_suffix("")
-    suffixes = ["", *DATA_SUFFIXES, f".{interleave}"]
-    tried = [stem.with_name(stem.name + s) for suffix in suffixes for s in (suffix, suffix.upper())]
-    return next((name for name in tried if name.is_file()), None)
-
-
-def find_data(header: Path, interleave: str) -> Path:
-    """The data file of a header, which must exist."""
-    found = existing_data(header, interleave)
-    if found is None:
-        raise FileNotFoundError(
-            f"load_scene: `path` must have its data file beside the header, got {header} alone; looked for "
-            f"{header.stem} with the suffixes (none), {', '.join(DATA_SUFFIXES)}"
-        )
-    return found
-
-
-def read_envi(path: Path, request: Request) -> RawScene:  # noqa: ARG001  # as every reader
+def read_envi(path: Path, request: Request) -> RawScene:
     """The cube of an ENVI header (or of the data file beside it), memory-mapped, with what the header says.
 
     Raises
@@ -70,9 +56,10 @@ def read_envi(path: Path, request: Request) -> RawScene:  # noqa: ARG001  # as e
     FileNotFoundError
         If the header or the data file is missing.
     OSError
-        If the data file is shorter than the header says.
+        If the data file is shorter than the header says, or has another data type.
     ValueError
-        If the header is not an ENVI header of an image, or contradicts itself.
+        If the header is not an ENVI or ESRI header of an image, or contradicts itself; if several files may be its
+        data.
     """
     header_path = find_header(path)
     if header_path is None:
@@ -80,158 +67,205 @@ def read_envi(path: Path, request: Request) -> RawScene:  # noqa: ARG001  # as e
             f"load_scene: `path` must have its ENVI header beside it, got {path} without "
             f"{path.with_suffix('.hdr').name}"
         )
-    header = _parse(header_path)
     given = path if path != header_path else None
-    lines, samples, bands = (
-        _integer(header, header_path, key) for key in ("lines", "samples", "bands")
-    )
-    interleave = str(header.get("interleave", "bsq")).lower()
-    if interleave not in INTERLEAVES:
-        raise _wrong(header_path, "interleave", "bsq, bil or bip", interleave)
-    dtype = _dtype(header, header_path)
-    data = given or find_data(header_path, interleave)
-    if _text(header, "file compression") not in ("", "0"):
-        raise _wrong(header_path, "file compression", "0 (unzip the data file)", "1")
-    offset = _integer(header, header_path, "header offset", default=0, least=0)
-    need = offset + lines * samples * bands * dtype.itemsize
-    have = data.stat().st_size
-    if have < need:
-        raise OSError(
-            f"load_scene: `path` must have all its data, got {data} with {have} bytes where the header "
-            f"asks for {need} ({lines} lines x {samples} samples x {bands} bands of {dtype.name})"
-        )
-    check_memory(data, 4 * lines * samples * bands)
-    axes = INTERLEAVES[interleave]
-    sizes = {"H": lines, "W": samples, "C": bands}
-    values: NDArray[Any] = np.memmap(
-        data, dtype, mode="r", offset=offset, shape=tuple(sizes[axis] for axis in axes)
-    )
-    cube = values.transpose([axes.index(axis) for axis in "HWC"])
-    raw = RawScene(cube=cube, format="envi", dtype=dtype)
-    _side_information(raw, header, header_path, bands)
-    raw.details = {"interleave": interleave, "data suffix": data.suffix}
-    if unit := _text(header, "wavelength units"):
-        raw.details["wavelength units"] = unit
+    text = read_text(header_path)
+    words = esri.fields_of(text, header_path)
+    if words is not None:
+        return _read_esri(words, given)
+    header = parsed(text, header_path)
+    kind = header.text("file type").lower()
+    _check_kind(header, kind)
+    if given is not None and _is_tiff(given, kind):
+        return _read_tiff(given, request)
+    if "tiff" in kind:
+        return _read_tiff(_tiff_beside(header_path), request)
+    numbers, interleave = _numbers(header)
+    data = given or raw_numbers.find_data(header_path, numbers.size)
+    if _is_tiff(data, kind):
+        return _read_tiff(data, request)
+    packed = data.suffix.lower() == ".gz" or header.word("file compression") not in ("", "0")
+    if packed and not is_packed(data):
+        header.warn(f"`file compression` is left out: {data.name} is not packed by gzip")
+        packed = False
+    cube = numbers.view(data, packed=packed)
+    raw = RawScene(cube=cube, format="envi", dtype=numbers.dtype)
+    _side_information(raw, header)
+    suffix = data.with_suffix("").suffix if data.suffix.lower() == ".gz" else data.suffix
+    raw.details |= {"interleave": interleave, "data suffix": suffix}
+    if unit := header.word("wavelength units"):
+        raw.details["wavelength units"] = printable(unit, 40)
     return raw
 
 
-def _parse(path: Path) -> dict[str, Any]:
-    """The header's fields, keys in lower case; lists as lists of str."""
-    from spectral.io import envi
+def add_header(raw: RawScene, path: Path) -> None:
+    """What the ENVI header beside an image of another kind (a TIFF) says, where the image does not say it.
 
-    with path.open("rb") as file:
-        text = file.read(LARGEST_HEADER + 1)
-    lines = text.count(b"\n") + text.count(b"\r")  # each begins one in Python's text files
-    if len(text) > LARGEST_HEADER or lines > MOST_LINES:
-        raise ValueError(
-            f"load_scene: `path` must be an ENVI header, up to {LARGEST_HEADER} bytes and {MOST_LINES} lines, "
-            f"got {path} of {path.stat().st_size} bytes"
-        )
+    A header that is none of ENVI's, or of another count of bands, is left out with a warning.
+    """
+    beside = find_header(path)
+    if beside is None:
+        return
     try:
-        with warnings.catch_warnings():  # it warns of capital letters in keys, which are harmless
-            warnings.simplefilter("ignore")
-            header = envi.read_envi_header(str(path))
-    except (envi.EnviException, envi.InvalidFileError, UnicodeDecodeError, IndexError) as error:
-        raise ValueError(
-            f"load_scene: `path` must be an ENVI header (its first line is ENVI), got {path}"
-        ) from error
-    fields = {" ".join(str(key).lower().split()): value for key, value in header.items()}
-    kind = str(fields.get("file type", "")).lower()
+        header = read_header(beside)
+        bands = header.integer("bands")
+        if bands != raw.cube.shape[2]:
+            raise header.wrong("bands", f"{raw.cube.shape[2]} as in {path.name}", bands)
+    except ValueError as error:
+        reason = str(error).removeprefix("load_scene: ")
+        warnings.warn(f"load_scene: {beside.name} is left out: {reason}", UserWarning, stacklevel=3)
+        return
+    said = RawScene(cube=raw.cube, format="envi", dtype=raw.dtype)
+    _side_information(said, header)
+    if raw.gains is None and raw.offsets is None:
+        raw.gains, raw.offsets = said.gains, said.offsets
+    if raw.wavelengths is None:
+        raw.wavelengths, raw.fwhm = said.wavelengths, said.fwhm if raw.fwhm is None else raw.fwhm
+    for field in (
+        "fwhm", "good_bands", "band_names", "rgb_bands", "ignore_value", "reflectance_factor", "geo"
+    ):  # fmt: skip
+        if getattr(raw, field) is None:
+            setattr(raw, field, getattr(said, field))
+    raw.details = {**said.details, **raw.details}
+
+
+def _check_kind(header: Header, kind: str) -> None:
     if "library" in kind or "classification" in kind:
         raise ValueError(
-            f"load_scene: `path` must be an ENVI image, got {path} of type {printable(kind, 60)}"
+            f"load_scene: `path` must be an ENVI image, got {header.path} of type {printable(kind, 60)}"
         )
-    return fields
+    if any(word in kind for word in NOT_PLAIN):
+        raise header.wrong("file type", "ENVI Standard or TIFF", header.text("file type"))
 
 
-def _wrong(path: Path, field: str, expected: str, got: object) -> ValueError:
-    return ValueError(
-        f"load_scene: `{field}` must be {expected}, got {printable(repr(got), 60)} in {path}"
-    )
+def _is_tiff(data: Path, kind: str) -> bool:
+    with data.open("rb") as file:
+        return file.read(4) in TIFF or "tiff" in kind
 
 
-def _text(header: dict[str, Any], key: str) -> str:
-    value = header.get(key, "")
-    return ", ".join(value) if isinstance(value, list) else str(value).strip()
+def _tiff_beside(header: Path) -> Path:
+    """The TIFF of a header that says it is one."""
+    stem = header.with_suffix("")
+    names = [stem, *(stem.with_name(stem.name + end) for end in (".tif", ".tiff", ".TIF", ".TIFF"))]
+    found = next((name for name in names if name.is_file()), None)
+    if found is None:
+        raise FileNotFoundError(
+            f"load_scene: `path` must have its data file beside the header, got {header} of a TIFF without "
+            f"{names[1].name}"
+        )
+    return found
 
 
-def _integer(
-    header: dict[str, Any], path: Path, key: str, default: int | None = None, least: int = 1
-) -> int:
-    text = _text(header, key)
-    if not text and default is not None:
-        return default
+def _read_tiff(data: Path, request: Request) -> RawScene:
+    """A TIFF beside an ENVI header: the reader of TIFFs finds the numbers, the header adds what it lacks."""
+    from hud_fast.scenes import readers  # it lists this module's reader
+
+    reader = next((one for one in readers.READERS if one.name == "geotiff"), None)
+    if reader is None:
+        raise ValueError(
+            f"load_scene: `path` must be a file of plain numbers beside an ENVI header, got {data}, a TIFF (convert "
+            "it: gdal_translate -of ENVI)"
+        )
+    raw = reader.read(data, request)
+    add_header(raw, data)
+    return raw
+
+
+def _read_esri(header: Header, given: Path | None) -> RawScene:
     try:
-        value = int(text)
-    except ValueError:
-        raise _wrong(path, key, "a whole number", text or None) from None
-    if value < least:
-        raise _wrong(path, key, f"{least} or more", value)
-    if value >= 1 << 63:
-        raise _wrong(path, key, "below 2**63", f"a number of {len(text)} digits")
-    return value
+        numbers, interleave = esri.numbers_of(header)
+    except ValueError as error:
+        raise ValueError(f"{error} (an ESRI header)") from error
+    data = given or raw_numbers.find_data(header.path, numbers.size)
+    cube = numbers.view(data, packed=data.suffix.lower() == ".gz" and is_packed(data))
+    raw = RawScene(cube=cube, format="envi", dtype=numbers.dtype)
+    raw.ignore_value, raw.geo = header.number("NODATA"), esri.place_of(header)
+    raw.details = {"interleave": interleave, "data suffix": data.suffix}
+    return raw
 
 
-def _number(header: dict[str, Any], path: Path, key: str) -> float | None:
-    text = _text(header, key)
-    if not text:
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        raise _wrong(path, key, "a number", text) from None
+def _numbers(header: Header) -> tuple[Numbers, str]:
+    """How the numbers lie, and the interleave."""
+    lines, samples, bands = (header.integer(key) for key in ("lines", "samples", "bands"))
+    interleave = header.word("interleave").lower() or "bsq"
+    if interleave not in INTERLEAVES:
+        raise header.wrong("interleave", "bsq, bil or bip", interleave)
+    offset = header.integer("header offset", default=0, least=0)
+    major, minor = (_frame(header, f"{kind} frame offsets") for kind in ("major", "minor"))
+    shape = (lines, samples, bands)
+    return Numbers.of(shape, _dtype(header), interleave, offset, major, minor), interleave
 
 
-def _dtype(header: dict[str, Any], path: Path) -> np.dtype[Any]:
-    code = _text(header, "data type")
+def _frame(header: Header, key: str) -> tuple[int, int]:
+    """Bytes before and behind a frame; one number is both."""
+    words = header.words(key) or ["0"]
+    if len(words) > 2 or not all(word.isdecimal() and len(word) < 19 for word in words):
+        raise header.wrong(key, "two numbers of bytes", header.text(key))
+    return int(words[0]), int(words[-1])
+
+
+def _dtype(header: Header) -> np.dtype[Any]:
+    code = header.word("data type")
     if code not in DATA_TYPES:
-        raise _wrong(path, "data type", f"one of {', '.join(DATA_TYPES)} (real numbers)", code)
-    order = _integer(header, path, "byte order", default=0, least=0)
+        raise header.wrong("data type", f"one of {', '.join(DATA_TYPES)} (real numbers)", code)
+    order = header.integer("byte order", default=0, least=0)
     if order > 1:
-        raise _wrong(path, "byte order", "0 or 1", order)
+        raise header.wrong("byte order", "0 or 1", order)
     return np.dtype((">" if order else "<") + DATA_TYPES[code])
 
 
-def _list(header: dict[str, Any], path: Path, key: str, bands: int) -> NDArray[np.float64] | None:
-    """A list of one number a band."""
-    value = header.get(key)
-    if value is None:
-        return None
-    texts = [text for text in (value if isinstance(value, list) else [value]) if text.strip()]
-    if len(texts) != bands:
-        raise _wrong(path, key, f"a list of {bands} numbers, one a band", f"{len(texts)} of them")
-    try:
-        return np.array([float(text) for text in texts])
-    except ValueError:
-        raise _wrong(path, key, "a list of numbers", value) from None
-
-
-def _side_information(raw: RawScene, header: dict[str, Any], path: Path, bands: int) -> None:
-    unit = _text(header, "wavelength units") or None
-    centres = _list(header, path, "wavelength", bands)
-    if centres is not None:
-        raw.wavelengths = nanometres(centres, unit)
-    widths = _list(header, path, "fwhm", bands)
-    wavenumbers = (unit or "").lower().startswith("wavenumber") or (unit or "").lower() == "cm-1"
-    if widths is not None and raw.wavelengths is not None and not wavenumbers:
-        # Without a unit, widths follow the centres: 0.01 is um where the centres are below 100.
-        in_um = unit is None and centres is not None and centres.max() < 100.0
-        raw.fwhm = nanometres(widths, "um" if in_um else unit or "nm")
-    good = _list(header, path, "bbl", bands)
+def _side_information(raw: RawScene, header: Header) -> None:
+    """All that describes the image, each part of it left out with a warning where it is wrong."""
+    bands = raw.cube.shape[2]
+    raw.wavelengths, raw.fwhm = header.centres_and_widths(bands)
+    good = header.numbers("bbl", bands)
     raw.good_bands = None if good is None else good != 0
-    raw.ignore_value = _number(header, path, "data ignore value")
-    raw.reflectance_factor = _number(header, path, "reflectance scale factor")
-    default = header.get("default bands")
-    if isinstance(default, list) and len(default) == 3:
+    if good is not None and not good.any():
+        header.warn("`bbl` is left out: it flags every band bad")
+        raw.good_bands = None
+    names = header.words("band names")
+    if len(names) == bands:
+        raw.band_names = tuple(names)
+    elif names:
+        header.warn(f"`band names` is left out: {len(names)} names for {bands} bands")
+    raw.ignore_value = header.number("data ignore value")
+    default = header.words("default bands")
+    if len(default) == 3:
         with contextlib.suppress(ValueError, OverflowError):  # they are a hint for the eye alone
             red, green, blue = (int(float(text)) - 1 for text in default)
             if min(red, green, blue) >= 0 and max(red, green, blue) < bands:
                 raw.rgb_bands = (red, green, blue)
+    _calibration(raw, header, bands)
     geo = {}
     for key in georeference.FIELDS:
-        value = header.get(key)
+        value = header.fields.get(key)
         if value is not None:
             # A coordinate system's text must come back letter for letter; numbers read better spaced.
             comma = "," if key == "coordinate system string" else ", "
-            geo[key] = "{" + comma.join(value) + "}" if isinstance(value, list) else str(value)
+            geo[key] = "{" + comma.join(header.words(key)) + "}" if value[:1] == "{" else value
     raw.geo = geo or None
+
+
+def _calibration(raw: RawScene, header: Header, bands: int) -> None:
+    """What the numbers mean: gains and offsets, or one factor."""
+    gains = header.numbers("data gain values", bands)
+    offsets = header.numbers("data offset values", bands)
+    if gains is not None and not (np.isfinite(gains).all() and (gains != 0).all()):
+        header.warn("`data gain values` are left out: one is 0 or infinite")
+        gains = None
+    if offsets is not None and not np.isfinite(offsets).all():
+        header.warn("`data offset values` are left out: one is infinite")
+        offsets = None
+    raw.gains = None if gains is None or (gains == 1).all() else gains
+    raw.offsets = None if offsets is None or (offsets == 0).all() else offsets
+    calibrated = raw.gains is not None or raw.offsets is not None
+    if not calibrated and "data reflectance gain values" in header.fields:
+        header.warn("`data reflectance gain values` are left out: the values are read as they are")
+    factor = header.number("reflectance scale factor")
+    if factor is not None and not (np.isfinite(factor) and factor > 0):
+        header.warn(f"`reflectance scale factor` is left out: {factor:g}")
+    elif factor is not None and calibrated:
+        if factor != 1:
+            header.warn("`reflectance scale factor` is left out: the gains are applied")
+    elif factor is not None:
+        raw.reflectance_factor = factor
+        raw.details["reflectance scale factor"] = repr(factor)

@@ -24,8 +24,8 @@ from hud_fast.scenes import envi, numpy_files
 from hud_fast.scenes.library import Library
 from hud_fast.scenes.library_text import DELETED, read_text, to_nm
 from hud_fast.scenes.mat import VariableFile, open_mat
-from hud_fast.scenes.raw import nanometres
 from hud_fast.scenes.tables import FWHM_NAMES, WAVELENGTH_NAMES
+from hud_fast.scenes.wavelengths import nanometres
 
 TEXT_SUFFIXES = (".csv", ".txt", ".tsv", ".dat", ".asc", ".ascii")
 SUFFIXES = (".sli", ".hdr", ".npy", ".mat", ".npz", *TEXT_SUFFIXES)

@@ -16,9 +16,10 @@ from hud_fast.scenes.fetch import fetch
 from hud_fast.scenes.layout import check_layout
 from hud_fast.scenes.no_data import check as no_data_of
 from hud_fast.scenes.opened import SceneFile
-from hud_fast.scenes.raw import RawScene, Request, nanometres
+from hud_fast.scenes.raw import RawScene, Request
 from hud_fast.scenes.scene import Scene
 from hud_fast.scenes.side_files import Side
+from hud_fast.scenes.wavelengths import close_gaps
 
 
 def load_scene(
@@ -41,8 +42,8 @@ def load_scene(
     Parameters
     ----------
     path_or_name
-        A .mat file (v4, v5, v7.3), an ENVI header or its data file, a .npy or .npz file; or a name of the
-        catalogue ("indian-pines", ...), which is fetched.
+        A .mat file (v4, v5, v7.3), an ENVI (or ESRI) header or its data file, which may be packed by gzip, a .npy or
+        .npz file; or a name of the catalogue ("indian-pines", ...), which is fetched.
     variable
         The variable that holds the cube, where a file has several.
     layout
@@ -53,15 +54,17 @@ def load_scene(
         Image size, for "CP" and "PC".
     wavelengths
         Band centres in nm (micrometres are recognised by being below 100). This and the next three may also
-        be a file: .npy, .mat with one fitting variable, or text with one number a line.
+        be a file: .npy, .mat with one fitting variable, or text with one number a line. Of a text of several columns,
+        or an ENVI header, the wavelengths are found, and the band widths (fwhm), if it has them. Bands whose
+        wavelength is 0 are flagged bad.
     good_bands, mask, labels
         As in `Scene`; `mask` is joined with what the file masks, and with the altered pixels that the catalogue knows
         of.
     rgb_bands
         0-based bands to show as red, green, blue.
     scale
-        The cube is the file's values over this one number. None = the file's values; "auto" = ENVI's
-        reflectance scale factor, or the largest valid value.
+        The cube is the file's values over this one number. None = the file's values (an ENVI file's gains and
+        offsets are applied); "auto" = ENVI's reflectance scale factor, or the largest valid value.
     no_data
         The value, in file units, that means that there is none; it overrules what the file says. "auto": the
         file's; and, with a warning, a number that many pixels hold in every good band, 0 above all. "none": every
@@ -91,7 +94,8 @@ def load_scene(
     -----
     UserWarning
         If a scene with altered pixels is given by its path, without mask, and the file that says which is not at hand;
-        if pixels are left out as no data that nothing declares to be so; if none holds the `no_data` given.
+        if pixels are left out as no data that nothing declares to be so; if none holds the `no_data` given; if
+        something that only describes the scene is left out because it is wrong or doubtful.
 
     Examples
     --------
@@ -141,7 +145,7 @@ def open_scene(
     layout = check_layout("load_scene", layout)
     no_data = no_data_of(no_data)
     shape = _image_shape(shape)
-    centres = side_files.vector("wavelengths", wavelengths)
+    centres, widths = side_files.centres(wavelengths)
     path, entry = _resolve(path_or_name)
     if entry is not None and variable is None:
         variable = entry.cube.variable
@@ -156,15 +160,16 @@ def open_scene(
             f"got {raw.cube.shape} in {path}"
         )
     if centres is not None:
-        raw.wavelengths = nanometres(centres)
-        if raw.wavelengths is None:  # negative or missing ones: let the check say which
-            raw.wavelengths = centres
+        raw.wavelengths = centres
+    if widths is not None:
+        raw.fwhm = widths
     if good_bands is not None:
         raw.good_bands = side_files.vector("good_bands", good_bands)
     raw.labels = raw.labels if labels is None else side_files.matrix("labels", labels)
     raw.rgb_bands = raw.rgb_bands if rgb_bands is None else rgb_bands
     known = entry or recognise(raw.variable, raw.cube.shape)
     _add_what_is_known(raw, known, path)
+    close_gaps(raw, flag=good_bands is None)
     if known is not None and known.altered is not None:
         _mask_altered(
             raw, known, known.altered, path, needed=entry is not None, masked=mask is not None

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hud_fast._text import listed
+from hud_fast.scenes import checks
 from hud_fast.scenes import layout as axes
 from hud_fast.scenes.raw import RawScene, Request
 from hud_fast.scenes.scene import Truth
@@ -28,6 +29,7 @@ VERSION = 1
 FACTS: dict[str, type | tuple[type, ...]] = {
     "name": str, "variable": str, "scale": (int, float), "ignore_value": (int, float), "label_names": list,
     "rgb_bands": list, "geo": dict, "simulated": bool, "endmember_count": int, "zeros_are_data": bool,
+    "band_names": list, "reflectance_factor": (int, float),
 }  # fmt: skip
 
 
@@ -131,6 +133,12 @@ def read_own_npz(file: Npz) -> RawScene:
         raw.variable = facts.pop("variable", None)
         raw.ignore_value = facts.pop("ignore_value", None)
         raw.geo = facts.pop("geo", None)
+        names = facts.pop("band_names", None)
+        raw.band_names = None if names is None else tuple(names)
+        factor = facts.pop("reflectance_factor", None)
+        if factor is not None:
+            raw.reflectance_factor = checks.positive("load_scene", "reflectance_factor", factor)
+            raw.details["reflectance scale factor"] = repr(raw.reflectance_factor)
         raw.wavelengths, raw.fwhm = arrays.get("wavelengths"), arrays.get("fwhm")
         raw.good_bands, raw.mask = arrays.get("good_bands"), arrays.get("mask")
         raw.labels = arrays.get("labels")
@@ -159,10 +167,12 @@ def _facts(file: Npz) -> dict[str, Any]:
     facts = json.loads(str(text))
     known = {key: value for key, value in facts.items() if value is not None}
     wrong = [key for key, value in known.items() if not isinstance(value, FACTS.get(key, ()))]
-    words = [*known.get("geo", {}).values(), *known.get("label_names", ())] if not wrong else []
+    texts = ("label_names", "band_names")
+    words = [] if wrong else [word for key in texts for word in known.get(key, ())]
+    words += [] if wrong else known.get("geo", {}).values()
     if wrong or not all(isinstance(word, str) for word in words):
         raise ValueError(
-            f"its facts are none of ours: {listed(wrong) or 'no words in geo or labels'}"
+            f"its facts are none of ours: {listed(wrong) or 'no words in geo or names'}"
         )
     return known
 

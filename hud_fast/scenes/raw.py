@@ -109,30 +109,3 @@ def meaning(
         if raw.offsets is not None:
             values = values + raw.offsets
         return np.ascontiguousarray(values, dtype=np.float32)
-
-
-def nanometres(values: ArrayLike, unit: str | None = None) -> NDArray[np.float64] | None:
-    """Wavelengths in nm. Without a usable unit, values below 100 are taken for micrometres.
-
-    None where the unit is not one of length ("Index", or an unknown word with no numbers to go by).
-    """
-    array = np.asarray(values, dtype=np.float64).ravel()
-    if array.size == 0 or not (np.isfinite(array).all() and (array > 0).all()):
-        return None
-    word = (unit or "unknown").strip().lower()
-    if word in {"nanometers", "nanometres", "nanometer", "nanometre", "nm"}:
-        return array
-    micrometres = {"micrometers", "micrometres", "micrometer", "micrometre", "microns", "micron"}
-    if word in micrometres | {"um", "\u00b5m", "\u03bcm"}:
-        return array * 1e3
-    if word in {"wavenumber", "wavenumbers", "cm-1"}:
-        return 1e7 / array
-    if word in {"angstroms", "angstrom"}:
-        return array / 10.0
-    if word in {"millimeters", "millimetres", "mm"}:
-        return array * 1e6
-    if word in {"meters", "metres", "m"}:
-        return array * 1e9
-    if word in {"index", "ghz", "mhz"}:
-        return None
-    return array * 1e3 if array.max() < 100.0 else array

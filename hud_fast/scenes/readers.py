@@ -67,4 +67,7 @@ def read(path: Path, request: Request) -> RawScene:
                 f"load_scene: `{name}` must not be given for a file of the kind {reader.name}, got {value!r} for "
                 f"{path}"
             )
-    return reader.read(path, request)
+    raw = reader.read(path, request)
+    if reader.name == "geotiff":  # ENVI writes TIFFs with a header beside them
+        envi.add_header(raw, path)
+    return raw

@@ -32,10 +32,11 @@ def writing_envi_rows(
     with atomic_path(path) as header, atomic_path(path.with_suffix(".img")) as data:
         writers.write_header(header, fields)
         with data.open("wb") as file:
-            yield (
-                lambda _, values: (
-                    file.write(np.ascontiguousarray(values, dtype="<f4").data) and None
-                )
-            )
+
+            def put(rows: slice, values: NDArray[Any]) -> None:
+                del rows  # they come in turn
+                file.write(np.ascontiguousarray(values, dtype="<f4").data)
+
+            yield put
         if data.stat().st_size != 4 * int(np.prod(shape)):
             raise RuntimeError(f"{path.name}: not all of {shape[0]} rows were written")

@@ -27,6 +27,8 @@ NEAREST = {
     "envi": {"int8": "int16", "float16": "float32", "float128": "float64"},
     "mat": {"float16": "float32", "float128": "float64"},
 }
+# What a cube without it has as the scene that it is like.
+OF_BANDS = ("wavelengths", "fwhm", "good_bands", "rgb_bands", "band_names", "gains", "offsets")
 
 
 def save_scene(
@@ -54,7 +56,8 @@ def save_scene(
         interleave, byte order, .mat version and layout. For cubes generated from it.
     dtype
         Data type in the file; by default that of the file which the scene (or `like`) came from, else
-        float32. Integers are rounded and clipped.
+        float32. Integers are rounded and clipped. With that of the file, gains and offsets of an ENVI file are kept;
+        otherwise, and in other formats, what its numbers mean is written.
     variable
         Name in a .mat file; by default the scene's, else "cube".
     interleave, byte_order
@@ -86,7 +89,10 @@ def save_scene(
     """
     written = _as_scene(scene, like)
     target, kind = _target(user_path(path), like)
-    number = values.real_dtype(dtype if dtype is not None else written.dtype or np.float32)
+    own_type = written.dtype or np.float32
+    if kind != "envi" and values.keeps_gains(written, np.dtype(own_type)):
+        own_type = np.float32  # without its gains, what the integers mean is no integer
+    number = values.real_dtype(dtype if dtype is not None else own_type)
     nearest = NEAREST.get(kind, {}).get(number.name)
     if nearest is not None and dtype is not None:
         raise ValueError(f"save_scene: `dtype` must be one that {kind} files know, got {number}")
@@ -133,9 +139,7 @@ def _as_scene(scene: Scene | ArrayLike, like: Scene | None) -> Scene:
             f"save_scene: `scene` must have C = {like.C} bands as in `like`, got {cube_scene.C}"
         )
     missing: dict[str, Any] = {
-        field: getattr(like, field)
-        for field in ("wavelengths", "fwhm", "good_bands", "rgb_bands")
-        if getattr(cube_scene, field) is None
+        field: getattr(like, field) for field in OF_BANDS if getattr(cube_scene, field) is None
     }
     return cube_scene.replace(
         **missing,

@@ -1,23 +1,56 @@
-"""Side information given by the user: an array, or the file that holds it (.npy, .mat, or text)."""
+"""Side information given by the user: an array, or the file that holds it (.npy, .mat, text, an ENVI header)."""
 
 from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hud_fast._text import listed, printable
-from hud_fast.scenes import mat, numpy_files
+from hud_fast.scenes import band_tables, mat, numpy_files, wavelengths
 from hud_fast.scenes.catalogue import File
 from hud_fast.scenes.checks import array_of
+from hud_fast.scenes.envi_header import read_header
 from hud_fast.scenes.fetch import kept
 from hud_fast.scenes.trust import whole
 
 Side = ArrayLike | str | os.PathLike[str] | None
+Numbers = NDArray[np.float64]
+T = TypeVar("T")
+LARGEST_TEXT = {True: 1 << 22, False: 1 << 26}  # bytes: of a list, of an image
+
+
+def centres(values: Side) -> tuple[Numbers | None, Numbers | None]:  # (C,) nm, (C,) nm
+    """Wavelengths and, where the file has them, band widths (fwhm)."""
+    if values is None:
+        return None, None
+    if not isinstance(values, (str, os.PathLike)):
+        return wavelengths.given(_numbers("wavelengths", values)), None
+    file = Path(values)
+    if file.is_file() and file.suffix.lower() == ".hdr":
+        with whole(file):
+            header = read_header(file)
+            if "wavelength" not in header.fields:
+                raise ValueError(f"load_scene: `wavelengths` must be a list, got none in {file}")
+            return header.centres_and_widths(len(header.words("wavelength")))
+    if file.is_file() and file.suffix.lower() not in (".mat", ".npy"):
+        with whole(file):
+            table = _of_text("wavelengths", file, band_tables.read_table, one_axis=True)
+    else:
+        array = np.asarray(_from_file("wavelengths", file, one_axis=True), np.float64)
+        if array.ndim == 2 and min(array.shape) > 1:
+            columns = list(array if len(array) < len(array.T) else array.T)
+        else:
+            columns = [array.ravel()]
+        table = band_tables.Table(columns, [f"column {i + 1}" for i in range(len(columns))])
+    found, widths = band_tables.centres_and_widths(table, file)
+    in_nm = wavelengths.given(found)
+    return in_nm, None if widths is None else wavelengths.widths(widths, None, found, in_nm)
 
 
 def vector(name: str, values: Side) -> NDArray[Any] | None:
@@ -72,12 +105,25 @@ def _from_file(name: str, path: Path, one_axis: bool) -> NDArray[Any]:
 
 
 def _from_text(name: str, path: Path, one_axis: bool) -> NDArray[Any]:
+    if not one_axis:
+        return _of_text(name, path, band_tables.read_matrix, one_axis)
+    table = _of_text(name, path, band_tables.read_table, one_axis)
+    if len(table.columns) > 1 and len(table.columns[0]) > 1:
+        raise ValueError(
+            f"load_scene: `{name}` must be a file of one column, got {len(table.columns)} in {path}"
+        )
+    return np.concatenate(table.columns)
+
+
+def _of_text(name: str, path: Path, read: Callable[[str], T], one_axis: bool) -> T:
+    """What `read` makes of a text file."""
+    size, most = path.stat().st_size, LARGEST_TEXT[one_axis]
+    if size > most:
+        raise ValueError(
+            f"load_scene: `{name}` must be a text of up to {most} bytes, got {size} in {path}"
+        )
     try:
-        text = path.read_text(encoding="utf-8").replace(",", " ")
-        rows = [
-            [float(word) for word in line.split()] for line in text.splitlines() if line.strip()
-        ]
-        return np.array([row[0] for row in rows] if one_axis and len(rows) > 1 else rows)
+        return read(band_tables.decoded(path.read_bytes()))
     except ValueError as error:
         raise ValueError(
             f"load_scene: `{name}` must be a file of numbers, got {path}: {printable(error, 200)}"

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from hud_fast._text import listed, printable
 from hud_fast.scenes import layout as axes
 from hud_fast.scenes.mat import VariableFile
-from hud_fast.scenes.raw import RawScene, Request, nanometres
+from hud_fast.scenes.raw import RawScene, Request
+from hud_fast.scenes.wavelengths import nanometres, widths
 
 PICTURE_BANDS = 4
 # Compared in lower case, without underscores.
@@ -81,15 +82,16 @@ def read_table(
     if file.format == "mat":
         details["version"] = file.version
     good = _vector(file, GOOD_BAND_NAMES, variable)
-    fwhm = _vector(file, FWHM_NAMES, variable)
+    fwhm = _fitting(_vector(file, FWHM_NAMES, variable), depth)
+    centres = _fitting(wavelengths, depth, lengths=True)
     labels = _matrix(file, LABEL_NAMES, (height, width), variable)
     return RawScene(
         cube=cube,
         format=file.format,
         dtype=array.dtype.newbyteorder("="),
         variable=variable,
-        wavelengths=_fitting(wavelengths, depth, lengths=True),
-        fwhm=_fitting(fwhm, depth, lengths=True),
+        wavelengths=centres,
+        fwhm=None if fwhm is None else widths(fwhm, None, wavelengths, centres),
         good_bands=None if (bbl := _fitting(good, depth)) is None else bbl != 0,
         mask=_matrix(file, MASK_NAMES, (height, width), variable),
         labels=labels,

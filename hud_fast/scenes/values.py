@@ -1,15 +1,21 @@
 """From a scene's cube to the numbers that a file holds: file value = cube * scale, in the file's data type.
 
+A scene of a file that keeps gains and offsets (file value * gain + offset = cube * scale) goes back into numbers of the
+same integer type by them, where the format has words for them. Elsewhere cube * scale is written, without gains.
+
 Integers are rounded and clipped to the type's range. Rounding that would spoil the scene (reflectance in
 0..1 written as integers, say) is refused, not done silently.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+if TYPE_CHECKING:
+    from hud_fast.scenes.scene import Scene
 
 ROWS_A_BLOCK = 32
 # Root mean square of the rounding error over that of the values. Counts of 100 or more stay below 0.003.
@@ -27,14 +33,24 @@ def real_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     return kind
 
 
+def keeps_gains(scene: Scene, dtype: np.dtype[Any]) -> bool:
+    """Whether numbers of this type are written by the scene's gains and offsets."""
+    calibrated = scene.gains is not None or scene.offsets is not None
+    if not calibrated or scene.dtype is None or dtype.kind not in "iu":
+        return False
+    return dtype.newbyteorder("=") == scene.dtype.newbyteorder("=")
+
+
 def file_values(
     cube: NDArray[np.float32],  # (H, W, C)
     valid: NDArray[np.bool_],  # (H, W)
     scale: float,
     dtype: np.dtype[Any],
     ignore_value: float | None,  # file units; None = leave masked pixels as they are
+    gains: NDArray[np.float64] | None = None,  # (C,)
+    offsets: NDArray[np.float64] | None = None,  # (C,)
 ) -> NDArray[Any]:  # (H, W, C) of dtype
-    """The values to write."""
+    """The values to write: (cube * scale - offsets) / gains."""
     out = np.empty(cube.shape, dtype)
     whole = dtype.kind in "iu"
     error = power = 0.0
@@ -43,6 +59,10 @@ def file_values(
         block: NDArray[Any] = cube[rows]
         if scale != 1.0 or dtype.itemsize > 2:  # float32 holds integers of 16 bits exactly
             block = block.astype(np.float64) * scale
+        if offsets is not None:
+            block = block - offsets
+        if gains is not None:
+            block = block / gains
         if whole:
             rounded = np.rint(block)
             good = valid[rows]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hud_fast._files import atomic_path, atomic_write
 from hud_fast._text import printable
-from hud_fast.scenes import envi, mat_hdf5, mat_v5, numpy_files, values
+from hud_fast.scenes import envi, mat_hdf5, mat_v5, numpy_files, raw_numbers, values
 from hud_fast.scenes.scene import Scene
 
 V5_LARGEST = 2**31 - 1  # bytes in one variable
@@ -71,11 +71,19 @@ def write_npz(scene: Scene, path: Path, options: Options) -> Path:
         "simulated": scene.simulated,
         "endmember_count": scene.endmember_count,
         "zeros_are_data": scene.zeros_are_data or None,
+        "band_names": scene.band_names,
+        "reflectance_factor": _factor(scene),
     }
     arrays["facts"] = np.array(json.dumps(facts))
     with atomic_write(path) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # its stub has no room for **
     return path
+
+
+def _factor(scene: Scene) -> float | None:
+    """The reflectance scale factor of the file that the scene came from."""
+    text = scene.details.get("reflectance scale factor")
+    return None if text is None else float(text)
 
 
 def is_matlab_name(name: str) -> bool:
@@ -143,7 +151,16 @@ def write_envi(scene: Scene, path: Path, options: Options) -> Path:
     if ignore is None and not scene.valid.all():
         zeros = not scene.cube[~scene.valid].any()
         ignore = 0.0 if zeros else values.default_ignore_value(options.dtype)
-    cube = _values(scene, dtype, ignore)
+    calibrated = values.keeps_gains(scene, dtype)
+    cube = values.file_values(
+        scene.cube,
+        scene.valid,
+        scene.scale,
+        dtype,
+        ignore,
+        gains=scene.gains if calibrated else None,
+        offsets=scene.offsets if calibrated else None,
+    )
     axes = envi.INTERLEAVES[options.interleave]
     view = cube.transpose(["HWC".index(axis) for axis in axes])
     fields = envi_fields(scene, options, ignore)
@@ -159,21 +176,23 @@ def write_envi(scene: Scene, path: Path, options: Options) -> Path:
 def _envi_names(scene: Scene, path: Path) -> tuple[Path, Path]:
     """Data file and header of this name; the data's suffix is the one asked for, or the scene's.
 
-    A data file of the same stem that readers would find first must not be left beside a new header: with its
-    header it is replaced, without one it is not ours to touch.
+    A file that readers would take for the data, or could not tell from it, must not be left beside a new header: the
+    data of an old header is replaced, anything else is not ours to touch.
     """
     if path.suffix.lower() == ".hdr":
         header = path
         data = path.with_name(path.stem + scene.details.get("data suffix", ".img"))
     else:
         header, data = path.with_suffix(".hdr"), path
-    first = envi.existing_data(header)
-    if first is None or first == data:
+    there = raw_numbers.candidates(header)
+    others = [name for name in there if name != data]
+    if not others:
         return data, header
-    if header == path and header.exists():
-        return first, header
+    if len(there) == 1 and header == path and header.exists():
+        return there[0], header
     raise FileExistsError(
-        f"{first.name} lies beside it and would be read instead (remove it, or choose another name)"
+        f"{others[0].name} lies beside it and would be read instead, or could not be told from it (remove it, or "
+        "choose another name)"
     )
 
 
@@ -181,7 +200,7 @@ def envi_fields(scene: Scene, options: Options, ignore: float | None) -> dict[st
     """What the header says."""
     kind = "simulated scene" if scene.simulated else "scene"
     fields: dict[str, Any] = {
-        "description": f"{kind} {scene.name}, written by hud_fast",
+        "description": f"{kind} {_plain(scene.name)}, written by hud_fast",
         "samples": scene.W,
         "lines": scene.H,
         "bands": scene.C,
@@ -191,19 +210,28 @@ def envi_fields(scene: Scene, options: Options, ignore: float | None) -> dict[st
         "interleave": options.interleave,
         "byte order": int(options.byte_order == "big"),
     }
-    if scene.scale != 1.0:
-        fields["reflectance scale factor"] = repr(scene.scale)
+    calibrated = values.keeps_gains(scene, options.dtype)
+    if calibrated:  # both, as some readers look for one when they find the other
+        gains = np.ones(scene.C) if scene.gains is None else scene.gains
+        offsets = np.zeros(scene.C) if scene.offsets is None else scene.offsets
+        fields["data gain values"] = [repr(float(gain)) for gain in gains]
+        fields["data offset values"] = [repr(float(offset)) for offset in offsets]
+    factor = scene.details.get("reflectance scale factor")
+    if factor is None and scene.scale != 1.0:
+        factor = repr(scene.scale)
+    if factor is not None and not calibrated:
+        fields["reflectance scale factor"] = factor
     if ignore is not None:
         whole = options.dtype.kind in "iu" and float(ignore).is_integer()
         fields["data ignore value"] = str(int(ignore)) if whole else repr(float(ignore))
-    if scene.wavelengths is not None:
-        unit = scene.details.get("wavelength units", "Nanometers")
-        micro = unit.lower() in ("micrometers", "micrometres", "microns", "um")
-        factor = 1e-3 if micro else 1.0
-        fields["wavelength units"] = unit if micro else "Nanometers"
-        fields["wavelength"] = _listed(scene.wavelengths * factor)
-        if scene.fwhm is not None:
-            fields["fwhm"] = _listed(scene.fwhm * factor)
+    unit = scene.details.get("wavelength units", "Nanometers")
+    micro = unit.lower() in ("micrometers", "micrometres", "microns", "um")
+    for key, lengths in (("wavelength", scene.wavelengths), ("fwhm", scene.fwhm)):
+        if lengths is not None:
+            fields["wavelength units"] = unit if micro else "Nanometers"
+            fields[key] = _listed(lengths * (1e-3 if micro else 1.0))
+    if scene.band_names is not None:
+        fields["band names"] = [_plain(name) for name in scene.band_names]
     if scene.good_bands is not None:
         fields["bbl"] = [int(good) for good in scene.good_bands]
     if scene.rgb_bands is not None:
@@ -217,6 +245,11 @@ def envi_fields(scene: Scene, options: Options, ignore: float | None) -> dict[st
     return fields
 
 
+def _plain(name: str) -> str:
+    """A name without what a header takes for the end of a value or the next one's beginning."""
+    return name.translate(str.maketrans("{}=", "()-")).strip()
+
+
 def _listed(numbers: NDArray[np.float64]) -> list[str]:
     return [f"{number:.12g}" for number in numbers]
 
@@ -227,10 +260,13 @@ def write_header(path: Path, fields: dict[str, Any]) -> None:
 
     # It writes in the locale's encoding: a letter of the scene's name that this lacks must not end the writing.
     code = locale.getpreferredencoding(do_setlocale=False)
-    words = {
-        key: value.encode(code, "replace").decode(code) if isinstance(value, str) else value
-        for key, value in fields.items()
-    }
+
+    def known(value: Any) -> Any:
+        if isinstance(value, list):
+            return [known(one) for one in value]
+        return value.encode(code, "replace").decode(code) if isinstance(value, str) else value
+
+    words = {key: known(value) for key, value in fields.items()}
     spectral_envi.write_envi_header(str(path), words)
     with path.open("rb+") as file:
         os.fsync(file.fileno())

@@ -136,6 +136,18 @@ def test_save_and_load(model: HUD, tmp_path: Path) -> None:
     again.save(tmp_path / "m")  # a model may be replaced
 
 
+def test_widths_and_the_files_factor_are_saved(model: HUD, tmp_path: Path) -> None:
+    facts = replace(model.scene, fwhm=np.full(model.C, 9.5), reflectance_factor=10000.0)
+    replace(model, scene=facts).save(tmp_path / "m")
+    again = HUD.load(tmp_path / "m", device="cpu").scene
+    np.testing.assert_array_equal(again.fwhm, facts.fwhm)
+    assert again.reflectance_factor == 10000.0
+    replace(model, scene=replace(facts, fwhm=None, reflectance_factor=None)).save(tmp_path / "m")
+    without = HUD.load(tmp_path / "m", device="cpu").scene  # as all models of before
+    assert without.fwhm is None
+    assert without.reflectance_factor is None
+
+
 def test_saving_never_removes_what_is_not_a_model(model: HUD, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years")
     with pytest.raises(FileExistsError, match=r"must be new, empty or a saved model.*thesis.tex"):

@@ -54,6 +54,27 @@ def test_cubes_in_the_scenes_own_kind_of_file(
     assert np.allclose(read_cubes(tmp_path / "set"), cubes * 1000)
 
 
+def test_what_an_envi_file_says_of_its_bands_goes_into_the_cubes(
+    tmp_path: Path, cubes: NDArray[np.float32]
+) -> None:
+    scene = scene_like(
+        format="envi",
+        dtype=np.int16,
+        fwhm=np.full(5, 9.0),
+        gains=np.full(5, 0.01),
+        band_names=tuple("abcde"),
+        details={"data suffix": ".dat", "reflectance scale factor": "10000.0"},
+    )
+    for _ in range(2):  # the set's own files are no one else's, whatever the scene's is called
+        write_cubes(tmp_path / "set", cubes, scene, kind="envi")
+    one = load_scene(tmp_path / "set" / "cube-001.hdr")
+    np.testing.assert_array_equal(one.cube, cubes[1])  # float32: what the numbers mean
+    assert one.gains is None
+    assert one.band_names == tuple("abcde")
+    np.testing.assert_array_equal(one.fwhm, np.full(5, 9.0))
+    assert one.details["reflectance scale factor"] == "10000.0"
+
+
 def test_one_array_is_enough_for_npy(tmp_path: Path, cubes: NDArray[np.float32]) -> None:
     write_cubes(tmp_path / "set", cubes, scene_like(), kind="npy")
     assert [p.name for p in (tmp_path / "set").iterdir()] == ["generated.npy"]

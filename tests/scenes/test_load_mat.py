@@ -223,7 +223,7 @@ def test_a_v4_file_with_a_matrix(tmp_path: Path) -> None:
         ({"layout": "XYZ"}, "`layout` must be one of HWC, .* got 'XYZ'"),
         ({"layout": "CP"}, "`path` must hold a cube"),
         ({"variable": "cube", "layout": "CP"}, "`layout` CP must meet an array of 2 axes"),
-        ({"wavelengths": np.arange(1, 39)}, "`wavelengths` .* 40 bands, got 38"),
+        ({"wavelengths": np.arange(401, 439)}, "`wavelengths` .* 40 bands, got 38"),
         ({"wavelengths": np.linspace(-1, 5, 40)}, "`wavelengths` must be finite and above 0"),
         ({"good_bands": np.ones(39, bool)}, r"`good_bands` must have shape \(40,\), got \(39,\)"),
         ({"mask": np.ones((30, 24), bool)}, r"`mask` must have shape \(24, 30\), got \(30, 24\)"),

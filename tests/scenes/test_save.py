@@ -80,15 +80,19 @@ def test_npz_keeps_every_field(tmp_path: Path) -> None:
         geo={"map info": "{UTM, 1, 1, 5, 6, 7, 7}"},
         variable="hsi",
         ignore_value=-1.0,
+        band_names=("one", "two", "three", "four", "five", "six"),
+        details={"reflectance scale factor": "5000.0"},
     )
     read = load_scene(save_scene(scene, tmp_path / "a.npz"))
     valid = scene.valid
     np.testing.assert_allclose(read.cube[valid], scene.cube[valid], rtol=1e-6)
-    for field in ("name", "label_names", "rgb_bands", "scale", "geo", "variable", "ignore_value"):
+    same = ("name", "label_names", "rgb_bands", "scale", "geo", "variable", "ignore_value")
+    for field in (*same, "band_names"):
         assert getattr(read, field) == getattr(scene, field), field
     for field in ("wavelengths", "fwhm", "good_bands", "mask", "labels"):
         np.testing.assert_array_equal(getattr(read, field), getattr(scene, field), field)
     assert read.simulated
+    assert read.details["reflectance scale factor"] == "5000.0"
     assert read.endmember_count == 3
     assert read.truth is not None
     assert scene.truth is not None
@@ -155,7 +159,8 @@ def test_a_generated_cube_lands_in_the_same_kind_of_file(
     np.testing.assert_array_equal(read.cube, np.rint(generated * np.float64(100.0)))
     assert read.dtype == source.dtype
     assert read.variable == source.variable
-    assert read.details == source.details
+    factor = {"reflectance scale factor": "100.0"} if suffix == ".hdr" else {}
+    assert read.details == {**source.details, **factor}
     if suffix != ".npy":
         np.testing.assert_allclose(read.wavelengths, CENTRES)  # type: ignore[arg-type]
         np.testing.assert_array_equal(read.good_bands, real.good_bands)
