@@ -218,7 +218,7 @@ def _write_endmembers(folder: Path, done: Unmixed) -> None:
     found, shown = done.found, done.shown
     with atomic_write(folder / "endmembers.npy") as file:
         np.save(file, found.spectra)
-    library = Library(found.spectra, found.names, shown.wavelengths, shown.fwhm)
+    library = Library(found.spectra.astype(np.float64), found.names, shown.wavelengths, shown.fwhm)
     library.save(folder / "endmembers.csv")
 
 

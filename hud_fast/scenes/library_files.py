@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hud_fast._files import user_path
 from hud_fast._text import listed, printable
-from hud_fast.scenes import envi, numpy_files
+from hud_fast.scenes import envi, envi_header, numpy_files, raw_numbers
 from hud_fast.scenes.library import Library
 from hud_fast.scenes.library_text import DELETED, read_text, to_nm
 from hud_fast.scenes.mat import VariableFile, open_mat
@@ -138,7 +138,7 @@ def _from_envi(path: Path) -> Library:
             f"read_library: `path` must have its ENVI header beside it, got {path} without "
             f"{path.with_suffix('.hdr').name}"
         )
-    if header_path.stat().st_size > envi.LARGEST_HEADER:
+    if header_path.stat().st_size > envi_header.LARGEST_HEADER:
         raise ValueError(f"its header has {header_path.stat().st_size} bytes")
     try:
         with warnings.catch_warnings():
@@ -197,12 +197,12 @@ def _data_of(header: Path) -> Path:
     for suffix in (".sli", ".SLI"):
         if header.with_suffix(suffix).is_file():
             return header.with_suffix(suffix)
-    found = envi.existing_data(header)
-    if found is None:
+    there = raw_numbers.candidates(header)
+    if not there:
         raise FileNotFoundError(
             f"read_library: `path` must have its data file beside the header, got {header} alone"
         )
-    return found
+    return there[0]
 
 
 def _whole(fields: dict[str, Any], key: str, default: int | None) -> int:

@@ -42,7 +42,7 @@ def whole(path: Path) -> Iterator[None]:
     """Any error of a library inside becomes `broken`; ours, which name the function, pass."""
     try:
         yield
-    except TooLarge:
+    except (TooLarge, Warning):  # a warning is of a whole file, where it is made an error, too
         raise
     except MemoryError as error:
         raise TooLarge(
