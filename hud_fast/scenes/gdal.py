@@ -51,10 +51,7 @@ class _Complaints(logging.Handler):
 
 @contextlib.contextmanager
 def environment(function: str) -> Iterator[None]:
-    """GDAL set as above for this thread. Whatever it finds wrong is an OSError in the end, the first reason given.
-
-    Of a disk that is full it only reports, and goes on.
-    """
+    """GDAL set as above for this thread; its errors as an OSError with the first reason that it gave."""
     package = rasterio(function)
     log, complaints = logging.getLogger("rasterio"), _Complaints()
     log.addHandler(complaints)
@@ -66,8 +63,6 @@ def environment(function: str) -> Iterator[None]:
         raise OSError(printable(told[0], 300)) from error
     finally:
         log.removeHandler(complaints)
-    if complaints.errors:
-        raise OSError(printable(complaints.errors[0], 300))
 
 
 def opened(function: str, path: Path, mode: str = "r", **how: Any) -> Any:

@@ -201,7 +201,7 @@ def _check_whole(function: str, path: Path) -> None:
     length = path.stat().st_size
     try:
         with gdal.environment(function), gdal.opened(function, path, driver="GTiff") as file:
-            whole = all(0 < start and start + size <= length for start, size in _tiles(file))
+            whole = all(start > 0 and start + size <= length for start, size in _tiles(file))
     except OSError:
         whole = False
     if not whole:

@@ -14,18 +14,19 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from hud_fast._files import user_path
-from hud_fast.scenes import checks, envi, values, writers
+from hud_fast.scenes import checks, envi, geotiff_write, values, writers
 from hud_fast.scenes.scene import Scene
 
-SUFFIX_OF = {"mat": ".mat", "envi": ".hdr", "npy": ".npy", "npz": ".npz"}
+SUFFIX_OF = {"mat": ".mat", "envi": ".hdr", "npy": ".npy", "npz": ".npz", "geotiff": ".tif"}
 FORMAT_OF = {
     ".mat": "mat", ".npy": "npy", ".npz": "npz", ".hdr": "envi",
-    **dict.fromkeys(envi.DATA_SUFFIXES, "envi"),
+    **dict.fromkeys(envi.DATA_SUFFIXES, "envi"), ".tif": "geotiff", ".tiff": "geotiff",
 }  # fmt: skip
 # Types that a format does not know, and the nearest that it does.
 NEAREST = {
     "envi": {"int8": "int16", "float16": "float32", "float128": "float64"},
     "mat": {"float16": "float32", "float128": "float64"},
+    "geotiff": {"float16": "float32", "float128": "float64"},
 }
 
 
@@ -48,7 +49,8 @@ def save_scene(
         What to write. Values go into the file times the scene's `scale`.
     path
         Its suffix gives the format: .mat, .hdr (ENVI; the data goes beside it), .npy, .npz (keeps every
-        field of the scene). Without a suffix: the format of `like`.
+        field of the scene), .tif (GeoTIFF; a scene with a `lookup` is written in the map's geometry). Without a
+        suffix: the format of `like`.
     like : Scene, optional
         A scene to take the file's ways from: bands and wavelengths, scale, data type, variable name,
         interleave, byte order, .mat version and layout. For cubes generated from it.
@@ -108,6 +110,7 @@ def save_scene(
         "envi": writers.write_envi,
         "npy": writers.write_npy,
         "npz": writers.write_npz,
+        "geotiff": geotiff_write.write_geotiff,
     }[kind]
     try:
         return write(written, target, options)
