@@ -28,7 +28,7 @@ Encoder = StrEnum("Encoder", "fcls linear")
 Sampler = StrEnum("Sampler", {"ddpm": "ddpm", "ddim": "ddim", "dpm": "dpm++"})
 Precision = StrEnum("Precision", "float32 bfloat16")
 Device = StrEnum("Device", "auto cpu cuda")
-Format = StrEnum("Format", "auto mat envi npy npz")
+Format = StrEnum("Format", "auto mat envi npy npz gtiff")
 
 READ, UNMIX, MODEL, GENERATE, GENERAL = (
     "Reading the scene",
@@ -42,7 +42,7 @@ SceneArg = Annotated[
     str,
     typer.Argument(
         metavar="SCENE",
-        help="A scene file (.mat, ENVI .hdr, .npy, .npz) or a name from the catalogue, such as "
+        help="A scene file (.mat, ENVI .hdr, .npy, .npz, GeoTIFF .tif) or a name from the catalogue, such as "
         "indian-pines; [bold]hud-fast info[/] lists the names.",
         show_default=False,
     ),
@@ -88,6 +88,15 @@ class Reading:
         "Rows x columns of 1 (valid) and 0 (leave out), as .npy or .mat.",
         metavar="FILE",
     )
+    white: Path | None = option(
+        None,
+        READ,
+        "White reference that makes reflectance of a camera's counts; by default WHITEREF_NAME beside the scene.",
+        metavar="FILE",
+    )
+    dark: Path | None = option(
+        None, READ, "Dark reference; by default DARKREF_NAME beside the scene.", metavar="FILE"
+    )
 
     def options(self) -> SceneOptions:
         """As the pipeline takes them."""
@@ -99,6 +108,8 @@ class Reading:
             shape=size_of("--shape", self.shape),
             wavelengths=None if self.wavelengths is None else str(self.wavelengths),
             mask=None if self.mask is None else str(self.mask),
+            white=None if self.white is None else str(self.white),
+            dark=None if self.dark is None else str(self.dark),
         )
 
 

@@ -24,6 +24,8 @@ class SceneOptions:
     shape: tuple[int, int] | None = None  # (H, W), for layouts CP and PC
     wavelengths: str | None = None  # a file of numbers
     mask: str | None = None  # a file
+    white: str | None = None  # files of the camera's references
+    dark: str | None = None
 
     @by_first
     def load(self, source: str) -> Scene:

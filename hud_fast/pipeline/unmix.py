@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hud_fast.scenes import Scene
 
 RECORD, STAGED = "unmixing.json", "unmixing"
-FILES = re.compile(rf"{RECORD}|abundances\.(npy|mat|hdr|img|npz)|endmembers\.(npy|csv)")
+FILES = re.compile(rf"{RECORD}|abundances\.(npy|mat|hdr|img|npz|tif)|endmembers\.(npy|csv)")
 FIGURES = ("abundance_maps", "endmembers", "residual_map")
 
 
@@ -136,7 +136,12 @@ def _write(
     if suffix is not None:
         # The maps lie where the scene lies: they keep its map coordinates.
         maps = Scene(
-            abundances, name=f"{scene.name}, abundances", geo=scene.geo, variable="abundances"
+            abundances,
+            name=f"{scene.name}, abundances",
+            geo=scene.geo,
+            lookup=scene.lookup,
+            variable="abundances",
+            band_names=tuple(f"endmember {d + 1}" for d in range(len(endmembers))),
         )
         save_scene(maps, folder / f"abundances{suffix}")
     axis, label = np.arange(1, endmembers.shape[1] + 1), "band"

@@ -50,6 +50,7 @@ def describe(raw: RawScene, file: Any, bands: Sequence[int], path: Path) -> None
         if text is not None and raw.reflectance_factor is None:
             factor = _number(text)
             raw.reflectance_factor = factor if factor and factor > 0 else None
+            raw.details["reflectance scale factor"] = text
 
 
 def _places(

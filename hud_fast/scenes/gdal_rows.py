@@ -27,7 +27,9 @@ class GdalRows:
     bands: tuple[int, ...]  # C of them, counted from 1
     stored: np.dtype[Any]
     nodata: NDArray[np.float64] | None  # (C,), NaN for bands without one
-    mask: int | None = None  # the band whose mask counts: an alpha band, or one with a mask of the file's
+    mask: int | None = (
+        None  # the band whose mask counts: an alpha band, or one with a mask of the file's
+    )
     alpha: bool = False
     chunk_rows: int = 1  # rows that the file keeps together: reading them in multiples costs least
     _open: threading.local = field(default_factory=threading.local, repr=False)

@@ -18,7 +18,15 @@ from hud_fast.scenes.gdal_rows import GdalRows
 from hud_fast.scenes.geotiff_write import write_geotiff, writing_rows
 from hud_fast.scenes.raw import RawScene, Request
 
-__all__ = ["is_erdas", "is_tiff", "read", "read_erdas", "set_gains", "write_geotiff", "writing_rows"]
+__all__ = [
+    "is_erdas",
+    "is_tiff",
+    "read",
+    "read_erdas",
+    "set_gains",
+    "write_geotiff",
+    "writing_rows",
+]
 
 SUFFIXES = (".tif", ".tiff")
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two of BigTIFF
@@ -91,7 +99,9 @@ def _read(path: Path, driver: str, kind: str) -> RawScene:
     return raw
 
 
-def _rows(file: Any, path: Path, driver: str, bands: tuple[int, ...], alpha: int | None) -> GdalRows:
+def _rows(
+    file: Any, path: Path, driver: str, bands: tuple[int, ...], alpha: int | None
+) -> GdalRows:
     stored = np.result_type(*(np.dtype(file.dtypes[band - 1]) for band in bands))
     nodata = np.array(
         [np.nan if (value := file.nodatavals[band - 1]) is None else value for band in bands]
@@ -131,14 +141,24 @@ def _colours(raw: RawScene, file: Any, bands: tuple[int, ...], path: Path) -> No
     """Bands called red, green and blue: the ones to show, or, where there are no others, a photograph."""
     names = [file.colorinterp[band - 1].name for band in bands]
     colours = {"red", "green", "blue"} <= set(names)
-    if colours and len(bands) > 3:
+    if colours and len(bands) > 4:
         raw.rgb_bands = (names.index("red"), names.index("green"), names.index("blue"))
-    elif (colours or "palette" in names) and raw.wavelengths is None:
+    elif (colours or "palette" in names) and len(bands) <= 4 and raw.wavelengths is None:
         warnings.warn(
             f"load_scene: {path} is a picture in colours ({', '.join(names)}), not a hyperspectral scene",
             UserWarning,
             stacklevel=2,
         )
+
+
+def _text(crs: Any) -> str:
+    """The coordinate system as GDAL wrote it before 3.0, which most programs read; if need be, as it is now."""
+    from rasterio.errors import CRSError
+
+    try:
+        return str(crs.to_wkt(version="WKT1_GDAL"))
+    except CRSError:
+        return str(crs.to_wkt())
 
 
 def _place(file: Any, path: Path) -> dict[str, str] | None:
@@ -147,7 +167,7 @@ def _place(file: Any, path: Path) -> dict[str, str] | None:
 
     wkt, left_out = None, None
     try:
-        wkt = file.crs.to_wkt(version="WKT1_ESRI") if file.crs else None
+        wkt = _text(file.crs) if file.crs else None
     except CRSError as error:
         left_out = f"a coordinate system that is not understood ({error})"
     geo = None

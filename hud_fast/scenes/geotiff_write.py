@@ -254,6 +254,8 @@ def _describe(
         if names is None and facts.wavelengths is not None:
             names = [f"{centre:.10g} nm" for centre in facts.wavelengths]
         _write_wavelengths(file, facts)
+        if factor := facts.details.get("reflectance scale factor"):
+            file.update_tags(ns="ENVI", reflectance_scale_factor=factor)
     if names is not None:
         file.descriptions = tuple(names)
 

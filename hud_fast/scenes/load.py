@@ -17,6 +17,7 @@ from hud_fast.scenes.layout import check_layout
 from hud_fast.scenes.opened import SceneFile
 from hud_fast.scenes.raw import RawScene, Request, nanometres
 from hud_fast.scenes.scene import Scene
+from hud_fast.scenes.sensors import specim
 from hud_fast.scenes.side_files import Side
 
 
@@ -33,14 +34,17 @@ def load_scene(
     rgb_bands: tuple[int, int, int] | None = None,
     scale: float | Literal["auto"] | None = None,
     name: str | None = None,
+    white: str | os.PathLike[str] | None = None,
+    dark: str | os.PathLike[str] | None = None,
 ) -> Scene:
     """Load a scene.
 
     Parameters
     ----------
     path_or_name
-        A .mat file (v4, v5, v7.3), an ENVI header or its data file, a .npy or .npz file; or a name of the
-        catalogue ("indian-pines", ...), which is fetched.
+        A .mat file (v4, v5, v7.3), an ENVI header or its data file, a .npy or .npz file, a GeoTIFF (.tif; EnMAP,
+        DESIS and Wyvern by what lies beside it) or ERDAS file (.img, .lan), both with ``hud-fast[geo]``; or a name
+        of the catalogue ("indian-pines", ...), which is fetched.
     variable
         The variable that holds the cube, where a file has several.
     layout
@@ -62,6 +66,10 @@ def load_scene(
         reflectance scale factor, or the largest valid value.
     name
         What reports call the scene; by default the catalogue's name, or the file's.
+    white, dark
+        Files of a camera's references, which make reflectance of its counts: (counts - dark) / (white - dark) by
+        column and band, means over the references' lines. By default WHITEREF_NAME and DARKREF_NAME beside the
+        scene, as Specim's cameras write them; ``details`` says which were used.
 
     Returns
     -------
@@ -105,6 +113,8 @@ def load_scene(
         labels=labels,
         rgb_bands=rgb_bands,
         name=name,
+        white=white,
+        dark=dark,
     )
     return opened.load(scale)
 
@@ -121,6 +131,8 @@ def open_scene(
     labels: Side = None,  # (H, W)
     rgb_bands: tuple[int, int, int] | None = None,
     name: str | None = None,
+    white: str | os.PathLike[str] | None = None,
+    dark: str | os.PathLike[str] | None = None,
 ) -> SceneFile:
     """Open a scene whose values are read some rows at a time, when they are asked for. The arguments of `load_scene`.
 
@@ -138,6 +150,7 @@ def open_scene(
     bands = None if centres is None else int(centres.size)
     with trust.whole(path):
         raw = readers.read(path, Request(variable, layout, shape, bands))
+        raw = specim.calibrated(raw, path, *(one and user_path(one) for one in (white, dark)))
     if 0 in raw.cube.shape:
         raise ValueError(f"load_scene: `path` must hold a pixel, got {raw.cube.shape} in {path}")
     if entry is not None and raw.cube.shape != entry.shape:
