@@ -79,7 +79,7 @@ def _places(
 
 def _whole_file(file: Any, path: Path) -> list[Words]:
     """Words of the whole file, in ENVI's manner: of the domain ENVI, its own tags, a header beside it."""
-    words = [_words(file.tags(ns="ENVI")), _words(file.tags())]
+    words: list[Words] = [_words(file.tags(ns="ENVI")), _words(file.tags())]
     for header in (path.with_suffix(".hdr"), path.with_name(path.name + ".hdr")):
         for name in (header, header.with_suffix(".HDR")):
             if name.is_file():

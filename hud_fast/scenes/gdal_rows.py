@@ -73,7 +73,7 @@ class GdalRows:
         if self.nodata is None:
             return None
         own = self.nodata.astype(self.stored) if self.stored.kind == "f" else self.nodata
-        missing = np.equal(values, own)
+        missing: NDArray[np.bool_] = np.equal(values, own)
         zero = self.nodata == 0
         if zero.any() and missing.any():
             missing[..., zero] &= missing.all(axis=-1, keepdims=True)

@@ -80,13 +80,12 @@ def _read(path: Path, driver: str, kind: str) -> RawScene:
             raise ValueError(
                 f"load_scene: `path` must be a file of one picture with all bands, got {pages} pages in {path}"
             )
-        alpha = [i for i, what in enumerate(file.colorinterp, 1) if what.name == "alpha"]
-        bands = tuple(i for i in range(1, file.count + 1) if i not in alpha)
-        if not bands:
-            bands, alpha = tuple(alpha), []
+        # The last band only: ALPHA=YES of a program that had no picture in mind marks the second one.
+        alpha = file.count if file.count > 1 and file.colorinterp[-1].name == "alpha" else None
+        bands = tuple(i for i in range(1, file.count + 1) if i != alpha)
         if any(name.startswith("complex") for name in file.dtypes):
             raise TypeError(f"load_scene: `path` must hold real numbers, got {file.dtypes[0]}")
-        rows = _rows(file, path, driver, bands, alpha[0] if alpha else None)
+        rows = _rows(file, path, driver, bands, alpha)
         trust.check_memory(path, 8 * rows.chunk_rows * file.width * len(bands))
         raw = RawScene(cube=rows, format=kind, dtype=rows.stored)
         gdal_bands.describe(raw, file, bands, path)

@@ -31,6 +31,7 @@ Put: TypeAlias = Callable[[slice, NDArray[Any]], None]
 MOST_COG_BANDS = 32
 TILE, CUBE_TILE = 256, 64  # pixels a side; rows that come in multiples of them are packed once
 ROWS_A_BLOCK = 256
+FULL = "the disk is full, or the file too large for it"
 DATUMS = {"WGS-84": 32600, "NORTH AMERICA 1983": 26900, "NORTH AMERICA 1927": 26700}  # of UTM, EPSG
 
 
@@ -169,7 +170,7 @@ def _open(function: str, path: Path, profile: Mapping[str, Any]) -> Iterator[tup
 
     def put(rows: slice, block: NDArray[Any]) -> None:  # (n, W, D)
         bands = np.ascontiguousarray(np.moveaxis(block, 2, 0), file.dtypes[0])
-        with gdal.environment(function):
+        with _writing(function):
             file.write(bands, window=((rows.start, rows.stop), (0, file.width)))
 
     try:
@@ -178,12 +179,22 @@ def _open(function: str, path: Path, profile: Mapping[str, Any]) -> Iterator[tup
         with contextlib.suppress(OSError), gdal.environment(function):
             file.close()
         raise
-    with gdal.environment(function):
+    with _writing(function):
         file.close()
 
 
+@contextlib.contextmanager
+def _writing(function: str) -> Iterator[None]:
+    """GDAL's environment; what it has to say of a disk that takes no more names neither disk nor file."""
+    try:
+        with gdal.environment(function):
+            yield
+    except OSError as error:
+        raise OSError(errno.ENOSPC, f"{FULL} ({error})") from error
+
+
 def _copy_as_cog(function: str, source: Path, target: Path) -> None:
-    with gdal.environment(function):
+    with _writing(function):
         gdal.rasterio(function).shutil.copy(
             source.absolute(),
             target.absolute(),
@@ -205,7 +216,7 @@ def _check_whole(function: str, path: Path) -> None:
     except OSError:
         whole = False
     if not whole:
-        raise OSError(errno.ENOSPC, "the disk is full, or the file too large for it")
+        raise OSError(errno.ENOSPC, FULL)
 
 
 def _tiles(file: Any) -> Iterator[tuple[int, int]]:

@@ -150,7 +150,8 @@ def open_scene(
     bands = None if centres is None else int(centres.size)
     with trust.whole(path):
         raw = readers.read(path, Request(variable, layout, shape, bands))
-        raw = specim.calibrated(raw, path, *(one and user_path(one) for one in (white, dark)))
+        references = [None if one is None else user_path(one) for one in (white, dark)]
+        raw = specim.calibrated(raw, path, *references)
     if 0 in raw.cube.shape:
         raise ValueError(f"load_scene: `path` must hold a pixel, got {raw.cube.shape} in {path}")
     if entry is not None and raw.cube.shape != entry.shape:
