@@ -29,7 +29,7 @@ Method = StrEnum("Method", "fcls nnls ucls")
 Sampler = StrEnum("Sampler", {"ddpm": "ddpm", "ddim": "ddim", "dpm": "dpm++"})
 Precision = StrEnum("Precision", "float32 bfloat16")
 Device = StrEnum("Device", "auto cpu cuda")
-Format = StrEnum("Format", "auto mat envi npy npz")
+Format = StrEnum("Format", "auto mat envi npy npz gtiff")
 
 READ, UNMIX, MODEL, GENERATE, GENERAL = (
     "Reading the scene",
@@ -43,7 +43,7 @@ SceneArg = Annotated[
     str,
     typer.Argument(
         metavar="SCENE",
-        help="A scene file (.mat, ENVI .hdr, .npy, .npz) or a name from the catalogue, such as "
+        help="A scene file (.mat, ENVI .hdr, .npy, .npz, GeoTIFF .tif) or a name from the catalogue, such as "
         "indian-pines; [bold]hud-fast info[/] lists the names.",
         show_default=False,
     ),
@@ -117,6 +117,15 @@ class Reading:
         "factor that the file states, else by its largest value. By default the file's values.",
         metavar="NUMBER|auto",
     )
+    white: Path | None = option(
+        None,
+        READ,
+        "White reference that makes reflectance of a camera's counts; by default WHITEREF_NAME beside the scene.",
+        metavar="FILE",
+    )
+    dark: Path | None = option(
+        None, READ, "Dark reference; by default DARKREF_NAME beside the scene.", metavar="FILE"
+    )
 
     def options(self) -> SceneOptions:
         """As the pipeline takes them."""
@@ -130,6 +139,8 @@ class Reading:
             mask=None if self.mask is None else str(self.mask),
             scale=scale_of(self.scale),
             no_data=no_data_of(self.no_data),
+            white=None if self.white is None else str(self.white),
+            dark=None if self.dark is None else str(self.dark),
         )
 
 

@@ -1,8 +1,8 @@
 """Sets of generated cubes on disk: one array for programs, one file a cube for everything else.
 
 A set is a folder with ``generated.npy``, (B, h, w, C) float32 in the units of the scene's file, and, where the
-scene came as .mat, ENVI or .npz, one file of that kind for each cube (``cube-000.mat``, ...) that any tool which
-reads the scene can read. A mosaic would put edges between cubes that no scene has.
+scene came as .mat, ENVI, .npz or GeoTIFF, one file of that kind for each cube (``cube-000.mat``, ...) that any tool
+which reads the scene can read. A mosaic would put edges between cubes that no scene has.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -28,8 +29,14 @@ Write: TypeAlias = Callable[[Array, Array | None], None]
 
 ARRAY = "generated.npy"
 ABUNDANCES = "abundances.npy"
-SUFFIX = {"mat": ".mat", "envi": ".hdr", "npz": ".npz", "npy": None}  # None: the one array is it
-CUBE_SUFFIXES = (".mat", ".hdr", ".img", ".npz")  # ENVI's cubes have two files
+SUFFIX = {
+    "mat": ".mat",
+    "envi": ".hdr",
+    "npz": ".npz",
+    "npy": None,
+    "geotiff": ".tif",
+}  # None: the one array is it
+CUBE_SUFFIXES = (".mat", ".hdr", ".img", ".npz", ".tif")  # ENVI's cubes have two files
 
 
 def choose_format(wish: str, scene: Scene) -> str:
@@ -38,13 +45,27 @@ def choose_format(wish: str, scene: Scene) -> str:
     Raises
     ------
     InputError
-        An unknown kind.
+        An unknown kind, or one whose package is missing.
     """
     if wish == "auto":
-        wish = scene.format or "npy"
+        wish = _own_kind(scene)
+    wish = "geotiff" if wish == "gtiff" else wish  # as GDAL calls it
     if wish not in SUFFIX:
         raise InputError(f"--format must be one of auto, {', '.join(SUFFIX)}, got {wish}")
+    if wish == "geotiff":  # before the work
+        from hud_fast.scenes import gdal
+
+        with user_input():
+            gdal.rasterio("save_scene")
     return wish
+
+
+def _own_kind(scene: Scene) -> str:
+    """The scene's kind of file; where we read it and write none such, one that keeps its place on the map."""
+    if scene.format in SUFFIX:
+        return scene.format
+    placed = scene.geo is not None or scene.lookup is not None
+    return "geotiff" if placed and find_spec("rasterio") else "npy"
 
 
 def write_cubes(
@@ -104,6 +125,7 @@ def writing_cubes(
     # ENVI's cubes are .hdr and .img, however the scene's file is called: `foreign_to_set` knows its own by them.
     template = scene.replace(
         geo=None,
+        lookup=None,
         mask=None,
         labels=None,
         label_names=None,
@@ -250,10 +272,10 @@ def _read_folder(path: Path) -> NDArray[np.float32]:
     for folder in (path / "generated", path):
         if (folder / ARRAY).is_file():
             return read_cubes(folder / ARRAY)
-    kinds = (".mat", ".hdr", ".npy", ".npz")
+    kinds = (".mat", ".hdr", ".npy", ".npz", ".tif")
     files = sorted(p for p in path.iterdir() if p.suffix.lower() in kinds and p.name != ABUNDANCES)
     if not files:
-        raise InputError(f"{path} holds no cubes: no {ARRAY}, .mat, .hdr, .npy or .npz file")
+        raise InputError(f"{path} holds no cubes: no {ARRAY}, .mat, .hdr, .npy, .npz or .tif file")
     cubes = [_read_one(file, None) for file in files]
     for file, cube in zip(files, cubes, strict=True):
         if cube.shape != cubes[0].shape:

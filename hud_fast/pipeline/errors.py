@@ -28,7 +28,7 @@ def user_input(what: str = "") -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, ImportError) as error:  # the last names an extra
         text = one_line(error)
         raise InputError(f"{what}: {text}" if what else text) from error
 

@@ -26,6 +26,8 @@ class SceneOptions:
     mask: str | None = None  # a file
     scale: float | str | None = None  # what the file's values are divided by: a number, or "auto"
     no_data: float | str = "auto"  # a number in file units, "auto" or "none"
+    white: str | None = None  # files of the camera's references
+    dark: str | None = None
 
     def open(self, source: str) -> SceneFile:
         """Open the scene; its values are not read yet.

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from hud_fast.scenes import Scene
 
 RECORD, STAGED = "unmixing.json", "unmixing"
-FILES = re.compile(rf"{RECORD}|abundances\.(npy|mat|hdr|img|npz)|endmembers\.(npy|csv)")
+FILES = re.compile(rf"{RECORD}|abundances\.(npy|mat|hdr|img|npz|tif)|endmembers\.(npy|csv)")
 FIGURES = ("abundance_maps", "endmembers", "residual_map")
 
 

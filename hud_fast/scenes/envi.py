@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from hud_fast._text import printable
-from hud_fast.scenes import esri, georeference, raw_numbers
+from hud_fast.scenes import esri, georeference, geotiff, raw_numbers
 from hud_fast.scenes.envi_header import Header, parsed, read_header, read_text
 from hud_fast.scenes.raw import RawScene, Request
 from hud_fast.scenes.raw_numbers import Numbers, is_packed
@@ -107,7 +107,7 @@ def add_header(raw: RawScene, path: Path) -> None:
         return
     try:
         header = read_header(beside)
-        bands = header.integer("bands")
+        bands = header.integer("bands", default=raw.cube.shape[2])
         if bands != raw.cube.shape[2]:
             raise header.wrong("bands", f"{raw.cube.shape[2]} as in {path.name}", bands)
     except ValueError as error:
@@ -118,7 +118,8 @@ def add_header(raw: RawScene, path: Path) -> None:
     _side_information(said, header)
     if raw.gains is None and raw.offsets is None:
         raw.gains, raw.offsets = said.gains, said.offsets
-    if raw.wavelengths is None:
+    by_name = raw.details.get("wavelengths of") == "band names" and said.wavelengths is not None
+    if raw.wavelengths is None or by_name:
         raw.wavelengths, raw.fwhm = said.wavelengths, said.fwhm if raw.fwhm is None else raw.fwhm
     for field in (
         "fwhm", "good_bands", "band_names", "rgb_bands", "ignore_value", "reflectance_factor", "geo"
@@ -157,15 +158,7 @@ def _tiff_beside(header: Path) -> Path:
 
 def _read_tiff(data: Path, request: Request) -> RawScene:
     """A TIFF beside an ENVI header: the reader of TIFFs finds the numbers, the header adds what it lacks."""
-    from hud_fast.scenes import readers  # it lists this module's reader
-
-    reader = next((one for one in readers.READERS if one.name == "geotiff"), None)
-    if reader is None:
-        raise ValueError(
-            f"load_scene: `path` must be a file of plain numbers beside an ENVI header, got {data}, a TIFF (convert "
-            "it: gdal_translate -of ENVI)"
-        )
-    raw = reader.read(data, request)
+    raw = geotiff.read(data, request)
     add_header(raw, data)
     return raw
 

@@ -4,6 +4,7 @@
 from 1 at the upper left corner, lie at (easting, northing). A crop by (row, column) moves x and y.
 
 Formats with an affine transform and a coordinate system's text (WKT) come and go through `of_affine`, `affine_of`.
+``rotation=r`` turns the picture's rows r degrees counter-clockwise, and 180 says that they go up, both as GDAL has it.
 """
 
 from __future__ import annotations
@@ -53,13 +54,20 @@ def of_affine(transform: Affine, wkt: str | None) -> dict[str, str] | None:
     if not (math.isfinite(sum(transform)) and width and height):
         return None
     # a turned picture has right angles still, and rows that go down
-    if abs(a * b + d * e) > 1e-9 * width * height or a * e - b * d > 0:
+    if abs(a * b + d * e) > 1e-9 * width * height:
+        return None
+    turned = math.degrees(math.atan2(d, a))
+    rows_go_up = a * e - b * d > 0
+    if rows_go_up:  # said as half a turn, which therefore cannot be said
+        if abs(turned) > 1e-9:
+            return None
+        turned = 180.0
+    elif abs(abs(turned) - 180.0) < 1e-9:
         return None
     name = _projection(wkt)
     degrees = wkt is not None and wkt.lstrip().upper().startswith(("GEOG", "GEODCRS"))
     parts = [name, "1", "1", *(f"{number:.15g}" for number in (c, f, width, height))]
     parts.append(f"units={'Degrees' if degrees else 'Meters'}")
-    turned = math.degrees(math.atan2(d, a))
     if abs(turned) > 1e-9:
         parts.append(f"rotation={turned:.12g}")
     fields = {"map info": "{" + ", ".join(parts) + "}"}
@@ -85,6 +93,8 @@ def affine_of(geo: Mapping[str, str] | None) -> tuple[Affine, str | None] | None
         return None
     cos, sin = math.cos(turned), math.sin(turned)
     a, d, b, e = width * cos, width * sin, height * sin, -height * cos
+    if abs(turned) == math.pi:
+        a, d, b, e = width, 0.0, 0.0, height
     corner = east - a * (x - 1) - b * (y - 1), north - d * (x - 1) - e * (y - 1)
     wkt = geo.get("coordinate system string", "").strip()
     wkt = wkt[1:-1].strip() if wkt.startswith("{") else wkt

@@ -18,6 +18,7 @@ from hud_fast.scenes.no_data import check as no_data_of
 from hud_fast.scenes.opened import SceneFile
 from hud_fast.scenes.raw import RawScene, Request
 from hud_fast.scenes.scene import Scene
+from hud_fast.scenes.sensors import specim
 from hud_fast.scenes.side_files import Side
 from hud_fast.scenes.wavelengths import close_gaps
 
@@ -36,6 +37,8 @@ def load_scene(
     scale: float | Literal["auto"] | None = None,
     no_data: float | Literal["auto", "none"] = "auto",
     name: str | None = None,
+    white: str | os.PathLike[str] | None = None,
+    dark: str | os.PathLike[str] | None = None,
 ) -> Scene:
     """Load a scene.
 
@@ -43,7 +46,8 @@ def load_scene(
     ----------
     path_or_name
         A .mat file (v4, v5, v7.3), an ENVI (or ESRI) header or its data file, which may be packed by gzip, a .npy or
-        .npz file; or a name of the catalogue ("indian-pines", ...), which is fetched.
+        .npz file, a GeoTIFF (.tif; EnMAP, DESIS and Wyvern by what lies beside it) or ERDAS file (.img, .lan), both
+        with ``hud-fast[geo]``; or a name of the catalogue ("indian-pines", ...), which is fetched.
     variable
         The variable that holds the cube, where a file has several.
     layout
@@ -71,6 +75,10 @@ def load_scene(
         number is data, 0 in all bands too.
     name
         What reports call the scene; by default the catalogue's name, or the file's.
+    white, dark
+        Files of a camera's references, which make reflectance of its counts: (counts - dark) / (white - dark) by
+        column and band, means over the references' lines. By default WHITEREF_NAME and DARKREF_NAME beside the
+        scene, as Specim's cameras write them; ``details`` says which were used.
 
     Returns
     -------
@@ -117,6 +125,8 @@ def load_scene(
         rgb_bands=rgb_bands,
         no_data=no_data,
         name=name,
+        white=white,
+        dark=dark,
     )
     return opened.load(scale)
 
@@ -134,6 +144,8 @@ def open_scene(
     rgb_bands: tuple[int, int, int] | None = None,
     no_data: float | Literal["auto", "none"] = "auto",
     name: str | None = None,
+    white: str | os.PathLike[str] | None = None,
+    dark: str | os.PathLike[str] | None = None,
 ) -> SceneFile:
     """Open a scene whose values are read some rows at a time, when they are asked for. The arguments of `load_scene`.
 
@@ -152,6 +164,8 @@ def open_scene(
     bands = None if centres is None else int(centres.size)
     with trust.whole(path):
         raw = readers.read(path, Request(variable, layout, shape, bands))
+        references = [None if one is None else user_path(one) for one in (white, dark)]
+        raw = specim.calibrated(raw, path, *references)
     if 0 in raw.cube.shape:
         raise ValueError(f"load_scene: `path` must hold a pixel, got {raw.cube.shape} in {path}")
     if entry is not None and raw.cube.shape != entry.shape:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from hud_fast.scenes import envi, mat, numpy_files, tables
+from hud_fast.scenes import envi, geotiff, mat, numpy_files, tables
 from hud_fast.scenes.raw import RawScene, Reader, Request
+from hud_fast.scenes.sensors import dlr, wyvern
 
 START = 512  # bytes of a file that its reader may be known by
 ARRAYS = frozenset({"variable", "layout", "shape"})
@@ -37,6 +38,11 @@ READERS = (
     Reader("mat", _has_suffix(".mat"), _read_mat, ARRAYS, (".mat",)),
     Reader("npz", _has_suffix(".npz"), _read_npz, ARRAYS, (".npz",)),
     Reader("npy", _has_suffix(".npy"), numpy_files.read_npy, ARRAYS - {"variable"}, (".npy",)),
+    Reader("enmap", dlr.ENMAP.matches, dlr.ENMAP.read),
+    Reader("desis", dlr.DESIS.matches, dlr.DESIS.read),
+    Reader("wyvern", wyvern.matches, wyvern.read),
+    Reader("geotiff", geotiff.is_tiff, geotiff.read, frozenset(), geotiff.SUFFIXES),
+    Reader("erdas", geotiff.is_erdas, geotiff.read_erdas, frozenset(), (".lan",)),
     Reader("envi", _is_envi, envi.read_envi, frozenset(), (".hdr", *envi.DATA_SUFFIXES)),
 )
 SUFFIXES = tuple(dict.fromkeys(suffix for reader in READERS for suffix in reader.suffixes))

@@ -14,18 +14,19 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from hud_fast._files import user_path
-from hud_fast.scenes import checks, envi, values, writers
+from hud_fast.scenes import checks, envi, geotiff_write, values, writers
 from hud_fast.scenes.scene import Scene
 
-SUFFIX_OF = {"mat": ".mat", "envi": ".hdr", "npy": ".npy", "npz": ".npz"}
+SUFFIX_OF = {"mat": ".mat", "envi": ".hdr", "npy": ".npy", "npz": ".npz", "geotiff": ".tif"}
 FORMAT_OF = {
     ".mat": "mat", ".npy": "npy", ".npz": "npz", ".hdr": "envi",
-    **dict.fromkeys(envi.DATA_SUFFIXES, "envi"),
+    **dict.fromkeys(envi.DATA_SUFFIXES, "envi"), ".tif": "geotiff", ".tiff": "geotiff",
 }  # fmt: skip
 # Types that a format does not know, and the nearest that it does.
 NEAREST = {
     "envi": {"int8": "int16", "float16": "float32", "float128": "float64"},
     "mat": {"float16": "float32", "float128": "float64"},
+    "geotiff": {"float16": "float32", "float128": "float64"},
 }
 # What a cube without it has as the scene that it is like.
 OF_BANDS = ("wavelengths", "fwhm", "good_bands", "rgb_bands", "band_names", "gains", "offsets")
@@ -50,7 +51,8 @@ def save_scene(
         What to write. Values go into the file times the scene's `scale`.
     path
         Its suffix gives the format: .mat, .hdr (ENVI; the data goes beside it), .npy, .npz (keeps every
-        field of the scene). Without a suffix: the format of `like`.
+        field of the scene), .tif (GeoTIFF; a scene with a `lookup` is written in the map's geometry). Without a
+        suffix: the format of `like`.
     like : Scene, optional
         A scene to take the file's ways from: bands and wavelengths, scale, data type, variable name,
         interleave, byte order, .mat version and layout. For cubes generated from it.
@@ -90,7 +92,7 @@ def save_scene(
     written = _as_scene(scene, like)
     target, kind = _target(user_path(path), like)
     own_type = written.dtype or np.float32
-    if kind != "envi" and values.keeps_gains(written, np.dtype(own_type)):
+    if kind not in ("envi", "geotiff") and values.keeps_gains(written, np.dtype(own_type)):
         own_type = np.float32  # without its gains, what the integers mean is no integer
     number = values.real_dtype(dtype if dtype is not None else own_type)
     nearest = NEAREST.get(kind, {}).get(number.name)
@@ -114,6 +116,7 @@ def save_scene(
         "envi": writers.write_envi,
         "npy": writers.write_npy,
         "npz": writers.write_npz,
+        "geotiff": geotiff_write.write_geotiff,
     }[kind]
     try:
         return write(written, target, options)
@@ -154,7 +157,7 @@ def _as_scene(scene: Scene | ArrayLike, like: Scene | None) -> Scene:
 def _target(path: Path, like: Scene | None) -> tuple[Path, str]:
     """The file to write and its format."""
     kind = FORMAT_OF.get(path.suffix.lower())
-    if kind is None and path.suffix == "" and like is not None and like.format is not None:
+    if kind is None and path.suffix == "" and like is not None and like.format in SUFFIX_OF:
         kind = like.format
         path = path.with_name(path.name + SUFFIX_OF[kind])
     if kind is None:

@@ -65,14 +65,16 @@ def file_values(
             block = block / gains
         if whole:
             rounded = np.rint(block)
-            good = valid[rows]
+            known = valid[rows][..., None] & np.isfinite(block)  # a bad band may lack values
             pair = (
-                (rounded - block, block) if good.all() else ((rounded - block)[good], block[good])
+                (rounded - block, block)
+                if known.all()
+                else ((rounded - block)[known], block[known])
             )
             error += float(np.vdot(pair[0], pair[0]))
             power += float(np.vdot(pair[1], pair[1]))
             low, high = integer_range(dtype)
-            if not good.all():
+            if not known.all():
                 fill = 0.0 if ignore_value is None else ignore_value
                 rounded = np.nan_to_num(rounded, nan=fill, posinf=high, neginf=low)
             block = np.clip(rounded, low, high)

@@ -99,7 +99,7 @@ def test_an_older_set_is_replaced_whole(tmp_path: Path, cubes: NDArray[np.float3
 
 
 @pytest.mark.parametrize(
-    "name", ["cube-001.npz", "cube-2024.mat", "cube-000.mat.bak", "cube-000.tif"]
+    "name", ["cube-001.npz", "cube-2024.mat", "cube-000.mat.bak", "cube-000.png"]
 )
 def test_a_file_that_no_such_set_has_is_somebody_elses(
     tmp_path: Path, cubes: NDArray[np.float32], name: str

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import resource
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,6 +18,8 @@ from hud_fast.scenes import load_scene, save_scene
 
 COUNTS = np.random.default_rng(0).integers(500, 9000, (40, 40, 30)).astype(np.uint16)
 KINDS = [("a.mat", {}), ("a.mat", {"version": "7.3"}), ("a.hdr", {}), ("a.npy", {}), ("a.npz", {})]
+if find_spec("rasterio"):
+    KINDS.append(("a.tif", {}))
 
 
 def refuse(*_: Any, **__: Any) -> NoReturn:

@@ -1,0 +1,1 @@
+"""Products of one sensor, or one provider: a reader each."""
