@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from hud_fast.scenes import envi, mat, numpy_files, tables
+from hud_fast.scenes import envi, mat, netcdf3, numpy_files, sensors, tables, zarr_files
+from hud_fast.scenes.mat_hdf5 import SIGNATURE
 from hud_fast.scenes.raw import RawScene, Reader, Request
 
 START = 512  # bytes of a file that its reader may be known by
 ARRAYS = frozenset({"variable", "layout", "shape"})
+HDF5_SUFFIXES = (".h5", ".he5", ".hdf5", ".hdf", ".nc", ".nc4")
+HDF4 = b"\x0e\x03\x13\x01"
 
 
 def _read_mat(path: Path, request: Request) -> RawScene:
@@ -21,6 +24,23 @@ def _read_npz(path: Path, request: Request) -> RawScene:
     if file.is_ours and request.variable is None:
         return numpy_files.read_own_npz(file)
     return tables.read_table(file, path, request)
+
+
+def _is_hdf5(path: Path, start: bytes) -> bool:
+    return path.suffix.lower() in HDF5_SUFFIXES or start.startswith((SIGNATURE, *netcdf3.STARTS))
+
+
+def _read_hdf5(path: Path, request: Request) -> RawScene:
+    with path.open("rb") as file:
+        start = file.read(len(HDF4))
+    if start == HDF4:
+        raise ValueError(
+            f"load_scene: `path_or_name` must be HDF5, got {path}, which is HDF4: "
+            f"h4toh5 {path.name} new.h5 converts it"
+        )
+    if start in netcdf3.STARTS:
+        return netcdf3.read_netcdf3(path, request)
+    return sensors.read_hdf5(path, request)
 
 
 def _has_suffix(*suffixes: str) -> Callable[[Path, bytes], bool]:
@@ -37,6 +57,8 @@ READERS = (
     Reader("mat", _has_suffix(".mat"), _read_mat, ARRAYS, (".mat",)),
     Reader("npz", _has_suffix(".npz"), _read_npz, ARRAYS, (".npz",)),
     Reader("npy", _has_suffix(".npy"), numpy_files.read_npy, ARRAYS - {"variable"}, (".npy",)),
+    Reader("hdf5", _is_hdf5, _read_hdf5, ARRAYS, HDF5_SUFFIXES),
+    Reader("zarr", lambda path, _: path.is_dir(), zarr_files.read_zarr, ARRAYS, (".zarr",)),
     Reader("envi", _is_envi, envi.read_envi, frozenset(), (".hdr", *envi.DATA_SUFFIXES)),
 )
 SUFFIXES = tuple(dict.fromkeys(suffix for reader in READERS for suffix in reader.suffixes))
