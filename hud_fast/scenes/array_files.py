@@ -12,10 +12,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hud_fast._limits import available_memory
 from hud_fast.scenes.raw import Rows
 from hud_fast.scenes.trust import broken
 
-KEPT = 1 << 28  # bytes of unpacked rows that wait for the next request
+KEPT = 1 << 28  # bytes of unpacked rows that may wait for the next request
+SHARE = 4  # or this part of the free memory, if that is more: to unpack again and again costs hours
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Array:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     attributes: Mapping[str, Any]  # numbers, texts, lists of them
-    dims: tuple[str, ...]  # names of its axes; "" where there is none
+    dims: tuple[str, ...]  # names of its axes, "" for one without; none where no axis has one
 
     @property
     def group(self) -> str:
@@ -49,12 +51,10 @@ class ArrayFile(Protocol):
 
     format: str
     path: Path
-    attributes: Mapping[
-        str, Mapping[str, Any]
-    ]  # of groups ("" is the file) and of what is no array
-    arrays: Mapping[str, Array]
-    texts: Mapping[str, Sequence[str]]
-    others: Mapping[str, str]  # the rest: what they are
+    attributes: dict[str, dict[str, Any]]  # of groups ("" is the file) and of what is no array
+    arrays: dict[str, Array]
+    texts: dict[str, list[str]]
+    others: dict[str, str]  # the rest: what they are
 
     def read(self, name: str) -> NDArray[Any]:
         """All values of an array."""
@@ -65,8 +65,25 @@ class ArrayFile(Protocol):
         ...
 
 
+class _Cube(abc.ABC):
+    """A cube (H, W, C) in a file whose axes have another order."""
+
+    order: str  # of the axes in the file: "HWC", "CHW", ...
+    file_shape: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, C)."""
+        height, width, bands = (self.file_shape[self.order.index(axis)] for axis in "HWC")
+        return height, width, bands
+
+    def turned(self, values: NDArray[Any]) -> NDArray[Any]:  # (H, W, C)
+        """The file's axes in our order."""
+        return values.transpose([self.order.index(axis) for axis in "HWC"])
+
+
 @dataclass(eq=False)
-class ChunkedRows(abc.ABC):
+class ChunkedRows(_Cube):
     """A cube that lies in chunks, each packed as a whole: rows are read by whole chunks, and none twice in a row.
 
     Can be pickled: it is a place to read from, not what was read.
@@ -74,12 +91,10 @@ class ChunkedRows(abc.ABC):
 
     path: Path
     name: str
-    order: str  # of the axes in the file: "HWC", "CHW", ...
+    order: str
     file_shape: tuple[int, int, int]
     dtype: np.dtype[Any]
-    chunk_rows: (
-        int  # rows that lie in a chunk together; blocks of a multiple of it are read fastest
-    )
+    packed: tuple[int, ...]  # the shape of a chunk in the file; empty where nothing is packed
     _kept: tuple[int, NDArray[Any]] | None = field(default=None, init=False, repr=False)
 
     @abc.abstractmethod
@@ -87,10 +102,21 @@ class ChunkedRows(abc.ABC):
         """The values from, to along each axis of the file."""
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """(H, W, C)."""
-        height, width, bands = (self.file_shape[self.order.index(axis)] for axis in "HWC")
-        return height, width, bands
+    def chunks(self) -> tuple[int, int]:
+        """Rows and columns that are packed together: parts of whole chunks are read fastest."""
+        if not self.packed:
+            return 1, self.shape[1]
+        return self.packed[self.order.index("H")], self.packed[self.order.index("W")]
+
+    @property
+    def chunk_rows(self) -> int:
+        """Rows that are packed together."""
+        return self.chunks[0]
+
+    def window(self, rows: slice, columns: slice) -> NDArray[Any]:  # (n, m, C)
+        """A rectangle; only the chunks that it touches are unpacked."""
+        height, width, _ = self.shape
+        return self._box(rows.indices(height)[:2], columns.indices(width)[:2])
 
     def __getitem__(self, rows: slice) -> NDArray[Any]:  # (n, W, C), C-contiguous, the caller's own
         start, stop, step = rows.indices(self.shape[0])
@@ -109,61 +135,111 @@ class ChunkedRows(abc.ABC):
         first, block = self._kept
         if not first <= start < first + len(block):
             return 0
-        found = block[start - first : stop - first]
+        found = block[start - first : max(stop - first, 0)]
         out[: len(found)] = found
         return len(found)
 
     def _read(self, out: NDArray[Any], start: int, stop: int) -> None:
-        chunk, height = self.chunk_rows, self.shape[0]
+        chunk, (height, width, bands) = self.chunk_rows, self.shape
         first, last = start // chunk * chunk, min(-(-stop // chunk) * chunk, height)
-        a_row = math.prod(self.shape[1:]) * self.dtype.itemsize
-        if (last - first - len(out)) * a_row > KEPT:
+        more = (last - first - len(out)) * width * bands * self.dtype.itemsize
+        if more > KEPT and more > (available_memory() or 0) // SHARE:
             first, last = start, stop
-        box = [(0, size) for size in self.file_shape]
-        box[self.order.index("H")] = (first, last)
-        block = self.part(box).transpose([self.order.index(axis) for axis in "HWC"])
+        block = self._box((first, last), (0, width))
         out[:] = block[start - first : stop - first]
         # The end of a chunk is wanted next; a copy, so that the rest may go.
-        rest = block[stop - first :]
-        self._kept = (stop, rest.copy() if stop - first else rest) if len(rest) else None
+        self._kept = (stop, block[stop - first :].copy()) if last > stop else None
+
+    def _box(self, rows: tuple[int, int], columns: tuple[int, int]) -> NDArray[Any]:  # (n, m, C)
+        box = [(0, size) for size in self.file_shape]
+        box[self.order.index("H")], box[self.order.index("W")] = rows, columns
+        return self.turned(self.part(box))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_kept": None}
 
 
 @dataclass(eq=False)
-class MappedRows:
+class MappedRows(_Cube):
     """A cube whose values lie in a file unpacked, at fixed steps. Can be pickled."""
 
     path: Path
-    order: str  # of the axes in the file
+    order: str
     file_shape: tuple[int, ...]
     dtype: np.dtype[Any]
     offset: int
     strides: tuple[int, ...]
     _values: NDArray[Any] | None = field(default=None, init=False, repr=False)
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(H, W, C)."""
-        height, width, bands = (self.file_shape[self.order.index(axis)] for axis in "HWC")
-        return height, width, bands
+    def __getitem__(self, rows: slice) -> NDArray[Any]:  # (n, W, C), the caller's own
+        return self.window(rows, slice(None))
 
-    def __getitem__(self, rows: slice) -> NDArray[Any]:  # (n, W, C)
+    def window(self, rows: slice, columns: slice) -> NDArray[Any]:  # (n, m, C)
+        """A rectangle."""
         if self._values is None:
-            last = sum(
-                (n - 1) * step for n, step in zip(self.file_shape, self.strides, strict=True)
-            )
-            need = self.offset + last + self.dtype.itemsize
+            steps = zip(self.file_shape, self.strides, strict=True)
+            need = self.offset + sum((n - 1) * step for n, step in steps) + self.dtype.itemsize
             if need > self.path.stat().st_size:
                 raise broken(self.path, f"it has fewer than {need} bytes")
             numbers = np.memmap(self.path, np.uint8, mode="r")
-            values = np.ndarray(self.file_shape, self.dtype, numbers, self.offset, self.strides)
-            self._values = values.transpose([self.order.index(axis) for axis in "HWC"])
-        return self._values[rows]
+            values: NDArray[Any] = np.ndarray(
+                self.file_shape, self.dtype, numbers, self.offset, self.strides
+            )
+            self._values = self.turned(values)
+        return np.array(self._values[rows, columns], order="C")
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_values": None}
+
+
+@dataclass(eq=False)
+class Filled:
+    """A cube with a number that stands for nothing: NaN comes in its place, from whole numbers as floats."""
+
+    rows: Rows
+    fill: float
+    whole: bool = False  # only where all bands of a pixel have it
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(H, W, C)."""
+        return self.rows.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of what is read."""
+        own = self.rows.dtype.newbyteorder("=")
+        if own.kind == "f":
+            return own
+        return np.dtype(np.float32 if own.itemsize <= 2 else np.float64)
+
+    @property
+    def chunks(self) -> tuple[int, int]:
+        """Rows and columns that are packed together."""
+        found: tuple[int, int] = getattr(self.rows, "chunks", (1, self.shape[1]))
+        return found
+
+    @property
+    def chunk_rows(self) -> int:
+        """Rows that are packed together."""
+        return self.chunks[0]
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:  # (n, W, C)
+        return self._filled(self.rows[rows])
+
+    def window(self, rows: slice, columns: slice) -> NDArray[Any]:  # (n, m, C)
+        """A rectangle."""
+        return self._filled(rectangle(self.rows, rows, columns))
+
+    def _filled(self, values: NDArray[Any]) -> NDArray[Any]:
+        out = values.astype(self.dtype)
+        if values.dtype.kind in "iu" and not self.fill.is_integer():
+            return out  # no whole number is it
+        with np.errstate(over="ignore"):
+            fill = int(self.fill) if values.dtype.kind in "iu" else values.dtype.type(self.fill)
+        gone = values == fill
+        out[gone.all(axis=-1) if self.whole else gone] = np.nan
+        return out
 
 
 @dataclass(eq=False)
@@ -180,12 +256,31 @@ class Joined:
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Of what is read."""
         return np.result_type(*(rows.dtype for rows, _ in self.parts))
 
     @property
+    def chunks(self) -> tuple[int, int]:
+        """Rows and columns that are packed together: in none of the parts one twice."""
+        each = [getattr(rows, "chunks", (1, 1)) for rows, _ in self.parts]
+        return math.lcm(*(one[0] for one in each)), math.lcm(*(one[1] for one in each))
+
+    @property
     def chunk_rows(self) -> int:
-        """Rows that lie in a chunk together."""
-        return math.lcm(*(getattr(rows, "chunk_rows", 1) for rows, _ in self.parts))
+        """Rows that are packed together."""
+        return self.chunks[0]
 
     def __getitem__(self, rows: slice) -> NDArray[Any]:  # (n, W, C)
         return np.concatenate([part[rows][..., bands] for part, bands in self.parts], axis=-1)
+
+    def window(self, rows: slice, columns: slice) -> NDArray[Any]:  # (n, m, C)
+        """A rectangle."""
+        found = [rectangle(part, rows, columns)[..., bands] for part, bands in self.parts]
+        return np.concatenate(found, axis=-1)
+
+
+def rectangle(cube: Rows, rows: slice, columns: slice) -> NDArray[Any]:  # (n, m, C)
+    """A part of a cube, without the rest of its rows where it knows how."""
+    window = getattr(cube, "window", None)
+    found: NDArray[Any] = cube[rows][:, columns] if window is None else window(rows, columns)
+    return found

@@ -81,10 +81,9 @@ def read_array(
         format=file.format,
         dtype=array.dtype.newbyteorder("="),
         variable=name,
-        wavelengths=band_lengths(file, array, bands, WAVELENGTH_NAMES, order),
-        fwhm=band_lengths(file, array, bands, FWHM_NAMES, order),
         details={"layout": order},
     )
+    _add_lengths(raw, file, array, order)
     good = band_numbers(file, array, bands, GOOD_BAND_NAMES)
     raw.good_bands = None if good is None else good[0] != 0
     raw.mask = _matrix(file, array, (height, width), tables.MASK_NAMES)
@@ -205,14 +204,21 @@ def _beside(file: ArrayFile, array: Array, names: Sequence[str], band_dim: str) 
     return found + sorted(far, key=lambda a: names.index(_plain(a.own_name)))
 
 
-def band_lengths(
-    file: ArrayFile, array: Array, bands: int, names: Sequence[str], order: str = ""
-) -> NDArray[np.float64] | None:  # (C,) nm
-    """As `band_numbers`, in nm."""
-    axis = order.find("C") if array.dims and order in axes.THREE_AXES else -1
-    dim = array.dims[axis] if axis >= 0 and names is WAVELENGTH_NAMES else ""
-    found = band_numbers(file, array, bands, names, dim)
-    return None if found is None else nanometres(*found)
+def _add_lengths(raw: RawScene, file: ArrayFile, array: Array, order: str) -> None:
+    """Wavelengths and widths in nm. Widths without a unit are in that of the wavelengths: they may be any size."""
+    bands = raw.cube.shape[2]
+    dim = array.dims[order.index("C")] if array.dims and order in axes.THREE_AXES else ""
+    centres = band_numbers(file, array, bands, WAVELENGTH_NAMES, dim)
+    raw.wavelengths = None if centres is None else nanometres(*centres)
+    widths = band_numbers(file, array, bands, FWHM_NAMES)
+    if widths is None:
+        return
+    if widths[1] is not None:
+        raw.fwhm = nanometres(*widths)
+    elif centres is not None and raw.wavelengths is not None:
+        factor = raw.wavelengths[0] / centres[0][0]
+        if np.allclose(raw.wavelengths, factor * centres[0]):  # no wavenumbers
+            raw.fwhm = nanometres(factor * widths[0], "nm")
 
 
 def _matrix(

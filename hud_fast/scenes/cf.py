@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hud_fast.scenes import georeference
-from hud_fast.scenes.array_files import Array, ArrayFile
+from hud_fast.scenes.array_files import Array, ArrayFile, Filled
 from hud_fast.scenes.crs import WGS84
 from hud_fast.scenes.raw import RawScene
 
@@ -118,7 +118,7 @@ def add_values(raw: RawScene, array: Array) -> None:
     attributes = array.attributes
     fill = number(attributes, "_FillValue", "missing_value", "FillValue", "Data_Ignore_Value")
     if fill is not None and np.isfinite(fill):
-        raw.ignore_value, raw.missing = fill, "value"
+        raw.ignore_value, raw.cube = fill, Filled(raw.cube, fill)
     bands = raw.cube.shape[2]
     gain, offset = number(attributes, "scale_factor"), number(attributes, "add_offset")
     for what, value in (("scale_factor", gain), ("add_offset", offset)):
@@ -186,7 +186,8 @@ def add_place(raw: RawScene, file: ArrayFile, array: Array, order: str) -> None:
     raw.geo = georeference.of_affine(transform, wkt)
     if raw.geo is None:
         warnings.warn(
-            f"load_scene: the georeference is left out, its rows do not go down or its pixels are sheared, in {file.path}",
+            f"load_scene: the georeference is left out, its rows do not go down or its pixels are sheared, in "
+            f"{file.path}",
             UserWarning,
             stacklevel=2,
         )
@@ -228,4 +229,4 @@ def _steps(file: ArrayFile, group: str, name: str) -> tuple[float, float] | None
         return None
     rough = np.finfo(found.dtype).eps * np.abs(values).max() if found.dtype.kind == "f" else 0.0
     off = np.abs(values - (values[0] + step * np.arange(values.size))).max()
-    return (float(values[0]), float(step)) if off <= UNEVEN * abs(step) + rough else None
+    return (float(values[0]), float(f"{step:.12g}")) if off <= UNEVEN * abs(step) + rough else None

@@ -64,20 +64,17 @@ class HDF5File:
             size = array.dtype.itemsize
             steps = (b * c * size, c * size, size)
             return MappedRows(self.path, order, (a, b, c), array.dtype, offset, steps)
-        rows = 1 if chunks is None else int(chunks[order.index("H")])
-        return HDF5Rows(self.path, name, order, (a, b, c), array.dtype, rows, chunks)
+        return HDF5Rows(self.path, name, order, (a, b, c), array.dtype, tuple(chunks or ()))
 
 
 @dataclass(eq=False)
 class HDF5Rows(ChunkedRows):
     """A cube in an HDF5 file."""
 
-    chunks: Sequence[int] | None = None
-
     def part(self, box: Sequence[tuple[int, int]]) -> NDArray[Any]:
         """The values from, to along each axis of the file."""
         array = Array(self.name, self.file_shape, self.dtype, {}, ())
-        return _part(self.path, array, box, self.chunks)
+        return _part(self.path, array, box, self.packed)
 
 
 def _part(

@@ -118,7 +118,7 @@ def describe(file: h5py.File, most: int) -> dict[str, Any]:
 
 
 def tree(file: h5py.File, most: int) -> dict[str, Any]:
-    """All that the file holds: arrays of numbers, texts, what the rest is; attributes of groups and what is no array."""
+    """All that the file holds: arrays of numbers, texts, the rest; attributes of groups and of what is no array."""
     found: dict[str, Any] = {
         "attributes": {"": attributes(file)},
         "arrays": {},
@@ -289,16 +289,16 @@ def main() -> None:
         try:
             with h5py.File(request["path"], "r") as file:
                 if request["read"] is None:
-                    about = tree if request.get("tree") else describe
-                    say(about(file, request["most"]))
-                    continue
-                item = dataset(file, request["read"])
-                say(ask(item))
-                hear()
-                for values in slabs(item, request.get("from"), request.get("to")):
-                    say({"bytes": values.nbytes}, values)
+                    answer = (tree if request.get("tree") else describe)(file, request["most"])
+                else:
+                    item = dataset(file, request["read"])
+                    say(ask(item))
                     hear()
-                say({"bytes": 0})
+                    for values in slabs(item, request.get("from"), request.get("to")):
+                        say({"bytes": values.nbytes}, values)
+                        hear()
+                    answer = {"bytes": 0}
+            say(answer)  # the file is closed: whoever asked may write to it
         except Exception as error:
             say({"error": str(error)[:500] or type(error).__name__})
 

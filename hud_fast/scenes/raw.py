@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -68,9 +68,6 @@ class RawScene:
     rgb_bands: tuple[int, int, int] | None = None
     reflectance_factor: float | None = None  # file value = reflectance * factor
     ignore_value: float | None = None  # file units
-    # What `ignore_value` takes away as rows are read: single values, or pixels that have it in all bands; None where
-    # the reader has put it into `mask`.
-    missing: Literal["value", "pixel"] | None = None
     geo: dict[str, str] | None = None
     lookup: Lookup | None = None  # from the sensor's rows and columns to a map's
     gains: NDArray[np.float64] | None = None  # (C,)
@@ -80,12 +77,6 @@ class RawScene:
     fields: dict[str, Any] = field(default_factory=dict)  # further fields of Scene, by name
 
 
-def rows_a_block(cube: Rows, least: int = ROWS_A_BLOCK) -> int:
-    """Rows to read at a time: whole chunks, where the file packs rows together."""
-    chunk = int(getattr(cube, "chunk_rows", 1))
-    return -(-least // chunk) * chunk
-
-
 def float_rows(
     raw: RawScene,
     rows: slice,
@@ -93,27 +84,11 @@ def float_rows(
     """The meaning of these rows' file values; what is beyond float32 becomes infinite (missing)."""
     with np.errstate(over="ignore", invalid="ignore"):
         values = raw.cube[rows]
-        gone = _missing(values, raw)
         if raw.gains is not None:
             values = values * raw.gains
         if raw.offsets is not None:
             values = values + raw.offsets
-        # A copy: the caller may write into it, and the file's values may be mapped.
-        out = np.array(values, dtype=np.float32, order="C")
-    if gone is not None:
-        out[gone] = np.nan
-    return out
-
-
-def _missing(values: NDArray[Any], raw: RawScene) -> NDArray[np.bool_] | None:
-    """Where `ignore_value` stands, (n, W, C) or (n, W)."""
-    if raw.missing is None or raw.ignore_value is None:
-        return None
-    value = np.asarray(raw.ignore_value).astype(values.dtype)
-    if value != raw.ignore_value and values.dtype.kind in "iu":  # none can have it
-        return None
-    gone = values == value
-    return gone.all(axis=-1) if raw.missing == "pixel" else gone
+        return np.ascontiguousarray(values, dtype=np.float32)
 
 
 def float_cube(
@@ -121,9 +96,8 @@ def float_cube(
 ) -> NDArray[np.float32]:  # (H, W, C), C-contiguous
     """The whole cube's meaning, by blocks of rows."""
     out = np.empty(raw.cube.shape, np.float32)
-    step = rows_a_block(raw.cube)
-    for start in range(0, out.shape[0], step):
-        rows = slice(start, start + step)
+    for start in range(0, out.shape[0], ROWS_A_BLOCK):
+        rows = slice(start, start + ROWS_A_BLOCK)
         out[rows] = float_rows(raw, rows)
     return out
 

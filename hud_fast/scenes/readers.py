@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from hud_fast.scenes import envi, mat, netcdf3, numpy_files, sensors, tables, zarr_files
+from hud_fast.scenes import envi, hdf5_scenes, mat, netcdf3, numpy_files, tables, zarr_files
 from hud_fast.scenes.mat_hdf5 import SIGNATURE
 from hud_fast.scenes.raw import RawScene, Reader, Request
 
@@ -40,7 +40,7 @@ def _read_hdf5(path: Path, request: Request) -> RawScene:
         )
     if start in netcdf3.STARTS:
         return netcdf3.read_netcdf3(path, request)
-    return sensors.read_hdf5(path, request)
+    return hdf5_scenes.read_hdf5(path, request)
 
 
 def _has_suffix(*suffixes: str) -> Callable[[Path, bytes], bool]:

@@ -91,9 +91,9 @@ class ZarrFile:
         """The cube that an array of three axes is, unread."""
         array = self.arrays[name]
         a, b, c = array.shape
-        chunk = self._array(name).chunks[order.index("H")]
+        chunks = tuple(max(1, int(size)) for size in self._array(name).chunks)
         key = "" if self._alone else name
-        return ZarrRows(self.path, key, order, (a, b, c), array.dtype, max(1, int(chunk)))
+        return ZarrRows(self.path, key, order, (a, b, c), array.dtype, chunks)
 
 
 @dataclass(eq=False)
@@ -134,13 +134,14 @@ def _fill(array: Any, written: Any) -> Any:
 
 def _refuse_links(path: Path) -> None:
     """What a link leads to is not the group's."""
-    for folder, folders, files in os.walk(path):
-        for name in (*folders, *files):
-            entry = os.path.join(folder, name)
-            if os.path.islink(entry):
-                raise ValueError(
-                    f"it holds a link, which is not followed: {os.path.relpath(entry, path)}"
-                )
+    folders = [os.fspath(path)]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    raise ValueError(f"it holds a link, which is not followed: {entry.name}")
+                if entry.is_dir():
+                    folders.append(entry.path)
 
 
 def _zarr(path: Path) -> Any:

@@ -1,4 +1,4 @@
-"""AVIRIS-3, AVIRIS-5 and AVIRIS-NG (NASA/JPL) in netCDF: a group of the cube's name with its bands, (band, row, column).
+"""AVIRIS-3, -5 and -NG (NASA/JPL) in netCDF: (band, row, column), with its bands in a group of the cube's name.
 
 Orthorectified files have northing and easting at the root, and what they mean in ``transverse_mercator``. Files in the
 sensor's geometry have neither: they come without a place.

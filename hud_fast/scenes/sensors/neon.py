@@ -37,7 +37,7 @@ def read(file: ArrayFile, name: str, request: Request) -> RawScene:
     for field, own in (("wavelengths", "Wavelength"), ("fwhm", "FWHM")):
         vector = file.arrays.get(f"{group}/Metadata/Spectral_Data/{own}")
         if vector is not None and vector.vector_size() == raw.cube.shape[2]:
-            unit = cf.text(vector.attributes, *cf.UNITS)
+            unit = cf.text(vector.attributes, *cf.UNITS) or "Nanometers"
             setattr(raw, field, nanometres(file.read(vector.name), unit))
     if raw.wavelengths is not None:
         good = np.ones(raw.wavelengths.size, bool)

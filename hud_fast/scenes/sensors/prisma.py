@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hud_fast.scenes import cf, georeference
-from hud_fast.scenes.array_files import ArrayFile, Joined
+from hud_fast.scenes.array_files import ArrayFile, Filled, Joined
 from hud_fast.scenes.crs import wkt_of_epsg
-from hud_fast.scenes.raw import RawScene, Request, nanometres, rows_a_block
+from hud_fast.scenes.raw import RawScene, Request, nanometres
 from hud_fast.scenes.trust import broken, whole
 
 CUBE = re.compile(r"HDFEOS/SWATHS/PRS_L2[BCD]_H[CR][OC]/Data Fields/VNIR_Cube")
@@ -69,7 +69,7 @@ def read(file: ArrayFile, name: str, request: Request) -> RawScene:  # noqa: ARG
         raise broken(file.path, f"its cubes are {cubes[0].shape} and {cubes[1].shape}")
     joined = Joined(list(zip(cubes, on, strict=True)))
     raw = RawScene(
-        cube=joined,
+        cube=Filled(joined, 0.0, whole=True),
         format=file.format,
         dtype=joined.dtype,
         variable=name,
@@ -78,7 +78,6 @@ def read(file: ArrayFile, name: str, request: Request) -> RawScene:  # noqa: ARG
         gains=np.concatenate(gains),
         offsets=np.concatenate(offsets),
         ignore_value=0.0,
-        missing="pixel",
         details={"layout": "HCW"},
     )
     _add_errors(raw, file, names, on)
@@ -103,7 +102,7 @@ def _add_errors(raw: RawScene, file: ArrayFile, names: list[str], on: list[Any])
         [(file.rows(matrix, "HCW"), bands) for matrix, bands in zip(matrices, on, strict=True)]
     )
     height, width, bands = errors.shape
-    step = rows_a_block(errors)
+    step = max(32, errors.chunk_rows)
     flagged = np.zeros(bands, np.int64)  # pixels, for each band
     seen = 0
     packed = np.empty((height, width, -(-bands // 8)), np.uint8)
