@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from importlib import import_module
 
 WGS84 = (
     'GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257223563,AUTHORITY["EPSG","7030"]],'
@@ -32,7 +33,5 @@ def wkt_of_epsg(code: int) -> str | None:
             f'AUTHORITY["EPSG","{code}"]]'
         )
     with contextlib.suppress(Exception):  # rasterio is not there, or does not know it either
-        from rasterio.crs import CRS
-
-        return str(CRS.from_epsg(code).to_wkt())
+        return str(import_module("rasterio.crs").CRS.from_epsg(code).to_wkt())
     return None

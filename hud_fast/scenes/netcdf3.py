@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -43,23 +44,28 @@ class NetCDF3File:
 
         file = netcdf_file(str(self.path), "r", mmap=True, maskandscale=False)
         try:
-            check_count(len(file.variables))
-            start = file._mm_buf.__array_interface__["data"][0]
-            self.attributes[""] = _plain(file._attributes)
-            for name, variable in file.variables.items():
-                values, facts = variable.data, _plain(variable._attributes)
-                if values.dtype.kind not in "fiu":  # letters
-                    self.attributes[name] = facts
-                    self.others[name] = "no numbers"
-                    continue
-                place = values.__array_interface__["data"][0] - start
-                self._places[name] = place, values.strides
-                dims = tuple(variable.dimensions)
-                self.arrays[name] = Array(name, values.shape, values.dtype, facts, dims)
-            # What refers to the map must be gone before it is closed.
-            values = None
+            self._note(file)
         finally:
-            file.close()
+            with (
+                warnings.catch_warnings()
+            ):  # that something still refers to the map, after an error
+                warnings.simplefilter("ignore", RuntimeWarning)
+                file.close()
+
+    def _note(self, file: Any) -> None:
+        """Where each array lies. Nothing that refers to the file's map is kept: it will be closed."""
+        check_count(len(file.variables))
+        start = file._mm_buf.__array_interface__["data"][0]
+        self.attributes[""] = _plain(file._attributes)
+        for name, variable in file.variables.items():
+            values, facts = variable.data, _plain(variable._attributes)
+            if values.dtype.kind not in "fiu":  # letters
+                self.attributes[name] = facts
+                self.others[name] = "no numbers"
+                continue
+            self._places[name] = values.__array_interface__["data"][0] - start, values.strides
+            dims = tuple(variable.dimensions)
+            self.arrays[name] = Array(name, values.shape, values.dtype, facts, dims)
 
     def read(self, name: str) -> NDArray[Any]:
         """All values of an array."""
