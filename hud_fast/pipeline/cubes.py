@@ -33,7 +33,7 @@ CUBE_SUFFIXES = (".mat", ".hdr", ".img", ".npz")  # ENVI's cubes have two files
 
 
 def choose_format(wish: str, scene: Scene) -> str:
-    """Return the kind of file for generated cubes: as wished, or the scene's own with "auto".
+    """Return the kind of file for generated cubes: as wished, or with "auto" the scene's own, if we write such.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def choose_format(wish: str, scene: Scene) -> str:
         An unknown kind.
     """
     if wish == "auto":
-        wish = scene.format or "npy"
+        wish = scene.format if scene.format in SUFFIX else "npy"
     if wish not in SUFFIX:
         raise InputError(f"--format must be one of auto, {', '.join(SUFFIX)}, got {wish}")
     return wish

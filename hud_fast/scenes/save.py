@@ -150,7 +150,7 @@ def _as_scene(scene: Scene | ArrayLike, like: Scene | None) -> Scene:
 def _target(path: Path, like: Scene | None) -> tuple[Path, str]:
     """The file to write and its format."""
     kind = FORMAT_OF.get(path.suffix.lower())
-    if kind is None and path.suffix == "" and like is not None and like.format is not None:
+    if kind is None and path.suffix == "" and like is not None and like.format in SUFFIX_OF:
         kind = like.format
         path = path.with_name(path.name + SUFFIX_OF[kind])
     if kind is None:

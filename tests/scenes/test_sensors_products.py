@@ -10,7 +10,8 @@ import numpy as np
 import products
 import pytest
 
-from hud_fast.scenes import Scene, georeference, load_scene
+from hud_fast.pipeline.cubes import choose_format
+from hud_fast.scenes import Scene, georeference, load_scene, save_scene
 from hud_fast.scenes.load import open_scene
 
 rng = np.random.default_rng(1)
@@ -311,3 +312,14 @@ def test_a_product_is_known_by_what_it_holds_and_not_by_its_name(tmp_path: Path,
     np.testing.assert_allclose(scene.cube, CUBE, rtol=1e-6)
     assert scene.variable == "reflectance"
     assert "sensor" not in scene.details
+
+
+def test_a_scene_whose_kind_is_not_written_is_saved_as_another(tmp_path: Path) -> None:
+    write("neon", tmp_path / "a.h5")
+    scene = load_scene(tmp_path / "a.h5")
+    with pytest.raises(ValueError, match=r"^save_scene: `path` must end in one of"):
+        save_scene(scene, tmp_path / "copy", like=scene)
+    again = load_scene(save_scene(scene, tmp_path / "copy.hdr", like=scene))
+    np.testing.assert_array_equal(values(again), values(scene))
+    assert again.dtype == scene.dtype
+    assert choose_format("auto", scene) in ("npy", "geotiff")
