@@ -40,7 +40,7 @@ CUBE_SUFFIXES = (".mat", ".hdr", ".img", ".npz", ".tif")  # ENVI's cubes have tw
 
 
 def choose_format(wish: str, scene: Scene) -> str:
-    """Return the kind of file for generated cubes: as wished, or the scene's own with "auto".
+    """Return the kind of file for generated cubes: as wished, or with "auto" the scene's own, if we write such.
 
     Raises
     ------

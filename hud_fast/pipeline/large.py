@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 SHOWN = 512  # rows and columns, about, of the copy that is drawn
 WORKERS = 2  # threads: one reads while the other computes, and each uses all cores
 PART = 400 << 20  # bytes that one worker holds at the peak
-KINDS = ("npy", "gtiff", "envi")  # written row by row
+KINDS = ("npy", "geotiff", "envi")  # written row by row
 
 Put = Callable[[slice, NDArray[np.float32]], None]
 
@@ -68,7 +68,7 @@ class Writing:
         with contextlib.ExitStack() as stack:
             puts = [stack.enter_context(writing_npy(self.folder / "abundances.npy", shape))]
             facts = maps_scene(self.file.facts, np.zeros((1, 1, len(names)), np.float32), names)
-            if self.kind == "gtiff":
+            if self.kind == "geotiff":
                 from hud_fast.scenes.geotiff_write import writing_rows
 
                 path = self.folder / "abundances.tif"

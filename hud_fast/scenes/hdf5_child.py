@@ -1,8 +1,9 @@
-"""The process in which libhdf5 reads a v7.3 file: run as a script by `mat_hdf5`, so it imports nothing of hud_fast.
+"""The process in which libhdf5 reads a file: run as a script by `hdf5_process`, so it imports nothing of hud_fast.
 
 libhdf5 trusts what a file says: damaged ones end the process or never come to an end (both seen). Here that costs a
 process of its own, with a limit on time and memory, and not the user's. A line of JSON comes in, a line goes out, and
-after it the bytes of the array that was asked for.
+after it the bytes of the array that was asked for. Asked for are the variables of a MATLAB file ("describe"), all
+that an HDF5 file holds ("tree"), or an array ("read", "from" and "to" the numbers along each axis).
 
 Only what lies in the file itself is read. HDF5 can reach out: links and virtual datasets lead to other files, and
 "external storage" takes any file's bytes for values. MATLAB writes none of them; in a stranger's file they would put
@@ -33,6 +34,9 @@ BYTES_A_SECOND = 5e6
 MEMORY = 1 << 30  # beside what is read at once
 AT_ONCE = 1 << 24
 IDLE = 60  # seconds without a request, after which it ends
+DEEPEST = 24  # groups in groups
+LONGEST_TEXT = 1 << 17  # bytes of an attribute, or of a text in a dataset: HDF-EOS keeps 32 kB
+NO_VARIABLE = "This is a netCDF dimension but not a netCDF variable"
 
 
 class NotNumbersError(Exception):
@@ -57,13 +61,16 @@ def limit(size: int, at_once: int) -> None:
         resource.setrlimit(kind, (soft, hard))
 
 
-def dataset(file: h5py.File, name: str) -> h5py.Dataset:
-    """The dataset of this name, whose values lie in this file."""
-    if (
-        file.id.links.get_info(name.encode()).type != h5l.TYPE_HARD
-    ):  # `name in file` would follow it
-        raise NotNumbersError("a link, which is not followed")
-    item = file[name]
+def dataset(file: h5py.File, path: str) -> h5py.Dataset:
+    """The dataset at this path, whose values lie in this file."""
+    item = file
+    for name in path.split("/"):
+        if not isinstance(item, h5py.Group):
+            raise NotNumbersError("broken")
+        # `name in group` would follow it
+        if item.id.links.get_info(name.encode()).type != h5l.TYPE_HARD:
+            raise NotNumbersError("a link, which is not followed")
+        item = item[name]
     if not isinstance(item, h5py.Dataset):
         kind = None if isinstance(item, h5py.Datatype) else matlab_class(item)
         raise NotNumbersError(kind or type(item).__name__.lower())
@@ -110,6 +117,117 @@ def describe(file: h5py.File, most: int) -> dict[str, Any]:
     return found
 
 
+def tree(file: h5py.File, most: int) -> dict[str, Any]:
+    """All that the file holds: arrays of numbers, texts, the rest; attributes of groups and of what is no array."""
+    found: dict[str, Any] = {
+        "attributes": {"": attributes(file)},
+        "arrays": {},
+        "texts": {},
+        "others": {},
+    }
+    known = {h5py.h5o.get_info(file.id).addr}  # a group may hold itself
+    waiting = [""]
+    while waiting:
+        path = waiting.pop(0)
+        group = file[path] if path else file
+        for name in group:
+            inner = f"{path}/{name}" if path else name
+            if sum(map(len, found.values())) > most:
+                raise ValueError(f"it has more than {most} groups and variables")
+            try:
+                if group.id.links.get_info(name.encode()).type != h5l.TYPE_HARD:
+                    raise NotNumbersError("a link, which is not followed")
+                item = group[name]
+                address = h5py.h5o.get_info(item.id).addr
+                if address in known:
+                    raise NotNumbersError("another name of what is listed")
+                known.add(address)
+                if not isinstance(item, h5py.Group):
+                    note(dataset(file, inner), inner, found)
+                elif inner.count("/") < DEEPEST:
+                    found["attributes"][inner] = attributes(item)
+                    waiting.append(inner)
+            except NotNumbersError as error:
+                found["others"][inner] = str(error)[:200]
+            except Exception:  # as in `describe`
+                found["others"][inner] = "broken"
+    return found
+
+
+def note(item: h5py.Dataset, path: str, found: dict[str, Any]) -> None:
+    """Add a dataset to what was found."""
+    facts = attributes(item)
+    if str(facts.get("NAME", "")).startswith(NO_VARIABLE):
+        raise NotNumbersError("a dimension")
+    if item.shape is not None and item.dtype.kind in "fiub":
+        found["arrays"][path] = {
+            "shape": item.shape,
+            "dtype": item.dtype.str,
+            "chunks": item.chunks,
+            "at": place(item),
+            "attributes": facts,
+            "dims": [dimension(axis) for axis in item.dims] if item.ndim else [],
+        }
+        if "CLASS" in facts and item.ndim == 1:  # a scale is its own
+            found["arrays"][path]["dims"] = [path.rpartition("/")[2]]
+        return
+    found["attributes"][path] = facts
+    if item.shape is not None and item.size * item.dtype.itemsize <= LONGEST_TEXT:
+        values = plain(item[()])
+        words = values if isinstance(values, list) else [values]
+        if words and all(isinstance(word, str) for word in words):
+            found["texts"][path] = words
+            return
+    raise NotNumbersError("no numbers" if item.dtype.names is None else "records")
+
+
+def place(item: h5py.Dataset) -> int | None:
+    """Where the values begin, if they lie in one piece and unpacked: such ones need no libhdf5."""
+    plan = item.id.get_create_plist()
+    if plan.get_layout() != h5d.CONTIGUOUS or plan.get_nfilters():
+        return None
+    offset = item.id.get_offset()
+    return None if offset is None or not item.id.get_storage_size() else int(offset)
+
+
+def dimension(axis: Any) -> str:
+    """The name of an axis; empty where it has none."""
+    if len(axis):
+        return str(axis[0].name).rpartition("/")[2]
+    return str(axis.label)
+
+
+def attributes(item: Any) -> dict[str, Any]:
+    """Attributes that are numbers or text, as JSON has them; the rest is left out."""
+    facts: dict[str, Any] = {}
+    for name in item.attrs:
+        try:
+            if item.attrs.get_id(name).get_storage_size() <= LONGEST_TEXT:
+                value = plain(item.attrs[name])
+                if value is not None:
+                    facts[name] = value
+        except Exception:
+            continue
+    return facts
+
+
+def plain(value: Any) -> Any:
+    """Numbers and text as JSON has them; None for anything else."""
+    if isinstance(value, np.ndarray):
+        if value.size > LONGEST_TEXT // 8:
+            return None
+        if value.dtype.kind in "fiub":
+            return value.tolist()
+        parts = [plain(part) for part in value.ravel().tolist()]
+        whole = all(isinstance(part, str) for part in parts)
+        return (parts if value.ndim else parts[0]) if whole else None
+    if isinstance(value, np.generic) and value.dtype.kind in "fiub":
+        return value.item()
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace").rstrip("\0")[:LONGEST_TEXT]
+    return str(value)[:LONGEST_TEXT] if isinstance(value, str) else None
+
+
 def ask(item: h5py.Dataset) -> dict[str, Any]:
     """What the array asks for."""
     if item.size and not item.id.get_storage_size():
@@ -117,18 +235,32 @@ def ask(item: h5py.Dataset) -> dict[str, Any]:
     return {"shape": item.shape, "dtype": item.dtype.str, "chunk": math.prod(item.chunks or (1,))}
 
 
-def slabs(item: h5py.Dataset) -> Iterator[np.ndarray]:
-    """The values, some rows at once: whole chunks, up to some MB."""
+def slabs(
+    item: h5py.Dataset, first: list[int] | None = None, last: list[int] | None = None
+) -> Iterator[np.ndarray]:
+    """The values (from `first` to `last` along each axis), some rows at once: whole chunks, up to some MB."""
     if not item.shape:
         yield item[()]
         return
-    rows = item.chunks[0] if item.chunks else 1
-    bytes_a_row = max(1, item.size // max(1, item.shape[0]) * item.dtype.itemsize)
+    first = [0] * item.ndim if first is None else first
+    last = list(item.shape) if last is None else last
+    chunks = item.chunks or (1,) * item.ndim
+    # What is unpacked for it: chunks have no parts.
+    touched = [
+        min(-(-b // chunk) * chunk, size) - a // chunk * chunk
+        for a, b, chunk, size in zip(first, last, chunks, item.shape, strict=True)
+    ]
+    rows = chunks[0]
+    bytes_a_row = max(1, math.prod(touched[1:]) * item.dtype.itemsize)
     rows *= max(1, AT_ONCE // (rows * bytes_a_row))
-    chunk = math.prod(item.chunks or (1,)) * item.dtype.itemsize
-    limit(item.size * item.dtype.itemsize, max(rows * bytes_a_row, chunk))
-    for start in range(0, item.shape[0], rows):
-        yield item[start : start + rows]
+    chunk = math.prod(chunks) * item.dtype.itemsize
+    limit(touched[0] * bytes_a_row, max(rows * bytes_a_row, chunk))
+    rest = tuple(slice(a, b) for a, b in zip(first[1:], last[1:], strict=True))
+    start = first[0]
+    while start < last[0]:
+        stop = min(start // rows * rows + rows, last[0])
+        yield item[(slice(start, stop), *rest)]
+        start = stop
 
 
 def main() -> None:
@@ -157,15 +289,16 @@ def main() -> None:
         try:
             with h5py.File(request["path"], "r") as file:
                 if request["read"] is None:
-                    say(describe(file, request["most"]))
-                    continue
-                item = dataset(file, request["read"])
-                say(ask(item))
-                hear()
-                for values in slabs(item):
-                    say({"bytes": values.nbytes}, values)
+                    answer = (tree if request.get("tree") else describe)(file, request["most"])
+                else:
+                    item = dataset(file, request["read"])
+                    say(ask(item))
                     hear()
-                say({"bytes": 0})
+                    for values in slabs(item, request.get("from"), request.get("to")):
+                        say({"bytes": values.nbytes}, values)
+                        hear()
+                    answer = {"bytes": 0}
+            say(answer)  # the file is closed: whoever asked may write to it
         except Exception as error:
             say({"error": str(error)[:500] or type(error).__name__})
 

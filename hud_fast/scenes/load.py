@@ -21,6 +21,7 @@ from hud_fast.scenes.scene import Scene
 from hud_fast.scenes.sensors import specim
 from hud_fast.scenes.side_files import Side
 from hud_fast.scenes.wavelengths import close_gaps
+from hud_fast.scenes.zarr_files import is_zarr
 
 
 def load_scene(
@@ -212,7 +213,10 @@ def _resolve(path_or_name: str | os.PathLike[str]) -> tuple[Path, Entry | None]:
     path = user_path(path_or_name)
     text = str(path_or_name)
     try:
-        there = path.exists() and not path.is_dir()
+        folder = path.is_dir()
+        there = path.exists() and not folder
+        if folder and is_zarr(path) and not is_name(text):
+            return path, None
     except OSError as error:  # a name too long, a folder that may not be entered
         raise type(error)(
             f"load_scene: `path_or_name` must be a file that can be read, got {printable(text, 200)}: "

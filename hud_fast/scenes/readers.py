@@ -5,12 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from hud_fast.scenes import envi, geotiff, mat, numpy_files, tables
+from hud_fast.scenes import (
+    envi,
+    geotiff,
+    hdf5_scenes,
+    mat,
+    netcdf3,
+    numpy_files,
+    tables,
+    zarr_files,
+)
+from hud_fast.scenes.mat_hdf5 import SIGNATURE
 from hud_fast.scenes.raw import RawScene, Reader, Request
 from hud_fast.scenes.sensors import dlr, wyvern
 
 START = 512  # bytes of a file that its reader may be known by
 ARRAYS = frozenset({"variable", "layout", "shape"})
+HDF5_SUFFIXES = (".h5", ".he5", ".hdf5", ".hdf", ".nc", ".nc4")
+HDF4 = b"\x0e\x03\x13\x01"
 
 
 def _read_mat(path: Path, request: Request) -> RawScene:
@@ -22,6 +34,23 @@ def _read_npz(path: Path, request: Request) -> RawScene:
     if file.is_ours and request.variable is None:
         return numpy_files.read_own_npz(file)
     return tables.read_table(file, path, request)
+
+
+def _is_hdf5(path: Path, start: bytes) -> bool:
+    return path.suffix.lower() in HDF5_SUFFIXES or start.startswith((SIGNATURE, *netcdf3.STARTS))
+
+
+def _read_hdf5(path: Path, request: Request) -> RawScene:
+    with path.open("rb") as file:
+        start = file.read(len(HDF4))
+    if start == HDF4:
+        raise ValueError(
+            f"load_scene: `path_or_name` must be HDF5, got {path}, which is HDF4: "
+            f"h4toh5 {path.name} new.h5 converts it"
+        )
+    if start in netcdf3.STARTS:
+        return netcdf3.read_netcdf3(path, request)
+    return hdf5_scenes.read_hdf5(path, request)
 
 
 def _has_suffix(*suffixes: str) -> Callable[[Path, bytes], bool]:
@@ -43,6 +72,8 @@ READERS = (
     Reader("wyvern", wyvern.matches, wyvern.read),
     Reader("geotiff", geotiff.is_tiff, geotiff.read, frozenset(), geotiff.SUFFIXES),
     Reader("erdas", geotiff.is_erdas, geotiff.read_erdas, frozenset(), (".lan",)),
+    Reader("hdf5", _is_hdf5, _read_hdf5, ARRAYS, HDF5_SUFFIXES),
+    Reader("zarr", lambda path, _: path.is_dir(), zarr_files.read_zarr, ARRAYS, (".zarr",)),
     Reader("envi", _is_envi, envi.read_envi, frozenset(), (".hdr", *envi.DATA_SUFFIXES)),
 )
 SUFFIXES = tuple(dict.fromkeys(suffix for reader in READERS for suffix in reader.suffixes))

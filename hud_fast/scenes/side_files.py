@@ -17,6 +17,8 @@ from hud_fast.scenes.catalogue import File
 from hud_fast.scenes.checks import array_of
 from hud_fast.scenes.envi_header import read_header
 from hud_fast.scenes.fetch import kept
+from hud_fast.scenes.hdf5 import HDF5File
+from hud_fast.scenes.sensors import emit
 from hud_fast.scenes.trust import whole
 
 Side = ArrayLike | str | os.PathLike[str] | None
@@ -98,10 +100,30 @@ def _from_file(name: str, path: Path, one_axis: bool) -> NDArray[Any]:
                 f"got {listed(fitting) or 'none'} in {path}"
             )
         return file.read(fitting[0])
+    if suffix in (".nc", ".nc4", ".h5", ".he5", ".hdf5"):
+        return _from_hdf5(name, path, one_axis)
     if suffix == ".npy":
         return np.asarray(numpy_files.read_array(path))
     with whole(path):
         return _from_text(name, path, one_axis)
+
+
+def _from_hdf5(name: str, path: Path, one_axis: bool) -> NDArray[Any]:
+    """The one fitting array of an HDF5 file; of an EMIT mask, what its flags say."""
+    if name == "mask" and (valid := emit.read_mask(path)) is not None:
+        return valid
+    file = HDF5File(path)
+    fitting = [
+        n
+        for n, array in file.arrays.items()
+        if (array.vector_size() > 1 if one_axis else len(array.shape) == 2 and min(array.shape) > 1)
+    ]
+    if len(fitting) != 1:
+        raise ValueError(
+            f"load_scene: `{name}` must be a file with one fitting variable, "
+            f"got {listed(fitting) or 'none'} in {path}"
+        )
+    return file.read(fitting[0])
 
 
 def _from_text(name: str, path: Path, one_axis: bool) -> NDArray[Any]:

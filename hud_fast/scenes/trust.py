@@ -84,12 +84,17 @@ def check_claim(path: Path, what: str, count: int, bytes_each: int) -> None:
 
     Beside its values there must be room for the float32 cube that is made of them.
     """
+    check_ratio(path, what, count, bytes_each)
+    check_memory(path, count * (bytes_each + 4))
+
+
+def check_ratio(path: Path, what: str, count: int, bytes_each: int) -> None:
+    """Refuse an array of `count` numbers that cannot be in this file: for one that is read some rows at a time."""
     size, have = count * bytes_each, path.stat().st_size
     if size > LARGEST_RATIO * have:
         raise broken(
             path, f"{what} would have {size} bytes, which {have} bytes of file cannot hold"
         )
-    check_memory(path, size + 4 * count)
 
 
 def check_memory(path: Path, size: int) -> None:

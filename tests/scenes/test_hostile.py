@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from hud_fast.scenes import Scene, load_scene, mat_hdf5, save_scene, trust
+from hud_fast.scenes import Scene, hdf5_process, load_scene, save_scene, trust
 
 CUBE = np.random.default_rng(0).integers(1, 1000, (9, 10, 14)).astype(np.int16)
 FLOATS = CUBE.astype("<f4").tobytes(order="F")
@@ -193,25 +193,25 @@ def test_libhdf5_reads_in_a_process_of_its_own(
 ) -> None:
     """Its end, or a request that is interrupted, is one error; the next file is read by the next process."""
     path = h5(tmp_path / "a.mat", lambda file: file.__setitem__("cube", CUBE))
-    with contextlib.suppress(KeyboardInterrupt), mat_hdf5._child() as child:
+    with contextlib.suppress(KeyboardInterrupt), hdf5_process.child() as child:
         child.ask(path, "cube")
         raise KeyboardInterrupt
     np.testing.assert_array_equal(load_scene(path).cube, CUBE)
-    with mat_hdf5._child() as child:
+    with hdf5_process.child() as child:
         assert child._process is not None
         child._process.kill()  # as its alarm does when nothing is asked for a minute
         child._process.wait()
     np.testing.assert_array_equal(load_scene(path).cube, CUBE)
-    read = mat_hdf5._Child.fill
+    read = hdf5_process.Child.fill
 
-    def fill(child: mat_hdf5._Child, array: np.ndarray) -> None:
+    def fill(child: hdf5_process.Child, array: np.ndarray) -> None:
         assert child._process is not None
         child._process.kill()
         child._process.wait()
         read(child, array)
 
     with monkeypatch.context() as patch:
-        patch.setattr(mat_hdf5._Child, "fill", fill)
+        patch.setattr(hdf5_process.Child, "fill", fill)
         refused(path, "libhdf5 ended while it read it, or came to no end (exit code -9)")
     np.testing.assert_array_equal(load_scene(path).cube, CUBE)
 
@@ -396,7 +396,7 @@ def test_files_of_very_many_variables(tmp_path: Path, monkeypatch: pytest.Monkey
     h5(tmp_path / "d.mat", lambda file: [file.__setitem__(*item) for item in many.items()])
     for path in tmp_path.iterdir():  # the list in the error stays short
         refused(path, "v000 2x2", "and 28 more", kind=ValueError)
-    for module in (trust, mat_hdf5):
+    for module in (trust, hdf5_process):
         monkeypatch.setattr(module, "MOST_VARIABLES", 30)
     for path in tmp_path.iterdir():
         refused(path, "it has 40 variables, more than 30")
