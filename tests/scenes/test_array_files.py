@@ -303,7 +303,7 @@ def test_masks_and_labels_beside_the_cube(tmp_path: Path) -> None:
     np.testing.assert_array_equal(scene.labels, labels)
 
 
-def test_a_place_that_runs_upwards_is_told(tmp_path: Path) -> None:
+def test_a_place_whose_rows_run_upwards_or_downwards(tmp_path: Path) -> None:
     path = cube_in(tmp_path / "a.h5", "HWC")
     with h5py.File(path, "a") as file:
         for i, (name, steps) in enumerate(
@@ -312,8 +312,9 @@ def test_a_place_that_runs_upwards_is_told(tmp_path: Path) -> None:
             file[name] = steps
             file[name].make_scale(name)
             file["a/cube"].dims[i].attach_scale(file[name])
-    with pytest.warns(UserWarning, match=r"the georeference is left out, its rows do not go down"):
-        assert load_scene(path).geo is None
+    placed = georeference.affine_of(load_scene(path).geo)
+    assert placed is not None
+    assert placed[0] == (2, 0, -1, 0, 2, -1)
     with h5py.File(path, "a") as file:
         file["y"][...] = file["y"][()][::-1]
     placed = georeference.affine_of(load_scene(path).geo)
