@@ -154,10 +154,9 @@ def test_fewer_bands_than_three_may_be_zero() -> None:
 
 def test_saturated_pixels_are_no_endmembers() -> None:
     cube = CUBE.copy()
-    bright = np.linspace(1.5, 3.0, 5)[:, None]
-    cube[4, 5:10] = np.minimum(
-        cube[4, 5:10] * bright * CUBE.max() / cube[4, 5:10].max(), CUBE.max() * 1.2
-    )
+    some = cube[4, 5:10]
+    bright = np.linspace(1.2, 2.0, 5)[:, None] / some.max(axis=1, keepdims=True)
+    cube[4, 5:10] = np.minimum(some * bright * CUBE.max(), CUBE.max() * 1.1)
     cut = np.zeros(BORDER.shape, bool)
     cut[4, 5:10] = (cube[4, 5:10] == np.float32(cube.max())).sum(axis=-1) >= 2
     assert cut.sum() >= 3
