@@ -102,7 +102,7 @@ class Scan:
     ...     scan.feed(row, values[row : row + 1])
     >>> found = scan.result()
     >>> int(found.missing.sum()), found.found
-    (6, {0.0: 5})
+    (6, {0: 5})
     """
 
     def __init__(
