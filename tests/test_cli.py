@@ -176,6 +176,27 @@ def test_unmix(tmp_path: Path, scene_file: str, capsys: pytest.CaptureFixture[st
     assert json.loads((out / "unmixing.json").read_text())["pixels"] == 2800
 
 
+def test_no_data_is_left_out_told_and_kept_on_request(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cube = simulate_scene(24, 20, C=12, D=3, seed=0).cube.copy()
+    cube[:, :3] = -1
+    np.save(tmp_path / "line.npy", cube)
+    command = ["unmix", str(tmp_path / "line.npy"), "--layout", "HWC", *SMALL[:2], "--threads", "1"]
+    lost = {}
+    for choice in ("auto", "-1", "none"):
+        out = tmp_path / choice
+        assert cli.main([*command, "--no-data", choice, "--out", str(out)]) == 0
+        told = (
+            "Note: 72 pixels hold -1 in every band: taken as no data; `--no-data none` keeps them"
+        )
+        assert (told in capsys.readouterr().err) == (choice == "auto")
+        lost[choice] = json.loads((out / "unmixing.json").read_text())["left_out"]
+    assert lost == {"auto": 72, "-1": 72, "none": 0}
+    text = refused(capsys, *command, "--no-data", "nil", "--out", str(tmp_path / "x"))
+    assert "--no-data must be a number, auto or none, got nil" in text
+
+
 def test_fetch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

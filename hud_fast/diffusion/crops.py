@@ -108,8 +108,8 @@ class CropSampler:
                 raise ValueError(f"{what} must {must}; {advice if fits else 'no smaller one fits'}")
             if more is not None and window_sums(more, crop)[tuple(found.T)].any():
                 warnings.warn(
-                    f"{what}: {int(more.sum()):,} missing pixels hold a copy of their nearest valid one in the training "
-                    f"(not where it is measured): few windows of {crop} x {crop} are free of them",
+                    f"{what}: {int(more.sum()):,} missing pixels hold a copy of their nearest valid one in the "
+                    f"training (not where it is measured): few windows of {crop} x {crop} are free of them",
                     UserWarning,
                     stacklevel=2,
                 )

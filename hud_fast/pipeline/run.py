@@ -189,21 +189,26 @@ def _metrics(
 
 
 def _block(scene: Scene, size: tuple[int, int]) -> tuple[tuple[int, int] | None, list[str]]:
-    """None to compare whole cubes; the largest square, and a note, where gaps leave no window of their size."""
+    """None to compare whole cubes; where gaps leave no window of their size, a smaller square, and a note.
+
+    Of those, the largest that both halves of the scene hold, for the reference.
+    """
+    import torch
+
     from hud_fast.diffusion.windows import window_sums
+    from hud_fast.metrics.real_blocks import middle
 
     h, w = size
-    if h > scene.H or w > scene.W:
+    if h > scene.H or w > scene.W or bool((window_sums(~scene.valid, h, w) == 0).any()):
         return None, []
-    for side in range(min(h, w), 1, -1):
-        whole = (h, w) if side == min(h, w) else (side, side)
-        if bool((window_sums(~scene.valid, *whole) == 0).any()):
-            if whole == (h, w):
-                return None, []
-            return whole, [
-                f"block diversity: in blocks of {side} x {side} pixels, the scene has no window of {h} x {w} valid ones"
-            ]
-    return None, []
+    valid = torch.from_numpy(scene.valid)
+    sides = range(min(h, w), 1, -1)
+    side = next((side for side in sides if middle(valid, (side, side)) is not None), None)
+    if side is None:
+        return None, []
+    return (side, side), [
+        f"block diversity: in blocks of {side} x {side} pixels, the scene has no window of {h} x {w} valid ones"
+    ]
 
 
 def simplex(

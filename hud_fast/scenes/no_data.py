@@ -26,7 +26,7 @@ ENOUGH_BANDS = 8  # for a number that might be data
 ALONE = 0.9  # its share of all pixels of one number
 LOWEST = -999.0  # noise about zero does not reach below it
 HUGE = 1e30
-TOLERANCE = 1e-6  # of a huge value: headers print fewer digits than float32 has
+TOLERANCE = 1e-5  # of a huge value: headers print fewer digits than float32 has
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -102,7 +102,7 @@ class Scan:
     ...     scan.feed(row, values[row : row + 1])
     >>> found = scan.result()
     >>> int(found.missing.sum()), found.found
-    (6, {0.0: 5})
+    (6, {0: 5})
     """
 
     def __init__(

@@ -4,8 +4,8 @@ They are pixels all the same, and are unmixed; but a spectrum with a plateau and
 further out than any other.
 
 A ceiling is the largest value of the scene, or of a band where the file has a gain for each, that far more values share
-than the next smaller one. A pixel is cut off where it is at a ceiling in two bands or more. Pixels that are the same in
-every band were not cut off but made so.
+than the next smaller one. A pixel is cut off where it is at a ceiling in two bands or more. Pixels that are the same
+beside it, too, were not cut off but made so.
 
 A band has fallen out of a pixel where it is 0, and the bands beside it are as bright as in other pixels, and brighter
 than noise explains.
@@ -84,6 +84,7 @@ def _cut_off(
         there = cube[rows][..., some[clipped]] == limit[clipped]
         found[rows] = (there.sum(axis=-1) >= LEAST_BANDS) & valid[rows]
     spectra = cube[found][:, bands]
+    spectra = spectra[(spectra != top.max()).any(axis=1)]  # nothing is left of the others
     made = len(spectra) > 1 and 2 * len(np.unique(spectra, axis=0)) <= len(spectra)
     return np.zeros_like(found) if made else found
 

@@ -436,3 +436,17 @@ def test_settings_shown_are_those_taken(finished: tuple[Path, RunResult]) -> Non
     assert shown["sampler"] == "ddpm"
     assert shown["steps"] == 2
     assert "sampler steps" not in shown  # decided by the sampler, not by the preset
+
+
+def test_blocks_are_smaller_where_gaps_leave_no_window_of_the_cubes_size() -> None:
+    from hud_fast.pipeline.run import _block
+    from hud_fast.scenes import Scene
+
+    mask = np.ones((40, 30), bool)
+    assert _block(Scene(np.ones((40, 30, 3)), mask=mask), (16, 16)) == (None, [])
+    mask[::10] = False  # runs of nine rows; each half has two
+    block, notes = _block(Scene(np.ones((40, 30, 3)), mask=mask), (16, 16))
+    assert block == (9, 9)
+    assert notes == [
+        "block diversity: in blocks of 9 x 9 pixels, the scene has no window of 16 x 16 valid ones"
+    ]
