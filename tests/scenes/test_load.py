@@ -41,9 +41,7 @@ def test_a_folder(tmp_path: Path) -> None:
 
 def test_an_unknown_suffix(tmp_path: Path) -> None:
     (tmp_path / "a.foo").write_bytes(b"II*\0")
-        ValueError, match=r"^load_scene: .* must end in one of \.mat, .*\.hdr.*a\.foo"
-        ValueError, match=r"^load_scene: .* must end in one of \.mat, .*\.hdr.*a\.tif"
-    ):
+    with pytest.raises(ValueError, match=r"^load_scene: .* end in one of \.mat, .*\.hdr.*a\.foo"):
         load_scene(tmp_path / "a.foo")
 
 
