@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from hud_fast.scenes import gdal, trust
 
+KEPT = 1 << 29  # bytes of a chunk that is kept between two readings of it
+
 
 @dataclass(eq=False)
 class GdalRows:
@@ -37,37 +39,52 @@ class GdalRows:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of what is read: of the file, or a floating type where values may be missing."""
-        if self.nodata is None and self.mask is None:
+        if self.stored.kind == "f" or (self.nodata is None and self.mask is None):
             return self.stored
         return np.result_type(self.stored, np.float32 if self.stored.itemsize <= 2 else np.float64)
 
     def __getitem__(self, rows: slice) -> NDArray[Any]:  # (n, W, C)
-        start, stop, step = rows.indices(self.shape[0])
-        if step != 1:
-            return self[min(start, stop) : max(start, stop)][::step]
-        if stop <= start:
+        wanted = range(*rows.indices(self.shape[0]))
+        if not wanted:
             return np.empty((0, *self.shape[1:]), self.dtype)
-        window = ((start, stop), (0, self.shape[1]))
+        first, last = min(wanted), max(wanted)
         with trust.whole(self.path), gdal.environment("load_scene"):
-            file = self._dataset()
-            values: NDArray[Any] = np.moveaxis(
-                file.read(list(self.bands), window=window, out_dtype=self.stored.name), 0, 2
-            )
-            hidden = None
-            if self.mask is not None:
-                seen = file.read(self.mask, window=window) if self.alpha else None
-                hidden = (
-                    file.read_masks(self.mask, window=window) if seen is None else seen
-                ) == 0  # (n, W)
+            values = self._stored_rows(first, last + 1)
+            hidden = None if self.mask is None else self._hidden(first, last + 1)
+        out = values
         missing = self._missing(values)
-        if missing is None and hidden is None:
-            return values
-        out = values.astype(self.dtype)
+        if missing is not None or hidden is not None:
+            out = values.astype(self.dtype)
         if missing is not None:
             out[missing] = np.nan
         if hidden is not None:
             out[hidden] = np.nan
-        return out
+        return out if wanted.step == 1 else out[np.array(wanted) - first]
+
+    def _stored_rows(self, start: int, stop: int) -> NDArray[Any]:  # (n, W, C)
+        """The file's values. A chunk of which only some rows are asked for is kept: the next ones are, soon."""
+        chunk, height = self.chunk_rows, self.shape[0]
+        above, below = start - start % chunk, min(-(-stop // chunk) * chunk, height)
+        size = (below - above) * self.shape[1] * self.shape[2] * self.stored.itemsize
+        if (start, stop) == (above, below) or size > KEPT:
+            return self._read(start, stop)
+        kept = getattr(self._open, "kept", None)
+        if kept is None or not kept[0] <= start < stop <= kept[1]:
+            kept = above, below, self._read(above, below)
+        self._open.kept = None if stop == kept[1] else kept
+        return kept[2][start - kept[0] : stop - kept[0]].copy()
+
+    def _read(self, start: int, stop: int) -> NDArray[Any]:  # (n, W, C)
+        window = ((start, stop), (0, self.shape[1]))
+        bands = self._dataset().read(list(self.bands), window=window, out_dtype=self.stored.name)
+        return np.moveaxis(bands, 0, 2)
+
+    def _hidden(self, start: int, stop: int) -> NDArray[np.bool_]:  # (n, W)
+        """Where the mask, or the alpha band, is 0."""
+        file, window = self._dataset(), ((start, stop), (0, self.shape[1]))
+        read = file.read if self.alpha else file.read_masks
+        hidden: NDArray[np.bool_] = read(self.mask, window=window) == 0
+        return hidden
 
     def _missing(self, values: NDArray[Any]) -> NDArray[np.bool_] | None:  # (n, W, C)
         if self.nodata is None:

@@ -223,7 +223,7 @@ def test_types_a_format_lacks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "kind", "message"),
     [
-        ("a.tif", {}, ValueError, r"`path` must end in one of \.mat, .*a\.tif"),
+        ("a.jp2", {}, ValueError, r"`path` must end in one of \.mat, .*a\.jp2"),
         ("a", {}, ValueError, "`path` must end in one of"),
         ("a.npy", {"dtype": "complex64"}, TypeError, "`dtype` must be of real numbers"),
         ("a.npy", {"dtype": "nonsense"}, TypeError, "`dtype` must be a data type, got 'nonsense'"),
