@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from hud_fast.scenes import gdal, trust
 
+Side = tuple[int, int]  # first and past the last
+KEPT = 1 << 27  # bytes of a chunk that is kept between two readings of it
+
 
 @dataclass(eq=False)
 class GdalRows:
@@ -31,16 +34,13 @@ class GdalRows:
         None  # the band whose mask counts: an alpha band, or one with a mask of the file's
     )
     alpha: bool = False
-    chunks: tuple[int, int] = (
-        1,
-        1,
-    )  # rows and columns that the file keeps together: multiples cost least
+    chunks: tuple[int, int] = (1, 1)  # rows, columns that the file keeps together
     _open: threading.local = field(default_factory=threading.local, repr=False)
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of what is read: of the file, or a floating type where values may be missing."""
-        if self.nodata is None and self.mask is None:
+        if self.stored.kind == "f" or (self.nodata is None and self.mask is None):
             return self.stored
         return np.result_type(self.stored, np.float32 if self.stored.itemsize <= 2 else np.float64)
 
@@ -49,36 +49,52 @@ class GdalRows:
 
     def window(self, rows: slice, columns: slice) -> NDArray[Any]:  # (n, m, C)
         """A rectangle of it."""
-        (first, last, down), (left, right, across) = (
-            part.indices(size) for part, size in zip((rows, columns), self.shape, strict=False)
+        down, across = (
+            range(*part.indices(size))
+            for part, size in zip((rows, columns), self.shape[:2], strict=True)
         )
-        if min(down, across) < 0:
-            raise IndexError("rows and columns are read forwards")
-        if last <= first or right <= left:
-            return np.empty((max(0, last - first), max(0, right - left), self.shape[2]), self.dtype)
-        if (down, across) != (1, 1):
-            return self.window(slice(first, last), slice(left, right))[::down, ::across]
-        window = ((first, last), (left, right))
+        if not (down and across):
+            return np.empty((len(down), len(across), self.shape[2]), self.dtype)
+        sides = (min(down), max(down) + 1), (min(across), max(across) + 1)
         with trust.whole(self.path), gdal.environment("load_scene"):
-            file = self._dataset()
-            values: NDArray[Any] = np.moveaxis(
-                file.read(list(self.bands), window=window, out_dtype=self.stored.name), 0, 2
-            )
-            hidden = None
-            if self.mask is not None:
-                seen = file.read(self.mask, window=window) if self.alpha else None
-                hidden = (
-                    file.read_masks(self.mask, window=window) if seen is None else seen
-                ) == 0  # (n, W)
+            values = self._stored(*sides)
+            hidden = None if self.mask is None else self._hidden(*sides)
+        out = values
         missing = self._missing(values)
-        if missing is None and hidden is None:
-            return values
-        out = values.astype(self.dtype)
+        if missing is not None or hidden is not None:
+            out = values.astype(self.dtype)
         if missing is not None:
             out[missing] = np.nan
         if hidden is not None:
             out[hidden] = np.nan
-        return out
+        if (down.step, across.step) == (1, 1):
+            return out
+        return out[np.ix_(np.array(down) - sides[0][0], np.array(across) - sides[1][0])]
+
+    def _stored(self, rows: Side, columns: Side) -> NDArray[Any]:  # (n, m, C)
+        """The file's values. A chunk of which only some rows are asked for is kept: the next ones are, soon."""
+        (start, stop), chunk = rows, self.chunks[0]
+        above, below = start - start % chunk, min(-(-stop // chunk) * chunk, self.shape[0])
+        size = (below - above) * self.shape[1] * self.shape[2] * self.stored.itemsize
+        if rows == (above, below) or columns != (0, self.shape[1]) or size > KEPT:
+            return self._read(rows, columns)
+        kept = getattr(self._open, "kept", None)
+        if kept is None or not kept[0] <= start < stop <= kept[1]:
+            kept = above, below, self._read((above, below), columns)
+        self._open.kept = None if stop == kept[1] else kept
+        return kept[2][start - kept[0] : stop - kept[0]].copy()
+
+    def _read(self, rows: Side, columns: Side) -> NDArray[Any]:  # (n, m, C)
+        window = rows, columns
+        bands = self._dataset().read(list(self.bands), window=window, out_dtype=self.stored.name)
+        return np.moveaxis(bands, 0, 2)
+
+    def _hidden(self, rows: Side, columns: Side) -> NDArray[np.bool_]:  # (n, m)
+        """Where the mask, or the alpha band, is 0."""
+        file = self._dataset()
+        read = file.read if self.alpha else file.read_masks
+        hidden: NDArray[np.bool_] = read(self.mask, window=(rows, columns)) == 0
+        return hidden
 
     def _missing(self, values: NDArray[Any]) -> NDArray[np.bool_] | None:  # (n, W, C)
         if self.nodata is None:

@@ -16,6 +16,8 @@ from hud_fast.scenes.no_data import Choice, NoData, Scan
 from hud_fast.scenes.raw import ROWS_A_BLOCK, RawScene, float_rows, meaning
 from hud_fast.scenes.scene import Scene
 
+LARGEST_BLOCK = 1 << 28  # bytes, of float32
+
 
 @dataclass(eq=False)
 class SceneFile:
@@ -97,8 +99,8 @@ class SceneFile:
         if self._found is None:
             scan = self._scan()
             with trust.whole(self.path):
-                for start in range(0, self.shape[0], ROWS_A_BLOCK):
-                    scan.feed(start, np.asarray(self.raw.cube[start : start + ROWS_A_BLOCK]))
+                for start in range(0, self.shape[0], self._step):
+                    scan.feed(start, np.asarray(self.raw.cube[start : start + self._step]))
             self._keep(scan.result())
         assert self._found is not None
         return self._found
@@ -170,6 +172,13 @@ class SceneFile:
             return number
         return self.stored_scale if scale is None else checks.positive("load_scene", "scale", scale)
 
+    @property
+    def _step(self) -> int:
+        """Rows to read at once: whole chunks of the file, where they are not too large."""
+        tall = getattr(self.raw.cube, "chunks", (1,))[0]
+        rows = max(tall, ROWS_A_BLOCK // tall * tall)
+        return rows if 4 * rows * self.shape[1] * self.shape[2] <= LARGEST_BLOCK else ROWS_A_BLOCK
+
     def _scan(self) -> Scan:
         return Scan(
             self.shape,
@@ -184,11 +193,11 @@ class SceneFile:
         """The whole cube's meaning, by blocks of rows, looked through on the way."""
         out = np.empty(self.shape, np.float32)
         scan = None if self._found is not None else self._scan()
-        for start in range(0, len(out), ROWS_A_BLOCK):
-            values = np.asarray(self.raw.cube[start : start + ROWS_A_BLOCK])
+        for start in range(0, len(out), self._step):
+            values = np.asarray(self.raw.cube[start : start + self._step])
             if scan is not None:
                 scan.feed(start, values)
-            out[start : start + ROWS_A_BLOCK] = meaning(self.raw, values)
+            out[start : start + self._step] = meaning(self.raw, values)
         if scan is not None:
             self._keep(scan.result())
         return out

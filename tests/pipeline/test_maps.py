@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hud_fast.pipeline import ModelOptions, unmix_scene
+from hud_fast.pipeline import ModelOptions, SceneOptions, unmix_scene
 from hud_fast.pipeline.cubes import choose_format
 from hud_fast.pipeline.errors import InputError
 from hud_fast.scenes import Scene, load_scene, save_scene, simulate_scene
@@ -80,3 +80,17 @@ def test_the_kind_of_what_we_read_and_do_not_write(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(__import__("sys").modules, "rasterio", None)
     with pytest.raises(InputError, match=r"hud-fast\[geo\]"):
         choose_format("gtiff", placed)
+
+
+def test_references_reach_the_reader(tmp_path: Path, crop: dict[str, Any]) -> None:
+    counts = np.rint(crop["cube"] * 3000 + 100).astype(np.float32)
+    paths = [
+        str(save_scene(one, tmp_path / f"{name}.hdr"))
+        for name, one in (
+            ("a", counts),
+            ("white", np.full((3, 20, 30), 3100.0)),
+            ("dark", np.full((3, 20, 30), 100.0)),
+        )
+    ]
+    scene = SceneOptions(white=paths[1], dark=paths[2]).load(paths[0])
+    np.testing.assert_allclose(scene.cube, (counts - 100) / 3000, atol=1e-6)

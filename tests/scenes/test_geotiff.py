@@ -62,6 +62,7 @@ def test_rows_are_read_lazily_in_threads_and_other_processes(tmp_path: Path) -> 
     assert cube.shape == CUBE.shape
     np.testing.assert_array_equal(cube[10:13], COUNTS[10:13])
     np.testing.assert_array_equal(cube[0:20:7], COUNTS[0:20:7])
+    np.testing.assert_array_equal(cube[19:4:-7], COUNTS[19:4:-7])
     assert cube[5:5].shape == (0, 33, 12)
     got: dict[int, Any] = {}
 
@@ -74,6 +75,22 @@ def test_rows_are_read_lazily_in_threads_and_other_processes(tmp_path: Path) -> 
     for thread in threads:
         thread.join()
     np.testing.assert_array_equal(np.concatenate([got[i] for i in range(8)]), COUNTS[:64])
+
+
+def test_a_chunk_is_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    how = {"tiled": True, "blockxsize": 32, "blockysize": 32, "nodata": -32768, "compress": "lzw"}
+    file = open_scene(write_tiff(tmp_path / "a.tif", COUNTS, **how))
+    cube, read = file.raw.cube, []
+    original = type(cube)._read  # type: ignore[attr-defined]
+    monkeypatch.setattr(
+        type(cube), "_read", lambda self, *rows: read.append(rows) or original(self, *rows)
+    )
+    got = [cube[start : start + 10] for start in range(0, 70, 10)]
+    np.testing.assert_array_equal(np.concatenate(got), COUNTS)
+    assert read == [(0, 32), (0, 64), (32, 70)]  # those that span two bring both
+    assert cube[0:64].dtype == np.float32
+    got[0][:] = 0  # the caller's own
+    np.testing.assert_array_equal(cube[0:10], COUNTS[:10])
 
 
 def enum(numbers: Any, unit: str) -> list[dict[str, str]]:
