@@ -198,18 +198,44 @@ def _read(path: Path, request: _Request) -> RawScene:
     if suffix in (".mat", ".npz"):
         file = mat.open_mat(path) if suffix == ".mat" else numpy_files.Npz(path)
         if isinstance(file, numpy_files.Npz) and file.is_ours and request.variable is None:
+            check_request(path, "scene", request)
             return numpy_files.read_own_npz(file)
+        check_request(path, file.format, request)
         return tables.read_table(
             file, path, request.variable, request.layout, request.shape, request.bands
         )
     if suffix == ".npy":
+        check_request(path, "npy", request)
         return numpy_files.read_npy(path, request.layout, request.shape, request.bands)
     if suffix == ".hdr" or suffix in envi.DATA_SUFFIXES or envi.find_header(path) is not None:
+        check_request(path, "envi", request)
         return envi.read_envi(path)
     raise ValueError(
         f"load_scene: `path_or_name` must end in one of {', '.join(SUFFIXES)} (or have an ENVI header "
         f"beside it), got {path}"
     )
+
+
+# What a file of each kind leaves to the user, and why the rest is no question.
+USES = {
+    "mat": (("variable", "layout", "shape"), ""),
+    "npz": (("variable", "layout", "shape"), ""),
+    "npy": (("layout", "shape"), "a .npy file is one array, without a name"),
+    "envi": ((), "the ENVI header says it all"),
+    "scene": ((), "the file is a scene that hud_fast wrote, which says it all"),
+}
+
+
+def check_request(path: Path, kind: str, request: _Request) -> None:
+    """Refuse what cannot apply to a file of this `kind`: left unheard, it would look as if it had been followed."""
+    takes, why = USES[kind]
+    for option in ("variable", "layout", "shape"):
+        value = getattr(request, option)
+        if value is not None and option not in takes:
+            raise ValueError(
+                f"load_scene: `{option}` must be left out here ({why}), got {printable(repr(value), 60)} "
+                f"for {path}"
+            )
 
 
 def _add_what_is_known(raw: RawScene, entry: Entry | None, path: Path) -> None:
