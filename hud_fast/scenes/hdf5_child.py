@@ -11,6 +11,7 @@ what this machine holds into a scene. They are told by name and not followed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import signal
@@ -32,7 +33,12 @@ SECONDS = 10  # of computing for one request, beside
 BYTES_A_SECOND = 5e6
 MEMORY = 1 << 30  # beside what is read at once
 AT_ONCE = 1 << 24
+DEEPEST = 8  # structures in structures
 IDLE = 60  # seconds without a request, after which it ends
+
+
+class TooManyError(Exception):
+    """More variables than anyone writes."""
 
 
 class NotNumbersError(Exception):
@@ -57,13 +63,17 @@ def limit(size: int, at_once: int) -> None:
         resource.setrlimit(kind, (soft, hard))
 
 
-def dataset(file: h5py.File, name: str) -> h5py.Dataset:
-    """The dataset of this name, whose values lie in this file."""
-    if (
-        file.id.links.get_info(name.encode()).type != h5l.TYPE_HARD
-    ):  # `name in file` would follow it
-        raise NotNumbersError("a link, which is not followed")
-    item = file[name]
+def dataset(file: h5py.File, path: str) -> h5py.Dataset:
+    """The dataset at this path, whose values lie in this file."""
+    group = file
+    for name in path.split("/"):
+        if not isinstance(group, h5py.Group):
+            raise NotNumbersError("broken")
+        # `name in group` would follow it
+        if group.id.links.get_info(name.encode()).type != h5l.TYPE_HARD:
+            raise NotNumbersError("a link, which is not followed")
+        group = group[name]
+    item = group
     if not isinstance(item, h5py.Dataset):
         kind = None if isinstance(item, h5py.Datatype) else matlab_class(item)
         raise NotNumbersError(kind or type(item).__name__.lower())
@@ -84,30 +94,81 @@ def matlab_class(item: Any) -> str | None:
 
 
 def describe(file: h5py.File, most: int) -> dict[str, Any]:
-    """The variables: the sizes of arrays of numbers, and what the rest is."""
-    found: dict[str, Any] = {"shapes": {}, "others": {}, "turned": []}
+    """The variables: the sizes of arrays of numbers, and what the rest is; where those in structures and cells lie."""
+    found: dict[str, Any] = {"shapes": {}, "others": {}, "turned": [], "inside": {}, "seen": 0}
     if len(file) > most:
-        raise ValueError(f"it has {len(file)} variables, more than {most}")
+        raise TooManyError(f"it has {len(file)} variables, more than {most}")
     for name in file:
         if not isinstance(name, str) or name.startswith("#"):  # "#refs#": the contents of cells
             continue
-        try:
-            item = dataset(file, name)
-            kind = matlab_class(item)
-            if item.dtype.kind not in "fiub" or item.shape is None or "MATLAB_empty" in item.attrs:
-                raise NotNumbersError(kind or "no numbers")
-            if kind not in (None, *NUMERIC_CLASSES):
-                raise NotNumbersError(kind)
-        except NotNumbersError as error:
-            found["others"][name] = str(error)[:200]
-        except (
-            Exception
-        ):  # whatever h5py raises: a broken entry does not keep us from the ones beside it
-            found["others"][name] = "broken"
-        else:
-            found["shapes"][name] = item.shape
-            found["turned"] += [] if kind is None else [name]
+        note(file, name, name, found, most)
     return found
+
+
+def note(
+    file: h5py.File, name: str, path: str, found: dict[str, Any], most: int, depth: int = 0
+) -> None:
+    """Add the variable at `path` to what was found, and those inside it."""
+    if name in found["shapes"]:
+        return
+    found["seen"] += 1
+    if found["seen"] > most:
+        raise TooManyError(f"it has more than {most} variables")
+    try:
+        item = dataset(file, path)
+        kind = matlab_class(item)
+        if item.dtype.kind not in "fiub" or item.shape is None or "MATLAB_empty" in item.attrs:
+            raise NotNumbersError(kind or "no numbers")
+        if kind not in (None, *NUMERIC_CLASSES):
+            raise NotNumbersError(kind)
+    except NotNumbersError as error:
+        other = str(error)[:200]
+    except Exception:  # whatever h5py raises: a broken entry does not keep us from those beside it
+        other = "broken"
+    else:
+        found["shapes"][name] = item.shape
+        found["turned"] += [] if kind is None else [name]
+        found["inside"] |= {} if depth == 0 else {name: path}
+        return
+    if depth == 0:
+        found["others"][name] = other
+    if other in ("struct", "cell") and depth < DEEPEST:
+        inside: list[tuple[str, str]] = []
+        with contextlib.suppress(Exception):
+            inside = list(parts(file, path, most))
+        for step, inner in inside:
+            note(file, name + step, inner, found, most, depth + 1)
+
+
+def parts(file: h5py.File, path: str, most: int) -> Iterator[tuple[str, str]]:
+    """What MATLAB writes behind the name of a structure or a cell array for each array inside, and its path."""
+    item = file[path]  # each link on the way has been looked at
+    if not isinstance(item, h5py.Group):
+        yield from ((f"{{{i}}}", inner) for i, inner in referred(file, path, most))
+        return
+    for field in item:
+        inner = f"{path}/{field}"
+        try:
+            array = not matlab_class(dataset(file, inner))  # a field of an array of structures
+            places = list(referred(file, inner, most)) if array else []
+        except NotNumbersError:
+            places = []
+        if places:
+            yield from ((f"({i}).{field}", place) for i, place in places)
+        else:
+            yield f".{field}", inner
+
+
+def referred(file: h5py.File, path: str, most: int) -> Iterator[tuple[int, str]]:
+    """Number, from 1, and path of each object that a dataset of references refers to, in MATLAB's order."""
+    item = dataset(file, path)
+    if h5py.check_ref_dtype(item.dtype) is not h5py.Reference or not 0 < item.size <= most:
+        return
+    for i, reference in enumerate(item[()].ravel()):
+        if reference:
+            name = file[reference].name
+            if name:
+                yield i + 1, name.strip("/")
 
 
 def ask(item: h5py.Dataset) -> dict[str, Any]:

@@ -232,3 +232,18 @@ def test_the_shape_of_an_array_of_three_axes_must_be_its_own(tmp_path: Path) -> 
             ValueError, match=r"`shape` must be left out .*\(6, 7\) .* got \(3, 4\)"
         ):
             load_scene(tmp_path / name, layout="CHW", shape=(3, 4))
+
+
+def test_of_a_stack_in_numpy_files_one_cube_is_named(tmp_path: Path) -> None:
+    stack = np.stack([CUBE, 2 * CUBE])
+    np.save(tmp_path / "a.npy", stack)
+    with pytest.raises(
+        ValueError, match=r"must hold one cube, got a stack of shape \(2, 20, 24, 30\)"
+    ):
+        load_scene(tmp_path / "a.npy")
+    np.savez(tmp_path / "a.npz", cubes=stack, wavelengths=np.linspace(400, 900, 30))
+    with pytest.raises(ValueError, match=r"the stack cubes 2x20x24x30: cubes\[0\] to cubes\[1\]"):
+        load_scene(tmp_path / "a.npz")
+    scene = load_scene(tmp_path / "a.npz", variable="cubes[1]")
+    np.testing.assert_array_equal(scene.cube, 2 * CUBE)
+    assert scene.wavelengths is not None
