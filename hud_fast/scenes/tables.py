@@ -82,7 +82,6 @@ def read_table(
     details = {"layout": layout}
     if file.format == "mat":
         details["version"] = file.version
-    good = _vector(file, GOOD_BAND_NAMES, variable)
     fwhm = _vector(file, FWHM_NAMES, variable)
     labels = _matrix(file, LABEL_NAMES, (height, width), variable)
     return RawScene(
@@ -92,7 +91,7 @@ def read_table(
         variable=variable,
         wavelengths=_fitting(wavelengths, depth, lengths=True),
         fwhm=_fitting(fwhm, depth, lengths=True),
-        good_bands=None if (bbl := _fitting(good, depth)) is None else bbl != 0,
+        good_bands=good_bands(file, variable, depth),
         mask=_matrix(file, MASK_NAMES, (height, width), variable),
         labels=labels,
         details=details,
@@ -110,14 +109,10 @@ def _only_cube(
     file: VariableFile, path: Path, layout: str | None, shape: tuple[int, int] | None
 ) -> str:
     """The variable that must be the cube."""
-    top = {n: s for n, s in file.shapes.items() if n not in file.nested}
-    inside = {n: s for n, s in file.shapes.items() if n in file.nested}
-    cubes: list[str] = []
-    for shapes in (top, inside):
-        cubes = cubes or _candidates(file, shapes, layout, shape)
-    stacks = [n for n, s in file.shapes.items() if len(s) == 4 and min(s) > 0]
-    if not cubes and len(stacks) == 1 and file.shapes[stacks[0]][0] == 1:
-        return f"{stacks[0]}[0]"
+    cubes = candidates(file, layout, shape)
+    several = stacks(file)
+    if not cubes and len(several) == 1 and file.shapes[several[0]][0] == 1:
+        return f"{several[0]}[0]"
     if len(cubes) == 1:
         return cubes[0]
     if cubes:
@@ -125,9 +120,9 @@ def _only_cube(
             f"load_scene: `variable` must be one of {_names(file, cubes)} in {path}, which may all be "
             "the cube, got None"
         )
-    if stacks:
+    if several:
         raise ValueError(
-            f"load_scene: `variable` must name one cube of {_stack(file, stacks[0])}, got None, for {path}"
+            f"load_scene: `variable` must name one cube of {_stack(file, several[0])}, got None, for {path}"
         )
     others = listed(f"{printable(name, 40)} ({kind})" for name, kind in file.others.items())
     matrix = (
@@ -137,6 +132,29 @@ def _only_cube(
         f"load_scene: `path` must hold a cube (a numeric array of three axes, or a matrix with "
         f"{matrix}), got {path} with {_names(file)}{', ' if others else ''}{others}"
     )
+
+
+def candidates(file: VariableFile, layout: str | None, shape: tuple[int, int] | None) -> list[str]:
+    """The variables that can be the cube: where there is none, those in structures and cells."""
+    cubes: list[str] = []
+    for inside in (False, True):
+        shapes = {n: s for n, s in file.shapes.items() if (n in file.nested) == inside}
+        cubes = cubes or _candidates(file, shapes, layout, shape)
+    return cubes
+
+
+def stacks(file: VariableFile) -> list[str]:
+    """The variables that can be a stack of cubes."""
+    found = [n for n, s in file.shapes.items() if len(s) == 4 and min(s) > 0]
+    if len(found) > 1:  # beside the cubes lie their abundances
+        found = [n for n in found if not _is_shares(file, n)] or found
+    return found
+
+
+def good_bands(file: VariableFile, cube: str, bands: int) -> NDArray[np.bool_] | None:  # (C,)
+    """The bad-band list beside the cube."""
+    found = _fitting(_vector(file, GOOD_BAND_NAMES, cube), bands)
+    return None if found is None else found != 0
 
 
 def _candidates(
