@@ -47,4 +47,9 @@ def unmix(
         f"{numbers['endmembers']} endmembers rebuild the scene's spectra with a mean cosine of "
         f"{numbers['reconstruction_cosine']:.5f} (1 = the same spectrum up to brightness)."
     )
+    if numbers["left_out"]:
+        terminal.say(
+            f"Note: {numbers['left_out']:,} of {numbers['left_out'] + numbers['pixels']:,} pixels were left out: "
+            "masked, not finite, or zero in every band"
+        )
     terminal.say(f"Results: {out}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hud_fast._text import printable
 from hud_fast.report.axis import scene_axis, title_of, value_label
 from hud_fast.report.style import ACCENT, GREY, PAGE_WIDTH, house_style, new_figure, picture_axes
 
@@ -117,7 +118,8 @@ def abundance_maps(
                 continue
             picture = ax.imshow(maps[:, :, d], vmin=0.0, vmax=1.0, cmap=cmap)
             picture_axes(ax)
-            ax.set_title(labels[d] if labels else f"{d + 1}", fontsize=8.5)
+            label = printable(labels[d]) if labels else f"{d + 1}"
+            ax.set_title(label, fontsize=8.5, parse_math=False)
             ax.set_title(
                 f"mean {means[d]:.3f}", loc="right", fontsize=7.5, fontweight="normal", color=GREY
             )
