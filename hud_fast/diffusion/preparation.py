@@ -19,6 +19,7 @@ from hud_fast.diffusion.prior import Prior
 from hud_fast.kernels import fcls
 from hud_fast.scenes import Scene
 from hud_fast.unmixing import count_endmembers, linear_abundances, unmixing_summary, vca
+from hud_fast.unmixing.vca import TooFewVertices
 
 CPU = torch.device("cpu")
 ENCODERS = ("fcls", "linear")
@@ -65,7 +66,8 @@ def choose_endmembers(
     Raises
     ------
     ValueError
-        If the scene has no valid pixel, or `endmembers` is out of range, of the wrong shape, or not
+        If the scene has no valid pixel or one band only, if its bands are copies of one, if all its pixels are the
+        same, or if `endmembers` is out of range, of the wrong shape, or not
         finite.
     """
     caller = place or "HUD.fit"
@@ -75,7 +77,12 @@ def choose_endmembers(
             f"{caller}: `scene` must have valid pixels, "
             f"got {scene.H} x {scene.W} that are all masked or not finite"
         )
+    if scene.C == 1:
+        raise ValueError(
+            f"{caller}: `scene` must have two bands or more: one number a pixel cannot be unmixed, got 1 band"
+        )
     most = min(LARGEST_D, scene.C, pixels)
+    estimated = endmembers is None
     if endmembers is None:
         count = known_count(scene)
         if count is None:
@@ -94,7 +101,12 @@ def choose_endmembers(
             )
         cube, valid = scene.on(device)
         with _of(place):
-            spectra = vca(cube, D, seed=seed, best_of=VCA_RUNS, criterion="residual", mask=valid)
+            try:
+                spectra = _vertices(cube, D, seed, valid)
+            except TooFewVertices as error:
+                if not estimated or error.most < 2:
+                    raise
+                spectra = _vertices(cube, error.most, seed, valid)  # as many as the scene has
         found: NDArray[np.float32] = spectra.cpu().numpy()
         return found
     given = np.asarray(endmembers, dtype=np.float32)
@@ -106,6 +118,10 @@ def choose_endmembers(
     if not np.isfinite(given).all():
         raise ValueError(f"{caller}: `endmembers` must be finite, got NaN or infinity")
     return given
+
+
+def _vertices(cube: Tensor, D: int, seed: int, valid: Tensor) -> Tensor:  # (D, C)
+    return vca(cube, D, seed=seed, best_of=VCA_RUNS, criterion="residual", mask=valid)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ Cost: O(P C^2 + C^3).
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,11 @@ def count_endmembers(
         Not more valid pixels than bands (the regression would explain the noise away); a mask of
         another shape.
 
+    Warns
+    -----
+    UserWarning
+        If bands are copies or multiples of others.
+
     References
     ----------
     Bioucas-Dias and Nascimento, IEEE TGRS 46(8), 2008, Algorithms 1 and 2.
@@ -70,7 +76,16 @@ def count_endmembers(
     """
     reader = Pixels("count_endmembers", pixels, mask)
     stats = moments(reader)
-    C = reader.C
+    copies = stats.copies
+    vary = np.trace(stats.covariance) > 1e-15 * float(stats.mean @ stats.mean)
+    if vary and copies.any():  # where all pixels are the same, all bands are, and nobody wonders
+        warnings.warn(
+            f"count_endmembers: {int(copies.sum())} of {reader.C} bands left out of the estimate, copies or multiples "
+            "of others: the regression would take what they share, noise too, for signal",
+            UserWarning,
+            stacklevel=2,
+        )
+    C = int((~copies).sum())
     if stats.count <= C:
         raise ValueError(
             f"count_endmembers: `pixels` must hold more valid pixels than bands, C = {C}, "
@@ -78,7 +93,7 @@ def count_endmembers(
         )
     if C == 1:
         return 1
-    R = stats.correlation
+    R = stats.correlation[np.ix_(~copies, ~copies)]
     ridge = _RIDGE * float(np.trace(R)) / C
     precision = np.linalg.inv(R + ridge * np.eye(C))
     W = precision / np.diag(precision)[:, None]
