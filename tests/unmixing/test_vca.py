@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -200,5 +202,9 @@ def test_pixels_that_cannot_be_unmixed_are_told_what_they_are() -> None:
         ((band * np.linspace(1, 2, 30)).astype(np.float32), "all 30 bands are copies or multiples"),
         (np.hstack([band, 1 - band, band + 1]), "they vary in 1 direction only"),
     ):
-        with pytest.raises(ValueError, match=rf"`D` must be at most [12], .* \({why}.*\), got 3"):
+        with pytest.raises(
+            ValueError, match=rf"`D` must be at most [12], .* \({why}.*\), got 3"
+        ) as told:
             vca(scene, 3)
+        again = pickle.loads(pickle.dumps(told.value))  # as it goes from one process to the others
+        assert (str(again), again.most) == (str(told.value), told.value.most)  # type: ignore[attr-defined]
