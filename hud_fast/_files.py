@@ -31,6 +31,16 @@ def user_path(path: str | os.PathLike[str]) -> Path:
 
 
 @contextlib.contextmanager
+def utf8_path(path: Path) -> Iterator[Path]:
+    """A name under which a library that takes UTF-8 only can read the file; another name is only found on POSIX."""
+    if os.fspath(path).encode(errors="replace") == os.fsencode(path):
+        yield path
+        return
+    with path.open("rb") as file:
+        yield Path(f"/dev/fd/{file.fileno()}")
+
+
+@contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`, with its suffix; renamed to `path` on success."""
     target = Path(path)

@@ -197,6 +197,32 @@ def test_no_data_is_left_out_told_and_kept_on_request(
     assert "--no-data must be a number, auto or none, got nil" in text
 
 
+def test_what_was_left_out_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cube = simulate_scene(40, 30, C=20, D=3, seed=0).cube.copy()
+    cubes = np.stack([cube[:8, :8]] * 4)
+    cubes[1] = np.nan
+    cube[0, :7] = np.nan
+    np.save(tmp_path / "real.npy", cube)
+    np.savez(tmp_path / "cubes.npz", cubes=cubes)
+    real = str(tmp_path / "real.npy")
+    assert cli.main(["metrics", str(tmp_path / "cubes.npz"), real, "--device", "cpu"]) == 0
+    shown = capsys.readouterr().out
+    assert "Note: 1 of 4 cubes was left out of the block diversity: it has pixels that are" in shown
+    assert "Note: 7 of 1,200 pixels of the real scene were left out" in shown
+    assert cli.main(["unmix", real, "--endmembers", "3", "--out", str(tmp_path / "u")]) == 0
+    assert "Note: 7 of 1,200 pixels were left out" in capsys.readouterr().out
+
+
+def test_an_option_that_cannot_apply_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = save_scene(simulate_scene(20, 20, C=8, D=3, seed=0), tmp_path / "a.hdr")
+    unmix = ["unmix", str(path), "--out", str(tmp_path / "u")]
+    for option in (["--variable", "foo"], ["--layout", "CHW"], ["--shape", "3x4"]):
+        assert f"`{option[0][2:]}` must be left out here" in refused(capsys, *unmix, *option)
+    assert not (tmp_path / "u").exists()
+
+
 def test_fetch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -280,6 +306,8 @@ MISTAKES = [
     (["run", "SCENE", "--out", "/proc/nothing"], r"cannot write to /proc/nothing"),
     (["unmix", "SCENE", "--out", "/proc/nothing"], r"cannot write to /proc/nothing"),
     (["sample", "nothing", "--out", "OUT"], r"must hold a model"),
+    (["sample", "nothing", "--out", "a.foo"], r"--out must end in one of .*\.mat.* got a\.foo"),
+    (["sample", "nothing", "--out", "a.hdr"], r"holds one cube, and 64 .* give --count 1"),
     (["metrics", "nothing", "SCENE"], r"must be an existing file or a catalogue name"),
     (["bench", "--groups", "fcls,simplx"], r"got 'simplx'; did you mean simplex\?"),
     (

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+from pathlib import Path
 
 import pytest
 
 from hud_fast import _files
-from hud_fast._files import atomic_dir, atomic_path, atomic_write, sweep
+from hud_fast._files import atomic_dir, atomic_path, atomic_write, sweep, utf8_path
 
 
 def test_a_file_appears_whole(tmp_path):
@@ -96,3 +97,17 @@ def test_only_what_bears_our_mark_is_swept(tmp_path):
     sweep(tmp_path / "a.npy")
     sweep(tmp_path / "nowhere" / "a.npy")
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(mine)
+
+
+def test_a_name_that_is_not_utf8_can_be_read_by_one_that_is(tmp_path: Path) -> None:
+    plain = tmp_path / "plain \xe9"
+    with utf8_path(plain) as name:
+        assert name == plain
+    odd = tmp_path / "odd \udce9"
+    try:
+        odd.write_bytes(b"content")
+    except (OSError, UnicodeError):
+        pytest.skip("this file system has no such names")
+    with utf8_path(odd) as name:
+        assert str(name).isprintable()
+        assert name.read_bytes() == b"content"

@@ -13,8 +13,18 @@ from typing import Any
 import pytest
 import typer
 from rich.console import Console
+from rich.table import Table
 
-from hud_fast.cli.terminal import PlainReporter, RichReporter, explain, guard, reporter, say
+from hud_fast.cli.terminal import (
+    PlainReporter,
+    RichReporter,
+    explain,
+    guard,
+    literal,
+    reporter,
+    say,
+    show,
+)
 from hud_fast.diffusion.memory import OutOfMemory
 from hud_fast.pipeline import InputError, Reporter
 from hud_fast.scenes.trust import TooLarge
@@ -98,6 +108,17 @@ def test_a_letter_that_the_stream_lacks_does_not_end_the_work(
     monkeypatch.setattr(sys, "stdout", stream)
     assert guard(lambda **_: say("plain\xe9"), []) == 0  # type: ignore[arg-type]
     assert stream.buffer.getvalue() == b"plain?\n"  # type: ignore[attr-defined]
+
+
+def test_names_in_tables_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table(title=literal(f"[bold]a[/x] {EVIL}"), min_width=60)
+    table.add_column(literal("[red]"))
+    table.add_row(literal("[/]"))
+    show(table)
+    shown = capsys.readouterr().out
+    assert f"[bold]a[/x] {CLEAN}" in shown
+    assert "[red]" in shown
+    assert "[/]" in shown
 
 
 def test_the_reporter_suits_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -146,11 +146,11 @@ def _say(result: dict[str, Any]) -> None:
 
     for table in tables_of(result):
         if table.key == "standing":
-            shown = Table(title=table.title, title_justify="left")
+            shown = Table(title=terminal.literal(table.title), title_justify="left")
             for column in ("", *table.columns):
-                shown.add_column(column)
+                shown.add_column(terminal.literal(column))
             for name, entries in table.lines:
-                shown.add_row(name, *(one.text for one in entries))
+                shown.add_row(*map(terminal.literal, (name, *(one.text for one in entries))))
             terminal.show(shown)
     for note in notes_of(result):
         terminal.say(f"Note: {note}")

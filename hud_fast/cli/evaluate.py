@@ -102,7 +102,9 @@ def quality_table(evaluation: Mapping[str, Any]) -> Table:
     h, w = quality["settings"]["block"]
     counts = ", ".join(f"{quality[row]['blocks']} {words}" for row, words in _ROWS.items())
     table = Table(
-        title=f"{evaluation['scene']}, blocks of {h} x {w}: {counts}; 95 % intervals in brackets",
+        title=terminal.literal(
+            f"{evaluation['scene']}, blocks of {h} x {w}: {counts}; 95 % intervals in brackets"
+        ),
         title_justify="left",
     )
     table.add_column("")

@@ -19,7 +19,8 @@ def metrics(
         Path,
         typer.Argument(
             metavar="GENERATED",
-            help="Generated cubes: a run's folder, a folder of cubes, a .npy stack, a .zarr group, or one cube.",
+            help="Generated cubes: a run's folder, a folder of cubes, a .npy, .npz or .mat stack, a .zarr group, or "
+            "one cube.",
             show_default=False,
         ),
     ],

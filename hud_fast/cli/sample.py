@@ -24,7 +24,8 @@ def sample(
         typer.Option(
             "--out",
             "-o",
-            help="A folder for a set of cubes, a .npy file for one array, or a .zarr group.",
+            help="A folder for a set of cubes; a .npz, .mat, .npy or .zarr file of all; with --count 1, a .hdr "
+            "(ENVI) or .tif file.",
         ),
     ],
     *,
@@ -46,13 +47,16 @@ def sample(
 
     Cube i depends on the model, the seed and i only: asking for more cubes does not change the first
     ones. They are written as they are made, so any number of them fits in memory, and any size: above
-    64 pixels a cube is made in overlapping windows.
+    64 pixels a cube is made in overlapping windows. A .npz, .mat or .zarr file also holds their abundances,
+    the endmembers and the wavelengths.
 
     [bold]Examples[/]
 
         hud-fast sample runs/indian-pines --count 1 --size 145x145 --out scene
 
         hud-fast sample runs/indian-pines --count 500 --seed 1 --size 64 --out cubes.npy
+
+        hud-fast sample runs/indian-pines --count 1 --size 145x145 --out scene.hdr
     """
     from hud_fast.pipeline import sample_model
 

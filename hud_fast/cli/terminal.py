@@ -32,6 +32,7 @@ from hud_fast.pipeline.progress import Progress, Reporter
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
 # Not exported by typer itself, and at home in another package from version to version.
 ClickException: type[Exception] = next(
@@ -150,6 +151,13 @@ def say_numbers(metrics: Mapping[str, Any]) -> None:
         say(f"{'Told from real (AUC):':<28}{realism_line(realism)}")
     for note in [*(metrics.get("notes") or []), *(realism or {}).get("notes", [])]:
         say(f"Note: {note}")
+
+
+def literal(text: str) -> Text:
+    """Words of a table that came from outside: "[bold]" in a scene's name is no markup, and "[/]" no error of it."""
+    from rich.text import Text
+
+    return Text(_clean(text))
 
 
 def show(*tables: Table) -> None:

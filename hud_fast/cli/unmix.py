@@ -96,6 +96,11 @@ def unmix(
     )
     if "truth" in numbers:
         say_truth(numbers["truth"])
+    if numbers["left_out"]:
+        terminal.say(
+            f"Note: {numbers['left_out']:,} of {numbers['left_out'] + numbers['pixels']:,} pixels were left out: "
+            "masked, not finite, or without data"
+        )
     terminal.say(f"Results: {out}")
 
 

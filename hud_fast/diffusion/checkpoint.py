@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hud_fast._files import atomic_write
+from hud_fast._files import atomic_write, utf8_path
 from hud_fast._text import printable
 
 PREFIX, SUFFIX = "step-", ".safetensors"
@@ -73,7 +73,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not path.is_file():
         raise FileNotFoundError(f"read_tensors: `path` must be a file, got {path}")
     try:
-        with safe_open(path, framework="pt") as file:
+        with utf8_path(path) as name, safe_open(name, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, ValueError) as error:

@@ -21,6 +21,7 @@ from hud_fast.diffusion.windows import mended
 from hud_fast.kernels import fcls
 from hud_fast.scenes import Scene
 from hud_fast.unmixing import count_endmembers, linear_abundances, unmixing_summary, vca
+from hud_fast.unmixing.vca import TooFewVertices
 
 CPU = torch.device("cpu")
 ENCODERS = ("fcls", "linear")
@@ -72,7 +73,8 @@ def choose_endmembers(
     Raises
     ------
     ValueError
-        If the scene has no valid pixel, or `endmembers` is out of range, of the wrong shape, or not
+        If the scene has no valid pixel or one band only, if its bands are copies of one, if all its pixels are the
+        same, or if `endmembers` is out of range, of the wrong shape, or not
         finite.
     """
     caller = place or "HUD.fit"
@@ -80,6 +82,10 @@ def choose_endmembers(
         raise ValueError(
             f"{caller}: `scene` must have valid pixels, "
             f"got {scene.H} x {scene.W} that are all masked, not finite or without data"
+        )
+    if scene.C == 1:
+        raise ValueError(
+            f"{caller}: `scene` must have two bands or more: one number a pixel cannot be unmixed, got 1 band"
         )
     if isinstance(endmembers, Tensor):
         endmembers = endmembers.detach().cpu().numpy()
@@ -117,6 +123,7 @@ def _searched(
         )
     pixels_left = int(valid.sum())
     most = min(LARGEST_D, scene.C, pixels_left)
+    estimated = count is None
     if count is None:
         count = known_count(scene)
         if count is None:
@@ -131,9 +138,18 @@ def _searched(
             f"{pixels_left} valid pixels and {LARGEST_D}), got {D}"
         )
     with _of(place):
-        spectra = vca(cube, D, seed=seed, best_of=VCA_RUNS, criterion="residual", mask=valid)
+        try:
+            spectra = _vertices(cube, D, seed, valid)
+        except TooFewVertices as error:
+            if not estimated or error.most < 2:
+                raise
+            spectra = _vertices(cube, error.most, seed, valid)  # as many as the scene has
     found: NDArray[np.float32] = spectra.cpu().numpy()
     return found
+
+
+def _vertices(cube: Tensor, D: int, seed: int, valid: Tensor) -> Tensor:  # (D, C)
+    return vca(cube, D, seed=seed, best_of=VCA_RUNS, criterion="residual", mask=valid)
 
 
 @contextlib.contextmanager

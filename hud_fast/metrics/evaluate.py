@@ -57,7 +57,8 @@ def evaluate(
         ``block_diversity_blocks`` (min, p05, median, p95, max); ``counts`` (generated, real,
         blocks, blocks_left_out, unused_pixels); ``reference`` (see `RealReference.to_dict`) and
         ``copy_check`` (see `CopyCheck.to_dict`), None where not asked for or where the scene's
-        halves are too small for a block, ``notes`` (list of str) then saying why; ``settings``.
+        halves are too small for a block; ``notes`` (list of str), which say why, and what was left out;
+        ``settings``.
 
     Raises
     ------
@@ -97,7 +98,8 @@ def evaluate(
         return_details=True,
         progress=stages["fidelity"],
     )
-    notes: list[str] = []
+    counts = diversity.to_dict()["counts"]
+    notes = _left_out(counts, diversity.block, "cube" if block is None else "block")
     real_values, check = None, None
     if reference:
         try:
@@ -135,7 +137,7 @@ def evaluate(
         "ratio": diversity.value / fidelity.value if fidelity.value else None,
         "point_fidelity_pixels": distribution(fidelity.cosine),
         "block_diversity_blocks": distribution(diversity.similarity),
-        "counts": diversity.to_dict()["counts"],
+        "counts": counts,
         "reference": real_values,
         "copy_check": check,
         "notes": notes,
@@ -152,3 +154,37 @@ def evaluate(
         },
     }
     return dict(plain(result))
+
+
+def _left_out(counts: dict[str, Any], block: tuple[int, int], word: str) -> list[str]:
+    """Say what the numbers are not of.
+
+    Examples
+    --------
+    >>> whole = {"pixels": 64, "used": 64}
+    >>> counts = {"blocks": 3, "blocks_left_out": 1, "unused_pixels": 0, "real": whole}
+    >>> _left_out({**counts, "generated": {"pixels": 64, "used": 63}}, (4, 4), "cube")[0]
+    '1 of 4 cubes was left out of the block diversity: it has pixels that are masked or not finite'
+    """
+    out, blocks = counts["blocks_left_out"], counts["blocks"] + counts["blocks_left_out"]
+    h, w = block
+    notes = []
+    if out:
+        has = "has" if out == 1 else "have"
+        notes.append(
+            f"{_share(out, blocks, word + 's')} of the block diversity: {'it' if out == 1 else 'they'} {has} pixels "
+            "that are masked or not finite"
+        )
+    made, real = counts["generated"], counts["real"]
+    if counts["unused_pixels"]:
+        share = _share(counts["unused_pixels"], made["pixels"], "generated pixels")
+        notes.append(f"{share} of the block diversity: beyond the last whole block of {h} x {w}")
+    for side, words in ((made, "generated pixels"), (real, "pixels of the real scene")):
+        if side["used"] < side["pixels"]:
+            share = _share(side["pixels"] - side["used"], side["pixels"], words)
+            notes.append(f"{share}: masked or not finite")
+    return notes
+
+
+def _share(some: int, all_: int, words: str) -> str:
+    return f"{some:,} of {all_:,} {words} {'was' if some == 1 else 'were'} left out"

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import IO, TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -180,9 +180,7 @@ def refuse_foreign(target: Path) -> None:
             raise InputError(f"{target} is no stack of cubes (B, h, w, C): choose another --out")
         return
     if not target.is_dir():
-        raise InputError(
-            f"{target} is a file: --out must be a folder, a .npy file or a .zarr group"
-        )
+        raise InputError(f"{target} is a file: --out must be a folder, or a file of cubes")
     foreign = foreign_to_set(target)
     if foreign is not None:
         raise InputError(f"{target} holds other files ({foreign}): choose another --out")
@@ -220,19 +218,27 @@ def writing_array(path: Path, shape: tuple[int, ...]) -> Iterator[Callable[[Arra
 @contextlib.contextmanager
 def _growing(path: Path, shape: tuple[int, ...]) -> Iterator[Callable[[Array], None]]:
     """A .npy file of float32 whose rows come in turn; RuntimeError where they end up too few or too many."""
-    count = 0
-    with path.open("wb") as file:
-        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-
-        def put(rows: Array) -> None:
-            nonlocal count
-            file.write(np.ascontiguousarray(rows, dtype="<f4").data)
-            count += len(rows)
-
+    with path.open("wb") as file, growing(file, shape, path.name) as put:
         yield put
+
+
+@contextlib.contextmanager
+def growing(
+    file: IO[bytes], shape: tuple[int, ...], name: str
+) -> Iterator[Callable[[Array], None]]:
+    """As `_growing`, into a file that is open."""
+    count = 0
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+
+    def put(rows: Array) -> None:
+        nonlocal count
+        file.write(np.ascontiguousarray(rows, dtype="<f4").data)
+        count += len(rows)
+
+    yield put
     if count != shape[0]:
-        raise RuntimeError(f"{path.name}: {count} of {shape[0]} cubes were written")
+        raise RuntimeError(f"{name}: {count} of {shape[0]} cubes were written")
 
 
 def read_cubes(
@@ -240,7 +246,7 @@ def read_cubes(
     *,
     variable: str | None = None,
 ) -> NDArray[np.float32]:  # (B, h, w, C)
-    """Read a set of cubes: a run's folder, a set's folder, a .npy stack, a .zarr group, or one cube of any kind.
+    """Read a set of cubes: a run's or a set's folder, a .npy, .npz, .mat or .zarr stack, or one cube of any kind.
 
     Raises
     ------
@@ -265,6 +271,13 @@ def read_cubes(
             )
         stack: NDArray[np.float32] = array.astype(np.float32, copy=False)
         return stack
+    if path.suffix.lower() in (".npz", ".mat") and path.is_file():
+        from hud_fast.scenes.stacks import read_stack
+
+        with user_input():
+            cubes = read_stack(path, variable)
+        if cubes is not None:
+            return cubes
     return _read_one(path, variable)[None]
 
 
@@ -272,10 +285,10 @@ def _read_folder(path: Path) -> NDArray[np.float32]:
     for folder in (path / "generated", path):
         if (folder / ARRAY).is_file():
             return read_cubes(folder / ARRAY)
-    kinds = (".mat", ".hdr", ".npy", ".npz", ".tif")
+    kinds = (*(suffix for suffix in SUFFIX.values() if suffix is not None), ".npy")
     files = sorted(p for p in path.iterdir() if p.suffix.lower() in kinds and p.name != ABUNDANCES)
     if not files:
-        raise InputError(f"{path} holds no cubes: no {ARRAY}, .mat, .hdr, .npy, .npz or .tif file")
+        raise InputError(f"{path} holds no cubes: no {ARRAY}, {', '.join(kinds)} file")
     cubes = [_read_one(file, None) for file in files]
     for file, cube in zip(files, cubes, strict=True):
         if cube.shape != cubes[0].shape:

@@ -16,7 +16,6 @@ from hud_fast.pipeline.cubes import (
     ABUNDANCES,
     choose_format,
     read_cubes,
-    refuse_foreign,
     writing_array,
     writing_cubes,
 )
@@ -32,7 +31,16 @@ from hud_fast.pipeline.places import check_free, check_json, lock_beside
 from hud_fast.pipeline.progress import Reporter
 from hud_fast.pipeline.realism import judged
 from hud_fast.pipeline.rundir import write_json
-from hud_fast.pipeline.zarr_cubes import refuse_other_group, writing_zarr
+from hud_fast.pipeline.targets import (
+    SINGLE,
+    STACKS,
+    check_single,
+    check_target,
+    refuse_other,
+    writing_single,
+    writing_stack,
+)
+from hud_fast.pipeline.zarr_cubes import writing_zarr
 
 if TYPE_CHECKING:
     from hud_fast.diffusion import HUD
@@ -51,10 +59,12 @@ def sample_model(
     overwrite: bool = False,
     reporter: Reporter | None = None,
 ) -> tuple[int, int, int, int]:
-    """Generate cubes from a saved model (or a run's) into a set of cubes, one .npy file or a .zarr group.
+    """Generate cubes from a saved model (or a run's) into a set of cubes, or a file of the kind that its name says.
 
-    They are written as they come: only one batch is in memory. Returns (B, h, w, C). What `overwrite` replaces is what
-    an earlier call wrote, and nothing else.
+    A folder, a name without a suffix, gets a set. A .npy file holds the cubes alone; .npz, .mat and .zarr also their
+    abundances, the endmembers and the wavelengths; .hdr (ENVI) and .tif one cube. They are written as they come: only
+    one batch is in memory. Returns (B, h, w, C). What `overwrite` replaces is what an earlier call wrote, and nothing
+    else.
 
     Raises
     ------
@@ -66,16 +76,15 @@ def sample_model(
 
     @by_first
     def check() -> None:
+        check_target(target, options)
         check_free(target, overwrite)
-        suffix = target.suffix.lower()
-        if suffix in (".npy", ".zarr") and options.format not in ("auto", suffix[1:]):
-            raise InputError(f"--format {options.format} needs a folder as --out, got {target}")
-        (refuse_other_group if suffix == ".zarr" else refuse_foreign)(target)
+        refuse_other(target)
 
     check()
     with user_input():
         model = load_model(source, device)
     scene = scene_of(model)
+    by_first(check_single)(target, scene)
     size = options.window(model.preset)
     shape = (options.samples, *size, model.C)
     at_once = few_at_once(model, options.samples, size)
@@ -119,6 +128,12 @@ def _writing(
             yield lambda cubes, _: put(cubes * np.float32(scene.scale))
     elif suffix == ".zarr":
         with writing_zarr(target, model, shape) as write:
+            yield write
+    elif suffix in STACKS:
+        with writing_stack(target, model, shape) as write:
+            yield write
+    elif suffix in SINGLE:
+        with writing_single(target, scene) as write:
             yield write
     else:
         kind = choose_format(kind, scene)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hud_fast._text import printable
 from hud_fast.report.axis import title_of
 from hud_fast.report.density import band_histogram
 from hud_fast.report.panels import check_generated
@@ -51,7 +52,7 @@ def comparison_panels(scene: Scene, cubes: Mapping[str, Cubes], n: int = SHOWN) 
         figure = new_figure(PAGE_WIDTH, n * side + 0.6, title)
         axes: Any = figure.subplots(n, len(made), squeeze=False)
         for column, (name, blocks) in enumerate(made.items()):
-            axes[0][column].set_title(name, fontsize=8.5, loc="center")
+            axes[0][column].set_title(printable(name), fontsize=8.5, loc="center", parse_math=False)
             for row in range(n):
                 ax = axes[row][column]
                 if row < len(blocks):
@@ -110,7 +111,7 @@ def comparison_densities(
                 vmin=0,
                 vmax=LIMIT * float(share.max()),
             )
-            ax.set_title(name, fontsize=8.5)
+            ax.set_title(printable(name), fontsize=8.5, parse_math=False)
         for ax in axes.ravel()[len(pixels) :]:
             ax.axis("off")
         figure.supxlabel("band", fontsize=9, color=GREY)

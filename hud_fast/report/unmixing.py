@@ -123,7 +123,7 @@ def abundance_maps(
                 continue
             picture = ax.imshow(maps[:, :, d], vmin=0.0, vmax=1.0, cmap=cmap)
             picture_axes(ax)
-            ax.set_title(_title(labels, d), fontsize=8.5)
+            ax.set_title(printable(_title(labels, d)), fontsize=8.5, parse_math=False)
             ax.set_title(
                 f"mean {means[d]:.3f}", loc="right", fontsize=7.5, fontweight="normal", color=GREY
             )

@@ -69,7 +69,8 @@ class GdalRows:
             out[hidden] = np.nan
         if (down.step, across.step) == (1, 1):
             return out
-        return out[np.ix_(np.array(down) - sides[0][0], np.array(across) - sides[1][0])]
+        some = np.ix_(np.array(down) - sides[0][0], np.array(across) - sides[1][0])
+        return np.asarray(out[some])
 
     def _stored(self, rows: Side, columns: Side) -> NDArray[Any]:  # (n, m, C)
         """The file's values. A chunk of which only some rows are asked for is kept: the next ones are, soon."""

@@ -12,6 +12,7 @@ what this machine holds into a scene. They are told by name and not followed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import signal
@@ -33,10 +34,15 @@ SECONDS = 10  # of computing for one request, beside
 BYTES_A_SECOND = 5e6
 MEMORY = 1 << 30  # beside what is read at once
 AT_ONCE = 1 << 24
+STRUCTURES = 8  # in structures
 IDLE = 60  # seconds without a request, after which it ends
 DEEPEST = 24  # groups in groups
 LONGEST_TEXT = 1 << 17  # bytes of an attribute, or of a text in a dataset: HDF-EOS keeps 32 kB
 NO_VARIABLE = "This is a netCDF dimension but not a netCDF variable"
+
+
+class TooManyError(Exception):
+    """More variables than anyone writes."""
 
 
 class NotNumbersError(Exception):
@@ -91,29 +97,14 @@ def matlab_class(item: Any) -> str | None:
 
 
 def describe(file: h5py.File, most: int) -> dict[str, Any]:
-    """The variables: the sizes of arrays of numbers, and what the rest is."""
-    found: dict[str, Any] = {"shapes": {}, "others": {}, "turned": []}
+    """The variables: the sizes of arrays of numbers, and what the rest is; where those in structures and cells lie."""
+    found: dict[str, Any] = {"shapes": {}, "others": {}, "turned": [], "inside": {}, "seen": 0}
     if len(file) > most:
-        raise ValueError(f"it has {len(file)} variables, more than {most}")
+        raise TooManyError(f"it has {len(file)} variables, more than {most}")
     for name in file:
         if not isinstance(name, str) or name.startswith("#"):  # "#refs#": the contents of cells
             continue
-        try:
-            item = dataset(file, name)
-            kind = matlab_class(item)
-            if item.dtype.kind not in "fiub" or item.shape is None or "MATLAB_empty" in item.attrs:
-                raise NotNumbersError(kind or "no numbers")
-            if kind not in (None, *NUMERIC_CLASSES):
-                raise NotNumbersError(kind)
-        except NotNumbersError as error:
-            found["others"][name] = str(error)[:200]
-        except (
-            Exception
-        ):  # whatever h5py raises: a broken entry does not keep us from the ones beside it
-            found["others"][name] = "broken"
-        else:
-            found["shapes"][name] = item.shape
-            found["turned"] += [] if kind is None else [name]
+        note_variable(file, name, name, found, most)
     return found
 
 
@@ -226,6 +217,72 @@ def plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace").rstrip("\0")[:LONGEST_TEXT]
     return str(value)[:LONGEST_TEXT] if isinstance(value, str) else None
+
+
+def note_variable(
+    file: h5py.File, name: str, path: str, found: dict[str, Any], most: int, depth: int = 0
+) -> None:
+    """Add the variable at `path` to what was found, and those inside it."""
+    if name in found["shapes"]:
+        return
+    found["seen"] += 1
+    if found["seen"] > most:
+        raise TooManyError(f"it has more than {most} variables")
+    try:
+        item = dataset(file, path)
+        kind = matlab_class(item)
+        if item.dtype.kind not in "fiub" or item.shape is None or "MATLAB_empty" in item.attrs:
+            raise NotNumbersError(kind or "no numbers")
+        if kind not in (None, *NUMERIC_CLASSES):
+            raise NotNumbersError(kind)
+    except NotNumbersError as error:
+        other = str(error)[:200]
+    except Exception:  # whatever h5py raises: a broken entry does not keep us from those beside it
+        other = "broken"
+    else:
+        found["shapes"][name] = item.shape
+        found["turned"] += [] if kind is None else [name]
+        found["inside"] |= {} if depth == 0 else {name: path}
+        return
+    if depth == 0:
+        found["others"][name] = other
+    if other in ("struct", "cell") and depth < STRUCTURES:
+        inside: list[tuple[str, str]] = []
+        with contextlib.suppress(Exception):
+            inside = list(parts(file, path, most))
+        for step, inner in inside:
+            note_variable(file, name + step, inner, found, most, depth + 1)
+
+
+def parts(file: h5py.File, path: str, most: int) -> Iterator[tuple[str, str]]:
+    """What MATLAB writes behind the name of a structure or a cell array for each array inside, and its path."""
+    item = file[path]  # each link on the way has been looked at
+    if not isinstance(item, h5py.Group):
+        yield from ((f"{{{i}}}", inner) for i, inner in referred(file, path, most))
+        return
+    for field in item:
+        inner = f"{path}/{field}"
+        try:
+            array = not matlab_class(dataset(file, inner))  # a field of an array of structures
+            places = list(referred(file, inner, most)) if array else []
+        except NotNumbersError:
+            places = []
+        if places:
+            yield from ((f"({i}).{field}", place) for i, place in places)
+        else:
+            yield f".{field}", inner
+
+
+def referred(file: h5py.File, path: str, most: int) -> Iterator[tuple[int, str]]:
+    """Number, from 1, and path of each object that a dataset of references refers to, in MATLAB's order."""
+    item = dataset(file, path)
+    if h5py.check_ref_dtype(item.dtype) is not h5py.Reference or not 0 < item.size <= most:
+        return
+    for i, reference in enumerate(item[()].ravel()):
+        if reference:
+            name = file[reference].name
+            if name:
+                yield i + 1, name.strip("/")
 
 
 def ask(item: h5py.Dataset) -> dict[str, Any]:

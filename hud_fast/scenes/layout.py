@@ -55,7 +55,13 @@ def band_last(
             raise ValueError(
                 f"{function}: `layout` {layout} must meet an array of 3 axes, got shape {array.shape}"
             )
-        return array.transpose([layout.index(axis) for axis in "HWC"])
+        cube = array.transpose([layout.index(axis) for axis in "HWC"])
+        if shape is not None and cube.shape[:2] != shape:
+            raise ValueError(
+                f"{function}: `shape` must be left out for an array of 3 axes, or be the (H, W) = "
+                f"{cube.shape[:2]} that it has as {layout}, got {shape}"
+            )
+        return cube
     if array.ndim != 2:
         raise ValueError(
             f"{function}: `layout` {layout} must meet an array of 2 axes, got shape {array.shape}"

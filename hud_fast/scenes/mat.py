@@ -27,6 +27,9 @@ class VariableFile(Protocol):
     column_major: bool
     shapes: dict[str, tuple[int, ...]]  # the numeric variables
     others: dict[str, str]  # the rest: what they are
+    nested: set[
+        str
+    ]  # those of `shapes` that lie in a structure or a cell array, as MATLAB names them
 
     def read(self, name: str) -> NDArray[Any]: ...
 
@@ -89,6 +92,7 @@ class MatV4:
             name: tuple(shape) for name, shape, kind in found if kind in ("double", "single")
         }
         self.others = {name: kind for name, _, kind in found if name not in self.shapes}
+        self.nested: set[str] = set()
 
     def read(self, name: str) -> NDArray[Any]:
         from scipy.io import loadmat

@@ -45,6 +45,8 @@ class MatHDF5:
         with whole(path), child() as reader:
             found = reader.ask(path, None)
         self._turned = set(found["turned"])
+        self._inside: dict[str, str] = found["inside"]  # where it lies, of what a structure holds
+        self.nested = set(self._inside)
         self.others: dict[str, str] = found["others"]
         self.shapes = {
             name: tuple(shape[::-1] if name in self._turned else shape)
@@ -54,7 +56,7 @@ class MatHDF5:
     def read(self, name: str) -> NDArray[Any]:
         """The values of a numeric variable."""
         with whole(self.path), child() as reader:
-            asked = reader.ask(self.path, name)
+            asked = reader.ask(self.path, self._inside.get(name, name))
             dtype = np.dtype(asked["dtype"])
             check_claim(self.path, name, math.prod(asked["shape"]), dtype.itemsize)
             check_claim(self.path, f"a chunk of {name}", asked["chunk"], dtype.itemsize)

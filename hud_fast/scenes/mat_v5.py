@@ -4,15 +4,18 @@ bit in them ends the process (its own documentation calls it "not hardened").
 A file is 128 bytes of header and a chain of elements: a tag of 8 bytes (type, length), then the data, padded to 8
 bytes. Up to 4 bytes of data lie inside the tag. An element of the chain is an array, or a zlib stream that holds one;
 an array is a chain of elements in turn: flags (class, complex), sizes, name, values. Values are stored in the smallest
-type that holds them, whatever the class. Of cells, structures, text and objects only the name is read.
+type that holds them, whatever the class. A structure or a cell array holds arrays in turn, each with its own tag:
+they are variables, too, named as MATLAB does (``hsi.Data``, ``cubes{1}``). Of text and objects only the name is read.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import struct
 import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -21,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hud_fast._text import printable
-from hud_fast.scenes.trust import broken, check_claim, check_count, whole
+from hud_fast.scenes.trust import MOST_VARIABLES, broken, check_claim, check_count, whole
 
 HEADER = 128
 ARRAY, COMPRESSED = 14, 15
@@ -48,6 +51,8 @@ NUMERIC = range(6, 16)  # of the classes
 LOGICAL, COMPLEX = 0x0200, 0x0800  # of the flags
 MOST_AXES = 32
 LONGEST_NAME = 4096
+LONGEST_FIELDS = 1 << 20  # bytes of all names of a structure's fields
+DEEPEST = 8  # structures in structures
 BLOCK = 1 << 18
 
 
@@ -62,23 +67,39 @@ class MatV5:
         self.path = path
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.others: dict[str, str] = {}
-        self._places: dict[str, int] = {}
+        self.nested: set[str] = set()
+        self._places: dict[str, tuple[int, int]] = {}  # of the element, and how far inside
         with whole(path), path.open("rb") as file:
             self._order, places = _chain(path, file)
             check_count(len(places))
             for place in places:
-                head = _Element(file, place, self._order).head()
-                if self._places.setdefault(head.name, place) != place:
+                element = _Element(file, place, self._order)
+                head = element.head()
+                if head.name in self._places:
                     continue  # the first of a name counts
+                self._places[head.name] = place, 0
                 if head.kind in NUMERIC:
                     self.shapes[head.name] = head.shape
-                else:
-                    self.others[head.name] = CLASSES[head.kind]
+                    continue
+                self.others[head.name] = CLASSES[head.kind]
+                inside: list[tuple[str, int, _Head]] = []
+                # One that is broken, or of a kind of its own, does not keep us from the variables beside it.
+                with contextlib.suppress(ValueError, struct.error, zlib.error):
+                    inside.extend(element.parts(head, head.name))
+                for name, offset, inner in inside:
+                    if inner.kind in NUMERIC and name not in self._places:
+                        self._places[name] = place, offset
+                        self.shapes[name] = inner.shape
+                        self.nested.add(name)
+                check_count(len(self._places))
 
     def read(self, name: str) -> NDArray[Any]:
         """The values of a numeric variable, in the type in which they are stored."""
         with whole(self.path), self.path.open("rb") as file:
-            element = _Element(file, self._places[name], self._order)
+            place, offset = self._places[name]
+            element = _Element(file, place, self._order)
+            if offset:
+                element.enter(offset)
             head = element.head()
             if head.is_complex:
                 numbers = "complex64" if CLASSES[head.kind] == "single" else "complex128"
@@ -172,15 +193,68 @@ class _Element:
     def __init__(self, file: IO[bytes], place: int, order: str) -> None:
         self._order = order
         self._stream: IO[bytes] = file
+        self._inside = False  # a structure or a cell array
         self._left = 16  # bytes that may still be read: two tags, then the array's own
+        self._at = 0  # bytes that were read
         file.seek(place)
         kind, length = self._numbers("II", 8)
         if kind == COMPRESSED:
             self._stream = io.BufferedReader(_Inflated(file, length), BLOCK)
+            self._at = 0
             kind, length = self._numbers("II", 8)
+        self._left = self._array(kind, length)
+
+    def parts(self, head: _Head, name: str, depth: int = 0) -> Iterator[tuple[str, int, _Head]]:
+        """The arrays inside a structure or a cell array, `head` having been read: name, place for `enter`, head."""
+        steps = self._steps(head) if depth < DEEPEST else []
+        for step in steps:
+            offset = self._at
+            length = self._array(*self._numbers("II", 8))
+            end = self._at + length
+            if length:  # an empty one may have nothing but its tag
+                inner = self.head()
+                yield name + step, offset, inner
+                yield from self.parts(inner, name + step, depth + 1)
+            self._skip(end - self._at)
+
+    def _steps(self, head: _Head) -> Iterable[str]:
+        """What MATLAB writes behind the name for each array inside."""
+        count = math.prod(head.shape)
+        if count > MOST_VARIABLES:
+            return []  # a table of values in cells, no scene
+        if CLASSES[head.kind] == "cell":
+            return [f"{{{i + 1}}}" for i in range(count)]
+        if CLASSES[head.kind] != "struct":
+            return []
+        (size,) = struct.unpack(self._order + "i", self._data("field size", INTEGERS, 4))
+        text = self._data("field names", NAMES, LONGEST_FIELDS)
+        if size < 1 or len(text) % size:
+            raise ValueError(f"the names of fields are {len(text)} bytes, {size} each")
+        names = [text[i : i + size].split(b"\0")[0] for i in range(0, len(text), size)]
+        fields = [name.decode("latin1") for name in names]
+        which = [""] if count == 1 else [f"({i + 1})" for i in range(count)]
+        return [f"{index}.{field}" for index in which for field in fields]
+
+    def enter(self, offset: int) -> None:
+        """Go on to the array that lies inside this one at `offset`."""
+        self._skip(offset - self._at)
+        self._left = self._array(*self._numbers("II", 8))
+        self._inside = True
+
+    def _array(self, kind: int, length: int) -> int:
         if kind != ARRAY:
             raise ValueError(f"an element of type {kind} stands where an array is expected")
-        self._left = length
+        return length
+
+    def _skip(self, count: int) -> None:
+        if not 0 <= count <= self._left:
+            raise ValueError("an array does not end where the one that holds it says")
+        if isinstance(self._stream, io.BufferedReader) and isinstance(self._stream.raw, _Inflated):
+            while count:
+                count -= len(self._take(min(count, BLOCK)))
+        else:
+            self._stream.seek(count, io.SEEK_CUR)
+            self._left, self._at = self._left - count, self._at + count
 
     def head(self) -> _Head:
         """Flags, sizes and name; the values follow."""
@@ -220,7 +294,10 @@ class _Element:
         if rest:
             raise ValueError("it ends inside an array")
         if isinstance(self._stream, io.BufferedReader) and isinstance(self._stream.raw, _Inflated):
-            if len(self._stream.read(8)) == 8:
+            if self._inside:
+                while self._stream.read(BLOCK):  # what else the structure holds, to the checksum
+                    pass
+            elif len(self._stream.read(8)) == 8:
                 raise ValueError("there is more in a zlib stream than its array")
             self._stream.raw.check_end()
 
@@ -237,7 +314,7 @@ class _Element:
 
     def _take(self, count: int) -> bytes:
         data = self._stream.read(count)
-        self._left -= count
+        self._left, self._at = self._left - count, self._at + count
         if len(data) < count or self._left < 0:
             raise ValueError("it ends inside an array")
         return data

@@ -51,6 +51,11 @@ def read_npy(path: Path, request: Request) -> RawScene:
     array, layout = read_array(path), request.layout
     if array.dtype.kind not in "fiu":
         raise TypeError(f"load_scene: `path` must hold real numbers, got {array.dtype} in {path}")
+    if array.ndim == 4:
+        raise ValueError(
+            f"load_scene: `path` must hold one cube, got a stack of shape {array.shape} in {path}: save one of its "
+            "cubes, or the stack as .npz, where `variable` names one"
+        )
     if layout is None:
         if array.ndim != 3:
             raise ValueError(
@@ -73,6 +78,7 @@ class Npz:
         self.path = path
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.others: dict[str, str] = {}
+        self.nested: set[str] = set()  # NumPy has no structures
         self._asked: dict[str, tuple[int, int]] = {}  # numbers, and bytes of each
         with whole(path), zipfile.ZipFile(path) as archive:
             check_count(len(archive.infolist()))

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hud_fast.scenes import checks, trust
+from hud_fast.scenes.gdal_rows import GdalRows
 from hud_fast.scenes.no_data import Choice, NoData, Scan
 from hud_fast.scenes.raw import ROWS_A_BLOCK, RawScene, float_rows, meaning
 from hud_fast.scenes.scene import Scene
@@ -54,6 +55,8 @@ class SceneFile:
     ) -> SceneFile:
         """The file's parts, each checked against the cube."""
         if no_data != "auto":
+            if isinstance(raw.cube, GdalRows):  # which leaves out what the file declares
+                raw.cube.nodata = None
             raw.ignore_value = None if no_data == "none" else float(no_data)
         height, width, bands = raw.cube.shape
         valid = checks.flags("load_scene", "mask", raw.mask, (height, width))

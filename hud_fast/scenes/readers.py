@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from hud_fast._text import printable
 from hud_fast.scenes import (
     envi,
     geotiff,
@@ -32,6 +33,12 @@ def _read_mat(path: Path, request: Request) -> RawScene:
 def _read_npz(path: Path, request: Request) -> RawScene:
     file = numpy_files.Npz(path)
     if file.is_ours and request.variable is None:
+        for name in ("layout", "shape"):
+            if (value := getattr(request, name)) is not None:
+                raise ValueError(
+                    f"load_scene: `{name}` must be left out here (the file is a scene that hud_fast wrote, which says "
+                    f"it all), got {printable(repr(value), 60)} for {path}"
+                )
         return numpy_files.read_own_npz(file)
     return tables.read_table(file, path, request)
 
@@ -66,7 +73,14 @@ def _is_envi(path: Path, _: bytes) -> bool:
 READERS = (
     Reader("mat", _has_suffix(".mat"), _read_mat, ARRAYS, (".mat",)),
     Reader("npz", _has_suffix(".npz"), _read_npz, ARRAYS, (".npz",)),
-    Reader("npy", _has_suffix(".npy"), numpy_files.read_npy, ARRAYS - {"variable"}, (".npy",)),
+    Reader(
+        "npy",
+        _has_suffix(".npy"),
+        numpy_files.read_npy,
+        ARRAYS - {"variable"},
+        (".npy",),
+        "a .npy file is one array, without a name",
+    ),
     Reader("enmap", dlr.ENMAP.matches, dlr.ENMAP.read),
     Reader("desis", dlr.DESIS.matches, dlr.DESIS.read),
     Reader("wyvern", wyvern.matches, wyvern.read),
@@ -101,8 +115,8 @@ def read(path: Path, request: Request) -> RawScene:
         value = getattr(request, name)
         if value is not None and name not in reader.takes:
             raise ValueError(
-                f"load_scene: `{name}` must not be given for a file of the kind {reader.name}, got {value!r} for "
-                f"{path}"
+                f"load_scene: `{name}` must be left out here ({reader.why or 'the file says it all'}), got "
+                f"{printable(repr(value), 60)} for {path}"
             )
     raw = reader.read(path, request)
     if reader.name == "geotiff":  # ENVI writes TIFFs with a header beside them

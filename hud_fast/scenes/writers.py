@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import locale
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,22 +123,56 @@ def write_mat(scene: Scene, path: Path, options: Options) -> Path:
 
 
 def write_hdf5(path: Path, content: dict[str, NDArray[Any]]) -> None:
-    """A MATLAB v7.3 file: HDF5 after MATLAB's 512 bytes of header, arrays turned round."""
+    """A MATLAB v7.3 file: arrays are turned round."""
+    with hdf5_file(path) as file, hdf5_errors():
+        for name, array in content.items():
+            values_ = np.atleast_2d(array)
+            hdf5_array(file, name, values_.shape, values_.dtype, data=values_.T)
+
+
+@contextlib.contextmanager
+def hdf5_file(path: Path) -> Iterator[Any]:
+    """A MATLAB v7.3 file to put arrays into: HDF5 after MATLAB's 512 bytes of header."""
     import h5py
 
+    file = h5py.File(path, "w", userblock_size=512)
     try:
-        with h5py.File(path, "w", userblock_size=512) as file:
-            for name, array in content.items():
-                values_ = np.atleast_2d(array)
-                item = file.create_dataset(
-                    name, data=values_.T, compression="gzip", compression_opts=1, shuffle=True
-                )
-                item.attrs[mat_hdf5.MATLAB_ATTRIBUTE] = np.bytes_(_matlab_class(values_.dtype))
-    except RuntimeError as error:  # h5py's way to say that a flush failed
-        raise OSError(f"the file could not be written: {error}") from error
+        yield file
+    except BaseException:
+        with contextlib.suppress(Exception):
+            file.close()
+        raise
+    with hdf5_errors():
+        file.close()
     text = b"MATLAB 7.3 MAT-file, Platform: hud_fast, HDF5 schema 1.00 ."
-    with path.open("r+b") as file:
-        file.write(text.ljust(116) + bytes(8) + b"\x00\x02IM")
+    with path.open("r+b") as start:
+        start.write(text.ljust(116) + bytes(8) + b"\x00\x02IM")
+
+
+@contextlib.contextmanager
+def hdf5_errors() -> Iterator[None]:
+    """h5py's way to say that a flush failed is a RuntimeError."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise OSError(f"the file could not be written: {error}") from error
+
+
+def hdf5_array(
+    file: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], **how: Any
+) -> Any:
+    """A variable of this shape in MATLAB's order of axes; the dataset has them turned round."""
+    item = file.create_dataset(
+        name,
+        shape=shape[::-1],
+        dtype=dtype,
+        compression="gzip",
+        compression_opts=1,
+        shuffle=True,
+        **how,
+    )
+    item.attrs[mat_hdf5.MATLAB_ATTRIBUTE] = np.bytes_(_matlab_class(dtype))
+    return item
 
 
 def _matlab_class(dtype: np.dtype[Any]) -> str:

@@ -16,6 +16,7 @@ Cost: O(P C^2 + C^3).
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,11 @@ def count_endmembers(
         Not more valid pixels than bands (the regression would explain the noise away); a mask of
         another shape.
 
+    Warns
+    -----
+    UserWarning
+        If bands are copies or multiples of others.
+
     References
     ----------
     Bioucas-Dias and Nascimento, IEEE TGRS 46(8), 2008, Algorithms 1 and 2.
@@ -73,7 +79,16 @@ def count_endmembers(
 
 def count_from(stats: Moments) -> int:
     """As `count_endmembers`, of pixels whose moments are known."""
-    C = len(stats.mean)
+    copies = stats.copies
+    vary = np.trace(stats.covariance) > 1e-15 * float(stats.mean @ stats.mean)
+    if vary and copies.any():  # where all pixels are the same, all bands are, and nobody wonders
+        warnings.warn(
+            f"count_endmembers: {int(copies.sum())} of {len(copies)} bands left out of the estimate, copies or "
+            "multiples of others: the regression would take what they share, noise too, for signal",
+            UserWarning,
+            stacklevel=3,
+        )
+    C = int((~copies).sum())
     if stats.count <= C:
         raise ValueError(
             f"count_endmembers: `pixels` must hold more valid pixels than bands, C = {C}, "
@@ -81,7 +96,7 @@ def count_from(stats: Moments) -> int:
         )
     if C == 1:
         return 1
-    R = stats.correlation
+    R = stats.correlation[np.ix_(~copies, ~copies)]
     ridge = _RIDGE * float(np.trace(R)) / C
     precision = np.linalg.inv(R + ridge * np.eye(C))
     W = precision / np.diag(precision)[:, None]

@@ -27,6 +27,7 @@ T = TypeVar("T")
 BLOCK_VALUES = 1 << 22  # 32 MiB of float64 a block: past the caches, far below memory
 BEGINNING = 16  # rows whose mean the moments are taken about
 
+_SAME = 1e-12  # of a squared cosine; float32 storage of a multiple leaves 1e-14, the best sensors' noise 1e-7
 _LARGEST = 1e290  # sums of larger values leave float64's range
 
 
@@ -207,6 +208,18 @@ class Moments:
     def correlation(self) -> NDArray[np.float64]:
         """E[y y^T] = covariance + mean mean^T, (C, C)."""
         return self.covariance + np.outer(self.mean, self.mean)
+
+    @property
+    def copies(self) -> NDArray[np.bool_]:  # (C,)
+        """Bands that are an earlier one over again, or a multiple of it: they say nothing new."""
+        same = np.ones_like(self.covariance, dtype=np.bool_)
+        # By both: of a large offset the correlation sees nothing else, of a constant band the covariance sees nothing.
+        for products in (self.covariance, self.correlation):
+            power = np.outer(np.diag(products), np.diag(products))
+            same &= products**2 >= (1 - _SAME) * power
+        live = self.correlation.diagonal() > 0  # bands of zeros are no data, whatever they equal
+        same &= np.outer(live, live)
+        return np.asarray(np.tril(same, -1).any(axis=1))
 
 
 def moments(pixels: Pixels) -> Moments:

@@ -53,6 +53,17 @@ _RESIDUAL_PIXELS = (
 )
 
 
+class TooFewVertices(ValueError):
+    """The pixels vary in fewer directions than D endmembers need: they span `most` vertices."""
+
+    def __init__(self, message: str, most: int = 1) -> None:
+        super().__init__(message, most)
+        self.most = most
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 @overload
 def vca(
     pixels: ArrayT,
@@ -275,11 +286,22 @@ def _principal_axes(stats: Moments, D: int) -> NDArray[np.float64]:  # (C, D - 1
     floor = _RANK_TOLERANCE * max(values[0], 0.0) + 1e-15 * float(stats.mean @ stats.mean)
     rank = int((values > floor).sum())
     if rank < D - 1:
-        raise ValueError(
-            f"vca: `D` must be at most {rank + 1}, the number of vertices that the pixels can span "
-            f"(they vary in {rank} directions only), got {D}"
-        )
+        raise _too_few(rank, stats, D)
     return cast("NDArray[np.float64]", vectors[:, : D - 1])
+
+
+def _too_few(rank: int, stats: Moments, D: int) -> TooFewVertices:
+    """The error that says what the pixels are."""
+    most, C = rank + 1, len(stats.mean)
+    why = f"they vary in {rank} direction{'' if rank == 1 else 's'} only"
+    if rank == 0:
+        why = "all are the same spectrum"
+    elif C > 1 and stats.copies.sum() == C - 1:
+        why, most = f"all {C} bands are copies or multiples of one, which cannot be unmixed", 1
+    return TooFewVertices(
+        f"vca: `D` must be at most {most}, the number of vertices that the pixels can span ({why}), got {D}",
+        most,
+    )
 
 
 def _snr_db(stats: Moments, D: int) -> float:

@@ -38,6 +38,18 @@ def test_round_trip_keeps_every_bit(tmp_path: Path) -> None:
     assert all(same_bits(tensors[name], TENSORS[name]) for name in TENSORS)
 
 
+def test_a_folder_whose_name_is_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "odd \udce9" / "a.safetensors"
+    try:
+        path.parent.mkdir()
+    except (OSError, UnicodeError):
+        pytest.skip("this file system has no such names")
+    write_tensors(path, TENSORS, {"step": 1})
+    tensors, record = read_tensors(path)
+    assert record == {"step": 1}
+    assert all(same_bits(tensors[name], TENSORS[name]) for name in TENSORS)
+
+
 def test_the_file_is_plain_safetensors(tmp_path: Path) -> None:
     from safetensors.torch import load_file
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def test_the_parts_are_the_functions(
     assert got["copy_check"] == check.to_dict()
     assert got["counts"]["real"]["masked"] == 1
     assert got["counts"]["blocks"] == 20
-    assert got["notes"] == []
+    assert got["notes"] == ["1 of 360 pixels of the real scene was left out: masked or not finite"]
     assert got["settings"] == {
         "block": [3, 3], "stride": 2, "norm": "block", "count": 6, "quantile": 0.9, "endmembers": None,
         "seed": 2,
@@ -110,3 +111,24 @@ def test_plain_and_distribution() -> None:
     assert plain({"a": [float("nan"), 1.0], "b": float("inf")}) == {"a": [None, 1.0], "b": None}
     five = distribution(np.array([np.nan, 1.0, 3.0, 2.0]))
     assert (five["min"], five["median"], five["max"]) == (1, 2, 3)
+
+
+def test_what_was_left_out_is_said(
+    cubes: tuple[NDArray[np.float64], NDArray[np.float64]],
+) -> None:
+    generated, real = cubes[0].copy(), cubes[1]
+    generated[1] = np.nan
+    quick: dict[str, Any] = {"reference": False, "copies": False}
+    assert evaluate(generated, real, **quick)["notes"] == [
+        "1 of 5 cubes was left out of the block diversity: it has pixels that are masked or not finite",
+        "36 of 180 generated pixels were left out: masked or not finite",
+    ]
+    generated[1] = 1
+    generated[2:4, 5, 5, 0] = np.inf  # beyond the blocks of 5 x 5, and in the last one of 3 x 3
+    assert evaluate(generated, real, block=5, **quick)["notes"] == [
+        "55 of 180 generated pixels were left out of the block diversity: beyond the last whole block of 5 x 5",
+        "2 of 180 generated pixels were left out: masked or not finite",
+    ]
+    assert evaluate(generated, real, block=3, **quick)["notes"][0] == (
+        "2 of 20 blocks were left out of the block diversity: they have pixels that are masked or not finite"
+    )

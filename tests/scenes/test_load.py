@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -196,3 +197,51 @@ def test_a_few_bands_are_no_evidence_against_the_convention(tmp_path: Path) -> N
         cube = simulate_scene(shape[0], shape[1], C=shape[2], D=3, seed=seed).cube
         np.save(tmp_path / "few.npy", cube)
         assert load_scene(tmp_path / "few.npy").cube.shape == shape
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "value"),
+    [
+        (".hdr", "variable", "cube"),
+        (".hdr", "layout", "CHW"),
+        (".hdr", "shape", (3, 4)),
+        (".img", "variable", "cube"),
+        (".npy", "variable", "cube"),
+        (".npz", "layout", "HWC"),
+        (".npz", "shape", (6, 7)),
+    ],
+)
+def test_what_cannot_apply_to_a_file_is_refused(
+    tmp_path: Path, kind: str, option: str, value: Any
+) -> None:
+    path = save_scene(simulate_scene(6, 7, C=8, D=3), tmp_path / f"a{kind}").with_suffix(kind)
+    with pytest.raises(
+        ValueError, match=rf"^load_scene: `{option}` must be left out here \(.*a\{kind}"
+    ):
+        load_scene(path, **{option: value})
+
+
+def test_the_shape_of_an_array_of_three_axes_must_be_its_own(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones((8, 6, 7), np.float32))
+    np.savez(tmp_path / "a.npz", cube=np.ones((8, 6, 7), np.float32))
+    for name in ("a.npy", "a.npz"):
+        assert load_scene(tmp_path / name, layout="CHW", shape=(6, 7)).shape == (6, 7, 8)
+        with pytest.raises(
+            ValueError, match=r"`shape` must be left out .*\(6, 7\) .* got \(3, 4\)"
+        ):
+            load_scene(tmp_path / name, layout="CHW", shape=(3, 4))
+
+
+def test_of_a_stack_in_numpy_files_one_cube_is_named(tmp_path: Path) -> None:
+    stack = np.stack([CUBE, 2 * CUBE])
+    np.save(tmp_path / "a.npy", stack)
+    with pytest.raises(
+        ValueError, match=r"must hold one cube, got a stack of shape \(2, 20, 24, 30\)"
+    ):
+        load_scene(tmp_path / "a.npy")
+    np.savez(tmp_path / "a.npz", cubes=stack, wavelengths=np.linspace(400, 900, 30))
+    with pytest.raises(ValueError, match=r"the stack cubes 2x20x24x30: cubes\[0\] to cubes\[1\]"):
+        load_scene(tmp_path / "a.npz")
+    scene = load_scene(tmp_path / "a.npz", variable="cubes[1]")
+    np.testing.assert_array_equal(scene.cube, 2 * CUBE)
+    assert scene.wavelengths is not None

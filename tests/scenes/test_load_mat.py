@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,8 @@ def test_hdf5_of_other_programs_is_not_turned_round(tmp_path: Path) -> None:
 def test_several_cubes_are_named(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mat", "5", first=CUBE, second=CUBE)
     with pytest.raises(
-        ValueError, match=r"`variable` must name the cube.*first 24x30x40, second 24x30x40"
+        ValueError,
+        match=r"`variable` must be one of first 24x30x40, second 24x30x40 in .*a.mat, .* got None",
     ):
         load_scene(path)
     assert load_scene(path, variable="second").variable == "second"
@@ -162,7 +164,7 @@ def test_no_cube_but_cells_and_text(tmp_path: Path) -> None:
     path = tmp_path / "a.mat"
     cells = np.array(["a", "b"], dtype=object)
     savemat(path, {"names": cells, "s": {"x": 1.0}, "t": "text"})
-    with pytest.raises(ValueError, match=r"with \(none\), names \(cell\), s \(struct\), t \(char"):
+    with pytest.raises(ValueError, match=r"with s.x 1x1, names \(cell\), s \(struct\), t \(char"):
         load_scene(path)
 
 
@@ -245,7 +247,208 @@ def test_two_axes_need_a_shape_that_fits(tmp_path: Path) -> None:
         load_scene(path, layout="PC")
     with pytest.raises(ValueError, match=r"`shape` must have H . W = 720 pixels, got 24 x 31"):
         load_scene(path, layout="PC", shape=(24, 31))
+    with pytest.raises(
+        ValueError, match=r"or a matrix with the 24 x 31 pixels of `shape`.* Y 720x40"
+    ):
+        load_scene(path, shape=(24, 31))
     with pytest.raises(ValueError, match="`variable` Y must have three axes, or two with layout="):
         load_scene(path, variable="Y")
     with pytest.raises(ValueError, match="`layout` HWC must meet an array of 3 axes"):
         load_scene(path, variable="Y", layout="HWC")
+
+
+NUMBERS = itertools.count()
+
+
+def put(place: h5py.Group, refs: h5py.Group, name: str, value: Any) -> None:
+    """As MATLAB writes a variable into a v7.3 file: structures are groups, cells are references."""
+    if isinstance(value, dict):
+        item = place.create_group(name)
+        for field, inner in value.items():
+            put(item, refs, field, inner)
+        kind = "struct"
+    elif isinstance(value, list):
+        places = []
+        for inner in value:
+            key = f"r{next(NUMBERS)}"
+            put(refs, refs, key, inner)
+            places.append(refs[key].ref)
+        item = place.create_dataset(
+            name, data=np.array([places], h5py.ref_dtype).T, dtype=h5py.ref_dtype
+        )
+        kind = "cell"
+    else:
+        item = place.create_dataset(name, data=np.atleast_2d(value).T)
+        kind = "double"
+    item.attrs["MATLAB_class"] = np.bytes_(kind)
+
+
+def write_nested(path: Path, version: str, **content: Any) -> Path:
+    if version == "7.3":
+        with h5py.File(path, "w") as file:
+            refs = file.create_group("#refs#")
+            for name, value in content.items():
+                put(file, refs, name, value)
+        return path
+
+    def as_scipy(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: as_scipy(inner) for name, inner in value.items()}
+        if isinstance(value, list):
+            cells = np.empty((1, len(value)), object)
+            for i, inner in enumerate(value):
+                cells[0, i] = as_scipy(inner)
+            return cells
+        return value
+
+    return write(path, version, **as_scipy(content))
+
+
+CENTRES = np.linspace(400, 2400, 40)
+
+
+@versions
+def test_a_cube_in_a_structure_with_what_lies_beside_it(tmp_path: Path, version: str) -> None:
+    mask = np.ones((24, 30))
+    mask[3] = 0
+    hsi = {
+        "Data": CUBE,
+        "RGB": CUBE[..., :3],
+        "valid_mask": mask,
+        "info": {"wavelength": CENTRES, "mask": np.zeros((24, 30))},  # a mask of something else
+    }
+    lidar = {"info": {"wavelength": np.arange(5.0)}, "x": {"y": np.ones((3, 3))}}
+    path = write_nested(tmp_path / "a.mat", version, lidar=lidar, hsi=hsi, other=np.ones((3, 4)))
+    for options in ({}, {"variable": "hsi.Data"}):
+        scene = load_scene(path, **options)
+        np.testing.assert_array_equal(scene.cube, CUBE)
+        assert scene.variable == "hsi.Data"
+        assert scene.wavelengths is not None
+        np.testing.assert_allclose(scene.wavelengths, CENTRES)
+        np.testing.assert_array_equal(scene.valid, mask == 1)
+    with pytest.raises(
+        ValueError, match=r"`variable` must be one of .*hsi\.Data 24x30x40.*got 'hsi' \(str"
+    ):
+        load_scene(path, variable="hsi")
+
+
+@versions
+def test_cells_of_cubes(tmp_path: Path, version: str) -> None:
+    content = {"cubes": [CUBE, 2 * CUBE, {"deep": [3 * CUBE]}]}
+    path = write_nested(tmp_path / "a.mat", version, **content)
+    with pytest.raises(
+        ValueError, match=r"`variable` must be one of cubes\{1\} 24x30x40, cubes\{2\} 24x"
+    ):
+        load_scene(path)
+    np.testing.assert_array_equal(load_scene(path, variable="cubes{2}").cube, 2 * CUBE)
+    deep = load_scene(path, variable="cubes{3}.deep{1}")
+    np.testing.assert_array_equal(deep.cube, 3 * CUBE)
+
+
+@versions
+def test_a_variable_of_its_own_goes_before_those_in_structures(
+    tmp_path: Path, version: str
+) -> None:
+    path = write_nested(tmp_path / "a.mat", version, s={"Data": 2 * CUBE}, cube=CUBE)
+    assert load_scene(path).variable == "cube"
+
+
+def test_arrays_of_structures(tmp_path: Path) -> None:
+    items = np.zeros((1, 2), dtype=[("Data", object), ("n", object)])
+    items[0, 0], items[0, 1] = (CUBE, 1.0), (2 * CUBE, "two")
+    savemat(tmp_path / "5.mat", {"s": items})
+    with h5py.File(tmp_path / "73.mat", "w") as file:
+        refs, group = file.create_group("#refs#"), file.create_group("s")
+        group.attrs["MATLAB_class"] = np.bytes_("struct")
+        for i in range(2):
+            put(refs, refs, f"r{i}", (i + 1) * CUBE)
+        places = np.array([[refs["r0"].ref], [refs["r1"].ref]], h5py.ref_dtype)
+        group.create_dataset("Data", data=places, dtype=h5py.ref_dtype)
+    for name in ("5.mat", "73.mat"):
+        np.testing.assert_array_equal(
+            load_scene(tmp_path / name, variable="s(2).Data").cube, 2 * CUBE
+        )
+
+
+@versions
+def test_a_cycle_of_cells_comes_to_an_end(tmp_path: Path, version: str) -> None:
+    path = tmp_path / "a.mat"
+    if version != "7.3":
+        deep: Any = np.ones((2, 2))
+        for _ in range(20):
+            deep = {"s": deep}
+        path = write_nested(path, version, cube=CUBE, deep=deep)
+    else:
+        with h5py.File(write_nested(path, version, cube=CUBE, c=[[1.0]]), "a") as file:
+            (inner,) = (item for item in file["#refs#"].values() if item.dtype == h5py.ref_dtype)
+            inner[...] = file["c"].ref
+    assert load_scene(path).variable == "cube"
+    with pytest.raises(ValueError, match=r"`variable` must be one of cube 24x30x40.* got 'none'"):
+        load_scene(path, variable="none")
+
+
+@versions
+def test_of_a_stack_one_cube_is_named(tmp_path: Path, version: str) -> None:
+    stack = np.stack([CUBE, 2 * CUBE, 3 * CUBE])
+    path = write(tmp_path / "a.mat", version, cubes=stack, wavelengths=CENTRES)
+    with pytest.raises(
+        ValueError, match=r"one cube of the stack cubes 3x24x30x40: cubes\[0\] to cubes\[2\]"
+    ):
+        load_scene(path)
+    with pytest.raises(ValueError, match=r"cubes\[\.\.\.,0\] to cubes\[\.\.\.,39\] .* got 'cubes'"):
+        load_scene(path, variable="cubes")
+    with pytest.raises(ValueError, match=r"one cube of the stack .* got 'cubes\[3\]'"):
+        load_scene(path, variable="cubes[3]")
+    scene = load_scene(path, variable="cubes[1]")
+    np.testing.assert_array_equal(scene.cube, 2 * CUBE)
+    assert scene.wavelengths is not None
+    last = write(tmp_path / "b.mat", version, cubes=np.moveaxis(stack, 0, -1), wavelengths=CENTRES)
+    np.testing.assert_array_equal(load_scene(last, variable="cubes[...,2]").cube, 3 * CUBE)
+    one = write(tmp_path / "c.mat", version, cubes=stack[:1], cube=np.ones((2, 2)))
+    np.testing.assert_array_equal(load_scene(one).cube, CUBE)
+    three = write(tmp_path / "d.mat", version, cube=CUBE)
+    with pytest.raises(ValueError, match=r"must have four axes .* got 'cube\[0\]'"):
+        load_scene(three, variable="cube[0]")
+
+
+@versions
+def test_a_matrix_is_the_scene_where_the_other_holds_its_abundances(
+    tmp_path: Path, version: str
+) -> None:
+    shares = rng.dirichlet(np.ones(4), 24 * 30).T
+    matrix = CUBE.transpose(2, 1, 0).reshape(40, -1)
+    path = write(tmp_path / "a.mat", version, A=shares, M=np.ones((40, 4)), Y=matrix)
+    scene = load_scene(path, shape=(24, 30))
+    np.testing.assert_array_equal(scene.cube, CUBE)
+    assert scene.variable == "Y"
+    both = write(tmp_path / "b.mat", version, A=3 * shares, Y=matrix)
+    with pytest.raises(ValueError, match=r"`variable` must be one of A 4x720, Y 40x720"):
+        load_scene(both, shape=(24, 30))
+    maps = shares.reshape(4, 30, 24).transpose(2, 1, 0)
+    cube = write(tmp_path / "c.mat", version, abundances=maps, Y=matrix)
+    with pytest.raises(ValueError, match=r"`variable` Y must have three axes, or two with layout="):
+        load_scene(cube)  # not the maps for a scene of four bands
+    np.testing.assert_array_equal(load_scene(cube, shape=(24, 30)).cube, CUBE)
+    alone = write(tmp_path / "d.mat", version, abundances=maps)
+    assert load_scene(alone).C == 4
+
+
+@pytest.mark.parametrize(
+    ("bands", "found"),
+    [
+        (np.linspace(400, 2400, 40), True),
+        (np.linspace(0.4, 2.4, 40), True),
+        (np.arange(1.0, 41), False),  # their numbers
+        (np.linspace(2400, 400, 40), False),
+        (np.linspace(400, 1000, 31), False),
+        (40.0, False),
+    ],
+)
+def test_bands_are_wavelengths_where_they_can_be_nothing_else(
+    tmp_path: Path, bands: Any, found: bool
+) -> None:
+    scene = load_scene(write(tmp_path / "a.mat", "7.3", rad=CUBE, bands=bands))
+    assert (scene.wavelengths is not None) == found
+    if found:
+        assert scene.wavelengths is not None
+        np.testing.assert_allclose(scene.wavelengths, CENTRES)

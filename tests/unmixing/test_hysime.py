@@ -79,3 +79,21 @@ def test_errors() -> None:
 
 def test_indian_pines(indian_pines: NDArray[np.float32]) -> None:
     assert 15 <= count_endmembers(indian_pines) <= 20  # the literature has 16 to 18
+
+
+def test_copies_of_bands_are_left_out_with_a_word() -> None:
+    rng = np.random.default_rng(0)
+    scene = rng.dirichlet(np.ones(3), 1500) @ (0.1 + rng.random((3, 15)))
+    scene = (scene + 2e-3 * rng.standard_normal(scene.shape)).astype(np.float32)
+    alone = count_endmembers(scene)
+    assert alone == 3
+    pairs = np.concatenate([scene, 2 * scene], axis=1)
+    with pytest.warns(UserWarning, match=r"15 of 30 bands left out .* copies or multiples"):
+        assert count_endmembers(pairs) == alone
+    flat = np.concatenate([scene, np.zeros((1500, 2)), scene[:, :1] + 1000], axis=1)
+    count_endmembers(
+        flat
+    )  # bands of zeros and an offset are no copies: no warning, which would be an error here
+    near = scene.astype(np.float64)
+    near = np.concatenate([near, near + 1e-6 * rng.standard_normal(near.shape)], axis=1)
+    count_endmembers(near)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -189,3 +191,20 @@ def test_indian_pines(indian_pines: NDArray[np.float32]) -> None:
     np.testing.assert_array_equal(endmembers, indian_pines.reshape(-1, 200)[index])
     assert len(set(index.tolist())) == 16
     assert (endmembers > 0).all()
+
+
+def test_pixels_that_cannot_be_unmixed_are_told_what_they_are() -> None:
+    rng = np.random.default_rng(0)
+    band = rng.random((200, 1))
+    for scene, why in (
+        (np.full((200, 20), 0.5), "all are the same spectrum"),
+        (np.repeat(band, 30, axis=1), "all 30 bands are copies or multiples of one"),
+        ((band * np.linspace(1, 2, 30)).astype(np.float32), "all 30 bands are copies or multiples"),
+        (np.hstack([band, 1 - band, band + 1]), "they vary in 1 direction only"),
+    ):
+        with pytest.raises(
+            ValueError, match=rf"`D` must be at most [12], .* \({why}.*\), got 3"
+        ) as told:
+            vca(scene, 3)
+        again = pickle.loads(pickle.dumps(told.value))  # as it goes from one process to the others
+        assert (str(again), again.most) == (str(told.value), told.value.most)  # type: ignore[attr-defined]
