@@ -136,7 +136,11 @@ def _write(
     if suffix is not None:
         # The maps lie where the scene lies: they keep its map coordinates.
         maps = Scene(
-            abundances, name=f"{scene.name}, abundances", geo=scene.geo, variable="abundances"
+            abundances,
+            name=f"{scene.name}, abundances",
+            geo=scene.geo,
+            variable="abundances",
+            layout="HWC",
         )
         save_scene(maps, folder / f"abundances{suffix}")
     axis, label = np.arange(1, endmembers.shape[1] + 1), "band"

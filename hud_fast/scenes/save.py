@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from hud_fast._files import user_path
 from hud_fast.scenes import checks, envi, values, writers
+from hud_fast.scenes.given import is_plain
 from hud_fast.scenes.scene import Scene
 
 SUFFIX_OF = {"mat": ".mat", "envi": ".hdr", "npy": ".npy", "npz": ".npz"}
@@ -123,7 +124,8 @@ def _as_scene(scene: Scene | ArrayLike, like: Scene | None) -> Scene:
     if isinstance(scene, Scene):
         cube_scene = scene
     else:
-        cube_scene = Scene(checks.real_cube("save_scene", scene), name="generated")
+        cube: Any = checks.real_cube("save_scene", scene) if is_plain(scene) else scene
+        cube_scene = Scene(cube, name="generated", layout=None if like is None else "HWC")
         if like is not None:
             cube_scene = cube_scene.replace(scale=like.scale, ignore_value=like.ignore_value)
     if like is None:

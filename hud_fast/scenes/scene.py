@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hud_fast._text import printable
-from hud_fast.scenes import checks, display, georeference
+from hud_fast.scenes import checks, display, georeference, xarray_scene
+from hud_fast.scenes.given import cube_of
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +48,8 @@ class Scene:
     ----------
     cube : (H, W, C) array or tensor, kept as a C-contiguous float32 array
         File values divided by `scale`. `on` gives it as a tensor on a device; of a tensor on a GPU nothing goes there
-        twice.
+        twice. Of a masked array the masked values become NaN and their pixels masked, and bands that are masked
+        everywhere bad. The axes of an xarray DataArray are known by name (see `from_xarray`).
     name : str
         What figures and reports call it, made fit to be shown: "?" for control characters and what is not
         UTF-8, cut to 200 characters.
@@ -76,6 +78,9 @@ class Scene:
         format matters kept on writing (interleave, .mat version, layout).
     endmember_count : int, optional
         Number of endmembers D that the literature uses for this scene.
+    layout : str, optional
+        Order of the axes of the cube as it is given: "CHW" is transposed; from then on it is "HWC". Needed where
+        nothing else tells the axes apart and the values look like another order than (H, W, C).
     simulated : bool
         True when no sensor saw it.
     truth : Truth, optional
@@ -117,12 +122,16 @@ class Scene:
     fwhm: NDArray[np.float64] | None = None  # (C,) nm
     ignore_value: float | None = None
     endmember_count: int | None = None
+    layout: str | None = None  # of the cube as given; then "HWC"
     details: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         given: Any = self.cube
-        cube = checks.real_cube("Scene", given)
+        cube, found = cube_of(self)
         height, width, bands = cube.shape
+        for field, value in found.items():
+            object.__setattr__(self, field, value)
+        object.__setattr__(self, "layout", "HWC")
         clean: dict[str, Any] = {
             "name": printable(self.name, LONGEST_NAME),
             "cube": np.ascontiguousarray(cube, dtype=np.float32),
@@ -158,6 +167,66 @@ class Scene:
         if self.simulated:
             parts.append("simulated")
         return f"Scene({', '.join(parts)})"
+
+    @classmethod
+    def from_xarray(cls, array: Any, **fields: Any) -> Scene:
+        """A scene from an xarray DataArray, in memory.
+
+        Parameters
+        ----------
+        array : DataArray
+            Its axes in any order, known by name: rows (y, lat, line, ...), columns (x, lon, sample, ...) and bands. The
+            axis of bands has a coordinate of standard_name "radiation_wavelength", or is called band, bands, wavelength
+            or wavelengths. Wavelengths and ``fwhm`` have units nm or um, ``good_bands`` (``good_wavelengths``, ``bbl``)
+            flags; pixels with the attribute _FillValue are masked; the grid mapping (spatial_ref) becomes `geo`.
+        **fields
+            Other fields of the scene; those given count, not the array's.
+
+        Raises
+        ------
+        TypeError
+            If it is no DataArray.
+        ValueError
+            If an axis or a unit is not known.
+
+        Warns
+        -----
+        UserWarning
+            If wavelengths have no unit, or the place cannot be kept.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> scene = Scene(np.ones((4, 5, 3)), wavelengths=[450.0, 550.0, 650.0], name="field")
+        >>> array = scene.to_xarray()  # doctest: +SKIP
+        >>> Scene.from_xarray(array.transpose("band", "y", "x"))  # doctest: +SKIP
+        Scene('field', 4 x 5 pixels, 3 bands, 450-650 nm)
+        """
+        if not xarray_scene.has_names(array):
+            raise TypeError(
+                f"Scene.from_xarray: `array` must be an xarray.DataArray, got {type(array).__name__}"
+            )
+        name = getattr(array, "name", None)
+        known = {"name": name if isinstance(name, str) else "scene"}
+        scale = getattr(array, "attrs", {}).get("file_scale")
+        if scale is not None:
+            known["scale"] = scale
+        return cls(array, **known | fields)
+
+    def to_xarray(self) -> Any:
+        """An xarray DataArray (y, x, band): NaN where masked, ``wavelength`` in nm, ``spatial_ref`` from `geo`.
+
+        Raises
+        ------
+        ImportError
+            If xarray is not installed: ``pip install "hud-fast[geo]"``.
+
+        Warns
+        -----
+        UserWarning
+            If the place cannot be kept.
+        """
+        return xarray_scene.to_xarray(self)
 
     @property
     def H(self) -> int:
@@ -301,7 +370,7 @@ class Scene:
             picture = display.stretch(self.cube[..., list(shown)], limits)
             picture[~self.valid] = 0
             return picture
-        other = np.asarray(cube)
+        other = checks.array_of("rgb", "cube", cube)
         if other.ndim < 3 or other.shape[-1] != self.C:
             raise ValueError(
                 f"rgb: `cube` must have shape (..., H, W, C) with C = {self.C}, got {other.shape}"
