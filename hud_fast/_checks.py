@@ -278,6 +278,14 @@ def check_number(function: str, argument: str, value: Any) -> float:
         ) from None
 
 
+def check_path(function: str, argument: str, value: Any, hint: str = "") -> None:
+    """Refuse what names no file or folder."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(
+            f"{function}: `{argument}` must be a path, got {type(value).__name__}{hint}"
+        )
+
+
 def check_pair(function: str, argument: str, value: Any, *, least: int = 1) -> tuple[int, int]:
     """Rows and columns; one int means a square."""
     pair = (value, value) if isinstance(value, (int, np.integer)) else value

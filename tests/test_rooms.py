@@ -25,7 +25,7 @@ ROOMS = [
     "cli",
 ]
 SHARED = {  # of no room: every room may use them
-    *("_checks", "_cores", "_files", "_limits", "_text", "_torchrun"),
+    *("_checks", "_cores", "_files", "_limits", "_text", "_torch_state", "_torchrun"),
     "__version__",
 }
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from hud_fast._checks import check_path
+from hud_fast._torch_state import in_plain_torch
 from hud_fast.diffusion.checkpoint import digest_of
 from hud_fast.diffusion.folders import FolderKind
 from hud_fast.diffusion.preparation import ranks_of
@@ -103,6 +105,10 @@ class AbundanceModel:
     seed: int
     any_D: bool = False
 
+    def __repr__(self) -> str:
+        learned = self.scenes[0] if len(self.scenes) == 1 else f"{len(self.scenes)} scenes"
+        return f"AbundanceModel({learned!r}, D={self.D}, {self.preset.name}, {self.steps} steps)"
+
     @classmethod
     def of(cls, model: HUD) -> AbundanceModel:
         """What a model of one scene knows beside its spectra."""
@@ -169,11 +175,13 @@ class AbundanceModel:
         FileExistsError
             If the folder holds anything else.
         """
+        check_path("AbundanceModel.save", "folder", folder)
         names = [field.name for field in fields(self) if field.name not in ("weights", "preset")]
         config = {"preset": self.preset.to_dict(), **{name: getattr(self, name) for name in names}}
         ABUNDANCE_MODEL.write(Path(folder), config, {NETWORK: self.weights})
 
     @classmethod
+    @in_plain_torch
     def load(cls, folder: str | os.PathLike[str]) -> AbundanceModel:
         """Read what `save` wrote.
 
@@ -186,6 +194,7 @@ class AbundanceModel:
         ValueError
             If it was written by a newer version of the package.
         """
+        check_path("AbundanceModel.load", "folder", folder)
         config, (weights,) = ABUNDANCE_MODEL.read(Path(folder))
         facts, stored = (
             Record("AbundanceModel.load", Path(folder), values) for values in (config, weights)

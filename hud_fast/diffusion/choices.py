@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, cast
 
 import torch
 
+from hud_fast._checks import check_path
 from hud_fast.diffusion import processes
 from hud_fast.diffusion.abundance_model import AbundanceModel, Start, as_start
 from hud_fast.diffusion.checks import available_device, check_precision, whole, window_size
@@ -142,6 +143,8 @@ class Training:
         begin = processes.on_first(partial(as_start, start))
         if begin is not None:
             begin.check(preset, raw_latent=raw_latent)
+        if checkpoint_dir is not None:
+            check_path(caller, "checkpoint_dir", checkpoint_dir)
         folder = None if checkpoint_dir is None else Path(checkpoint_dir)
         return cls(preset, seed, encoder, raw_latent, where, folder, resume, begin, progress)
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hud_fast._checks import array_of
 from hud_fast.diffusion import processes
 from hud_fast.diffusion.checks import whole
 from hud_fast.diffusion.latent import LatentSpace
@@ -83,8 +84,8 @@ def choose_endmembers(
                 count = count_endmembers(*scene.on(device))
             count = min(max(count, FEWEST), MOST)
         endmembers = min(count, most)
-    if isinstance(endmembers, Tensor):
-        endmembers = endmembers.detach().cpu().numpy()
+    if not isinstance(endmembers, (int, np.integer)):
+        endmembers = array_of(caller, "endmembers", endmembers)
     if np.ndim(endmembers) == 0:
         D = whole(caller, "endmembers", endmembers, least=1)
         if most < D:
@@ -97,7 +98,12 @@ def choose_endmembers(
             spectra = vca(cube, D, seed=seed, best_of=VCA_RUNS, criterion="residual", mask=valid)
         found: NDArray[np.float32] = spectra.cpu().numpy()
         return found
-    given = np.asarray(endmembers, dtype=np.float32)
+    given: NDArray[Any] = np.asarray(endmembers)
+    if given.dtype.kind not in "fiu":
+        raise TypeError(
+            f"{caller}: `endmembers` must be a number or hold real numbers, got {given.dtype}"
+        )
+    given = given.astype(np.float32)
     if given.ndim != 2 or given.shape[1] != scene.C or not 1 <= len(given) <= LARGEST_D:
         raise ValueError(
             f"{caller}: `endmembers` must have shape (D, C) with D from 1 to {LARGEST_D} and "

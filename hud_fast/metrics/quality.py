@@ -39,6 +39,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hud_fast._checks import check_count, check_seed
+from hud_fast._torch_state import in_plain_torch
 from hud_fast.metrics._quality_blocks import (
     BlockSet,
     Inputs,
@@ -61,6 +62,7 @@ Array = NDArray[np.float64]
 _ROOM = 1 << 23  # float64 values of resampled statistics at once
 
 
+@in_plain_torch
 def quality(
     cubes: Any,  # (B, h, w, C)
     abundances: Any,  # (B, h, w, D)

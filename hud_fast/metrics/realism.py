@@ -44,6 +44,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hud_fast._checks import as_wide, check_count, check_endmembers, check_finite, check_seed
+from hud_fast._torch_state import in_plain_torch
 from hud_fast.metrics._copied_pieces import Pieces
 from hud_fast.metrics._local_features import Space, grain, straight_edges
 from hud_fast.metrics._realism_rows import Realism, RealismRow, SpaceValues
@@ -59,6 +60,7 @@ Array = NDArray[np.float64]
 SMALLEST = 8  # pixels, of a block: below it there is no structure to judge
 
 
+@in_plain_torch
 def realism(
     abundances: Any,  # (B, h, w, D)
     scene: Any,  # (H, W, D)

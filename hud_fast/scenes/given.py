@@ -63,7 +63,7 @@ def _flags(
     good_bands: Any,
 ) -> dict[str, Any]:
     """Bands that are masked everywhere are bad; pixels with a masked value in another one are masked."""
-    H, W, C = masked.shape
+    C = masked.shape[2]
     good = checks.flags("Scene", "good_bands", good_bands, (C,))
     if good is None:
         empty = masked.all(axis=(0, 1))

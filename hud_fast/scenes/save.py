@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from hud_fast._checks import check_path
 from hud_fast._files import user_path
 from hud_fast.scenes import checks, envi, values, writers
 from hud_fast.scenes.given import is_plain
@@ -85,6 +86,9 @@ def save_scene(
     >>> save_scene(np.full((2, 2, 3), 0.25), folder / "new.hdr", like=real).name
     'new.hdr'
     """
+    check_path("save_scene", "path", path)
+    if like is not None and not isinstance(like, Scene):
+        raise TypeError(f"save_scene: `like` must be a Scene, got {type(like).__name__}")
     written = _as_scene(scene, like)
     target, kind = _target(user_path(path), like)
     number = values.real_dtype(dtype if dtype is not None else written.dtype or np.float32)

@@ -39,6 +39,9 @@ class Truth:
     endmembers: NDArray[np.float64]  # (D, C), the unit of the cube
     abundances: NDArray[np.float64]  # (H, W, D), >= 0, sum to 1
 
+    def __repr__(self) -> str:
+        return f"Truth({len(self.endmembers)} endmembers, abundances {self.abundances.shape})"
+
 
 @dataclass(frozen=True, eq=False)
 class Scene:

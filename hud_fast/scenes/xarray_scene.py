@@ -254,7 +254,8 @@ def to_xarray(scene: Scene) -> Any:
             coordinates["x"] = ("x", c + a * (np.arange(scene.W) + 0.5))
     elif scene.geo:
         warnings.warn(
-            f"Scene.to_xarray: the place is left out, `geo` must have a map info that can be read, got {sorted(scene.geo)}",
+            "Scene.to_xarray: the place is left out, `geo` must have a map info that can be read, got "
+            f"{sorted(scene.geo)}",
             UserWarning,
             stacklevel=3,
         )

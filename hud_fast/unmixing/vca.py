@@ -194,7 +194,7 @@ def vca(
         found = found.astype(np.float64)
     if isinstance(pixels, Tensor):
         dtype = pixels.dtype if pixels.is_floating_point() else torch.float64
-        endmembers: Any = torch.tensor(found).to(device=pixels.device, dtype=dtype)
+        endmembers: Any = torch.from_numpy(np.array(found)).to(device=pixels.device, dtype=dtype)
         index: Any = torch.from_numpy(best).to(pixels.device)
     else:
         endmembers, index = np.array(found), best

@@ -149,7 +149,9 @@ def q_sample(
     if z.ndim == 0:
         raise ValueError(f"{op}: `z` must have shape (B, ...), got ()")
     given = (
-        torch.tensor(signal, dtype=torch.float64) if isinstance(signal, (list, tuple)) else signal
+        torch.tensor(signal, dtype=torch.float64, device="cpu")
+        if isinstance(signal, (list, tuple))
+        else signal
     )
     levels = as_tensor(op, "signal", given).detach().double()
     if tuple(levels.shape) != (len(z),):
