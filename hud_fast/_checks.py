@@ -278,6 +278,14 @@ def check_number(function: str, argument: str, value: Any) -> float:
         ) from None
 
 
+def check_progress(function: str, value: object) -> None:
+    """`progress`: None, or something to call."""
+    if not (value is None or callable(value)):
+        raise TypeError(
+            f"{function}: `progress` must be a function or None, got {type(value).__name__}"
+        )
+
+
 def check_path(function: str, argument: str, value: Any, hint: str = "") -> None:
     """Refuse what names no file or folder."""
     if not isinstance(value, (str, os.PathLike)):

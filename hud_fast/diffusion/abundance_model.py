@@ -112,6 +112,10 @@ class AbundanceModel:
     @classmethod
     def of(cls, model: HUD) -> AbundanceModel:
         """What a model of one scene knows beside its spectra."""
+        from hud_fast.diffusion.model import HUD
+
+        if not isinstance(model, HUD):
+            raise TypeError(f"AbundanceModel.of: `model` must be a HUD, got {type(model).__name__}")
         if model.network is None:
             raise ValueError(
                 "HUD.fit: `start` must be a model with a network, got one that lays patches of its scene"
@@ -228,7 +232,7 @@ def as_start(start: Start | None) -> AbundanceModel | None:
         return start
     if isinstance(start, HUD):
         return AbundanceModel.of(start)
-    if start == SHIPPED:  # a str: Path("shipped") is a folder
+    if isinstance(start, str) and start == SHIPPED:  # a str: Path("shipped") is a folder
         return AbundanceModel.load(SHIPPED_FOLDER)
     if not isinstance(start, (str, os.PathLike)):
         raise TypeError(

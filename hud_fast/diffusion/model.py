@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hud_fast._checks import check_path
+from hud_fast._checks import check_flag, check_path
 from hud_fast._torch_state import in_plain_torch
 from hud_fast.diffusion import processes
 from hud_fast.diffusion.checks import available_device
@@ -270,6 +270,11 @@ class HUD:
         TypeError, ValueError
             An argument of the wrong type or out of its range.
         """
+        for name, flag in (
+            ("return_abundances", return_abundances),
+            ("as_tensors", as_tensors),
+        ):
+            check_flag("HUD.sample", name, flag)
         sampling = Sampling.of(self, n, **options)
         depths = (self.C, self.D) if return_abundances else (self.C,)
         found = self._gathered(self._mixed(sampling), sampling, depths, as_tensors)

@@ -43,7 +43,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hud_fast._checks import as_wide, check_count, check_endmembers, check_finite, check_seed
+from hud_fast._checks import (
+    as_wide,
+    check_count,
+    check_endmembers,
+    check_finite,
+    check_progress,
+    check_seed,
+)
 from hud_fast._torch_state import in_plain_torch
 from hud_fast.metrics._copied_pieces import Pieces
 from hud_fast.metrics._local_features import Space, grain, straight_edges
@@ -127,6 +134,7 @@ def realism(
     made = turned(n, (h, w), np.random.default_rng([seed, 6]))
     places = real_windows(whole, (h, w), n, np.random.default_rng([seed, 0]))
     n = len(places.turn)  # a small scene has not as many
+    check_progress("realism", progress)
     stages = Stages(progress, {"spectra": 4, "z": 4, "pieces": 2})
     blocks_of = {"generated": made.first(n).of(maps), "real": places.of(known[None])}
     weights = resampling_weights(n, bootstrap, [seed, 1])

@@ -109,6 +109,8 @@ def fetch(
 samson, jasper-ridge, salinas-crop, salinas-a, pavia-crop, pavia-university-crop, \
 got 'indian-pine'; did you mean indian-pines?
     """
+    if not isinstance(name, str):
+        raise TypeError(f"fetch: `name` must be a name of the catalogue, got {type(name).__name__}")
     entry = find_entry(name, "fetch")
     if folder is not None:
         check_path("fetch", "folder", folder)

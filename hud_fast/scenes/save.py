@@ -96,17 +96,21 @@ def save_scene(
     if nearest is not None and dtype is not None:
         raise ValueError(f"save_scene: `dtype` must be one that {kind} files know, got {number}")
     number = np.dtype(nearest) if nearest is not None else number
+    if variable is not None and not isinstance(variable, str):
+        raise TypeError(f"save_scene: `variable` must be a name, got {type(variable).__name__}")
     if kind == "mat" and variable is not None and not writers.is_matlab_name(variable):
         raise ValueError(f"save_scene: `variable` must be a MATLAB name, got {variable!r}")
     own = written.variable or ""  # of a file that another program wrote, or of an .npz: any text
     options = writers.Options(
         dtype=number,
-        variable=variable or (own if writers.is_matlab_name(own) else "cube"),
+        variable=variable
+        if variable is not None
+        else (own if writers.is_matlab_name(own) else "cube"),
         interleave=_interleave(interleave, target, written),
         byte_order=_byte_order(byte_order, number),
-        version=version or written.details.get("version", "5"),
+        version=version if version is not None else written.details.get("version", "5"),
     )
-    if options.version not in ("5", "7.3"):
+    if not isinstance(options.version, str) or options.version not in ("5", "7.3"):
         raise ValueError(f"save_scene: `version` must be '5' or '7.3', got {version!r}")
     write = {
         "mat": writers.write_mat,
@@ -174,7 +178,7 @@ def _interleave(given: str | None, path: Path, scene: Scene) -> str:
         if by_name in envi.INTERLEAVES:
             return by_name
         return scene.details.get("interleave", "bil")
-    word = given.lower()
+    word = given.lower() if isinstance(given, str) else ""
     if word not in envi.INTERLEAVES:
         raise ValueError(f"save_scene: `interleave` must be bsq, bil or bip, got {given!r}")
     if by_name in envi.INTERLEAVES and by_name != word:
@@ -185,6 +189,6 @@ def _interleave(given: str | None, path: Path, scene: Scene) -> str:
 def _byte_order(given: str | None, dtype: np.dtype[Any]) -> str:
     if given is None:
         return "big" if dtype.byteorder == ">" else "little"
-    if given not in ("little", "big"):
+    if not isinstance(given, str) or given not in ("little", "big"):
         raise ValueError(f"save_scene: `byte_order` must be 'little' or 'big', got {given!r}")
     return given

@@ -153,7 +153,11 @@ class Scene:
                 printable(name, LONGEST_NAME) for name in checks.names("Scene", self.label_names)
             )
         if self.dtype is not None:
-            clean["dtype"] = np.dtype(self.dtype)
+            try:
+                clean["dtype"] = np.dtype(self.dtype)
+            except (TypeError, ValueError):
+                kind = type(self.dtype).__name__
+                raise TypeError(f"Scene: `dtype` must be a data type, got {kind}") from None
         for field, value in clean.items():
             object.__setattr__(self, field, value)
         device = getattr(given, "device", "cpu")
@@ -337,6 +341,9 @@ class Scene:
         ValueError
             If nothing is left.
         """
+        for part, given in (("rows", rows), ("columns", columns)):
+            if not isinstance(given, slice):
+                raise TypeError(f"crop: `{part}` must be a slice, got {type(given).__name__}")
         window = (rows, columns)
         cube = self.cube[window]
         if 0 in cube.shape:
