@@ -35,6 +35,8 @@ CLEARLY = 3.0
 ALIKE, LIKELY = 0.8, 0.5
 SPREAD = 0.05  # of the variance: the means of bands differ by so much, where rows are alike
 NEIGHBOURS = 0.3  # correlation below which the values are noise, and say nothing
+# The energy of ranks 6 to 10, over that of as many ranks of white noise with all that is beyond rank 5.
+STRUCTURED, LITTLE = 2.5, 1.5
 
 ORDERS = ("CHW", "HCW", "HWC")  # by the axis of bands
 
@@ -163,10 +165,21 @@ def _few_bands(
     if beyond[2] <= 1e-9 or min(_correlation(sample, axis) for axis in (other, 2)) < NEIGHBOURS:
         return False
     ratio = beyond[2] / max(beyond[other], 1e-300)
-    if ratio > ALIKE:
+    if ratio <= LIKELY:
+        return False
+    structure = min(_structure(sample, axis) for axis in (other, 2))  # two axes of noise are alike too
+    if ratio > ALIKE and structure > STRUCTURED:
         return True
     spread = [_spread_of_means(sample, axis) for axis in (short, 2)]
-    return bool(ratio > LIKELY and spread[0] > max(CLEARLY * spread[1], SPREAD))
+    return structure > LITTLE and spread[0] > max(CLEARLY * spread[1], SPREAD)
+
+
+def _structure(sample: NDArray[np.float64], axis: int) -> float:
+    """How far from white noise it is what lies beyond rank 5 of the array unfolded along an axis."""
+    unfolded = np.moveaxis(sample, axis, 0).reshape(sample.shape[axis], -1)
+    energies = np.linalg.eigvalsh(unfolded @ unfolded.T).clip(0)[:-RANK]
+    share = energies[-RANK:].sum() / max(float(energies.sum()), 1e-300)
+    return float(share * len(energies) / RANK)
 
 
 def _correlation(sample: NDArray[np.float64], axis: int) -> float:
