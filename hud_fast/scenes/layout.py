@@ -167,7 +167,9 @@ def _few_bands(
     ratio = beyond[2] / max(beyond[other], 1e-300)
     if ratio <= LIKELY:
         return False
-    structure = min(_structure(sample, axis) for axis in (other, 2))  # two axes of noise are alike too
+    structure = min(
+        _structure(sample, axis) for axis in (other, 2)
+    )  # two axes of noise are alike too
     if ratio > ALIKE and structure > STRUCTURED:
         return True
     spread = [_spread_of_means(sample, axis) for axis in (short, 2)]

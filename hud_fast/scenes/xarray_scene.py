@@ -190,19 +190,21 @@ def _place(function: str, array: Any, rows: str, columns: str) -> dict[str, str]
 
 
 def _transform(text: Any, rows: Any, columns: Any) -> georeference.Affine | None:
-    """Of GDAL's six numbers, else of evenly spaced coordinates of the pixels' centres."""
-    if text is not None:
-        try:
-            c, a, b, f, d, e = (float(word) for word in str(text).split())
-        except ValueError:
-            return None
-        return a, b, c, d, e, f
-    if rows is None or columns is None:
+    """Of evenly spaced coordinates of the pixels' centres, else of GDAL's six numbers.
+
+    The coordinates first: xarray cuts them along with the values, and leaves the numbers as they are.
+    """
+    x = None if columns is None else _steps(columns)
+    y = None if rows is None else _steps(rows)
+    if x is not None and y is not None:
+        return x[1], 0.0, x[0] - x[1] / 2, 0.0, y[1], y[0] - y[1] / 2
+    if text is None or rows is not None or columns is not None:
         return None
-    x, y = _steps(columns), _steps(rows)
-    if x is None or y is None:
+    try:
+        c, a, b, f, d, e = (float(word) for word in str(text).split())
+    except ValueError:
         return None
-    return x[1], 0.0, x[0] - x[1] / 2, 0.0, y[1], y[0] - y[1] / 2
+    return a, b, c, d, e, f
 
 
 def _steps(coordinate: Any) -> tuple[float, float] | None:

@@ -22,6 +22,7 @@ from hud_fast.scenes import Scene, xarray_scene
 from hud_fast.unmixing.vca import vca
 
 ENDMEMBER = "endmember"
+GRID = "grid_mapping"
 _HIRING = threading.Lock()  # a crew sets the process's number of threads for a moment
 TOLERANCE = 0.5  # nm: wavelengths of one sensor, written twice
 
@@ -144,13 +145,12 @@ class Accessor:
             dask="parallelized",
             dask_gufunc_kwargs={"output_sizes": {ENDMEMBER: len(A)}},
             output_dtypes=[dtype],
-            keep_attrs=False,
+            keep_attrs=True,  # of the coordinates: the place is in them
         )
         abundances = abundances.assign_coords(coordinates).rename("abundances")
-        if "grid_mapping" in array.encoding:
-            abundances.encoding["grid_mapping"] = array.encoding["grid_mapping"]
-        if "grid_mapping" in array.attrs:
-            abundances.attrs["grid_mapping"] = array.attrs["grid_mapping"]
+        abundances.attrs = {k: v for k, v in array.attrs.items() if k == GRID}
+        if GRID in array.encoding:
+            abundances.encoding[GRID] = array.encoding[GRID]
         return abundances
 
     def _band(self, name: str) -> int:
