@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 
@@ -37,11 +37,11 @@ def available_device(caller: str, device: str | torch.device | None) -> torch.de
 
 def check_precision(caller: str, value: Any) -> Literal["float32", "bfloat16"]:
     """`value` if it names a precision of the network."""
-    if not isinstance(value, str) or value not in PRECISIONS:
+    if not (isinstance(value, str) and value in PRECISIONS):
         raise ValueError(
             f"{caller}: `precision` must be one of {', '.join(PRECISIONS)}, got {value!r}"
         )
-    return value  # type: ignore[no-any-return]
+    return cast(Literal["float32", "bfloat16"], value)
 
 
 def window_size(

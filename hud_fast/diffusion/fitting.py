@@ -185,7 +185,8 @@ def fit_scenes(
     >>> model_b.sample(1, size=16, steps=2).shape
     (1, 16, 16, 48)
     """
-    if not isinstance(scenes, Sequence) or isinstance(scenes, (str, bytes)):
+    several: Any = scenes
+    if not isinstance(several, Sequence) or isinstance(several, (str, bytes)):
         raise TypeError(
             f"fit_scenes: `scenes` must be a sequence of scenes, got {type(scenes).__name__}"
         )

@@ -67,7 +67,8 @@ def _flags(
     good = checks.flags("Scene", "good_bands", good_bands, (C,))
     if good is None:
         empty = masked.all(axis=(0, 1))
-        good = ~empty if empty.any() and not empty.all() else None
+        if empty.any() and not empty.all():
+            good = np.logical_not(empty)
     seen = masked if good is None else masked[..., good]
     return {"mask": ~seen.any(axis=-1), "good_bands": good}
 

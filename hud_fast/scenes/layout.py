@@ -139,8 +139,10 @@ def guess_layout(
     if array.shape[2] < FEWEST_SAMPLES:
         other = beyond[1 - best]  # a short band axis leaves two of pixels, which are alike
         if other > 1e-9 and other > CLEARLY * beyond[best]:
-            bands, *pixels = (_spread_of_means(sample, axis) for axis in (best, 1 - best, 2))
-            if bands > max(sum(pixels), SPREAD):  # a smooth picture of few bands has a low rank too
+            spread, *pixels = (_spread_of_means(sample, axis) for axis in (best, 1 - best, 2))
+            if spread > max(
+                sum(pixels), SPREAD
+            ):  # a smooth picture of few bands has a low rank too
                 _warn(function, array, best)
     elif best != 2 and beyond[2] > 1e-9 and beyond[2] > CLEARLY * beyond[best]:
         raise ValueError(

@@ -200,14 +200,6 @@ class Scene:
         -----
         UserWarning
             If wavelengths have no unit, or the place cannot be kept.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> scene = Scene(np.ones((4, 5, 3)), wavelengths=[450.0, 550.0, 650.0], name="field")
-        >>> array = scene.to_xarray()  # doctest: +SKIP
-        >>> Scene.from_xarray(array.transpose("band", "y", "x"))  # doctest: +SKIP
-        Scene('field', 4 x 5 pixels, 3 bands, 450-650 nm)
         """
         if not xarray_scene.has_names(array):
             raise TypeError(

@@ -223,7 +223,18 @@ def _steps(coordinate: Any) -> tuple[float, float] | None:
 
 
 def to_xarray(scene: Scene) -> Any:
-    """See `Scene.to_xarray`."""
+    """See `Scene.to_xarray`.
+
+    Examples
+    --------
+    >>> from hud_fast.scenes import Scene
+    >>> scene = Scene(np.ones((4, 5, 3)), wavelengths=[450.0, 550.0, 650.0], name="field")
+    >>> array = scene.to_xarray()
+    >>> array.dims, array.wavelength.attrs["units"]
+    (('y', 'x', 'band'), 'nm')
+    >>> Scene.from_xarray(array.transpose("band", "y", "x"))
+    Scene('field', 4 x 5 pixels, 3 bands, 450-650 nm)
+    """
     try:
         import xarray
     except ImportError as error:

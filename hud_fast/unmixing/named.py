@@ -42,7 +42,8 @@ def register() -> None:
             'hud_fast.xarray: xarray is needed: pip install "hud-fast[geo]"'
         ) from error
     if getattr(xarray.DataArray, "hud", None) is not Accessor:
-        xarray.register_dataarray_accessor("hud")(Accessor)
+        made_known: Any = xarray.register_dataarray_accessor
+        made_known("hud")(Accessor)
 
 
 class Accessor:
@@ -54,10 +55,10 @@ class Accessor:
     Examples
     --------
     >>> import hud_fast as hud
-    >>> import hud_fast.xarray  # doctest: +SKIP
-    >>> array = hud.simulate_scene(16, 20, C=30, D=3, seed=0).to_xarray()  # doctest: +SKIP
-    >>> endmembers = array.hud.endmembers(3, seed=0)  # doctest: +SKIP
-    >>> array.hud.unmix(endmembers).sizes  # doctest: +SKIP
+    >>> import hud_fast.xarray
+    >>> array = hud.simulate_scene(16, 20, C=30, D=3, seed=0).to_xarray()
+    >>> endmembers = array.hud.endmembers(3, seed=0)
+    >>> array.hud.unmix(endmembers).sizes
     Frozen({'y': 16, 'x': 20, 'endmember': 3})
     """
 
