@@ -26,6 +26,9 @@ MEMORY = (  # bytes of the machine
 )
 NO_ROOM = "the memory must hold the arguments and the result, there is not enough"
 ArrayT = TypeVar("ArrayT", NDArray[Any], Tensor)
+# What the axis of bands, or of endmembers, is called where axes have names.
+BAND_NAMES = ("band", "bands", "wavelength", "wavelengths")
+ENDMEMBER_NAMES = ("endmember", "endmembers")
 _MOST_AXES = 8  # that the compiled kernels read: kMaxDims of csrc/common/tensor.h
 
 
@@ -33,29 +36,68 @@ def as_numpy(function: str, argument: str, value: object) -> NDArray[Any]:
     """`value` as a numpy array of real numbers, not copied; a tensor is detached and brought to the host."""
     if isinstance(value, Tensor):
         check_values(function, argument, value)
+    elif not hasattr(value, "__array__") or isinstance(value, type):
+        raise TypeError(
+            f"{function}: `{argument}` must be a numpy array or a torch tensor, got {type(value).__name__}"
+        )
+    check_order(function, argument, value)
+    array = array_of(function, argument, value)
+    if array.dtype.kind not in "fiu":
+        raise _not_real(function, argument, array.dtype)
+    return array
+
+
+def array_of(function: str, argument: str, value: Any) -> NDArray[Any]:
+    """`value`, a list too, as a numpy array of whatever it holds, not copied; a tensor is brought to the host."""
     try:
         if isinstance(value, Tensor):
             host = value.detach().cpu().resolve_conj().resolve_neg().as_subclass(Tensor)
             array = host.float().numpy() if host.dtype == torch.bfloat16 else host.numpy()
-        elif hasattr(value, "__array__"):
-            array = value if isinstance(value, np.ndarray) else np.asarray(value)
+        elif isinstance(value, np.ndarray):
+            array = value
         else:
-            raise TypeError("no array")
-    except (TypeError, ValueError, RuntimeError) as error:  # floats of eight bits, a class
+            array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # floats of eight bits, ragged lists
         kind = f"one of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
         raise TypeError(
             f"{function}: `{argument}` must be a numpy array or a torch tensor, got {kind}"
         ) from error
-    if array.dtype.kind not in "fiu":
-        raise _not_real(function, argument, array.dtype)
     if 0 in array.strides:
         _check_repeated(function, argument, array.shape, array.nbytes)
-    if np.ma.is_masked(array):
+    refuse_masked(function, argument, value)
+    return array
+
+
+def refuse_masked(function: str, argument: str, value: object) -> None:
+    """Refuse a masked array with masked values, or a list of such: NumPy's own functions would drop the mask."""
+    if _is_masked(value):
         raise TypeError(
             f"{function}: `{argument}` must be a plain array, got a masked array with masked values: fill them first, "
             "with numpy.nan say"
         )
-    return array
+
+
+def _is_masked(value: object) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(_is_masked(one) for one in value if isinstance(one, (list, tuple, np.ndarray)))
+    return isinstance(value, np.ndarray) and bool(np.ma.is_masked(value))
+
+
+def check_order(function: str, argument: str, value: object) -> None:
+    """Refuse an array with named axes (xarray's) whose axis of bands, or of endmembers, is not the last."""
+    names = getattr(value, "dims", None)
+    if not isinstance(names, tuple):
+        return
+    for known in (BAND_NAMES, ENDMEMBER_NAMES):
+        place = next((i for i, name in enumerate(names) if str(name).lower() in known), None)
+        if place is None:
+            continue
+        if place != len(names) - 1:
+            raise ValueError(
+                f"{function}: `{argument}` must have the axis {names[place]!r} last, got {names}: use "
+                f".transpose(..., {names[place]!r})"
+            )
+        return
 
 
 def as_tensor(function: str, argument: str, value: object) -> Tensor:
@@ -142,14 +184,10 @@ def as_mask(function: str, argument: str, mask: object, shape: Sequence[int]) ->
     """`mask` as a tensor of booleans of `shape`, where it lies; None stays None."""
     if mask is None:
         return None
-    try:
-        given = mask if isinstance(mask, Tensor) else np.asarray(mask)
-    except (TypeError, ValueError, RuntimeError):  # told below
-        given = np.empty(0, object)
-    if given.dtype not in (np.bool_, torch.bool) or np.ma.is_masked(mask):
-        kind = "a masked array" if np.ma.is_masked(mask) else given.dtype
+    given = mask if isinstance(mask, Tensor) else array_of(function, argument, mask)
+    if given.dtype not in (np.bool_, torch.bool):
         raise TypeError(
-            f"{function}: `{argument}` must be boolean (True = valid pixel), got {kind}"
+            f"{function}: `{argument}` must be boolean (True = valid pixel), got {given.dtype}"
         )
     keep = given.detach() if isinstance(given, Tensor) else from_numpy(given)
     check_values(function, argument, keep)
@@ -226,7 +264,7 @@ def as_device(function: str, argument: str, value: Any) -> torch.device:
 def check_number(function: str, argument: str, value: Any) -> float:
     """`value` as a float; a word, an array of several, or what is no real number is refused."""
     try:
-        if isinstance(value, (str, bytes)):
+        if isinstance(value, (str, bytes)) or value is np.ma.masked:
             raise TypeError
         return float(value)
     except (
@@ -238,6 +276,22 @@ def check_number(function: str, argument: str, value: Any) -> float:
         raise TypeError(
             f"{function}: `{argument}` must be a number, got {printable(repr(value), 60)}"
         ) from None
+
+
+def check_progress(function: str, value: object) -> None:
+    """`progress`: None, or something to call."""
+    if not (value is None or callable(value)):
+        raise TypeError(
+            f"{function}: `progress` must be a function or None, got {type(value).__name__}"
+        )
+
+
+def check_path(function: str, argument: str, value: Any, hint: str = "") -> None:
+    """Refuse what names no file or folder."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(
+            f"{function}: `{argument}` must be a path, got {type(value).__name__}{hint}"
+        )
 
 
 def check_pair(function: str, argument: str, value: Any, *, least: int = 1) -> tuple[int, int]:

@@ -21,6 +21,8 @@ def modules() -> list[str]:
 
 @pytest.mark.parametrize("name", ["hud_fast", *modules()])
 def test_examples(name, tmp_path, monkeypatch):
+    if name in ("hud_fast.xarray", "hud_fast.unmixing.named", "hud_fast.scenes.xarray_scene"):
+        pytest.importorskip("xarray")
     if "triton" in name:
         pytest.importorskip("triton")
     monkeypatch.chdir(tmp_path)  # examples may write files

@@ -25,9 +25,12 @@ ROOMS = [
     "cli",
 ]
 SHARED = {  # of no room: every room may use them
-    *("_checks", "_cores", "_files", "_limits", "_pool", "_text", "_torchrun"),
+    *("_checks", "_cores", "_files", "_limits", "_pool", "_text", "_torch_state", "_torchrun"),
     "__version__",
 }
+
+# Modules at the top that are doors to a room: what they import counts as the room's.
+DOORS = {"xarray": "unmixing"}
 
 # Private names that are still used across rooms; the list only gets shorter. What times or launches one way of an
 # operation needs that way: those stay.
@@ -45,7 +48,7 @@ def room_of(path: Path) -> str:
         return parts[0]
     if len(parts) > 2:
         return parts[1]
-    return "shared" if path.stem in {*SHARED, "__init__"} else "cli"
+    return "shared" if path.stem in {*SHARED, "__init__"} else DOORS.get(path.stem, "cli")
 
 
 def imported(path: Path) -> Iterator[tuple[int, list[str]]]:

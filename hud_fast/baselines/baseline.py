@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from hud_fast._checks import check_choice, check_count, check_seed
 from hud_fast._text import printable
+from hud_fast._torch_state import in_plain_torch
 from hud_fast.baselines.training import Progress, Stage, train
 from hud_fast.baselines.windows import Scaling, Windows
 from hud_fast.diffusion.checkpoint import CheckpointFolder
@@ -109,6 +110,7 @@ class Baseline(ABC):
         return next(self.networks.parameters()).device
 
     @classmethod
+    @in_plain_torch
     def fit(
         cls,
         scene: Scene,
@@ -206,6 +208,7 @@ class Baseline(ABC):
         made.networks.eval().requires_grad_(False)
         return made
 
+    @in_plain_torch
     def sample(
         self,
         n: int,
@@ -302,6 +305,7 @@ class Baseline(ABC):
         FOLDER.write(Path(folder), config, {WEIGHTS: self.networks.state_dict()})
 
     @classmethod
+    @in_plain_torch
     def load(
         cls, folder: str | os.PathLike[str], *, device: str | torch.device | None = None
     ) -> Self:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from hud_fast._checks import check_path
+from hud_fast._torch_state import in_plain_torch
 from hud_fast.diffusion.checkpoint import digest_of
 from hud_fast.diffusion.folders import FolderKind
 from hud_fast.diffusion.preparation import ranks_of
@@ -103,9 +105,17 @@ class AbundanceModel:
     seed: int
     any_D: bool = False
 
+    def __repr__(self) -> str:
+        learned = self.scenes[0] if len(self.scenes) == 1 else f"{len(self.scenes)} scenes"
+        return f"AbundanceModel({learned!r}, D={self.D}, {self.preset.name}, {self.steps} steps)"
+
     @classmethod
     def of(cls, model: HUD) -> AbundanceModel:
         """What a model of one scene knows beside its spectra."""
+        from hud_fast.diffusion.model import HUD
+
+        if not isinstance(model, HUD):
+            raise TypeError(f"AbundanceModel.of: `model` must be a HUD, got {type(model).__name__}")
         if model.network is None:
             raise ValueError(
                 "HUD.fit: `start` must be a model with a network, got one that lays patches of its scene"
@@ -169,11 +179,13 @@ class AbundanceModel:
         FileExistsError
             If the folder holds anything else.
         """
+        check_path("AbundanceModel.save", "folder", folder)
         names = [field.name for field in fields(self) if field.name not in ("weights", "preset")]
         config = {"preset": self.preset.to_dict(), **{name: getattr(self, name) for name in names}}
         ABUNDANCE_MODEL.write(Path(folder), config, {NETWORK: self.weights})
 
     @classmethod
+    @in_plain_torch
     def load(cls, folder: str | os.PathLike[str]) -> AbundanceModel:
         """Read what `save` wrote.
 
@@ -186,6 +198,7 @@ class AbundanceModel:
         ValueError
             If it was written by a newer version of the package.
         """
+        check_path("AbundanceModel.load", "folder", folder)
         config, (weights,) = ABUNDANCE_MODEL.read(Path(folder))
         facts, stored = (
             Record("AbundanceModel.load", Path(folder), values) for values in (config, weights)
@@ -219,7 +232,7 @@ def as_start(start: Start | None) -> AbundanceModel | None:
         return start
     if isinstance(start, HUD):
         return AbundanceModel.of(start)
-    if start == SHIPPED:  # a str: Path("shipped") is a folder
+    if isinstance(start, str) and start == SHIPPED:  # a str: Path("shipped") is a folder
         return AbundanceModel.load(SHIPPED_FOLDER)
     if not isinstance(start, (str, os.PathLike)):
         raise TypeError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 
@@ -19,6 +19,10 @@ def available_device(caller: str, device: str | torch.device | None) -> torch.de
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(device)
+    except TypeError as error:
+        raise TypeError(
+            f"{caller}: `device` must be a torch device, got {type(device).__name__}"
+        ) from error
     except RuntimeError as error:
         raise RuntimeError(f"{caller}: `device` must be a torch device, got {device!r}") from error
     if device.type not in ("cpu", "cuda"):
@@ -33,11 +37,11 @@ def available_device(caller: str, device: str | torch.device | None) -> torch.de
 
 def check_precision(caller: str, value: Any) -> Literal["float32", "bfloat16"]:
     """`value` if it names a precision of the network."""
-    if value not in PRECISIONS:
+    if not (isinstance(value, str) and value in PRECISIONS):
         raise ValueError(
             f"{caller}: `precision` must be one of {', '.join(PRECISIONS)}, got {value!r}"
         )
-    return value  # type: ignore[no-any-return]
+    return cast(Literal["float32", "bfloat16"], value)
 
 
 def window_size(

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, cast
 
 import torch
 
+from hud_fast._checks import check_flag, check_path, check_progress
 from hud_fast.diffusion import processes
 from hud_fast.diffusion.abundance_model import AbundanceModel, Start, as_start
 from hud_fast.diffusion.checks import available_device, check_precision, whole, window_size
 from hud_fast.diffusion.network import SMALLEST
+from hud_fast.diffusion.preparation import ENCODERS
 from hud_fast.diffusion.presets import Preset, Sampler, resolve_preset
 from hud_fast.diffusion.sampling import CPU_GROUP, Step, plan, samples_at_once
 from hud_fast.diffusion.schedule import NoiseSchedule
@@ -118,6 +120,13 @@ class Training:
     ) -> Training:
         """As `HUD.fit` says, for a number of scenes."""
         seed = whole(caller, "seed", seed, least=0)
+        if not isinstance(encoder, str) or encoder not in ENCODERS:
+            raise ValueError(
+                f"{caller}: `encoder` must be one of {', '.join(ENCODERS)}, got {encoder!r}"
+            )
+        raw_latent = check_flag(caller, "raw_latent", raw_latent)
+        resume = check_flag(caller, "resume", resume)
+        check_progress(caller, progress)
         preset = resolve_preset(preset)
         if steps is not None:
             if not preset.trains:
@@ -142,6 +151,8 @@ class Training:
         begin = processes.on_first(partial(as_start, start))
         if begin is not None:
             begin.check(preset, raw_latent=raw_latent)
+        if checkpoint_dir is not None:
+            check_path(caller, "checkpoint_dir", checkpoint_dir)
         folder = None if checkpoint_dir is None else Path(checkpoint_dir)
         return cls(preset, seed, encoder, raw_latent, where, folder, resume, begin, progress)
 
@@ -190,6 +201,12 @@ class Sampling:
         check = partial(whole, "HUD.sample")
         n, seed = check("n", n, least=1), check("seed", seed, least=0)
         first = check("first", first, least=0)
+        for name, number in (("n", n), ("first", first)):
+            if number >= 1 << 62:  # numbers of samples are 64 bits
+                raise ValueError(f"HUD.sample: `{name}` must be below 2**62, got {number}")
+        if not isinstance(sampler, str | None):
+            raise TypeError(f"HUD.sample: `sampler` must be a name, got {type(sampler).__name__}")
+        check_progress("HUD.sample", progress)
         preset, on_cpu = model.preset, model.device.type == "cpu"
         h_w = window_size("HUD.sample", size, preset.crop, SMALLEST)
         each = samples_at_once() if on_cpu else 64

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hud_fast._torch_state import in_plain_torch
 from hud_fast.diffusion import processes
 from hud_fast.diffusion.abundance_model import AbundanceModel, trained_weights
 from hud_fast.diffusion.choices import Training, TrainingOptions, takes
@@ -138,6 +139,7 @@ def _patches_of(prepared: PreparedScene, training: Training) -> Patches | None:
 
 
 @takes(Training.of)
+@in_plain_torch
 def fit_scenes(
     scenes: Sequence[Scene | NDArray[Any] | Tensor],  # each Scene or (H, W, C)
     *,
@@ -185,11 +187,12 @@ def fit_scenes(
     >>> model_b.sample(1, size=16, steps=2).shape
     (1, 16, 16, 48)
     """
-    if isinstance(scenes, (Scene, np.ndarray, Tensor)):
+    several: Any = scenes
+    if not isinstance(several, Sequence) or isinstance(several, (str, bytes)):
         raise TypeError(
             f"fit_scenes: `scenes` must be a sequence of scenes, got {type(scenes).__name__}"
         )
-    given = [scene_from(one) for one in scenes]
+    given = [scene_from(one, "fit_scenes", f"scenes[{i}]") for i, one in enumerate(scenes)]
     if not given:
         raise ValueError("fit_scenes: `scenes` must hold one scene or more, got none")
     spectra: list[Endmembers]

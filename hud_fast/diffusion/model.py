@@ -19,6 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hud_fast._checks import check_flag, check_path
+from hud_fast._torch_state import in_plain_torch
 from hud_fast.diffusion import processes
 from hud_fast.diffusion.checks import available_device
 from hud_fast.diffusion.choices import Sampling, SamplingOptions, Training, TrainingOptions, takes
@@ -133,6 +135,7 @@ class HUD:
 
     @classmethod
     @takes(Training.of)
+    @in_plain_torch
     def fit(
         cls,
         scene: Scene | NDArray[Any] | Tensor,  # Scene or (H, W, C)
@@ -193,8 +196,9 @@ class HUD:
         """
         from hud_fast.diffusion.fitting import fit
 
+        given = scene_from(scene, "HUD.fit", "scene")
         training = Training.of("HUD.fit", 1, **options)
-        _, (model,) = fit([scene_from(scene).drop_bad_bands()], [endmembers], training)
+        _, (model,) = fit([given.drop_bad_bands()], [endmembers], training)
         return model
 
     @overload
@@ -225,6 +229,7 @@ class HUD:
         **options: Unpack[SamplingOptions],
     ) -> Any: ...
     @takes(Sampling.of)
+    @in_plain_torch
     def sample(
         self,
         n: int,
@@ -282,12 +287,18 @@ class HUD:
         TypeError, ValueError
             An argument of the wrong type or out of its range.
         """
+        for name, flag in (
+            ("return_abundances", return_abundances),
+            ("as_tensors", as_tensors),
+        ):
+            check_flag("HUD.sample", name, flag)
         sampling = Sampling.of(self, n, **options)
         depths = (self.C, self.D) if return_abundances else (self.C,)
         found = self._gathered(self._mixed(sampling), sampling, depths, as_tensors)
         return found if return_abundances else found[0]
 
     @takes(Sampling.of)
+    @in_plain_torch
     def sample_abundances(
         self,
         n: int,
@@ -306,6 +317,7 @@ class HUD:
         maps = ((maps,) for maps in abundance_batches(self, sampling))
         return self._gathered(maps, sampling, (self.D,), as_tensors)[0]
 
+    @in_plain_torch
     def sample_batches(
         self,
         n: int,
@@ -353,6 +365,13 @@ class HUD:
             done += len(batch[0])
         return tuple(found)
 
+    def __repr__(self) -> str:
+        if self.network is None:
+            made = "laid of patches"
+        else:
+            made = f"{self.preset.steps} steps" if self.preset.steps != 1 else "1 step"
+        return f"HUD({self.scene.name!r}, D={self.D}, C={self.C}, {self.preset.name}, {made})"
+
     def summary(self) -> dict[str, Any]:
         """The model in plain, JSON-able numbers and words."""
         return {
@@ -383,9 +402,11 @@ class HUD:
         """
         from hud_fast.diffusion.storage import save_model
 
+        check_path("HUD.save", "folder", folder)
         save_model(self, Path(folder))
 
     @classmethod
+    @in_plain_torch
     def load(
         cls,
         folder: str | os.PathLike[str],
@@ -405,6 +426,7 @@ class HUD:
         """
         from hud_fast.diffusion.storage import load_model
 
+        check_path("HUD.load", "folder", folder)
         return load_model(Path(folder), available_device("HUD.load", device))
 
     def to(self, device: str | torch.device) -> HUD:
@@ -422,9 +444,15 @@ class HUD:
         return replace(self, latent=self.latent.to(where), patches=patches)
 
 
-def scene_from(scene: Scene | NDArray[Any] | Tensor) -> Scene:
+def scene_from(scene: Scene | NDArray[Any] | Tensor, function: str, argument: str) -> Scene:
     """What a user gives as a scene; a tensor stays known where it lies."""
     if isinstance(scene, Scene):
         return scene
-    cube: Any = scene if isinstance(scene, Tensor) else np.asarray(scene)
-    return Scene(cube)
+    if not (isinstance(scene, (Tensor, list, tuple)) or hasattr(scene, "__array__")):
+        word: Any = scene
+        reads = isinstance(word, (str, os.PathLike))
+        raise TypeError(
+            f"{function}: `{argument}` must be a Scene or an (H, W, C) array, got {type(word).__name__}"
+            + (": hud_fast.load_scene reads files" if reads else "")
+        )
+    return Scene(scene)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hud_fast._checks import array_of
 from hud_fast.diffusion import processes
 from hud_fast.diffusion.checks import whole
 from hud_fast.diffusion.latent import LatentSpace
@@ -87,11 +88,16 @@ def choose_endmembers(
         raise ValueError(
             f"{caller}: `scene` must have two bands or more: one number a pixel cannot be unmixed, got 1 band"
         )
-    if isinstance(endmembers, Tensor):
-        endmembers = endmembers.detach().cpu().numpy()
+    if not isinstance(endmembers, (int, np.integer, type(None))):
+        endmembers = array_of(caller, "endmembers", endmembers)
     if endmembers is None or np.ndim(endmembers) == 0:
         return _searched(scene, endmembers, seed, device, caller, place)
-    given = np.asarray(endmembers, dtype=np.float32)
+    given: NDArray[Any] = np.asarray(endmembers)
+    if given.dtype.kind not in "fiu":
+        raise TypeError(
+            f"{caller}: `endmembers` must be a number or hold real numbers, got {given.dtype}"
+        )
+    given = given.astype(np.float32)
     if given.ndim != 2 or given.shape[1] != scene.C or not 1 <= len(given) <= LARGEST_D:
         raise ValueError(
             f"{caller}: `endmembers` must have shape (D, C) with D from 1 to {LARGEST_D} and "

@@ -207,10 +207,11 @@ def _smooth(planes: Tensor) -> Tensor:  # (..., h, w): a Gaussian of SIGMA, refl
 
 @lru_cache(maxsize=8)
 def _blur(n: int, reach: int) -> Tensor:  # (n, n): row i weighs the pixels around i
-    row = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / SIGMA).square().double())
-    place = (torch.arange(n)[:, None] + torch.arange(-reach, reach + 1)).abs()
+    steps = torch.arange(-reach, reach + 1, device="cpu")
+    row = torch.exp(-0.5 * (steps.float() / SIGMA).square().double())
+    place = (torch.arange(n, device="cpu")[:, None] + steps).abs()
     place = torch.minimum(place, 2 * (n - 1) - place)
-    return torch.zeros(n, n, dtype=row.dtype).scatter_add_(
+    return torch.zeros(n, n, dtype=row.dtype, device="cpu").scatter_add_(
         1, place, (row / row.sum()).expand(n, -1).contiguous()
     )
 

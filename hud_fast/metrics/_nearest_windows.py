@@ -158,5 +158,7 @@ def shared_basis(pixels: Tensor) -> Tensor | None:  # (n, C) -> (C, r) float64
 
 def evenly(pixels: Tensor, most: int) -> Tensor:  # (n, C) -> (m, C)
     """Up to `most` of the pixels, from all over."""
-    place = torch.linspace(0, len(pixels) - 1, min(len(pixels), most)).long()
+    place = torch.linspace(
+        0, len(pixels) - 1, min(len(pixels), most), dtype=torch.float32, device="cpu"
+    ).long()
     return pixels[place.to(pixels.device)]

@@ -39,6 +39,7 @@ from hud_fast._checks import (
     check_number,
     check_seed,
 )
+from hud_fast._torch_state import in_plain_torch
 from hud_fast.metrics._classifier_networks import KINDS, Network
 from hud_fast.metrics._classifier_storage import load_classifier, save_classifier
 from hud_fast.metrics._classifier_training import train
@@ -116,6 +117,7 @@ class SceneClassifier:
         return self.network.mean.device
 
     @classmethod
+    @in_plain_torch
     def fit(
         cls,
         cube: Any,  # (H, W, C)
@@ -301,6 +303,7 @@ class SceneClassifier:
         save_classifier(self, Path(folder))
 
     @classmethod
+    @in_plain_torch
     def load(cls, folder: str | Path, *, device: Any = None) -> SceneClassifier:
         """Read what `save` wrote; nothing in the folder is run.
 

@@ -304,7 +304,7 @@ def _draw_held_out(
             f"half a block of each other, got a scene of {scene.valid.shape[0]} x "
             f"{scene.valid.shape[1]}: take a smaller block"
         )
-    return origin[torch.tensor(keep)]
+    return origin[torch.tensor(keep, device="cpu")]
 
 
 def _held_out(

@@ -60,6 +60,10 @@ class Mixtures:
                 f"least one axis of pixels, got {tuple(shares.shape)}"
             )
 
+    def __repr__(self) -> str:
+        *pixels, bands = self.shape
+        return f"Mixtures({' x '.join(map(str, pixels))} pixels, D={self.endmembers.shape[0]}, {bands} bands)"
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Of the cubes that they stand for, (..., C)."""

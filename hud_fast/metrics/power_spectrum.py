@@ -103,7 +103,9 @@ def _spectra(maps: Tensor, window: Tensor, bins: Tensor) -> Tensor:
 
 
 def _hann(n: int) -> Tensor:  # (n,) mean square 1
-    window = torch.sin(torch.pi * (torch.arange(n, dtype=torch.float64) + 0.5) / n) ** 2
+    window = (
+        torch.sin(torch.pi * (torch.arange(n, dtype=torch.float64, device="cpu") + 0.5) / n) ** 2
+    )
     return window / window.square().mean().sqrt()
 
 
@@ -112,7 +114,7 @@ def _bins(h: int, w: int) -> Tensor:  # (J, h w) each row averages over one ring
     y = torch.fft.fftfreq(h, dtype=torch.float64)[:, None]
     x = torch.fft.fftfreq(w, dtype=torch.float64)[None, :]
     ring = (torch.sqrt(y**2 + x**2) * n).round().long().flatten()
-    member = (ring == torch.arange(1, n // 2 + 1)[:, None]).double()
+    member = (ring == torch.arange(1, n // 2 + 1, device="cpu")[:, None]).double()
     return member / member.sum(dim=1, keepdim=True)
 
 

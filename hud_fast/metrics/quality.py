@@ -38,7 +38,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hud_fast._checks import check_count, check_seed
+from hud_fast._checks import check_count, check_progress, check_seed
+from hud_fast._torch_state import in_plain_torch
 from hud_fast.metrics._quality_blocks import (
     BlockSet,
     Inputs,
@@ -61,6 +62,7 @@ Array = NDArray[np.float64]
 _ROOM = 1 << 23  # float64 values of resampled statistics at once
 
 
+@in_plain_torch
 def quality(
     cubes: Any,  # (B, h, w, C)
     abundances: Any,  # (B, h, w, D)
@@ -128,6 +130,7 @@ def quality(
     count = check_count(name, "count", count, least=4)
     bootstrap = check_count(name, "bootstrap", bootstrap, least=0)
     seed = check_seed(name, seed)
+    check_progress(name, progress)
     inputs = read_inputs(
         name, cubes, abundances, training, held_out, endmembers, training_mask, held_out_mask
     )

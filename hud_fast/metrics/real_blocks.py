@@ -109,8 +109,8 @@ def pixel_rows(
     W: int,
 ) -> Tensor:  # (n, h, w)
     """Rows of the flattened scene, W pixels wide, that the blocks at `origin` hold."""
-    row = origin[:, 0, None] + torch.arange(block[0])
-    column = origin[:, 1, None] + torch.arange(block[1])
+    row = origin[:, 0, None] + torch.arange(block[0], device="cpu")
+    column = origin[:, 1, None] + torch.arange(block[1], device="cpu")
     return row[:, :, None] * W + column[:, None, :]
 
 

@@ -43,7 +43,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hud_fast._checks import as_wide, check_count, check_endmembers, check_finite, check_seed
+from hud_fast._checks import (
+    as_wide,
+    check_count,
+    check_endmembers,
+    check_finite,
+    check_progress,
+    check_seed,
+)
+from hud_fast._torch_state import in_plain_torch
 from hud_fast.metrics._copied_pieces import Pieces
 from hud_fast.metrics._local_features import Space, grain, straight_edges
 from hud_fast.metrics._realism_rows import Realism, RealismRow, SpaceValues
@@ -59,6 +67,7 @@ Array = NDArray[np.float64]
 SMALLEST = 8  # pixels, of a block: below it there is no structure to judge
 
 
+@in_plain_torch
 def realism(
     abundances: Any,  # (B, h, w, D)
     scene: Any,  # (H, W, D)
@@ -125,6 +134,7 @@ def realism(
     made = turned(n, (h, w), np.random.default_rng([seed, 6]))
     places = real_windows(whole, (h, w), n, np.random.default_rng([seed, 0]))
     n = len(places.turn)  # a small scene has not as many
+    check_progress("realism", progress)
     stages = Stages(progress, {"spectra": 4, "z": 4, "pieces": 2})
     blocks_of = {"generated": made.first(n).of(maps), "real": places.of(known[None])}
     weights = resampling_weights(n, bootstrap, [seed, 1])

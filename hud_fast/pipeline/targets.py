@@ -107,10 +107,9 @@ def check_single(target: Path, scene: Scene) -> None:
     from hud_fast.scenes import save_scene
 
     if target.suffix.lower() == ".hdr" and not os.path.lexists(target):
-        from hud_fast.scenes.envi import existing_data
+        from hud_fast.scenes.raw_numbers import candidates
 
-        data = existing_data(target)
-        if data is not None:
+        for data in candidates(target)[:1]:
             raise InputError(
                 f"{data} lies beside {target.name} and would be read instead: choose another --out"
             )

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hud_fast._checks import check_number
+from hud_fast._checks import check_number, refuse_masked
 from hud_fast._limits import available_memory
 from hud_fast._text import size_text
 
 
 def array_of(function: str, name: str, values: Any) -> NDArray[Any]:
-    """`values` as a numpy array; a tensor is brought to the host."""
+    """`values` as a numpy array; a tensor is brought to the host. Masked values are refused."""
+    refuse_masked(function, name, values)
     try:
         if hasattr(values, "detach"):
             values = values.detach().resolve_neg().cpu()
@@ -175,10 +176,10 @@ def rgb_bands(
     """Three 0-based bands."""
     if values is None:
         return None
-    try:
-        chosen = tuple(int(band) for band in values)
-    except (TypeError, ValueError, OverflowError, RuntimeError):
-        raise TypeError(f"{function}: `rgb_bands` must be three bands, got {values!r}") from None
+    given = array_of(function, "rgb_bands", values)
+    if given.dtype.kind not in "iuf" or (given.dtype.kind == "f" and not (given % 1 == 0).all()):
+        raise TypeError(f"{function}: `rgb_bands` must be three bands, got {values!r:.60}")
+    chosen = tuple(int(band) for band in given.reshape(-1))
     if len(chosen) != 3 or not all(0 <= band < bands for band in chosen):
         raise ValueError(
             f"{function}: `rgb_bands` must be three bands in 0..{bands - 1}, got {chosen}"

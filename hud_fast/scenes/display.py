@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hud_fast._text import printable
+
 RED_GREEN_BLUE = (640.0, 550.0, 460.0)  # nm
 WITHOUT_WAVELENGTHS = (0.5, 0.3, 0.1)  # shares of the bands, about red, green, blue for 0.4-1.0 um
 FARTHEST = 60.0  # nm; beyond that the band is not of this colour (an infrared-only sensor)
@@ -39,7 +41,12 @@ def stretch_limits(
     percentiles: tuple[float, float],
 ) -> NDArray[np.float64]:  # (2, 3)
     """The values shown as 0 and as 255, for each of the three bands."""
-    low, high = percentiles
+    try:
+        low, high = (float(number) for number in percentiles)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"rgb: `percentiles` must be two numbers, got {printable(repr(percentiles), 60)}"
+        ) from None
     if not 0 <= low < high <= 100:
         raise ValueError(
             f"rgb: `percentiles` must be two numbers in 0..100, low < high, got {percentiles}"

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from hud_fast._checks import check_path
 from hud_fast._files import atomic_path, cache_folder, user_path
 from hud_fast.scenes import mat
 from hud_fast.scenes.catalogue import Entry, File, find_entry
@@ -108,7 +109,11 @@ def fetch(
 samson, jasper-ridge, salinas-crop, salinas-a, pavia-crop, pavia-university-crop, \
 got 'indian-pine'; did you mean indian-pines?
     """
+    if not isinstance(name, str):
+        raise TypeError(f"fetch: `name` must be a name of the catalogue, got {type(name).__name__}")
     entry = find_entry(name, "fetch")
+    if folder is not None:
+        check_path("fetch", "folder", folder)
     home = cache_folder() if folder is None else user_path(folder)
     path, tried = _at_hand(entry, entry.cube, home)
     if path is None and entry.key == "indian-pines" and mirror is None:

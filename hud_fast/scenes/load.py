@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Literal
 
+from hud_fast._checks import check_path
 from hud_fast._files import user_path
 from hud_fast._text import printable
 from hud_fast.scenes import checks, readers, side_files, trust
@@ -181,7 +182,8 @@ def open_scene(
     if good_bands is not None:
         raw.good_bands = side_files.vector("good_bands", good_bands)
     raw.labels = raw.labels if labels is None else side_files.matrix("labels", labels)
-    raw.rgb_bands = raw.rgb_bands if rgb_bands is None else rgb_bands
+    if rgb_bands is not None:
+        raw.rgb_bands = checks.rgb_bands("load_scene", rgb_bands, raw.cube.shape[2])
     known = entry or recognise(raw.variable, raw.cube.shape)
     _add_what_is_known(raw, known, path)
     close_gaps(raw, flag=good_bands is None)
@@ -210,6 +212,8 @@ def _image_shape(shape: tuple[int, int] | None) -> tuple[int, int] | None:
 
 def _resolve(path_or_name: str | os.PathLike[str]) -> tuple[Path, Entry | None]:
     """The file to read; with its entry, if a catalogue name was given."""
+    hint = ": hud_fast.Scene(cube) takes arrays" if hasattr(path_or_name, "__array__") else ""
+    check_path("load_scene", "path_or_name", path_or_name, hint)
     path = user_path(path_or_name)
     text = str(path_or_name)
     try:

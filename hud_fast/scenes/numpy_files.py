@@ -41,6 +41,9 @@ def read_array(path: Path) -> NDArray[Any]:
         length = int.from_bytes(start[8:10] if start[6:7] == b"\1" else start[8:12], "little")
         if length > path.stat().st_size:
             raise ValueError(f"its header would have {length} bytes")
+        if not start.startswith(b"\x93NUMPY"):
+            kind = ", but an .npz: call it so" if start.startswith(b"PK") else ""
+            raise ValueError(f"it is not a .npy file{kind}")
         # Not np.load, which takes an .npz under this name, and advises to unpickle what is none.
         array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
     return array

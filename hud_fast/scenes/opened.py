@@ -66,6 +66,7 @@ class SceneFile:
         truth = raw.fields.pop("truth", None)
         facts = Scene(
             cube=np.empty((1, width, bands), np.float32),
+            layout="HWC",
             wavelengths=checks.positive_per_band(
                 "load_scene", "wavelengths", raw.wavelengths, bands
             ),

@@ -13,8 +13,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from hud_fast._checks import check_path
 from hud_fast._files import user_path
 from hud_fast.scenes import checks, envi, geotiff_write, values, writers
+from hud_fast.scenes.given import is_plain
 from hud_fast.scenes.scene import Scene
 
 SUFFIX_OF = {"mat": ".mat", "envi": ".hdr", "npy": ".npy", "npz": ".npz", "geotiff": ".tif"}
@@ -89,6 +91,9 @@ def save_scene(
     >>> save_scene(np.full((2, 2, 3), 0.25), folder / "new.hdr", like=real).name
     'new.hdr'
     """
+    check_path("save_scene", "path", path)
+    if like is not None and not isinstance(like, Scene):
+        raise TypeError(f"save_scene: `like` must be a Scene, got {type(like).__name__}")
     written = _as_scene(scene, like)
     target, kind = _target(user_path(path), like)
     own_type = written.dtype or np.float32
@@ -99,17 +104,21 @@ def save_scene(
     if nearest is not None and dtype is not None:
         raise ValueError(f"save_scene: `dtype` must be one that {kind} files know, got {number}")
     number = np.dtype(nearest) if nearest is not None else number
+    if variable is not None and not isinstance(variable, str):
+        raise TypeError(f"save_scene: `variable` must be a name, got {type(variable).__name__}")
     if kind == "mat" and variable is not None and not writers.is_matlab_name(variable):
         raise ValueError(f"save_scene: `variable` must be a MATLAB name, got {variable!r}")
     own = written.variable or ""  # of a file that another program wrote, or of an .npz: any text
     options = writers.Options(
         dtype=number,
-        variable=variable or (own if writers.is_matlab_name(own) else "cube"),
+        variable=variable
+        if variable is not None
+        else (own if writers.is_matlab_name(own) else "cube"),
         interleave=_interleave(interleave, target, written),
         byte_order=_byte_order(byte_order, number),
-        version=version or written.details.get("version", "5"),
+        version=version if version is not None else written.details.get("version", "5"),
     )
-    if options.version not in ("5", "7.3"):
+    if not isinstance(options.version, str) or options.version not in ("5", "7.3"):
         raise ValueError(f"save_scene: `version` must be '5' or '7.3', got {version!r}")
     write = {
         "mat": writers.write_mat,
@@ -132,7 +141,8 @@ def _as_scene(scene: Scene | ArrayLike, like: Scene | None) -> Scene:
     if isinstance(scene, Scene):
         cube_scene = scene
     else:
-        cube_scene = Scene(checks.real_cube("save_scene", scene), name="generated")
+        cube: Any = checks.real_cube("save_scene", scene) if is_plain(scene) else scene
+        cube_scene = Scene(cube, name="generated", layout=None if like is None else "HWC")
         if like is not None:
             cube_scene = cube_scene.replace(scale=like.scale, ignore_value=like.ignore_value)
     if like is None:
@@ -175,7 +185,7 @@ def _interleave(given: str | None, path: Path, scene: Scene) -> str:
         if by_name in envi.INTERLEAVES:
             return by_name
         return scene.details.get("interleave", "bil")
-    word = given.lower()
+    word = given.lower() if isinstance(given, str) else ""
     if word not in envi.INTERLEAVES:
         raise ValueError(f"save_scene: `interleave` must be bsq, bil or bip, got {given!r}")
     if by_name in envi.INTERLEAVES and by_name != word:
@@ -186,6 +196,6 @@ def _interleave(given: str | None, path: Path, scene: Scene) -> str:
 def _byte_order(given: str | None, dtype: np.dtype[Any]) -> str:
     if given is None:
         return "big" if dtype.byteorder == ">" else "little"
-    if given not in ("little", "big"):
+    if not isinstance(given, str) or given not in ("little", "big"):
         raise ValueError(f"save_scene: `byte_order` must be 'little' or 'big', got {given!r}")
     return given

@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hud_fast._text import printable
-from hud_fast.scenes import checks, display, georeference, saturation
+from hud_fast.scenes import checks, display, georeference, saturation, xarray_scene
+from hud_fast.scenes.given import cube_of
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +42,9 @@ class Truth:
     endmembers: NDArray[np.float64]  # (D, C), the unit of the cube
     abundances: NDArray[np.float64]  # (H, W, D), >= 0, sum to 1
 
+    def __repr__(self) -> str:
+        return f"Truth({len(self.endmembers)} endmembers, abundances {self.abundances.shape})"
+
 
 @dataclass(frozen=True, eq=False)
 class Scene:
@@ -50,7 +54,8 @@ class Scene:
     ----------
     cube : (H, W, C) array or tensor, kept as a C-contiguous float32 array
         File values divided by `scale`. `on` gives it as a tensor on a device; of a tensor on a GPU nothing goes there
-        twice.
+        twice. Of a masked array the masked values become NaN and their pixels masked, and bands that are masked
+        everywhere bad. The axes of an xarray DataArray are known by name (see `from_xarray`).
     name : str
         What figures and reports call it, made fit to be shown: "?" for control characters and what is not
         UTF-8, cut to 200 characters.
@@ -85,6 +90,9 @@ class Scene:
         format matters kept on writing (interleave, .mat version, layout).
     endmember_count : int, optional
         Number of endmembers D that the literature uses for this scene.
+    layout : str, optional
+        Order of the axes of the cube as it is given: "CHW" is transposed; from then on it is "HWC". Needed where
+        nothing else tells the axes apart and the values look like another order than (H, W, C).
     simulated : bool
         True when no sensor saw it.
     truth : Truth, optional
@@ -128,6 +136,7 @@ class Scene:
     fwhm: NDArray[np.float64] | None = None  # (C,) nm
     ignore_value: float | None = None
     endmember_count: int | None = None
+    layout: str | None = None  # of the cube as given; then "HWC"
     details: Mapping[str, str] = dataclasses.field(default_factory=dict)
     gains: NDArray[np.float64] | None = None  # (C,)
     offsets: NDArray[np.float64] | None = None  # (C,)
@@ -137,8 +146,11 @@ class Scene:
 
     def __post_init__(self) -> None:
         given: Any = self.cube
-        cube = checks.real_cube("Scene", given)
+        cube, found = cube_of(self)
         height, width, bands = cube.shape
+        for field, value in found.items():
+            object.__setattr__(self, field, value)
+        object.__setattr__(self, "layout", "HWC")
         clean: dict[str, Any] = {
             "name": printable(self.name, LONGEST_NAME),
             "cube": np.ascontiguousarray(cube, dtype=np.float32),
@@ -161,7 +173,11 @@ class Scene:
             given_names = checks.names("Scene", "label_names", self.label_names)
             clean["label_names"] = tuple(printable(name, LONGEST_NAME) for name in given_names)
         if self.dtype is not None:
-            clean["dtype"] = np.dtype(self.dtype)
+            try:
+                clean["dtype"] = np.dtype(self.dtype)
+            except (TypeError, ValueError):
+                kind = type(self.dtype).__name__
+                raise TypeError(f"Scene: `dtype` must be a data type, got {kind}") from None
         for field, value in clean.items():
             object.__setattr__(self, field, value)
         device = getattr(given, "device", "cpu")
@@ -178,6 +194,58 @@ class Scene:
         if self.simulated:
             parts.append("simulated")
         return f"Scene({', '.join(parts)})"
+
+    @classmethod
+    def from_xarray(cls, array: Any, **fields: Any) -> Scene:
+        """A scene from an xarray DataArray, in memory.
+
+        Parameters
+        ----------
+        array : DataArray
+            Its axes in any order, known by name: rows (y, lat, line, ...), columns (x, lon, sample, ...) and bands. The
+            axis of bands has a coordinate of standard_name "radiation_wavelength", or is called band, bands, wavelength
+            or wavelengths. Wavelengths and ``fwhm`` have units nm or um, ``good_bands`` (``good_wavelengths``, ``bbl``)
+            flags; pixels with the attribute _FillValue are masked; the grid mapping (spatial_ref) becomes `geo`.
+        **fields
+            Other fields of the scene; those given count, not the array's.
+
+        Raises
+        ------
+        TypeError
+            If it is no DataArray.
+        ValueError
+            If an axis or a unit is not known.
+
+        Warns
+        -----
+        UserWarning
+            If wavelengths have no unit, or the place cannot be kept.
+        """
+        if not xarray_scene.has_names(array):
+            raise TypeError(
+                f"Scene.from_xarray: `array` must be an xarray.DataArray, got {type(array).__name__}"
+            )
+        name = getattr(array, "name", None)
+        known = {"name": name if isinstance(name, str) else "scene"}
+        scale = getattr(array, "attrs", {}).get("file_scale")
+        if scale is not None:
+            known["scale"] = scale
+        return cls(array, **known | fields)
+
+    def to_xarray(self) -> Any:
+        """An xarray DataArray (y, x, band): NaN where masked, ``wavelength`` in nm, ``spatial_ref`` from `geo`.
+
+        Raises
+        ------
+        ImportError
+            If xarray is not installed: ``pip install "hud-fast[geo]"``.
+
+        Warns
+        -----
+        UserWarning
+            If the place cannot be kept.
+        """
+        return xarray_scene.to_xarray(self)
 
     @property
     def H(self) -> int:
@@ -304,6 +372,9 @@ class Scene:
         ValueError
             If nothing is left.
         """
+        for part, given in (("rows", rows), ("columns", columns)):
+            if not isinstance(given, slice):
+                raise TypeError(f"crop: `{part}` must be a slice, got {type(given).__name__}")
         window = (rows, columns)
         cube = self.cube[window]
         if 0 in cube.shape:
@@ -341,7 +412,7 @@ class Scene:
             picture = display.stretch(self.cube[..., list(shown)], limits)
             picture[~self.valid] = 0
             return picture
-        other = np.asarray(cube)
+        other = checks.array_of("rgb", "cube", cube)
         if other.ndim < 3 or other.shape[-1] != self.C:
             raise ValueError(
                 f"rgb: `cube` must have shape (..., H, W, C) with C = {self.C}, got {other.shape}"

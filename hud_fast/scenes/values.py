@@ -26,7 +26,7 @@ def real_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     """A data type of real numbers."""
     try:
         kind = np.dtype(dtype)
-    except TypeError:
+    except (TypeError, ValueError):
         raise TypeError(f"save_scene: `dtype` must be a data type, got {dtype!r}") from None
     if kind.kind not in "fiu":
         raise TypeError(f"save_scene: `dtype` must be of real numbers, got {kind}")

@@ -110,7 +110,7 @@ def widths(
         return None
     width = float(np.nanmedian(array))
     other = 1e-3 if width > middle else 1e3 if width < NARROWEST else 1.0
-    if other != 1.0:
+    if other != 1.0 and unit is not None:  # without a unit nothing is contradicted
         _warn(
             function,
             f"the band widths (fwhm) are taken for {'nm' if other < 1 else 'micrometres'}, in the unit of the "

@@ -31,6 +31,7 @@ from hud_fast._checks import (
     check_values,
     like_input,
 )
+from hud_fast._torch_state import in_plain_torch
 from hud_fast.unmixing.linear import linear_abundances
 
 EncoderName = Literal["fcls", "linear"]
@@ -80,6 +81,7 @@ class UnmixingAutoencoder(nn.Module):
 
     weight: nn.Parameter | None
 
+    @in_plain_torch
     def __init__(
         self,
         endmembers: Any,  # (D, C)
@@ -150,6 +152,7 @@ class UnmixingAutoencoder(nn.Module):
         x = self._encode(self._pixels("forward", pixels), True)
         return like_input(x @ self.endmembers, pixels)
 
+    @in_plain_torch
     def fine_tune(
         self,
         pixels: Any,  # (..., C)
@@ -217,7 +220,7 @@ class UnmixingAutoencoder(nn.Module):
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
             losses: list[float] = []
             for step in range(steps):
-                draw = torch.randint(len(flat), (batch_size,), generator=generator)
+                draw = torch.randint(len(flat), (batch_size,), generator=generator, device="cpu")
                 y = flat[draw.to(flat.device)] / scale
                 loss = (y - self._encode(y, True) @ self.endmembers).square().mean()
                 optimiser.zero_grad()

@@ -93,6 +93,7 @@ def maps_scene(
         geo=scene.geo,
         lookup=scene.lookup,
         variable="abundances",
+        layout="HWC",
         band_names=names,
     )
 

@@ -204,7 +204,7 @@ def vca(
     best = np.concatenate([np.full(len(kept), -1, dtype=np.int64), best])
     if isinstance(pixels, Tensor):
         dtype = pixels.dtype if pixels.is_floating_point() else torch.float64
-        endmembers: Any = torch.tensor(found).to(device=pixels.device, dtype=dtype)
+        endmembers: Any = torch.from_numpy(np.array(found)).to(device=pixels.device, dtype=dtype)
         index: Any = torch.from_numpy(best).to(pixels.device)
     else:
         endmembers, index = np.array(found), best

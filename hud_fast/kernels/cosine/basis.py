@@ -38,7 +38,7 @@ class Basis:
 
 def inverse_norms(rows: Tensor) -> Tensor:  # (n, C) on the CPU -> (n,) float64
     """1 / norm of each row; 0 for a zero row, NaN for one that is not finite: one pass, no array of bands."""
-    inverse = torch.empty(len(rows), dtype=torch.float64)
+    inverse = torch.empty(len(rows), dtype=torch.float64, device="cpu")
     C.row_inverse(rows.contiguous(), inverse, torch.get_num_threads())
     return inverse
 
@@ -128,7 +128,7 @@ def scene_axes(reference: Tensor, queries: Tensor, mean: Tensor) -> Axes:
 def padded(columns: Tensor) -> Tensor:  # (n, r) -> (n, width)
     """Zero columns added, as the kernel's vectors want them."""
     width = -(-columns.shape[1] // C.key_pad) * C.key_pad
-    out = torch.zeros(len(columns), width, dtype=torch.float64)
+    out = torch.zeros(len(columns), width, dtype=torch.float64, device="cpu")
     out[:, : columns.shape[1]] = columns
     return out
 

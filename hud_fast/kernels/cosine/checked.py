@@ -42,7 +42,7 @@ def check_index(state: dict[str, Any]) -> None:
     left_out = counts["masked"] + counts["zero"], counts["nonfinite"]
     _need(left_out == (int((inverse == 0).sum()), int(inverse.isnan().sum())), "`counts`")
     _need(counts["pixels"] == len(rows) and len(counts) == 4, "`counts`")
-    centre = torch.empty(rows.shape[1], dtype=torch.float64)
+    centre = torch.empty(rows.shape[1], dtype=torch.float64, device="cpu")
     C.cosine_mean(rows, inverse, centre, torch.get_num_threads())
     _need(_same(mean, centre, _ROUNDING), "`mean`")
     ends = state["endmembers"]
@@ -74,7 +74,7 @@ def _tree(
     axes = own["columns"]
     _need(axes.dtype == torch.float64 and axes.ndim == 2 and len(axes) == bands, "`columns`")
     axes = axes[:, :r]
-    unit = torch.eye(r, dtype=torch.float64)
+    unit = torch.eye(r, dtype=torch.float64, device="cpu")
     _need(axes.shape[1] == r and _same(axes.T @ axes, unit, 1e-10), "`columns`")
     columns, shift, dims = padded(axes), axes.T @ mean, r + 1
 
@@ -87,13 +87,13 @@ def _tree(
     _need(torch.equal(order.sort().values.long(), used.nonzero().flatten()), "`row`")
     _need(bool((spare == order[-1]).all()), "`row`")
 
-    keys = torch.empty(len(reference), key_stride(dims))
+    keys = torch.empty(len(reference), key_stride(dims), dtype=torch.float32, device="cpu")
     C.cosine_keys(reference, inverse, mean, columns, shift, span, keys, threads)
     leaf = keys[:, :dims][row.long()]  # (leaves, LEAF, dims)
     norm = torch.linalg.vector_norm(leaf, dim=2, dtype=torch.float64)
     bias = (-0.5 * norm.square()).float()
     bias.view(-1)[count:] = -torch.inf
-    children = torch.empty(nodes, FAN, dtype=torch.int32)
+    children = torch.empty(nodes, FAN, dtype=torch.int32, device="cpu")
     C.cosine_tree_children(count, children)
     expected: dict[str, Any] = {
         "columns": columns,
@@ -110,13 +110,15 @@ def _tree(
         "rest_max": float(leaf[..., -1].max()),
     }
     if expected["all_bands"]:
-        expected["panels"] = panels = torch.empty(leaves, bands, LEAF)
+        expected["panels"] = panels = torch.empty(
+            leaves, bands, LEAF, dtype=torch.float32, device="cpu"
+        )
         expected["leaf_norm"] = C.cosine_pack_leaves(
             reference, inverse, mean, row, panels, bias, threads
         )
     boxes = own["boxes"]
     _need(boxes.dtype == torch.float32 and tuple(boxes.shape) == (nodes, dims, 2, FAN), "`boxes`")
-    nobody = torch.full((1, dims), _NOBODY)
+    nobody = torch.full((1, dims), _NOBODY, dtype=torch.float32, device="cpu")
     lower = torch.cat([boxes[:, :, 0].amin(2), leaf.amin(1), nobody])
     upper = torch.cat([boxes[:, :, 1].amax(2), leaf.amax(1), -nobody])
     at = torch.where(children < 0, nodes + ~children, children).long()

@@ -41,7 +41,7 @@ Plan = str  # "auto", "brute", "span", "scene", "scene 32" (axes) or "bands" (sc
 def reference_side(reference: Tensor, threads: int) -> tuple[Tensor, Tensor]:
     """(P,) inverse norms (0 and NaN where a row takes no part) and the (C,) mean unit row."""
     inverse = inverse_norms(reference)
-    mean = torch.empty(reference.shape[1], dtype=torch.float64)
+    mean = torch.empty(reference.shape[1], dtype=torch.float64, device="cpu")
     C.cosine_mean(reference, inverse, mean, threads)
     return inverse, mean
 
@@ -179,8 +179,8 @@ def answer(
 ) -> tuple[Tensor, Tensor, bool]:
     """Each query's largest cosine and lowest row, and whether the tree answered all: else brute force took the rest."""
     threads = torch.get_num_threads()
-    value = torch.empty(len(query), dtype=torch.float64)
-    index = torch.empty(len(query), dtype=torch.int64)
+    value = torch.empty(len(query), dtype=torch.float64, device="cpu")
+    index = torch.empty(len(query), dtype=torch.int64, device="cpu")
     done = 0
     if tree is not None:
         note_plan(plan_name(tree))

@@ -44,7 +44,7 @@ def key_stride(dims: int) -> int:
 
 
 def _no_endmembers(reference: Tensor) -> Tensor:
-    return torch.empty(0, reference.shape[1], dtype=torch.float64)
+    return torch.empty(0, reference.shape[1], dtype=torch.float64, device="cpu")
 
 
 class CosineTree:
@@ -70,7 +70,7 @@ class CosineTree:
     ) -> CosineTree:
         dims = basis.columns.shape[1] + 1
         columns, shift = padded(basis.columns), basis.columns.T @ mean
-        keys = torch.empty(len(reference), key_stride(dims))
+        keys = torch.empty(len(reference), key_stride(dims), dtype=torch.float32, device="cpu")
         C.cosine_keys(reference, inverse, mean, columns, shift, basis.about_zero, keys, threads)
         used = inverse > 0
         leaves, nodes = C.cosine_tree_shape(int(used.sum()))
@@ -82,11 +82,11 @@ class CosineTree:
             "shift": shift,
             "about_zero": basis.about_zero,
             "all_bands": False,
-            "boxes": torch.empty(nodes, dims, 2, FAN),
-            "children": torch.empty(nodes, FAN, dtype=torch.int32),
-            "row": torch.empty(leaves, LEAF, dtype=torch.int32),
-            "panels": torch.empty(leaves, dims, LEAF),
-            "bias": torch.empty(leaves, LEAF),
+            "boxes": torch.empty(nodes, dims, 2, FAN, dtype=torch.float32, device="cpu"),
+            "children": torch.empty(nodes, FAN, dtype=torch.int32, device="cpu"),
+            "row": torch.empty(leaves, LEAF, dtype=torch.int32, device="cpu"),
+            "panels": torch.empty(leaves, dims, LEAF, dtype=torch.float32, device="cpu"),
+            "bias": torch.empty(leaves, LEAF, dtype=torch.float32, device="cpu"),
             "endmembers": _no_endmembers(reference),
             "first_row": int(used.to(torch.uint8).argmax()),
         }
@@ -136,7 +136,7 @@ class CosineTree:
         """Leaves scored in all bands from now on."""
         data = self.data
         leaves, bands = len(data["row"]), data["reference"].shape[1]
-        data["panels"] = torch.empty(leaves, bands, LEAF)
+        data["panels"] = torch.empty(leaves, bands, LEAF, dtype=torch.float32, device="cpu")
         data["all_bands"] = True
         data["leaf_norm"] = C.cosine_pack_leaves(
             data["reference"],
@@ -188,8 +188,8 @@ class CosineTree:
 
     def probe(self, query: Tensor) -> dict[str, int]:
         """The work of a few tiles of queries, and how many ("tiles")."""
-        value = torch.empty(len(query), dtype=torch.float64)
-        index = torch.empty(len(query), dtype=torch.int64)
+        value = torch.empty(len(query), dtype=torch.float64, device="cpu")
+        index = torch.empty(len(query), dtype=torch.int64, device="cpu")
         return self._chunk(query, value, index, 1, False, _PROBE_ONLY)[1]
 
     def _chunk(
@@ -203,9 +203,9 @@ class CosineTree:
     ) -> tuple[bool, dict[str, int]]:
         """Whether the search was made, and its work."""
         data, count = self.data, len(query)
-        keys = torch.empty(count, key_stride(self.dims))
-        inverse = torch.empty(count, dtype=torch.float64)
-        slack = torch.empty(count if mixtures else 0, dtype=torch.float64)
+        keys = torch.empty(count, key_stride(self.dims), dtype=torch.float32, device="cpu")
+        inverse = torch.empty(count, dtype=torch.float64, device="cpu")
+        slack = torch.empty(count if mixtures else 0, dtype=torch.float64, device="cpu")
         if mixtures:
             C.cosine_mixture_keys(
                 query,

@@ -68,8 +68,12 @@ def _native(
     abundances = empty((P, D), pixels)
     extras: tuple[Tensor | None, ...] = (None, None, None)
     if status:
-        residual = torch.empty(P, dtype=torch.float64)
-        extras = (residual, torch.empty_like(residual), torch.empty(P, dtype=torch.int8))
+        residual = torch.empty(P, dtype=torch.float64, device="cpu")
+        extras = (
+            residual,
+            torch.empty_like(residual),
+            torch.empty(P, dtype=torch.int8, device="cpu"),
+        )
     C.fcls(
         pixels,
         problem.centre,
@@ -129,7 +133,11 @@ def _solve_again(
 
 
 def _filled(extra: Tensor | None, flags: bool) -> Tensor:
-    return torch.empty(0, dtype=torch.int8 if flags else torch.float64) if extra is None else extra
+    return (
+        torch.empty(0, dtype=torch.int8 if flags else torch.float64, device="cpu")
+        if extra is None
+        else extra
+    )
 
 
 def _torch(

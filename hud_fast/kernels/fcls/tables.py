@@ -45,7 +45,7 @@ def fcls_tables(problem: ReducedProblem, sum_to_one: bool) -> FCLSTables:
     basis, columns = _pad(problem.basis.numpy(), wide), _pad(R, wide)
     freedom = 1 / max(1, len(problem.basis) - rank)
     if D > MOST:
-        none = torch.empty(0, dtype=torch.float64)
+        none = torch.empty(0, dtype=torch.float64, device="cpu")
         return FCLSTables(
             _tensor(basis), _tensor(columns), none, none, none, none, freedom, refine=False
         )

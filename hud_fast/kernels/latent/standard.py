@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from hud_fast._checks import as_tensor, shape_text
+from hud_fast._checks import array_of, as_tensor, shape_text
 from hud_fast.kernels._backend import readable
 
 
@@ -25,7 +24,7 @@ def statistic(op: str, name: str, value: object, D: int, *, positive: bool = Fal
     Values on a GPU are not looked at: that would stop the host until the GPU gets there, and no graph could hold it.
     """
     if isinstance(value, (list, tuple)):
-        value = np.asarray(value, dtype=np.float64)
+        value = array_of(op, name, value)
     tensor = as_tensor(op, name, value).detach()
     if tuple(tensor.shape) != (D,):
         raise ValueError(

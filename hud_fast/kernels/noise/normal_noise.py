@@ -193,7 +193,7 @@ def _torch(like: Tensor, sizes: tuple[int, ...], address: Address) -> Tensor:
 
 def _native(like: Tensor, sizes: tuple[int, ...], address: Address) -> Tensor:
     out = empty(sizes, like)
-    one = torch.ones(sizes[0], dtype=torch.float64)
+    one = torch.ones(sizes[0], dtype=torch.float64, device="cpu")
     native_step(out, factors=(one, one, one), address=address)
     return out
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hud_fast._checks import ArrayLike, as_floating, as_tensor, check_tensor, shape_text
+from hud_fast._checks import ArrayLike, array_of, as_floating, as_tensor, check_tensor, shape_text
 from hud_fast.kernels._backend import readable
 from hud_fast.kernels._memory import empty
 from hud_fast.kernels._op import Op, contiguous_like
@@ -148,9 +148,7 @@ def q_sample(
     z = as_floating(op, "z", z)
     if z.ndim == 0:
         raise ValueError(f"{op}: `z` must have shape (B, ...), got ()")
-    given = (
-        torch.tensor(signal, dtype=torch.float64) if isinstance(signal, (list, tuple)) else signal
-    )
+    given = array_of(op, "signal", signal) if isinstance(signal, (list, tuple)) else signal
     levels = as_tensor(op, "signal", given).detach().double()
     if tuple(levels.shape) != (len(z),):
         raise ValueError(

@@ -47,7 +47,7 @@ def _native(z: Tensor, eps: Tensor, noise: Tensor | None, *rest: Any) -> Tensor:
     z, eps = z.detach().contiguous(), eps.detach().contiguous()
     given = None if noise is None else noise.detach().contiguous()
     out = empty(z.shape, z)
-    a, b, c = (torch.full((len(z),), f, dtype=torch.float64) for f in factors)
+    a, b, c = (torch.full((len(z),), f, dtype=torch.float64, device="cpu") for f in factors)
     native_step(out, z=z, e=eps, noise=given, factors=(a, b, c), address=address)
     return out
 

@@ -70,7 +70,9 @@ def _native(
     out: Tensor | None = None,
 ) -> Tensor:
     where = Address(*address)
-    factors = [torch.full((len(z),), float(f), dtype=torch.float64) for f in table[int(row)]]
+    factors = [
+        torch.full((len(z),), float(f), dtype=torch.float64, device="cpu") for f in table[int(row)]
+    ]
     a, b, c = factors[:3]
     at = row if where.at is None else row + where.at
     z, eps = z.contiguous(), eps.to(z.dtype).contiguous()

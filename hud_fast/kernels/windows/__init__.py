@@ -58,8 +58,8 @@ def _native(
 ) -> tuple[Tensor, Tensor]:
     dtype = blocks.dtype if blocks.dtype == scene.dtype else torch.float64
     threads = torch.get_num_threads()
-    value = torch.empty(len(blocks), dtype=torch.float64)
-    position = torch.empty(len(blocks), 2, dtype=torch.int64)
+    value = torch.empty(len(blocks), dtype=torch.float64, device="cpu")
+    position = torch.empty(len(blocks), 2, dtype=torch.int64, device="cpu")
     _, h, w, _ = blocks.shape
     factor = scene_factor.contiguous()
     ready = C.WindowScene(

@@ -59,7 +59,7 @@ def similarities(
     if blocks.device.type != "cpu":
         return similarities_on_device(blocks.detach(), position, scene, norm)
     dtype = torch.promote_types(blocks.dtype, scene.dtype)
-    value = torch.empty(len(blocks), dtype=torch.float64)
+    value = torch.empty(len(blocks), dtype=torch.float64, device="cpu")
     C.window_similarity(
         blocks.detach().to(dtype).contiguous(),
         scene.to(dtype).contiguous(),

@@ -16,7 +16,7 @@ def pixel_factor(pixels: Tensor, norm: str, normalize: bool) -> Tensor:  # (...,
     flat = pixels.reshape(-1, pixels.shape[-1])
     if norm == "pixel" and normalize:
         if flat.device.type == "cpu":
-            factor = torch.empty(len(flat), dtype=torch.float64)
+            factor = torch.empty(len(flat), dtype=torch.float64, device="cpu")
             C.row_inverse(flat.contiguous(), factor, torch.get_num_threads())
         else:
             wide = flat.double()
