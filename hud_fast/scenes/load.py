@@ -198,7 +198,7 @@ def _read(path: Path, request: _Request) -> RawScene:
     if suffix in (".mat", ".npz"):
         file = mat.open_mat(path) if suffix == ".mat" else numpy_files.Npz(path)
         if isinstance(file, numpy_files.Npz) and file.is_ours and request.variable is None:
-            check_request(path, "scene", request)
+            check_request(path, "npz that hud_fast wrote", request)
             return numpy_files.read_own_npz(file)
         check_request(path, file.format, request)
         return tables.read_table(
@@ -216,25 +216,24 @@ def _read(path: Path, request: _Request) -> RawScene:
     )
 
 
-# What a file of each kind leaves to the user, and why the rest is no question.
+# What a file of each kind leaves to the user.
 USES = {
-    "mat": (("variable", "layout", "shape"), ""),
-    "npz": (("variable", "layout", "shape"), ""),
-    "npy": (("layout", "shape"), "a .npy file is one array, without a name"),
-    "envi": ((), "the ENVI header says it all"),
-    "scene": ((), "the file is a scene that hud_fast wrote, which says it all"),
+    "mat": ("variable", "layout", "shape"),
+    "npz": ("variable", "layout", "shape"),
+    "npy": ("layout", "shape"),
+    "envi": (),
+    "npz that hud_fast wrote": (),
 }
 
 
 def check_request(path: Path, kind: str, request: _Request) -> None:
     """Refuse what cannot apply to a file of this `kind`: left unheard, it would look as if it had been followed."""
-    takes, why = USES[kind]
-    for option in ("variable", "layout", "shape"):
-        value = getattr(request, option)
-        if value is not None and option not in takes:
+    for name in ("variable", "layout", "shape"):
+        value = getattr(request, name)
+        if value is not None and name not in USES[kind]:
             raise ValueError(
-                f"load_scene: `{option}` must be left out here ({why}), got {printable(repr(value), 60)} "
-                f"for {path}"
+                f"load_scene: `{name}` must not be given for a file of the kind {kind}, got {value!r} for "
+                f"{path}"
             )
 
 

@@ -81,7 +81,7 @@ def test_the_old_file_survives_a_failure(
             save_scene(COUNTS // 2, path, **options)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
     np.testing.assert_array_equal(
-        load_scene(path, layout="HWC" if name in ("a.npy", "a.mat") else None).cube, COUNTS
+        load_scene(path, layout="HWC" if name in ("a.mat", "a.npy") else None).cube, COUNTS
     )
 
 
