@@ -219,7 +219,9 @@ def test_an_option_that_cannot_apply_is_refused(
     path = save_scene(simulate_scene(20, 20, C=8, D=3, seed=0), tmp_path / "a.hdr")
     unmix = ["unmix", str(path), "--out", str(tmp_path / "u")]
     for option in (["--variable", "foo"], ["--layout", "CHW"], ["--shape", "3x4"]):
-        assert f"`{option[0][2:]}` must be left out here" in refused(capsys, *unmix, *option)
+        assert f"`{option[0][2:]}` must not be given for a file of the kind envi" in refused(
+            capsys, *unmix, *option
+        )
     assert not (tmp_path / "u").exists()
 
 

@@ -47,7 +47,6 @@ class Reader:
     read: Callable[[Path, Request], RawScene]  # values unread where the kind of file allows it
     takes: frozenset[str] = frozenset()  # what it can use of variable, layout, shape
     suffixes: tuple[str, ...] = ()  # for those who ask what there is
-    why: str = ""  # it takes no more
 
 
 @dataclass

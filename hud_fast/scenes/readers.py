@@ -36,8 +36,8 @@ def _read_npz(path: Path, request: Request) -> RawScene:
         for name in ("layout", "shape"):
             if (value := getattr(request, name)) is not None:
                 raise ValueError(
-                    f"load_scene: `{name}` must be left out here (the file is a scene that hud_fast wrote, which says "
-                    f"it all), got {printable(repr(value), 60)} for {path}"
+                    f"load_scene: `{name}` must not be given for a file of the kind npz that hud_fast wrote, got "
+                    f"{printable(repr(value), 60)} for {path}"
                 )
         return numpy_files.read_own_npz(file)
     return tables.read_table(file, path, request)
@@ -79,7 +79,6 @@ READERS = (
         numpy_files.read_npy,
         ARRAYS - {"variable"},
         (".npy",),
-        "a .npy file is one array, without a name",
     ),
     Reader("enmap", dlr.ENMAP.matches, dlr.ENMAP.read),
     Reader("desis", dlr.DESIS.matches, dlr.DESIS.read),
@@ -115,7 +114,7 @@ def read(path: Path, request: Request) -> RawScene:
         value = getattr(request, name)
         if value is not None and name not in reader.takes:
             raise ValueError(
-                f"load_scene: `{name}` must be left out here ({reader.why or 'the file says it all'}), got "
+                f"load_scene: `{name}` must not be given for a file of the kind {reader.name}, got "
                 f"{printable(repr(value), 60)} for {path}"
             )
     raw = reader.read(path, request)

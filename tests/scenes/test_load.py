@@ -216,7 +216,8 @@ def test_what_cannot_apply_to_a_file_is_refused(
 ) -> None:
     path = save_scene(simulate_scene(6, 7, C=8, D=3), tmp_path / f"a{kind}").with_suffix(kind)
     with pytest.raises(
-        ValueError, match=rf"^load_scene: `{option}` must be left out here \(.*a\{kind}"
+        ValueError,
+        match=rf"^load_scene: `{option}` must not be given for a file of the kind .*a\{kind}",
     ):
         load_scene(path, **{option: value})
 
