@@ -153,7 +153,7 @@ class SceneFile:
             if not scene.valid.any():
                 raise ValueError(
                     f"load_scene: `mask` must leave a valid pixel, got none of {height * width} that is unmasked, "
-                    f"finite in every good band and not without data in {self.path}"
+                    f"finite in every good band and not without data in {self.path}{self._all_alike()}"
                 )
         return _scaled(scene, scale, self.raw.reflectance_factor, self.stored_scale)
 
@@ -175,6 +175,12 @@ class SceneFile:
                 )
             return number
         return self.stored_scale if scale is None else checks.positive("load_scene", "scale", scale)
+
+    def _all_alike(self) -> str:
+        """Where all pixels hold one number: say so, who keeps them knows why."""
+        if sum(self.found.found.values()) < self.shape[0] * self.shape[1]:
+            return ""
+        return " (all hold the same number in every band: no_data='none' keeps them)"
 
     @property
     def _step(self) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hud_fast._files import atomic_path
+from hud_fast.scenes import values as values_
 from hud_fast.scenes import writers
 from hud_fast.scenes.scene import Scene
 
@@ -27,7 +28,8 @@ def writing_envi_rows(
     and what its bands are called; `shape` is that of all rows.
     """
     options = writers.Options(np.dtype(np.float32), "", "bip", "little", "")
-    fields = writers.envi_fields(facts, options, float("nan"))
+    ignore = values_.default_ignore_value(options.dtype)
+    fields = writers.envi_fields(facts, options, ignore)
     fields |= {"lines": shape[0], "samples": shape[1], "bands": shape[2]}
     with atomic_path(path) as header, atomic_path(path.with_suffix(".img")) as data:
         writers.write_header(header, fields)
@@ -35,7 +37,8 @@ def writing_envi_rows(
 
             def put(rows: slice, values: NDArray[Any]) -> None:
                 del rows  # they come in turn
-                file.write(np.ascontiguousarray(values, dtype="<f4").data)
+                known = np.where(np.isnan(values), np.float32(ignore), values)
+                file.write(np.ascontiguousarray(known, dtype="<f4").data)
 
             yield put
         if data.stat().st_size != 4 * int(np.prod(shape)):
