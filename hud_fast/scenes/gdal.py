@@ -19,7 +19,7 @@ from hud_fast._text import printable
 SETTINGS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_PAM_ENABLED": "NO",
-    "GDAL_CACHEMAX": "64",  # MB; by default a twentieth of the machine
+    "GDAL_CACHEMAX": 64 << 20,  # bytes; by default a twentieth of the machine
     "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": "{none}",
 }
 _warnings_are_global = threading.Lock()
