@@ -21,6 +21,7 @@ from hud_fast.cli import terminal
 
 if TYPE_CHECKING:
     from hud_fast.pipeline import ModelOptions, SampleOptions, SceneOptions
+    from hud_fast.pipeline.options import Bounds
 
 # Names of ``hud_fast.diffusion.PRESETS``: listed here so that --help need not import torch.
 Preset = StrEnum("Preset", "instant tiny small paper")
@@ -126,6 +127,19 @@ class Reading:
     dark: Path | None = option(
         None, READ, "Dark reference; by default DARKREF_NAME beside the scene.", metavar="FILE"
     )
+    window: str | None = option(
+        None,
+        READ,
+        "Read this part only, such as 100:612,0:512; an end left out is the scene's. A --mask has the scene's size.",
+        metavar="ROWS,COLUMNS",
+    )
+    every: int = option(
+        1,
+        READ,
+        "Read every N-th row and column only, for a first look at a large scene.",
+        min=1,
+        metavar="N",
+    )
 
     def options(self) -> SceneOptions:
         """As the pipeline takes them."""
@@ -141,6 +155,8 @@ class Reading:
             no_data=no_data_of(self.no_data),
             white=None if self.white is None else str(self.white),
             dark=None if self.dark is None else str(self.dark),
+            window=window_of(self.window),
+            every=self.every,
         )
 
 
@@ -375,6 +391,25 @@ def no_data_of(text: str) -> float | str:
         return float(text)
     except ValueError:
         raise typer.BadParameter(f"--no-data must be a number, auto or none, got {text}") from None
+
+
+def window_of(text: str | None) -> tuple[Bounds, Bounds] | None:
+    """Read "100:612,0:512"; ends may be left out.
+
+    Examples
+    --------
+    >>> window_of("100:612,:512")
+    ((100, 612), (None, 512))
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d*):(\d*),(\d*):(\d*)", re.sub(r"\s", "", text), re.ASCII)
+    if found is None:
+        raise typer.BadParameter(
+            f"--window must be ROWS,COLUMNS, each START:STOP, such as 100:612,0:512, got {text}"
+        )
+    first, last, left, right = (int(end) if end else None for end in found.groups())
+    return (first, last), (left, right)
 
 
 def bytes_of(option: str, text: str | None) -> int | None:

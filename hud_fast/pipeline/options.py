@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hud_fast.scenes import Scene, SceneFile
 
 FINE_TUNE_STEPS = 500
+Bounds = tuple[int | None, int | None]  # start, stop
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class SceneOptions:
     no_data: float | str = "auto"  # a number in file units, "auto" or "none"
     white: str | None = None  # files of the camera's references
     dark: str | None = None
+    window: tuple[Bounds, Bounds] | None = None  # rows and columns to read
+    every: int = 1  # of these every n-th
 
     def open(self, source: str) -> SceneFile:
         """Open the scene; its values are not read yet.

@@ -47,6 +47,34 @@ def crop(
     return kept
 
 
+def thinned(geo: Mapping[str, str] | None, every: int) -> dict[str, str] | None:
+    """The georeference of every n-th row and column: pixels n times as large, the same corner.
+
+    None where "map info" cannot be read.
+
+    Examples
+    --------
+    >>> thinned({"map info": "{UTM, 1, 1, 500000, 4000000, 30, 30, 13, North}"}, 4)
+    {'map info': '{UTM, 1, 1, 500000, 4000000, 120, 120, 13, North}'}
+    """
+    if geo is None or every == 1:
+        return None if geo is None else dict(geo)
+    # a size that is of the pixels alone is in "map info" as well, and points are tied to old pixels
+    kept = {key: value for key, value in geo.items() if key not in ("geo points", "pixel size")}
+    info = kept.get("map info")
+    if info is not None:
+        parts = info.strip().strip("{}").split(",")
+        try:
+            for i in (1, 2):  # counted from 1 at the corner
+                parts[i] = f" {(float(parts[i]) - 1) / every + 1:.15g}"
+            for i in (5, 6):
+                parts[i] = f" {float(parts[i]) * every:.15g}"
+        except (IndexError, ValueError):
+            return None
+        kept["map info"] = "{" + ",".join(parts) + "}"
+    return kept
+
+
 def of_affine(transform: Affine, wkt: str | None) -> dict[str, str] | None:
     """The fields of an affine transform; None where ENVI has no words for it (sheared pixels, or none)."""
     a, b, c, d, e, f = transform
@@ -132,6 +160,18 @@ class Lookup:
             np.where(inside, self.rows - first[0], -1).astype(np.int32),
             np.where(inside, self.columns - first[1], -1).astype(np.int32),
             self.geo,
+        )
+
+    def thinned(self, every: int) -> Lookup:
+        """For every n-th row and column of the scene, on every n-th of the map."""
+        if every == 1:
+            return self
+        some = (slice(None, None, every),) * 2
+        # -1 stays -1
+        return Lookup(
+            self.rows[some] // every,
+            self.columns[some] // every,
+            thinned(self.geo, every),
         )
 
     def apply(

@@ -6,7 +6,9 @@ import operator
 import os
 import warnings
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from numpy.typing import NDArray
 
 from hud_fast._checks import check_path
 from hud_fast._files import user_path
@@ -17,6 +19,7 @@ from hud_fast.scenes.fetch import fetch
 from hud_fast.scenes.layout import check_layout
 from hud_fast.scenes.no_data import check as no_data_of
 from hud_fast.scenes.opened import SceneFile
+from hud_fast.scenes.part import Window, part_of
 from hud_fast.scenes.raw import RawScene, Request
 from hud_fast.scenes.scene import Scene
 from hud_fast.scenes.sensors import specim
@@ -41,6 +44,8 @@ def load_scene(
     name: str | None = None,
     white: str | os.PathLike[str] | None = None,
     dark: str | os.PathLike[str] | None = None,
+    window: Window | None = None,
+    every: int = 1,
 ) -> Scene:
     """Load a scene.
 
@@ -81,6 +86,12 @@ def load_scene(
         Files of a camera's references, which make reflectance of its counts: (counts - dark) / (white - dark) by
         column and band, means over the references' lines. By default WHITEREF_NAME and DARKREF_NAME beside the
         scene, as Specim's cameras write them; ``details`` says which were used.
+    window
+        (rows, columns) to read, each a slice or (start, stop), None at an open end, inside the file's H x W. No more
+        of the file is read than that where its kind allows it. A mask or labels given have the file's size.
+    every
+        Read only every n-th row and column (of the window), for a first look at a large file; pixels are n times as
+        large on the map, then, and their corner stays.
 
     Returns
     -------
@@ -129,6 +140,8 @@ def load_scene(
         name=name,
         white=white,
         dark=dark,
+        window=window,
+        every=every,
     )
     return opened.load(scale)
 
@@ -148,6 +161,8 @@ def open_scene(
     name: str | None = None,
     white: str | os.PathLike[str] | None = None,
     dark: str | os.PathLike[str] | None = None,
+    window: Window | None = None,
+    every: int = 1,
 ) -> SceneFile:
     """Open a scene whose values are read some rows at a time, when they are asked for. The arguments of `load_scene`.
 
@@ -195,7 +210,17 @@ def open_scene(
         raw.fields["name"] = name
     with trust.named(path):
         scale = checks.positive("load_scene", "scale", raw.fields.pop("scale", 1.0))
-        return SceneFile.of(raw, path, side_files.matrix("mask", mask), scale, no_data)
+        _join_mask(raw, side_files.matrix("mask", mask))
+        return SceneFile.of(part_of(raw, window, every), path, scale, no_data)
+
+
+def _join_mask(raw: RawScene, given: NDArray[Any] | None) -> None:
+    """The file's mask with the user's: valid in both."""
+    size = raw.cube.shape[:2]
+    extra = checks.flags("load_scene", "mask", given, size)
+    if extra is not None:
+        own = checks.flags("load_scene", "mask", raw.mask, size)
+        raw.mask = extra if own is None else own & extra
 
 
 def _image_shape(shape: tuple[int, int] | None) -> tuple[int, int] | None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hud_fast.scenes import checks, trust
 from hud_fast.scenes.gdal_rows import GdalRows
 from hud_fast.scenes.no_data import Choice, NoData, Scan
+from hud_fast.scenes.part import PartRows
 from hud_fast.scenes.raw import ROWS_A_BLOCK, RawScene, float_rows, meaning
 from hud_fast.scenes.scene import Scene
 
@@ -49,20 +50,17 @@ class SceneFile:
         cls,
         raw: RawScene,
         path: Path,
-        mask: NDArray[Any] | None,
         stored_scale: float,
         no_data: Choice = "auto",
     ) -> SceneFile:
         """The file's parts, each checked against the cube."""
         if no_data != "auto":
-            if isinstance(raw.cube, GdalRows):  # which leaves out what the file declares
-                raw.cube.nodata = None
+            source = raw.cube.whole if isinstance(raw.cube, PartRows) else raw.cube
+            if isinstance(source, GdalRows):  # which leaves out what the file declares
+                source.nodata = None
             raw.ignore_value = None if no_data == "none" else float(no_data)
         height, width, bands = raw.cube.shape
         valid = checks.flags("load_scene", "mask", raw.mask, (height, width))
-        extra = checks.flags("load_scene", "mask", mask, (height, width))
-        if extra is not None:
-            valid = extra if valid is None else valid & extra
         truth = raw.fields.pop("truth", None)
         facts = Scene(
             cube=np.empty((1, width, bands), np.float32),
