@@ -5,6 +5,7 @@ The numbers are those of the CPU: kernels there, plain torch on the card.
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -55,7 +56,7 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[torch.device, Card]]
         evaluate,
         quality,
     ):  # a few real blocks are enough to see where they lie
-        monkeypatch.setitem(function.__kwdefaults__, "count", 8)
+        monkeypatch.setitem(inspect.unwrap(function).__kwdefaults__, "count", 8)
     with pretended(monkeypatch) as found:
         yield found
 

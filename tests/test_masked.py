@@ -13,6 +13,7 @@ import hud_fast as hud
 # Those that read files, or take no array.
 OTHERS = {
     *("HUD", "AbundanceModel", "fit_scenes", "load_scene", "save_scene", "fetch", "set_isa"),
+    *("read_library", "Maps"),
     *("build_config", "check_gpu", "can_run", "last_backend", "__version__"),
 }
 NOT_TENSORS = {"q_sample": ["z"], "sampler_step": ["z", "eps", "noise"]}  # these take tensors only

@@ -88,7 +88,7 @@ def choose_endmembers(
         raise ValueError(
             f"{caller}: `scene` must have two bands or more: one number a pixel cannot be unmixed, got 1 band"
         )
-    if not isinstance(endmembers, (int, np.integer, type(None))):
+    if endmembers is not None and not isinstance(endmembers, (int, float, np.generic)):
         endmembers = array_of(caller, "endmembers", endmembers)
     if endmembers is None or np.ndim(endmembers) == 0:
         return _searched(scene, endmembers, seed, device, caller, place)

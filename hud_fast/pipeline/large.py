@@ -22,7 +22,7 @@ from hud_fast._cores import cores_for
 from hud_fast._pool import Pool, pool_of
 from hud_fast.pipeline.endmembers import Endmembers, library_for, numbered
 from hud_fast.pipeline.errors import InputError, user_input
-from hud_fast.pipeline.memory import PROGRAM
+from hud_fast.pipeline.memory import PROGRAM, Need
 from hud_fast.pipeline.options import ModelOptions, SceneOptions
 from hud_fast.pipeline.progress import Progress, Reporter
 from hud_fast.pipeline.truth import against_truth
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 SHOWN = 512  # rows and columns, about, of the copy that is drawn
 WORKERS = 2  # threads: one reads while the other computes, and each uses all cores
-PART = 400 << 20  # bytes that one worker holds at the peak
+PART = 150 << 20  # bytes that one worker holds
 KINDS = ("npy", "geotiff", "envi")  # written row by row
 
 Put = Callable[[slice, NDArray[np.float32]], None]
@@ -105,10 +105,10 @@ def thinner(done: Unmixed) -> Unmixed:
     return replace(done, shown=shown, abundances=done.abundances[every])
 
 
-def need(shape: tuple[int, int, int]) -> float:
-    """Bytes of memory at the peak."""
+def of_parts(shape: tuple[int, int, int]) -> Need:
+    """The memory that parts take, and a bit or two a pixel."""
     H, W, _ = shape
-    return PROGRAM + WORKERS * PART + 2 * H * W
+    return Need(PROGRAM + WORKERS * PART + 2 * H * W, "give more --memory, or a part by --window")
 
 
 def unmix_parts(
@@ -132,6 +132,7 @@ def unmix_parts(
     from hud_fast.scenes import SceneBlocks
     from hud_fast.unmixing.pixels import Pixels
 
+    of_parts(file.shape).check("unmix", reporter)
     if options.fine_tune:
         raise InputError(
             "--fine-tune needs the scene in memory: give a part of it by --window or --every"

@@ -99,9 +99,10 @@ def _largest(
     found = np.full(len(bands), -np.inf, np.float32)
     for start in range(0, len(cube), ROWS_A_BLOCK):
         rows = slice(start, start + ROWS_A_BLOCK)
-        values = cube[rows][valid[rows]][:, bands]
-        kept = np.where(values < limit, values, np.float32(-np.inf))
-        found = np.maximum(found, kept.max(axis=0, initial=-np.inf))
+        values = _values(cube[rows], valid[rows], bands)
+        if np.isfinite(limit).any():
+            values = np.where(values < limit, values, np.float32(-np.inf))
+        found = np.maximum(found, values.max(axis=0, initial=-np.inf))
     return found
 
 
@@ -114,8 +115,16 @@ def _count(
     found = np.zeros(len(bands), np.int64)
     for start in range(0, len(cube), ROWS_A_BLOCK):
         rows = slice(start, start + ROWS_A_BLOCK)
-        found += (cube[rows][valid[rows]][:, bands] == value).sum(axis=0)
+        found += np.count_nonzero(_values(cube[rows], valid[rows], bands) == value, axis=0)
     return found
+
+
+def _values(
+    cube: NDArray[np.float32], valid: NDArray[np.bool_], bands: NDArray[np.intp]
+) -> NDArray[np.float32]:  # (n, K)
+    """These bands of the valid pixels, copied only where some are left out."""
+    rows = cube.reshape(-1, cube.shape[-1]) if valid.all() else cube[valid]
+    return rows if len(bands) == rows.shape[1] else rows[:, bands]
 
 
 def _fallen(

@@ -257,11 +257,11 @@ def _beginning(pixels: Pixels) -> tuple[float, NDArray[np.float64]]:  # (C,)
         _, block = pixels.block(part)
         kept = block[pixels.valid_in(block, pixels.kept_in(part))]
         if len(kept):
+            _check_range(pixels, float(abs(kept).max()))  # before sums of them leave the range
             found.append((float(abs(kept).max()), len(kept), to_host(kept.sum(axis=0))))
     if not found:
         return 1.0, np.zeros(pixels.C)
     largest = max(peak for peak, _, _ in found)
-    _check_range(pixels, largest)
     return largest, np.sum([s / sum(n for _, n, _ in found) for _, _, s in found], axis=0)
 
 

@@ -343,7 +343,9 @@ def test_scaling_is_one_linear_map(scene: Scene) -> None:
     assert np.abs(scaling.decode(unit).double().numpy() - cube).max() <= 1e-6 * high
     clipped = Scaling(0.0, high / 2, clip=True).encode(torch.from_numpy(scene.cube))
     assert np.abs(clipped.numpy() - np.clip(4 * cube / high - 1, -1, 1)).max() <= 1e-6
-    assert Scaling.of(scene.replace(cube=np.zeros_like(scene.cube))).high == 1.0
+    assert (
+        Scaling.of(scene.replace(cube=np.zeros_like(scene.cube), zeros_are_data=True)).high == 1.0
+    )
     for low, high in ((1.0, 1.0), (float("nan"), 1.0), (0.0, float("inf"))):
         with pytest.raises(ValueError, match="`low` and `high` must be finite with low < high"):
             Scaling(low, high)

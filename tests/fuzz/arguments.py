@@ -125,6 +125,8 @@ CALLS: dict[str, Call] = {
         hud.simulate_scene, {"library": ENDS}, "C D snr_db smoothness seed", "H W", H=8, W=8, D=3, C=8
     ),
     "vca": call(hud.vca, {"pixels": SCENE, "mask": MASK}, "D seed criterion return_index snr_db", "best_of", D=3),
+    "unmix": call(hud.unmix, {"scene": SCENE, "endmembers": ENDS}, "method"),
+    "Library": call(hud.Library, {"spectra": ENDS}),
     "count_endmembers": call(hud.count_endmembers, {"pixels": SCENE, "mask": MASK}),
     "linear_abundances": call(hud.linear_abundances, SPECTRA, share=20),
     "UnmixingAutoencoder": call(hud.UnmixingAutoencoder, {"endmembers": ENDS}, "encoder"),

@@ -13,10 +13,11 @@ from oracles import fcls_oracle
 from scipy.io import savemat
 
 import hud_fast as hud
-from hud_fast import cli
 from hud_fast.scenes import load_scene
 
-CENTRES = np.linspace(402.0, 2478.0, 200)  # rising, as PRISMA's are sorted; nowhere near 0, which it leaves out
+CENTRES = np.linspace(
+    402.0, 2478.0, 200
+)  # rising, as PRISMA's are sorted; nowhere near 0, which it leaves out
 WIDTHS = np.full(200, 10.0)
 ENDMEMBERS = [(0, 0), (7, 30), (21, 12), (38, 3)]
 EXACT = 1e-6
