@@ -348,7 +348,7 @@ def test_memory_is_of_one_command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     unmix = ["unmix", scene_file, "--out", str(tmp_path / "out"), "--memory"]
-    assert "this process may have 1.0 KiB" in refused(capsys, *unmix, "1K")
+    assert "which needs 240 bytes where 0 bytes are free" in refused(capsys, *unmix, "1K", code=1)
     assert load_scene(scene_file).shape == (70, 40, 20)
     monkeypatch.setattr("hud_fast._limits.resident_memory", lambda _: 0)  # as of a new process
     assert "this process may have 250.0 MiB" in refused(capsys, *unmix, "250M")
