@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from products import write_emit
 from scipy.io import savemat
 
 from hud_fast import cli
+from hud_fast.pipeline.large import reopened
 from hud_fast.pipeline.options import SceneOptions
 from hud_fast.scenes import Scene, SceneBlocks, load_scene, open_scene, save_scene, simulate_scene
 from hud_fast.scenes.georeference import Lookup, thinned
@@ -70,8 +72,11 @@ WRITERS = [write_envi, write_tiff, write_hdf5, write_plain_hdf5, write_mat]
 def slices(window: Any, every: int) -> tuple[slice, slice]:
     """As numpy has it."""
     sides = (slice(None), slice(None)) if window is None else window
-    ends = [(one.start, one.stop) if isinstance(one, slice) else one for one in sides]
-    return slice(*ends[0]), slice(*ends[1])
+    return slice(*ends(sides[0])), slice(*ends(sides[1]))
+
+
+def ends(side: Any) -> tuple[int | None, int | None]:
+    return (side.start, side.stop) if isinstance(side, slice) else side
 
 
 @pytest.mark.parametrize("write", WRITERS)
@@ -93,7 +98,9 @@ def test_a_part_is_what_the_whole_has_there(
         wide, tall = slice(W // 2, W), slice(H // 4, H // 4 + 5)
         np.testing.assert_array_equal(file_values(cube, tall, wide), part.cube[tall, wide])
         assert cube[3:3].shape == (0, W, 9)
-    blocks = SceneBlocks(file)
+    options = SceneOptions(**layout, window=window and tuple(map(ends, window)), every=every)
+    blocks = SceneBlocks(file, reopen=partial(reopened, str(path), options))
+    blocks = pickle.loads(pickle.dumps(blocks))  # as to another process
     for one in blocks.parts(500):
         np.testing.assert_array_equal(blocks[one], part.cube[one])
 
