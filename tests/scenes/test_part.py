@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Callable
 from functools import partial
@@ -183,7 +184,7 @@ def test_a_map_info_keeps_its_words() -> None:
 def test_a_place_that_cannot_be_kept_is_told(tmp_path: Path) -> None:
     path = write_envi(tmp_path)
     path.write_text(path.read_text().replace(MAP, "{UTM, one, 1}"))
-    with pytest.warns(UserWarning, match="the place of a part"):
+    with pytest.warns(UserWarning, match="the place of the part"):
         assert load_scene(path, window=((1, 9), (1, 9))).geo is None
 
 
@@ -266,6 +267,8 @@ def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     ]
     hash(SceneOptions(window=((10, 50), (None, 30)), every=2))
     assert cli.main([*command, "--window", "10:50,:30", "--every", "2"]) == 0
+    words = "rows 10:50, columns 0:30 of 61 x 47, every 2"
+    assert json.loads((tmp_path / "out" / "unmixing.json").read_text())["part"] == words
     made = load_scene(tmp_path / "out" / "abundances.hdr")
     assert made.shape == (20, 15, 3)
     assert made.geo is not None
