@@ -127,6 +127,7 @@ def unmix_scene(
                 done = _in_memory(scene, options, method, truth, reporter)
             numbers: dict[str, Any] = {
                 "scene": done.shown.name,
+                "part": done.shown.details.get("part"),
                 "endmembers": len(done.found.spectra),
                 "names": list(done.found.names),
                 "method": method,

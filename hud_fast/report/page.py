@@ -240,6 +240,8 @@ def _scene_facts(scene: Scene) -> dict[str, str]:
         facts["scale"] = f"file value = value x {scene.scale:g}"
     if getattr(scene, "source", None):
         facts["file"] = str(Path(str(scene.source)).name)
+    if "part" in scene.details:
+        facts["part"] = scene.details["part"]
     return facts
 
 

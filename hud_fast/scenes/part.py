@@ -119,11 +119,10 @@ def part_of(raw: RawScene, window: Window | None, every: int) -> RawScene:
     cut = slice(rows.start, rows.stop), slice(columns.start, columns.stop)
     lookup = None if raw.lookup is None else raw.lookup.crop(*cut)
     words = f"rows {rows.start}:{rows.stop}, columns {columns.start}:{columns.stop} of {H} x {W}"
+    given, in_file = raw.cube, PartRows(raw.cube, down, across)
     return dataclasses.replace(
         raw,
-        cube=raw.cube[part]
-        if isinstance(raw.cube, np.ndarray)
-        else PartRows(raw.cube, down, across),
+        cube=given[part] if isinstance(given, np.ndarray) else in_file,
         mask=None if mask is None else mask[part],
         labels=None if labels is None else labels[part],
         geo=_place(raw, cut, every),
@@ -141,8 +140,8 @@ def _place(raw: RawScene, cut: Piece, every: int) -> dict[str, str] | None:
         key in (geo or {}) for key in placed
     ):
         warnings.warn(
-            "load_scene: the place of a part (`window`, `every`) is left out: it follows from a map info that can be "
-            "read only",
+            "load_scene: the place of the part (`window`, `every`) is left out: the file's map info cannot be read, or "
+            "it has none",
             UserWarning,
             stacklevel=4,
         )

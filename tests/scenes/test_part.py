@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from products import write_emit
 from scipy.io import savemat
 
 from hud_fast import cli
+from hud_fast.pipeline.large import reopened
 from hud_fast.pipeline.options import SceneOptions
 from hud_fast.scenes import Scene, SceneBlocks, load_scene, open_scene, save_scene, simulate_scene
 from hud_fast.scenes.georeference import Lookup, thinned
@@ -70,8 +73,11 @@ WRITERS = [write_envi, write_tiff, write_hdf5, write_plain_hdf5, write_mat]
 def slices(window: Any, every: int) -> tuple[slice, slice]:
     """As numpy has it."""
     sides = (slice(None), slice(None)) if window is None else window
-    ends = [(one.start, one.stop) if isinstance(one, slice) else one for one in sides]
-    return slice(*ends[0]), slice(*ends[1])
+    return slice(*ends(sides[0])), slice(*ends(sides[1]))
+
+
+def ends(side: Any) -> tuple[int | None, int | None]:
+    return (side.start, side.stop) if isinstance(side, slice) else side
 
 
 @pytest.mark.parametrize("write", WRITERS)
@@ -93,7 +99,9 @@ def test_a_part_is_what_the_whole_has_there(
         wide, tall = slice(W // 2, W), slice(H // 4, H // 4 + 5)
         np.testing.assert_array_equal(file_values(cube, tall, wide), part.cube[tall, wide])
         assert cube[3:3].shape == (0, W, 9)
-    blocks = SceneBlocks(file)
+    options = SceneOptions(**layout, window=window and tuple(map(ends, window)), every=every)
+    blocks = SceneBlocks(file, reopen=partial(reopened, str(path), options))
+    blocks = pickle.loads(pickle.dumps(blocks))  # as to another process
     for one in blocks.parts(500):
         np.testing.assert_array_equal(blocks[one], part.cube[one])
 
@@ -176,7 +184,7 @@ def test_a_map_info_keeps_its_words() -> None:
 def test_a_place_that_cannot_be_kept_is_told(tmp_path: Path) -> None:
     path = write_envi(tmp_path)
     path.write_text(path.read_text().replace(MAP, "{UTM, one, 1}"))
-    with pytest.warns(UserWarning, match="the place of a part"):
+    with pytest.warns(UserWarning, match="the place of the part"):
         assert load_scene(path, window=((1, 9), (1, 9))).geo is None
 
 
@@ -259,6 +267,8 @@ def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     ]
     hash(SceneOptions(window=((10, 50), (None, 30)), every=2))
     assert cli.main([*command, "--window", "10:50,:30", "--every", "2"]) == 0
+    words = "rows 10:50, columns 0:30 of 61 x 47, every 2"
+    assert json.loads((tmp_path / "out" / "unmixing.json").read_text())["part"] == words
     made = load_scene(tmp_path / "out" / "abundances.hdr")
     assert made.shape == (20, 15, 3)
     assert made.geo is not None
