@@ -69,6 +69,8 @@ def left(noted: Card) -> dict[str, int]:
     return found
 
 
+SEARCH = {"unmixing.pixels._sums", "unmixing.extremes._ends"}
+
 # What else comes to the host, and why: each is a result, or decides on the host what the device does next.
 FIT = {
     "diffusion.fitting._model_of",  # the model keeps the scene's abundances, to be saved and drawn
@@ -77,7 +79,8 @@ FIT = {
     "diffusion.patches.first",  # the weights that first windows are drawn by
     "diffusion.abundance_model.<dictcomp>",  # trained weights
     "diffusion.checkpoint.<dictcomp>",  # what is saved
-    "unmixing.pixels.moments",  # (C, C)
+    "unmixing.pixels._sums",  # (C, C)
+    "unmixing.extremes._ends",  # corners of the cloud, in D coordinates
 }
 RESULTS = {
     "metrics.fidelity.point_fidelity",  # of every pixel
@@ -137,7 +140,7 @@ def test_unmixing_there_is_unmixing_here(card: tuple[torch.device, Card]) -> Non
     summary = unmixing_summary(cube, found, x, mask=valid)
     tuned = UnmixingAutoencoder(expected).to(device)
     tuned.fine_tune(cube[valid], steps=2)
-    assert left(noted).keys() <= {"unmixing.pixels.moments"}
+    assert left(noted).keys() <= SEARCH
     exact = fcls(MASKED.cube, expected)
     np.testing.assert_allclose(x.cpu(), exact, atol=1e-6)  # worst 3e-8
     np.testing.assert_allclose(linear.cpu(), linear_abundances(MASKED.cube, expected), atol=1e-5)
@@ -260,7 +263,7 @@ def test_the_jobs_send_the_scene_once_and_fetch_results(
     samples = SampleOptions(samples=4, size=(12, 12))
 
     unmix_scene(source, tmp_path / "unmixed", model_options=options)
-    assert left(noted).keys() <= {"pipeline.unmix.unmix_scene", "unmixing.pixels.moments"}
+    assert left(noted).keys() <= {"pipeline.unmix._in_memory", *SEARCH}
 
     run_scene(source, tmp_path / "run", model_options=options, sample_options=samples)
     assert left(noted).keys() <= FIT | RESULTS | {"diffusion.host.<genexpr>"}

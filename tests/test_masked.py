@@ -21,7 +21,7 @@ ARGUMENTS = [
     (name, argument)
     for name, call in CALLS.items()
     for argument in call.arrays
-    if name != "load_scene" and (name, argument) != ("Scene", "cube")
+    if name != "load_scene" and (name, argument) not in (("Scene", "cube"), ("unmix", "scene"))
 ]
 
 

@@ -86,12 +86,21 @@ class Writing:
             yield put
 
 
-def check_kind(kind: str) -> None:
-    """Refuse what cannot be written by rows."""
-    if kind not in KINDS:
-        raise InputError(
-            f"--format must be one of {', '.join(KINDS)} for a scene that is unmixed in parts, got {kind}"
-        )
+def kind_by_rows(wish: str, kind: str) -> str:
+    """The kind of file for maps that come by rows: the scene's own, with "auto", only where it can be so written.
+
+    Raises
+    ------
+    InputError
+        Another one was asked for.
+    """
+    if kind in KINDS:
+        return kind
+    if wish == "auto":
+        return "npy"
+    raise InputError(
+        f"--format must be one of {', '.join(KINDS)} for a scene that is unmixed in parts, got {kind}"
+    )
 
 
 def thinner(done: Unmixed) -> Unmixed:

@@ -19,7 +19,7 @@ from hud_fast.pipeline.cubes import SUFFIX, choose_format
 from hud_fast.pipeline.device import chosen_device
 from hud_fast.pipeline.errors import InputError
 from hud_fast.pipeline.figures import NotDrawn, drawing
-from hud_fast.pipeline.large import Unmixed, Writing, check_kind, thinner, unmix_parts
+from hud_fast.pipeline.large import Unmixed, Writing, kind_by_rows, thinner, unmix_parts
 from hud_fast.pipeline.memory import of_unmixing
 from hud_fast.pipeline.model import named_endmembers
 from hud_fast.pipeline.options import ModelOptions, SceneOptions
@@ -103,9 +103,9 @@ def unmix_scene(
         large = scheduler is not None or not of_unmixing(file.shape).fits()
         scene = None if large else scene_options.read(file)
     facts = file.facts if scene is None else scene
-    kind = choose_format(kind, facts)
+    wish, kind = kind, choose_format(kind, facts)
     if large:
-        check_kind(kind)
+        kind = kind_by_rows(wish, kind)
     with lock(folder) as held:  # after the scene: a mistyped name leaves no empty folder behind
         for written in (STAGED, *(f"figures/{name}.png" for name in FIGURES)):
             sweep(folder / written)

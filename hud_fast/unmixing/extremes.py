@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hud_fast.scenes.blocks import Part
-from hud_fast.unmixing.pixels import Moments, Pixels, beside, space_of, to_host
+from hud_fast.unmixing.pixels import Moments, Pixels, beside, flat_nonzero, space_of, to_host
 
 Floats = NDArray[np.float64]
 FIRST_DIRECTIONS = 48  # whose farthest pixels, of groups of pixels, are the first corners
@@ -239,13 +239,13 @@ def _look(
     """Of one part: for each projection the largest squared length, the count, the ends; and the part's sample."""
     places, block = reader.block(part)
     kept = block if bool(good.all()) else block[good]
-    flat = to_host(good).nonzero()[0]
+    flat = flat_nonzero(good)
     where = flat + places.start if isinstance(places, slice) else places[flat]
     sample = kept[first::step] / scale if step else None
     found = []
     for projection, look, never in zip(projections, looks, taboo, strict=True):
         points, own = projection(kept)
-        mine = where[to_host(own)]
+        mine = where[own]
         ends = []
         for start in range(0, len(mine) if len(look) else 0, group or max(1, len(mine))):
             some = slice(start, start + (group or len(mine)))
@@ -257,7 +257,7 @@ def _look(
 
 def _ends(
     points: Any,  # (m, K)
-    mine: NDArray[np.int64],  # (m,)
+    mine: Any,  # (m,)
     look: Floats,  # (R, K)
     never: list[list[int]],
 ) -> _Ends:
@@ -270,15 +270,17 @@ def _ends(
             values[r, at] = limit
         row = values.argmax(axis=1) if limit < 0 else values.argmin(axis=1)
         there = np.isfinite(to_host(values[directions, row]))
-        found.append((np.where(there, mine[to_host(row)], -1), to_host(points[row])))
+        found.append((np.where(there, to_host(mine[row]), -1), to_host(points[row])))
     return _Ends(np.stack([place for place, _ in found]), np.stack([point for _, point in found]))
 
 
-def _places_in(mine: NDArray[np.int64], never: list[list[int]]) -> list[tuple[int, int]]:
+def _places_in(mine: Any, never: list[list[int]]) -> list[tuple[int, int]]:
     """Where in `mine`, which ascends, each direction's pixels stand, with the direction."""
     pairs = [(pixel, r) for r, pixels in enumerate(never) for pixel in pixels]
     if not pairs or not len(mine):
         return []
-    at = np.searchsorted(mine, [pixel for pixel, _ in pairs])
-    near = np.minimum(at, len(mine) - 1)
-    return [(int(i), r) for (pixel, r), i in zip(pairs, near, strict=True) if mine[i] == pixel]
+    wanted = np.array([pixel for pixel, _ in pairs])
+    at = space_of(mine).searchsorted(mine, beside(mine, wanted)).clip(max=len(mine) - 1)
+    there = to_host(mine[at]) == wanted
+    places = to_host(at)
+    return [(int(i), r) for i, (_, r), is_it in zip(places, pairs, there, strict=True) if is_it]

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from hud_fast._checks import check_choice
+from hud_fast._checks import as_numpy, check_choice
 from hud_fast.kernels import fcls
 from hud_fast.scenes import Library, Scene, save_scene
 from hud_fast.scenes.blocks import Part
@@ -141,7 +141,11 @@ def unmix(
     """
     check_choice("unmix", "method", method, METHODS)
     given = scene if isinstance(scene, Scene) else Scene(scene)  # type: ignore[arg-type]
-    library = endmembers if isinstance(endmembers, Library) else Library(endmembers)  # type: ignore[arg-type]
+    library = (
+        endmembers
+        if isinstance(endmembers, Library)
+        else Library(as_numpy("unmix", "endmembers", endmembers))
+    )
     fitted = library.resample(given)
     kept = given.drop_bad_bands()
     check_count_of("unmix", fitted.D, kept.C)

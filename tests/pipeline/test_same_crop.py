@@ -14,6 +14,7 @@ from oracles import fcls_by_enumeration
 from scipy.io import savemat
 
 import hud_fast as hud
+from hud_fast import cli
 from hud_fast.scenes import load_scene
 
 CENTRES = np.linspace(
