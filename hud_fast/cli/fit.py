@@ -16,8 +16,8 @@ def fit(
         list[str],
         typer.Argument(
             metavar="SCENE...",
-            help="A scene file (.mat, ENVI .hdr, .npy, .npz) or a name from the catalogue, such as "
-            "indian-pines; several for one training of all.",
+            help="A scene file (.mat, ENVI .hdr, .npy, .npz, GeoTIFF, HDF5, netCDF, .zarr) or a name from the "
+            "catalogue, such as indian-pines; several for one training of all.",
             show_default=False,
         ),
     ],

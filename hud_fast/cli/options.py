@@ -44,8 +44,8 @@ SceneArg = Annotated[
     str,
     typer.Argument(
         metavar="SCENE",
-        help="A scene file (.mat, ENVI .hdr, .npy, .npz, GeoTIFF .tif) or a name from the catalogue, such as "
-        "indian-pines; [bold]hud-fast info[/] lists the names.",
+        help="A scene file (.mat, ENVI .hdr, .npy, .npz, GeoTIFF, HDF5, netCDF, .zarr) or a name from the catalogue, "
+        "such as indian-pines; [bold]hud-fast info[/] lists the names.",
         show_default=False,
     ),
 ]

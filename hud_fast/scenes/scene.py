@@ -86,8 +86,8 @@ class Scene:
     lookup : Lookup, optional
         For a scene in the sensor's own rows and columns: which of them each pixel of a map shows.
     format, source, variable, dtype, details
-        Where it came from: "mat" | "envi" | "npy" | "npz", path, variable name, data type in the file, and
-        format matters kept on writing (interleave, .mat version, layout).
+        Where it came from: the reader's name ("mat", "envi", "geotiff", "hdf5", ...), path, variable name, data type
+        in the file, and format matters kept on writing (interleave, .mat version, layout).
     endmember_count : int, optional
         Number of endmembers D that the literature uses for this scene.
     layout : str, optional

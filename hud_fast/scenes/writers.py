@@ -1,4 +1,4 @@
-"""The four writers behind `save_scene`. Each writes whole files only, through `hud_fast._files`."""
+"""The writers behind `save_scene`, but for GeoTIFF's. Each writes whole files only, through `hud_fast._files`."""
 
 from __future__ import annotations
 
