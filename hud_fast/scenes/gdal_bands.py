@@ -44,7 +44,8 @@ def describe(raw: RawScene, file: Any, bands: Sequence[int], path: Path) -> None
         flags = next((n for words in whole if (n := _list(words, "bbl", bands)) is not None), None)
     if flags is not None:
         raw.good_bands = flags != 0
-    raw.band_names = _names([file.descriptions[band - 1] for band in bands])
+    said = file.descriptions
+    raw.band_names = _names([said[band - 1] for band in bands])
     for words in whole:
         text = words.get("reflectance scale factor")
         if text is not None and raw.reflectance_factor is None:
@@ -71,7 +72,8 @@ def _places(
     for words in whole:
         unit = words.get("wavelength units")
         yield unit, _list(words, "wavelength", bands), _list(words, "fwhm", bands)
-    found = [CENTRE.search(file.descriptions[band - 1] or "") for band in bands]
+    said = file.descriptions
+    found = [CENTRE.search(said[band - 1] or "") for band in bands]
     numbers = [nanometres([float(one[1])], one[2].lower()) for one in found if one is not None]
     centres = [float(one[0]) for one in numbers if one is not None]
     yield "nm", np.array(centres) if len(centres) == len(bands) else None, None
