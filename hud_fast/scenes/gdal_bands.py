@@ -42,7 +42,8 @@ def describe(raw: RawScene, file: Any, bands: Sequence[int]) -> None:
         flags = next((n for words in whole if (n := _list(words, "bbl", bands)) is not None), None)
     if flags is not None:
         raw.good_bands = flags != 0
-    names = [file.descriptions[band - 1] for band in bands]
+    said = file.descriptions  # of all bands at once
+    names = [said[band - 1] for band in bands]
     _of_names(raw, names)
     raw.band_names = _names(names)
     for words in whole:

@@ -30,6 +30,7 @@ __all__ = [
 
 SUFFIXES = (".tif", ".tiff")
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two of BigTIFF
+MOST_BANDS = 5000  # more than any sensor has: a file made to cost time
 ERDAS = {b"EHFA_HEADER_TAG": "HFA", b"HEADER": "LAN", b"HEAD74": "LAN"}
 
 
@@ -51,7 +52,7 @@ def read(path: Path, request: Request) -> RawScene:  # noqa: ARG001  # as every 
     OSError
         If it is damaged, or no TIFF file.
     ValueError
-        If it has several pages.
+        If it has several pages, or more bands than any sensor.
     TypeError
         If its values are complex numbers.
     """
@@ -80,6 +81,10 @@ def _read(path: Path, driver: str, kind: str) -> RawScene:
             raise ValueError(
                 f"load_scene: `path` must be a file of one picture with all bands, got {pages} pages in {path}"
             )
+        if file.count > MOST_BANDS:
+            raise ValueError(
+                f"load_scene: `path` must have up to {MOST_BANDS} bands, got {file.count} in {path}"
+            )
         # The last band only: ALPHA=YES of a program that had no picture in mind marks the second one.
         alpha = file.count if file.count > 1 and file.colorinterp[-1].name == "alpha" else None
         bands = tuple(i for i in range(1, file.count + 1) if i != alpha)
@@ -101,10 +106,9 @@ def _read(path: Path, driver: str, kind: str) -> RawScene:
 def _rows(
     file: Any, path: Path, driver: str, bands: tuple[int, ...], alpha: int | None
 ) -> GdalRows:
-    stored = np.result_type(*(np.dtype(file.dtypes[band - 1]) for band in bands))
-    nodata = np.array(
-        [np.nan if (value := file.nodatavals[band - 1]) is None else value for band in bands]
-    )
+    types, values = file.dtypes, file.nodatavals  # of all bands, each time that they are asked for
+    stored = np.result_type(*{np.dtype(types[band - 1]) for band in bands})
+    nodata = np.array([np.nan if (value := values[band - 1]) is None else value for band in bands])
     if stored.kind in "iu":  # one that no value can have: GDAL keeps what was written
         limits = np.iinfo(stored)
         nodata[~((nodata >= limits.min) & (nodata <= limits.max))] = np.nan
@@ -138,7 +142,8 @@ def set_gains(
 
 def _colours(raw: RawScene, file: Any, bands: tuple[int, ...], path: Path) -> None:
     """Bands called red, green and blue: the ones to show, or, where there are no others, a photograph."""
-    names = [file.colorinterp[band - 1].name for band in bands]
+    meant = file.colorinterp
+    names = [meant[band - 1].name for band in bands]
     colours = {"red", "green", "blue"} <= set(names)
     if colours and len(bands) > 4:
         raw.rgb_bands = (names.index("red"), names.index("green"), names.index("blue"))

@@ -413,6 +413,8 @@ def test_pages_complex_numbers_and_options_are_refused(tmp_path: Path) -> None:
         load_scene(path)
     with pytest.raises(TypeError, match="must hold real numbers, got complex64"):
         load_scene(write_tiff(tmp_path / "a.tif", CUBE.astype(np.complex64)))
+    with pytest.raises(ValueError, match="must have up to 5000 bands, got 5001"):
+        load_scene(write_tiff(tmp_path / "c.tif", np.zeros((1, 2, 5001), np.uint8)))
     with pytest.raises(ValueError, match="`layout` must not be given"):
         load_scene(write_tiff(tmp_path / "b.tif", COUNTS), layout="CHW")
 

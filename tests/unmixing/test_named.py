@@ -161,7 +161,7 @@ def test_the_accessor_comes_with_its_module_alone() -> None:
     code = "import hud_fast, xarray; print(hasattr(xarray.DataArray, 'hud')); import hud_fast.xarray; " \
            "import hud_fast.unmixing.named as n; n.register(); print(hasattr(xarray.DataArray, 'hud'))"  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", "-c", code],
+        [sys.executable, "-P", "-W", "error::UserWarning", "-c", code],
         capture_output=True,
         text=True,
         check=True,
