@@ -84,7 +84,8 @@ def choose_endmembers(
                 count = count_endmembers(*scene.on(device))
             count = min(max(count, FEWEST), MOST)
         endmembers = min(count, most)
-    if isinstance(endmembers, (list, tuple)) or hasattr(endmembers, "__array__"):
+    word: Any = endmembers
+    if isinstance(word, (list, tuple)) or hasattr(word, "__array__"):
         endmembers = array_of(caller, "endmembers", endmembers)
     if np.ndim(endmembers) == 0:
         D = whole(caller, "endmembers", endmembers, least=1)
