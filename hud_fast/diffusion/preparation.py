@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hud_fast._checks import array_of
+from hud_fast._checks import array_of, check_order
 from hud_fast.diffusion import processes
 from hud_fast.diffusion.checks import whole
 from hud_fast.diffusion.latent import LatentSpace
@@ -86,7 +86,8 @@ def choose_endmembers(
         endmembers = min(count, most)
     word: Any = endmembers
     if isinstance(word, (list, tuple)) or hasattr(word, "__array__"):
-        endmembers = array_of(caller, "endmembers", endmembers)
+        check_order(caller, "endmembers", word)
+        endmembers = array_of(caller, "endmembers", word)
     if np.ndim(endmembers) == 0:
         D = whole(caller, "endmembers", endmembers, least=1)
         if most < D:
