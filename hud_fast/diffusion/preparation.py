@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hud_fast._checks import array_of
+from hud_fast._checks import array_of, check_order
 from hud_fast.diffusion import processes
 from hud_fast.diffusion.checks import whole
 from hud_fast.diffusion.latent import LatentSpace
@@ -88,8 +88,10 @@ def choose_endmembers(
         raise ValueError(
             f"{caller}: `scene` must have two bands or more: one number a pixel cannot be unmixed, got 1 band"
         )
-    if endmembers is not None and not isinstance(endmembers, (int, float, np.generic)):
-        endmembers = array_of(caller, "endmembers", endmembers)
+    word: Any = endmembers
+    if isinstance(word, (list, tuple)) or hasattr(word, "__array__"):
+        check_order(caller, "endmembers", word)
+        endmembers = array_of(caller, "endmembers", word)
     if endmembers is None or np.ndim(endmembers) == 0:
         return _searched(scene, endmembers, seed, device, caller, place)
     given: NDArray[Any] = np.asarray(endmembers)
