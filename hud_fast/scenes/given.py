@@ -93,7 +93,10 @@ def _order_of(scene: Scene, cube: NDArray[Any]) -> str:
 def _length(*vectors: Any) -> int | None:
     """Of the first that is given."""
     for values in vectors:
-        shape = getattr(values, "shape", None)
+        try:
+            shape = getattr(values, "shape", None)
+        except RuntimeError:  # of nested tensors; the check of the field says what it is
+            shape = None
         if isinstance(shape, tuple):
             return math.prod(shape)
         if isinstance(values, (list, tuple)):

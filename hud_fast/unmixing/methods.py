@@ -24,7 +24,7 @@ from hud_fast.scenes import Library, Scene, save_scene
 from hud_fast.scenes.blocks import Part
 from hud_fast.unmixing.linear import linear_abundances
 from hud_fast.unmixing.pixels import Pixels
-from hud_fast.unmixing.summary import Sums, part_sums, unmixing_summary
+from hud_fast.unmixing.summary import Sums, part_sums, summary_for
 
 Method = Literal["fcls", "nnls", "ucls"]
 METHODS = ("fcls", "nnls", "ucls")
@@ -152,7 +152,7 @@ def unmix(
     same_unit("unmix", kept.valid_pixels, fitted.spectra, kept.scale)
     cube, valid = kept.on(torch.device("cpu"))
     solved = solve(cube, fitted.spectra, method).masked_fill(~valid[..., None], torch.nan)
-    summary = unmixing_summary(cube, fitted.spectra, solved, mask=valid)
+    summary = summary_for("unmix", cube, fitted.spectra, solved, valid, kept.zeros_are_data)
     return Maps(solved.numpy(), fitted.names, fitted.spectra, summary, method, kept)
 
 

@@ -66,7 +66,18 @@ def unmixing_summary(
     >>> round(s["reconstruction_cosine"], 6), s["share_zero"], s["rmse"]
     (1.0, 0.25, 0.0)
     """
-    name = "unmixing_summary"
+    return summary_for("unmixing_summary", pixels, endmembers, abundances, mask, zeros_are_data)
+
+
+def summary_for(
+    name: str,
+    pixels: Any,  # (..., C)
+    endmembers: Any,  # (D, C)
+    abundances: Any,  # (..., D)
+    mask: Any,  # (...) bool
+    zeros_are_data: bool,
+) -> dict[str, float | int]:
+    """As `unmixing_summary`, of the function whose name errors begin with."""
     reader = Pixels(name, pixels, mask, zeros=check_flag(name, "zeros_are_data", zeros_are_data))
     A = as_numpy(name, "endmembers", endmembers).astype(np.float64)  # small, wherever it lies
     check_endmembers(name, torch.from_numpy(A), reader.C, readable=False)
