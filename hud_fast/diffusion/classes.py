@@ -67,6 +67,11 @@ class ClassMaps:
         """Number of classes."""
         return len(self.numbers)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of maps."""
+        return torch.uint8 if self.numbers[-1] < 256 else torch.int32
+
     @classmethod
     def of(
         cls,
@@ -184,6 +189,5 @@ class ClassMaps:
     ) -> Tensor:  # (...) uint8, or int32 where numbers are larger
         """The class that has more than half of a pixel; 0 where none has."""
         most, which = shares.max(dim=-1)
-        dtype = torch.uint8 if self.numbers[-1] < 256 else torch.int32
-        numbers = torch.tensor(self.numbers, dtype=dtype, device=shares.device)
-        return torch.where(most > HALF, numbers[which], torch.zeros((), dtype=dtype, device=shares.device))
+        numbers = torch.tensor(self.numbers, dtype=self.dtype, device=shares.device)
+        return torch.where(most > HALF, numbers[which], torch.zeros_like(numbers[:1]))
