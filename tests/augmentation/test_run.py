@@ -192,7 +192,9 @@ def test_overwrite_makes_everything_anew(scene: Scene, tmp_path: Path) -> None:
 def test_a_generator_that_hands_out_test_pixels_is_caught(
     scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few = AugmentationOptions(**{**SMALL.__dict__, "rows": ("real", "hud"), "classifiers": ("svm",)})
+    few = AugmentationOptions(
+        **{**SMALL.__dict__, "rows": ("real", "hud"), "classifiers": ("svm",)}
+    )
     assert scene.labels is not None
     test = Experiment.of(scene, scene.labels, None, few).sides[0].test
     row, column = np.argwhere(test[:32, :44] > 0)[0]
