@@ -7,7 +7,6 @@ with class 1, but for a first name such as "Unlabelled".
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -102,10 +101,12 @@ def _from_file(
         start = file.read(512)
     if suffix == ".mat":
         table = mat.open_mat(path)
-        return _of_variables(path, table.shapes, table.read, shape), tables.label_names(table)
+        found = _of_variables(path, table.shapes, table.read, shape)
+        return found, tables.label_names(table, found)
     if suffix == ".npz":
         arrays = numpy_files.Npz(path)
-        return _of_variables(path, arrays.shapes, arrays.read, shape), _names_in_npz(arrays)
+        found = _of_variables(path, arrays.shapes, arrays.read, shape)
+        return found, _own_names(arrays) or tables.label_names(arrays, found)
     if suffix in HDF5:
         tree = HDF5File(path)
         sizes = {name: array.shape for name, array in tree.arrays.items()}
@@ -156,11 +157,13 @@ def _is_whole(values: Map) -> bool:
     return values.dtype.kind == "f" and bool((values == np.rint(values)).all())
 
 
-def _names_in_npz(file: numpy_files.Npz) -> Names:
-    if file.is_ours and "facts" in file.others:
-        names = json.loads(str(file.read("facts"))).get("label_names")
-        return None if not isinstance(names, list) else tuple(map(str, names))
-    return tables.label_names(file)
+def _own_names(file: numpy_files.Npz) -> Names:
+    """Those of a scene that we wrote."""
+    if not file.is_ours:
+        return None
+    with whole(file.path):
+        names = numpy_files.facts_of(file).get("label_names")
+    return None if names is None else tuple(names)
 
 
 def _after_zero(names: Sequence[str], values: Map, path: Path) -> Names:

@@ -93,7 +93,7 @@ def read_table(
     fwhm = _fitting(_vector(file, FWHM_NAMES, variable), depth)
     centres = _fitting(wavelengths, depth, lengths=True)
     labels = _matrix(file, LABEL_NAMES, (height, width), variable)
-    names = None if labels is None else label_names(file)
+    names = None if labels is None else label_names(file, labels)
     fits = names is not None and labels is not None and len(names) >= labels.max()
     return RawScene(
         cube=cube,
@@ -347,8 +347,14 @@ def _matrix(
     return values
 
 
-def label_names(file: VariableFile) -> tuple[str, ...] | None:
-    """The names of the classes 1, 2, ... under a usual name: lines of a text, or the texts in a cell array."""
+def label_names(
+    file: VariableFile,
+    labels: NDArray[Any],  # (H, W)
+) -> tuple[str, ...] | None:
+    """The names of the classes 1, 2, ... under a usual name: lines of a text, or the texts in a cell array.
+
+    One for no class at their head is left out, where there are names enough without it.
+    """
     for name, kind in file.others.items():
         if name.lower().replace("_", "") not in NAMES_OF_LABELS:
             continue
@@ -361,7 +367,8 @@ def label_names(file: VariableFile) -> tuple[str, ...] | None:
                 continue
         else:
             continue
-        return tuple(found[1:] if found and is_no_class(found[0]) else found) or None
+        spare = len(found) > labels.max(initial=0)
+        return tuple(found[1:] if spare and is_no_class(found[0]) else found) or None
     return None
 
 

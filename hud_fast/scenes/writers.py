@@ -251,7 +251,7 @@ def envi_fields(scene: Scene, options: Options, ignore: float | None) -> dict[st
     """What the header says."""
     kind = "simulated scene" if scene.simulated else "scene"
     fields: dict[str, Any] = {
-        "description": f"{kind} {_plain(scene.name)}, written by hud_fast",
+        "description": f"{kind} {plain(scene.name)}, written by hud_fast",
         "samples": scene.W,
         "lines": scene.H,
         "bands": scene.C,
@@ -282,7 +282,7 @@ def envi_fields(scene: Scene, options: Options, ignore: float | None) -> dict[st
             fields["wavelength units"] = unit if micro else "Nanometers"
             fields[key] = _listed(lengths * (1e-3 if micro else 1.0))
     if scene.band_names is not None:
-        fields["band names"] = [_plain(name) for name in scene.band_names]
+        fields["band names"] = [plain(name) for name in scene.band_names]
     if scene.good_bands is not None:
         fields["bbl"] = [int(good) for good in scene.good_bands]
     if scene.rgb_bands is not None:
@@ -296,7 +296,7 @@ def envi_fields(scene: Scene, options: Options, ignore: float | None) -> dict[st
     return fields
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """A name without what a header takes for the end of a value or the next one's beginning."""
     return name.translate(str.maketrans("{}=", "()-")).strip()
 
