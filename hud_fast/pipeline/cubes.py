@@ -152,7 +152,8 @@ def writing_cubes(
     """As `write_cubes`, for cubes that come batch by batch: yields a function that writes the next ones.
 
     ``write(cubes, abundances, labels)`` takes (b, h, w, C), (b, h, w, D) and (b, h, w) arrays, the second None where
-    `endmembers` is, the third where `classes` is. Only one batch is in memory. The folder appears when the block ends well and all of `shape` was written.
+    `endmembers` is, the third where `classes` is. Only one batch is in memory. The folder appears when the block ends
+    well and all of `shape` was written.
     """
     from hud_fast.scenes import save_scene
     from hud_fast.scenes.label_writers import smallest_type, write_labels

@@ -115,8 +115,8 @@ def sample_model(
             seed=seed,
             batch_size=at_once,
             progress=progress,
+            classes=wanted,
             **options.arguments(),
-            **({} if wanted is None else {"classes": wanted}),
         )
         for made in stack.enter_context(contextlib.closing(batches)):
             assert write is not None  # only the first process gets batches

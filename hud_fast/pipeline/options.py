@@ -200,9 +200,7 @@ class SampleOptions:
                 f"--sampler-steps must be from 1 to T = {preset.T}, got {self.sampler_steps}"
             )
 
-    def wanted(
-        self, classes: ClassMaps | None
-    ) -> Literal[True] | dict[str | int, float | None] | None:
+    def wanted(self, classes: ClassMaps | None) -> Literal[True] | dict[int, float | None] | None:
         """What to ask a model with these classes for, as `classes` of ``HUD.sample``; without, nothing.
 
         Raises
@@ -219,17 +217,20 @@ class SampleOptions:
         if not self.classes:
             return True
         known = {name.casefold() for name in classes.names}
-        keys = [
-            int(name) if name.isdecimal() and name.casefold() not in known else name
-            for name in self.classes
-        ]
-        if len(set(keys)) < len(keys):
-            raise InputError(f"--class must name each class once, got {', '.join(self.classes)}")
-        asked = dict(zip(keys, self.shares or [None] * len(keys), strict=True))
         try:
-            classes.wanted("--class", asked)
+            chosen = [
+                classes.index("--class", int(name) if _is_number(name, known) else name)
+                for name in self.classes
+            ]
+            if len(set(chosen)) < len(chosen):
+                raise InputError(
+                    f"--class must name each class once, got {', '.join(self.classes)}"
+                )
+            shares = self.shares or [None] * len(chosen)
+            asked = {classes.numbers[k]: share for k, share in zip(chosen, shares, strict=True)}
+            classes.wanted("--share", asked)
         except ValueError as error:
-            raise InputError(str(error).replace("--class: `classes`", "--class", 1)) from error
+            raise InputError(str(error).replace(": `classes`", "", 1)) from error
         return asked
 
     def window(self, preset: Preset) -> tuple[int, int]:
@@ -239,3 +240,7 @@ class SampleOptions:
     def arguments(self) -> dict[str, Any]:
         """Return the keyword arguments of ``HUD.sample``, but `classes`."""
         return {"size": self.size, "sampler": self.sampler, "steps": self.sampler_steps}
+
+
+def _is_number(name: str, known: set[str]) -> bool:
+    return name.isascii() and name.isdecimal() and name.casefold() not in known

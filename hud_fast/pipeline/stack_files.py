@@ -55,7 +55,10 @@ def writing_stack(target: Path, model: HUD, shape: tuple[int, int, int, int]) ->
 
     refuse_other_stack(target)
     scale, classes = np.float32(model.scene.scale), names_of(model.classes)
-    parts = {CUBES: (shape, FLOAT), ABUNDANCES: ((*shape[:3], model.D), FLOAT)}
+    parts: dict[str, tuple[Shape, np.dtype[Any]]] = {
+        CUBES: (shape, FLOAT),
+        ABUNDANCES: ((*shape[:3], model.D), FLOAT),
+    }
     beside: Whole = {ENDMEMBERS: np.asarray(model.endmembers * scale)}
     if model.wavelengths is not None:
         beside[WAVELENGTHS] = np.asarray(model.wavelengths, np.float64)

@@ -1,8 +1,8 @@
 """Where `hud-fast sample` writes, by the name: a folder, or a file of the kind that its suffix says.
 
-A stack of all cubes (.npz, .mat) also holds their abundances, the endmembers and the wavelengths, and of a model with
-classes the class maps (``labels``) and their names; ENVI and GeoTIFF hold one cube a file, its map lies beside it, as the
-maps of a .npy file do. Everything is written under a temporary name, as the cubes come, and appears whole or not at all.
+A stack of all cubes (.npz, .mat, see `stack_files`) also holds their abundances, the endmembers, the wavelengths and
+the class maps of a model with classes. ENVI and GeoTIFF hold one cube a file; its map lies beside it, as the maps of a
+.npy file do. Everything is written under a temporary name, as the cubes come, and appears whole or not at all.
 """
 
 from __future__ import annotations
