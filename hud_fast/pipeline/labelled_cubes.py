@@ -57,7 +57,8 @@ class LabelledCubes(Dataset[Any]):
     size : int or (h, w), optional
         In pixels; default the training window's.
     classes : mapping or sequence, optional
-        As in ``HUD.sample``: classes, by name or number, that the samples are to hold, with their shares.
+        As in ``HUD.sample``: classes, by name or number, that the samples are to hold, with their shares. A model
+        without a network weighs its patches for them now, which takes seconds for each.
     balanced : bool
         Ask for one class after the other, of all, or of a sequence of `classes`: item i for the i-th, and so on.
     transform : callable, optional
@@ -224,6 +225,7 @@ class _Drawn:
     ) -> _Drawn:
         from hud_fast.diffusion import HUD
         from hud_fast.diffusion.choices import Sampling
+        from hud_fast.diffusion.network import SMALLEST
 
         if isinstance(model, (str, os.PathLike)):
             folder = user_path(model)
@@ -250,6 +252,8 @@ class _Drawn:
             asked = tuple({one: None} for one in classes or model.classes.numbers)
         for one in asked:
             h, w = Sampling.of(model, 1, seed=seed, size=size, classes=one).size
+            if one is not True and model.network is None:  # patches are weighed once
+                model.sample(1, size=SMALLEST, classes=one)
         return cls(
             model,
             operator.index(length),

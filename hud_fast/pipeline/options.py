@@ -191,11 +191,7 @@ class SampleOptions:
         """
         from hud_fast.diffusion.network import SMALLEST
 
-        if self.shares and len(self.shares) != len(self.classes):
-            raise InputError(
-                f"--share must be given once for each --class, or not at all, got {len(self.shares)} for "
-                f"{len(self.classes)}"
-            )
+        self.check_shares()
         if self.samples < least:
             raise InputError(f"--samples must be at least {least}, got {self.samples}")
         if self.size is not None and min(self.size) < SMALLEST:
@@ -213,6 +209,14 @@ class SampleOptions:
                 f"--sampler-steps must be from 1 to T = {preset.T}, got {self.sampler_steps}"
             )
 
+    def check_shares(self) -> None:
+        """Refuse shares of which it is not clear whose they are."""
+        if self.shares and len(self.shares) != len(self.classes):
+            raise InputError(
+                f"--share must be given once for each --class, or not at all, got {len(self.shares)} for "
+                f"{len(self.classes)}"
+            )
+
     def wanted(self, classes: ClassMaps | None) -> Literal[True] | dict[int, float | None] | None:
         """What to ask a model with these classes for, as `classes` of ``HUD.sample``; without, nothing.
 
@@ -221,6 +225,7 @@ class SampleOptions:
         InputError
             Classes that the model does not have, or shares that cannot be.
         """
+        self.check_shares()
         if classes is None:
             if self.classes:
                 raise InputError(

@@ -15,17 +15,19 @@ import hud_fast as hud
 from hud_fast.pipeline.cubes import write_cubes
 from hud_fast.pipeline.labelled_cubes import FAR
 
-LABELS = np.zeros((24, 24), int)
-LABELS[:3], LABELS[-3:] = 2, 7
+SCENE = hud.simulate_scene(24, 24, C=12, D=3, seed=0)
+assert SCENE.truth is not None
+MOST = SCENE.truth.abundances.argmax(axis=-1)
+# two of the three endmembers, where there is little of others
+LABELS = np.where(SCENE.truth.abundances.max(axis=-1) > 0.6, np.array([2, 0, 7])[MOST], 0)
 SIZE = (8, 12)
 
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    scene = hud.simulate_scene(24, 24, C=12, D=3, seed=0)
     names = ["class 1", "soil"]
     return hud.HUD.fit(
-        scene, endmembers=3, preset="instant", device="cpu", labels=LABELS, label_names=names
+        SCENE, endmembers=3, preset="instant", device="cpu", labels=LABELS, label_names=names
     )
 
 
