@@ -49,8 +49,8 @@ def fit_model(
     options = model_options or ModelOptions()
     reporter = reporter or Reporter()
     scene_options = scene_options or SceneOptions()
-    options.check()
     check_labelled(scene_options, options)
+    options.check()
     path = Path(out)
     _check_room(path, overwrite)
     with reporter.stage("Reading the scene"):

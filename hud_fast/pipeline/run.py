@@ -80,8 +80,8 @@ def run_scene(
     model_options = model_options or ModelOptions()
     sample_options = sample_options or SampleOptions()
     reporter = reporter or Reporter()
-    model_options.check()
     check_labelled(scene_options, model_options)
+    model_options.check()
     sample_options.check(model_options.resolve())
 
     with reporter.stage("Reading the scene"):
