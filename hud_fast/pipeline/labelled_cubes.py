@@ -251,9 +251,10 @@ class _Drawn:
         if balanced:
             asked = tuple({one: None} for one in classes or model.classes.numbers)
         for one in asked:
-            h, w = Sampling.of(model, 1, seed=seed, size=size, classes=one).size
+            how: dict[str, Any] = {"classes": one}
+            h, w = Sampling.of(model, 1, seed=seed, size=size, **how).size
             if one is not True and model.network is None:  # patches are weighed once
-                model.sample(1, size=SMALLEST, classes=one)
+                model.sample(1, size=SMALLEST, **how)
         return cls(
             model,
             operator.index(length),
@@ -297,13 +298,9 @@ class _Drawn:
         return found
 
     def _run(self, turn: int, first: int, count: int, asked: Any) -> list[Pair]:
-        cubes, maps = self.model.sample(
-            count,
-            seed=self.seed,
-            size=self.size,
-            first=turn * FAR + first,
-            classes=asked,
-        )
+        how: dict[str, Any] = {"classes": asked, "first": turn * FAR + first}
+        made: Any = self.model.sample(count, seed=self.seed, size=self.size, **how)
+        cubes, maps = made
         return list(zip(cubes, maps, strict=True))
 
     def __getstate__(self) -> dict[str, Any]:

@@ -255,9 +255,14 @@ class SampleOptions:
         """Rows and columns of a cube."""
         return self.size or (preset.crop, preset.crop)
 
-    def arguments(self) -> dict[str, Any]:
-        """Return the keyword arguments of ``HUD.sample``, but `classes`."""
-        return {"size": self.size, "sampler": self.sampler, "steps": self.sampler_steps}
+    def arguments(self, wanted: Any) -> dict[str, Any]:
+        """Return the keyword arguments of ``HUD.sample``, with what `wanted` says of classes."""
+        return {
+            "size": self.size,
+            "sampler": self.sampler,
+            "steps": self.sampler_steps,
+            "classes": wanted,
+        }
 
 
 def _is_number(name: str, known: set[str]) -> bool:
