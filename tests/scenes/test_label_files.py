@@ -196,8 +196,8 @@ def test_points_that_are_wrong(scene_file: Path, tmp_path: Path, rows: str, matc
 
 def test_a_misspelt_class_among_those_of_the_scene(tmp_path: Path) -> None:
     save_scene(Scene(CUBE, label_names=NAMES, labels=MAP), tmp_path / "own.npz")
-    (tmp_path / "points.csv").write_text("row,column,class\n1,1,corn\n1,2,Medows\n")
-    with pytest.raises(ValueError, match=r"classes of the scene .Corn, Meadows.*, got Medows"):
+    (tmp_path / "points.csv").write_text("row,column,class\n1,1,corn\n1,2,Meadow\n")
+    with pytest.raises(ValueError, match=r"classes of the scene .Corn, Meadows.*, got Meadow"):
         load_scene(tmp_path / "own.npz", labels=tmp_path / "points.csv")
 
 
