@@ -21,6 +21,7 @@ ROOMS = [
     "report",
     "pipeline",
     "comparison",
+    "augmentation",
     "bench",
     "cli",
 ]
