@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from hud_fast.unmixing import UnmixingAutoencoder as UnmixingAutoencoder
     from hud_fast.unmixing import count_endmembers as count_endmembers
     from hud_fast.unmixing import linear_abundances as linear_abundances
+    from hud_fast.unmixing import spread_labels as spread_labels
     from hud_fast.unmixing import unmix as unmix
     from hud_fast.unmixing import vca as vca
 
@@ -65,7 +66,7 @@ _HOME = {
         "normal_noise q_sample sampler_step set_isa simplex_softmax softmax_decode standardized_softmax window_search"
     ),
     "scenes": "Library Scene fetch load_scene read_library save_scene simulate_scene",
-    "unmixing": "Maps UnmixingAutoencoder count_endmembers linear_abundances unmix vca",
+    "unmixing": "Maps UnmixingAutoencoder count_endmembers linear_abundances spread_labels unmix vca",
     "diffusion": "HUD AbundanceModel fit_scenes",
     "metrics": (
         "Mixtures block_diversity copy_check evaluate point_fidelity quality real_reference realism "

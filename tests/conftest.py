@@ -54,11 +54,11 @@ def interpreted_loops() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def few_trial_blocks() -> Iterator[None]:
     """Patches weighed by two trial blocks: most trainings here are there for something else."""
-    from hud_fast.diffusion import patches
+    from hud_fast.diffusion import patch_weights
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(patches, "ROUNDS", 1)
-        patch.setattr(patches, "TRIALS", 2)
+        patch.setattr(patch_weights, "ROUNDS", 1)
+        patch.setattr(patch_weights, "TRIALS", 2)
         yield
 
 

@@ -237,7 +237,7 @@ class _Draw:
             )
 
     def _look(self, row: str, material: Material, added: Added | None) -> None:
-        """No spectrum that trains may be one that tests; the real labels' windows, which train in all, are of ``real``."""
+        """No spectrum that trains may be one that tests; the real labels' windows, train in all rows."""
         windows = material.real if added is None else added.windows
         with self._timed("leaks"):
             self.looked_at += self.test_spectra.check(row, windows.values).looked_at

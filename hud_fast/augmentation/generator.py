@@ -5,6 +5,7 @@ The scene that it gets holds no test pixel: everything outside the train side is
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -82,20 +83,18 @@ class Generator:
     ) -> None:
         cube = np.where(area[..., None], scene.cube, np.float32(np.nan))
         self.scene = scene.replace(cube=cube, mask=area, labels=None, truth=None)
-        self.seed, self.trains = seed, PRESETS[preset].trains
-        self.options = {"preset": preset, "seed": seed, **options}
-        self.model: Any = None if self.trains else HUD.fit(self.scene, **self.options)
+        self.options: dict[str, Any] = {"preset": preset, "seed": seed, **options}
+        self.model = None if PRESETS[preset].trains else HUD.fit(self.scene, **self.options)
 
-    def labelled(self, drawn: Labels) -> Any:
+    def labelled(self, drawn: Labels) -> HUD:
         """The model with these labels."""
-        if self.trains:
-            fit: Any = HUD.fit
-            return fit(self.scene, labels=drawn, **self.options)
-        return self.model.labelled(drawn)
+        if self.model is None:
+            return HUD.fit(self.scene, labels=drawn, **self.options)
+        return self.model.labelled(self.scene, drawn)
 
 
 def generate(
-    model: Any,  # HUD with labels
+    model: HUD,  # with labels
     numbers: tuple[int, ...],
     *,
     cubes: int,
@@ -115,9 +114,12 @@ def generate(
     asked = {}
     for number in numbers:
         if counts[number] < least:
-            more, its = model.sample(
-                ASKED, seed=number_of(seed, number), size=size, classes={number: SHARE}
-            )
+            with warnings.catch_warnings():
+                # that patches bring less of it than asked is told by `Generated.to_dict`
+                warnings.filterwarnings("ignore", "HUD.sample", UserWarning)
+                more, its = model.sample(
+                    ASKED, seed=number_of(seed, number), size=size, classes={number: SHARE}
+                )
             all_cubes.append(np.asarray(more))
             all_maps.append(np.asarray(its).astype(np.int64))
             asked[number] = ASKED
@@ -159,10 +161,11 @@ def majority(
     return table
 
 
-def spread_of(model: Any, numbers: tuple[int, ...]) -> Labels:  # (H, W)
+def spread_of(model: HUD, numbers: tuple[int, ...]) -> Labels:  # (H, W)
     """The generator's own labels of the scene's pixels, hard: the class with more than half."""
-    shares = np.nan_to_num(np.asarray(model.classes.shares))
-    own = np.asarray(model.classes.numbers).astype(np.int64)
+    assert model.classes is not None
+    shares = model.classes.shares.nan_to_num().cpu().numpy()
+    own = np.asarray(model.classes.numbers)
     found = np.where(shares.max(axis=-1) > 0.5, own[shares.argmax(axis=-1)], 0)
     kept: Labels = np.where(np.isin(found, numbers), found, 0)
     return kept
@@ -172,5 +175,5 @@ def _largest(abundances: NDArray[np.floating]) -> NDArray[np.int64]:
     return np.asarray(abundances).argmax(axis=-1)
 
 
-def _spectra(model: Any) -> NDArray[np.float32]:  # (D, C)
+def _spectra(model: HUD) -> NDArray[np.float32]:  # (D, C)
     return np.ascontiguousarray(model.endmembers, dtype=np.float32)

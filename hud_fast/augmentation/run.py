@@ -253,7 +253,7 @@ def _opened(source: str, labels: Any, options: SceneOptions) -> Scene:
 
     arguments = asdict(options)
     scale = arguments.pop("scale")
-    if labels is not None:
-        arguments["labels"] = labels
+    own = arguments.pop("labels", None)
+    arguments["labels"] = labels if labels is not None else None if own == "scene" else own
     with user_input():
         return without_bad_bands(open_scene(source, **arguments).load(scale))

@@ -50,8 +50,8 @@ def markdown_of(result: Result) -> str:
     scene, settings = result["scene"], result["settings"]
     parts = [
         f"# What labelled cubes are worth: {scene['name']}",
-        f"{settings['draws']} draws, generator {settings['preset']}, {settings['added']} added windows a class. Means over "
-        "draws with 95 % intervals, in per cent.",
+        f"{settings['draws']} draws, generator {settings['preset']}, {settings['added']} added windows a class. Means "
+        "over draws with 95 % intervals, in per cent.",
         "\n".join(f"- {note}" for note in result["notes"]),
     ]
     for count, name, table in _tables(result):

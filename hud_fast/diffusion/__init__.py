@@ -7,6 +7,7 @@ scene -> abundances -> z (`latent`) -> windows (`crops`) -> training (`training`
 from __future__ import annotations
 
 from hud_fast.diffusion.abundance_model import AbundanceModel
+from hud_fast.diffusion.classes import ClassMaps
 from hud_fast.diffusion.fitting import fit_scenes
 from hud_fast.diffusion.latent import LatentSpace
 from hud_fast.diffusion.model import HUD, SceneFacts
@@ -17,6 +18,7 @@ __all__ = [
     "HUD",
     "PRESETS",
     "AbundanceModel",
+    "ClassMaps",
     "LatentSpace",
     "NoiseSchedule",
     "Preset",

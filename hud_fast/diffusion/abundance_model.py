@@ -20,6 +20,7 @@ from hud_fast._checks import check_path
 from hud_fast._torch_state import in_plain_torch
 from hud_fast.diffusion.checkpoint import digest_of
 from hud_fast.diffusion.folders import FolderKind
+from hud_fast.diffusion.network import Denoiser
 from hud_fast.diffusion.preparation import ranks_of
 from hud_fast.diffusion.presets import Preset
 from hud_fast.diffusion.records import Record
@@ -120,6 +121,11 @@ class AbundanceModel:
             raise ValueError(
                 "HUD.fit: `start` must be a model with a network, got one that lays patches of its scene"
             )
+        if model.network.K:
+            raise ValueError(
+                "HUD.fit: `start` must be a model without classes, got one whose network learned the shares of "
+                f"{model.network.K} classes with its maps"
+            )
         return cls(
             weights=trained_weights(model.network),
             preset=model.preset,
@@ -156,10 +162,14 @@ class AbundanceModel:
                     f"got one with {theirs}"
                 )
 
-    def load_into(self, network: nn.Module) -> None:
-        """Give `network` the weights; those that any number of endmembers goes with, as many as there are."""
+    def load_into(self, network: Denoiser) -> None:
+        """Give `network` the weights; those that any number of endmembers goes with, as many as there are.
+
+        A network of classes keeps its own weights of their channels.
+        """
         own = network.state_dict()
-        given = with_channels(self.weights, own) if self.any_D else dict(self.weights)
+        same = not self.any_D and not network.K
+        given = dict(self.weights) if same else with_channels(self.weights, own, network.K)
         network.load_state_dict(own | given)
 
     @property
@@ -248,15 +258,17 @@ def as_start(start: Start | None) -> AbundanceModel | None:
     raise FileNotFoundError(f"HUD.fit: `start` must be the folder of a model, got {given}")
 
 
-def with_channels(weights: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of a network for as many channels as the network of `others` has, by name.
+def with_channels(
+    weights: Mapping[str, Tensor], others: Mapping[str, Tensor], K: int = 0
+) -> dict[str, Tensor]:
+    """Weights of a network for as many channels as the network of `others` has, by name; its last K are of classes.
 
     Only the first and the last convolution know how many channels there are. The first min(D, D') channels of both get
     `weights`, those that only `others` has keep what they have. Differentiable in `weights`.
     """
     first, last = "unet.conv_in.weight", "unet.conv_out."
     D, wanted = (len(given[last + "bias"]) for given in (weights, others))
-    both = min(D, wanted)
+    both = min(D, wanted - K)
     given = {name: value.to(others[name].dtype) for name, value in weights.items()}
     for name in (last + "weight", last + "bias"):
         given[name] = torch.cat([given[name][:both], others[name][both:]])

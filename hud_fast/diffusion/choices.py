@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, cast
 
 import torch
+from torch import Tensor
 
-from hud_fast._checks import check_flag, check_path, check_progress
+from hud_fast._checks import check_flag, check_number, check_path, check_progress
 from hud_fast.diffusion import processes
 from hud_fast.diffusion.abundance_model import AbundanceModel, Start, as_start
 from hud_fast.diffusion.checks import available_device, check_precision, whole, window_size
+from hud_fast.diffusion.joint import GUIDANCE
 from hud_fast.diffusion.network import SMALLEST
 from hud_fast.diffusion.preparation import ENCODERS
 from hud_fast.diffusion.presets import Preset, Sampler, resolve_preset
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from hud_fast.diffusion.model import HUD
 
 Progress = Callable[[int, int], None]
+Classes = Mapping[str, float | None] | Mapping[int, float | None] | Sequence[str | int] | bool | None
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -167,6 +170,8 @@ class SamplingOptions(TypedDict, total=False):
     batch_size: int | None
     tile: int | None
     first: int
+    classes: Classes
+    guidance: float | None
     progress: Progress | None
 
 
@@ -181,6 +186,10 @@ class Sampling:
     tile: int  # the side beyond which samples are made in windows of it
     plan: list[Step]  # of the network, where there is one
     progress: Progress | None
+    labelled: bool = False  # whether class maps come with the samples
+    # what is asked of them: the share of each class, and which classes were named
+    wanted: tuple[Tensor, Tensor] | None = None
+    guidance: float = GUIDANCE
 
     @classmethod
     def of(
@@ -195,6 +204,8 @@ class Sampling:
         batch_size: int | None = None,
         tile: int | None = None,
         first: int = 0,
+        classes: Classes = None,
+        guidance: float | None = None,
         progress: Progress | None = None,
     ) -> Sampling:
         """As `HUD.sample` says."""
@@ -212,6 +223,14 @@ class Sampling:
         each = samples_at_once() if on_cpu else 64
         each = each if batch_size is None else check("batch_size", batch_size, least=1)
         samples = range(first, first + n)
+        labelled, wanted = _classes_of(model, classes)
+        if guidance is not None and (wanted is None or model.network is None):
+            why = "is not asked for classes" if wanted is None else "has no network"
+            raise ValueError(f"HUD.sample: `guidance` must be None for a model that {why}, got {guidance}")
+        strength = GUIDANCE if guidance is None else check_number("HUD.sample", "guidance", guidance)
+        if not 0 <= strength <= 100:
+            raise ValueError(f"HUD.sample: `guidance` must lie in [0, 100], got {guidance}")
+        asked: dict[str, Any] = {"labelled": labelled, "wanted": wanted, "guidance": strength}
         if model.network is None:
             for name, value in (("sampler", sampler), ("steps", steps), ("tile", tile)):
                 if value is not None:
@@ -219,7 +238,7 @@ class Sampling:
                         f"HUD.sample: `{name}` must be None for a model that lays patches and has no network, "
                         f"got {value}"
                     )
-            return cls(samples, seed, h_w, each, max(h_w), [], progress)
+            return cls(samples, seed, h_w, each, max(h_w), [], progress, **asked)
         tile = 2 * preset.crop if tile is None else check("tile", tile, least=preset.crop)
         if steps is None and sampler in (None, preset.sampler):
             steps = preset.sampler_steps
@@ -236,4 +255,16 @@ class Sampling:
         )
         if on_cpu:  # changes no bits there, and leaves no process without work
             each = min(each, -(-n // (processes.count() * CPU_GROUP)) * CPU_GROUP)
-        return cls(samples, seed, h_w, each, tile, way, progress)
+        return cls(samples, seed, h_w, each, tile, way, progress, **asked)
+
+
+def _classes_of(model: HUD, classes: Classes) -> tuple[bool, tuple[Tensor, Tensor] | None]:
+    """Whether maps are wanted, and what is asked of the samples."""
+    if classes is None or classes is False:
+        return False, None
+    if model.classes is None:
+        raise ValueError(
+            "HUD.sample: `classes` must be None for a model without classes, fit it with labels, "
+            f"got {classes!r:.80}"
+        )
+    return True, None if classes is True else model.classes.wanted("HUD.sample", classes)

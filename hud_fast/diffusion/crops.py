@@ -158,14 +158,17 @@ class CropSampler:
     def cut(
         self,
         chosen: Tensor,  # (2, batch) int64, on the scene's device
+        pixels: Tensor | None = None,  # (D', all pixels)
     ) -> Tensor:  # (batch, D, crop, crop)
-        """The windows that `choose` named; further rows of `chosen` are not looked at."""
+        """The windows that `choose` named, of the latent maps or of other numbers of the same pixels.
+
+        Further rows of `chosen` are not looked at.
+        """
+        pixels = self._pixels if pixels is None else pixels
         index = self._corners[chosen[0], None] + self._offsets[chosen[1]]  # (batch, crop^2)
-        batch, D = len(index), len(self._pixels)
+        batch, D = len(index), len(pixels)
         # the same index for all channels, the same pixels for all windows: neither is copied
-        windows = torch.gather(
-            self._pixels.expand(batch, -1, -1), 2, index[:, None].expand(-1, D, -1)
-        )
+        windows = torch.gather(pixels.expand(batch, -1, -1), 2, index[:, None].expand(-1, D, -1))
         return windows.view(batch, D, self.crop, self.crop)
 
     def draw(

@@ -26,6 +26,7 @@ from hud_fast.diffusion.choices import Training, TrainingOptions, takes
 from hud_fast.diffusion.crops import CropSampler
 from hud_fast.diffusion.model import HUD, SceneFacts, scene_from
 from hud_fast.diffusion.network import Denoiser, build_network, place
+from hud_fast.diffusion.patch_weights import balanced
 from hud_fast.diffusion.patches import Patches
 from hud_fast.diffusion.preparation import PreparedScene, choose_endmembers, ranks_of
 from hud_fast.diffusion.presets import Preset
@@ -132,7 +133,7 @@ def _patches_of(prepared: PreparedScene, training: Training) -> Patches | None:
         patches = Patches.of(prepared.abundances, prepared.endmembers, seed=training.seed)
         # beside a training it is not worth telling of
         progress = None if preset.trains else training.progress
-        patches = patches.balanced(preset.crop, progress=progress)
+        patches = balanced(patches, preset.crop, progress=progress)
         return patches if processes.count() == 1 else patches.to(torch.device("cpu"))
 
     return processes.on_first(weighed).to(prepared.z.device)

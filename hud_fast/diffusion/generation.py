@@ -2,57 +2,118 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from itertools import repeat
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from hud_fast.diffusion import processes
 from hud_fast.diffusion.choices import Sampling
+from hud_fast.diffusion.joint import JointLatent
+from hud_fast.diffusion.patch_weights import steered
+from hud_fast.diffusion.patches import Patches
 from hud_fast.diffusion.sampling import sample_latent
 
 if TYPE_CHECKING:
     from hud_fast.diffusion.model import HUD
 
 
+REACHED = 0.5  # of a share that was asked for: less is told
+
+
 def abundance_batches(
     model: HUD, sampling: Sampling
-) -> Iterator[Tensor]:  # each (b, h, w, D), b <= batch_size
-    """What the network generates, or layouts that it guides, or layouts alone; for the first process only."""
-    network, patches, size = model.network, model.patches, sampling.size
+) -> Iterator[tuple[Tensor, Tensor | None]]:  # each (b, h, w, D) and (b, h, w, K), b <= batch_size
+    """What the network generates, or layouts that it guides, or layouts alone; for the first process only.
+
+    With the shares of classes, where the model has them.
+    """
+    network, size = model.network, sampling.size
+    patches = _steered(model, sampling)
     rank, count = processes.rank(), processes.count()
     laying = 0 if patches is None else patches.patches_of(size)
     tick = _telling(sampling, len(sampling.plan) + laying)
     each = 1 if max(size) > sampling.tile else sampling.batch_size  # as `sample_latent` makes them
     samples = sampling.samples
     mine = [samples[i : i + each] for i in range(rank * each, len(samples), count * each)]
-    generated: Iterator[Tensor | None] = repeat(None, len(mine))
+    K = 0 if model.classes is None else model.classes.K
+    generated: Iterator[tuple[Tensor | None, Tensor | None]] = repeat((None, None), len(mine))
     if network is not None:
+        shares, told = sampling.wanted or (None, None)
         latents = sample_latent(
             network,
             sampling.plan,
             samples,
-            (model.D, *size),
+            (model.D + network.K, *size),
             seed=sampling.seed,
             batch_size=sampling.batch_size,
             tile=sampling.tile,
             precision=model.preset.precision,
             turn=(rank, count),
+            shares=shares,
+            told=told,
+            guidance=sampling.guidance,
             progress=tick,
         )
-        generated = (model.latent.decode(z) for z in latents)
+        generated = (_decoded(model, z) for z in latents)
 
-    def laid(batch: range, guides: Tensor | None) -> Tensor:
+    def laid(batch: range, guides: Tensor | None, shares: Tensor | None) -> Tensor:
         maps = guides
         if patches is not None:
-            layouts = patches.layouts(batch, size, seed=sampling.seed, guides=guides, progress=tick)
+            layouts = patches.layouts(
+                batch,
+                size,
+                seed=sampling.seed,
+                guides=guides,
+                guide_shares=shares,
+                progress=tick,
+            )
             maps = patches.abundances[layouts]
+            shares = None if patches.shares is None else patches.shares[layouts]
         assert maps is not None
-        return maps if count == 1 else maps.cpu()  # they travel
+        # one tensor: they travel
+        both = maps if shares is None else torch.cat([maps, shares.to(maps)], dim=-1)
+        return both if count == 1 else both.cpu()
 
     pairs = zip(mine, generated, strict=True)
-    yield from processes.in_turn(laid(batch, guides) for batch, guides in pairs)
+    for both in processes.in_turn(laid(batch, *guides) for batch, guides in pairs):
+        yield (both, None) if not K else (both[..., : model.D], both[..., model.D :])
+
+
+def _decoded(model: HUD, z: Tensor) -> tuple[Tensor, Tensor | None]:
+    if isinstance(model.latent, JointLatent):
+        return model.latent.decode(z)
+    return model.latent.decode(z), None
+
+
+def _steered(model: HUD, sampling: Sampling) -> Patches | None:
+    """The model's patches; where they are laid alone, with weights that bring the classes asked for."""
+    patches, classes = model.patches, model.classes
+    if patches is None or classes is None or sampling.wanted is None or model.network is not None:
+        return patches
+    shares, told = sampling.wanted
+    block = model.preset.crop
+
+    def weighed() -> tuple[Patches, Tensor]:
+        found, reached = steered(patches, shares, told, block)
+        return (found, reached) if processes.count() == 1 else (found.to(torch.device("cpu")), reached.cpu())
+
+    found, reached = processes.on_first(weighed)
+    short = [
+        f"{reached[k]:.2f} of {classes.names[k]!r} for {shares[k]:.2f}"
+        for k in told.nonzero()[:, 0].tolist()
+        if reached[k] < REACHED * shares[k]
+    ]
+    if short and processes.is_first():
+        warnings.warn(
+            f"HUD.sample: patches of the scene do not bring the classes asked for: {', '.join(short)}, on average",
+            UserWarning,
+            stacklevel=2,
+        )
+    return found.to(patches.device)
 
 
 def _telling(sampling: Sampling, each: int) -> Callable[[int], None]:

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hud_fast.diffusion.prior import Prior
 from hud_fast.kernels import log_project, log_standardize, standardized_softmax
 
 # An endmember that a handful of pixels use has a z that is constant but for spikes: its std would
@@ -64,8 +65,12 @@ class LatentSpace:
         *,
         valid: NDArray[np.bool_] | Tensor | None = None,  # (...)
         raw: bool = False,
+        floor: float = STD_FLOOR,
     ) -> LatentSpace:
-        """The latent space of a scene's abundances, on their device; pixels with `valid` False do not count."""
+        """The latent space of a scene's abundances, on their device; pixels with `valid` False do not count.
+
+        No channel's std is below `floor`.
+        """
         x = torch.as_tensor(abundances)
         D = x.shape[-1]
         if raw:
@@ -74,12 +79,20 @@ class LatentSpace:
         if valid is not None:
             x = x[torch.as_tensor(valid, device=x.device).reshape(-1)]
         z = log_project(x.double(), dim=-1)
-        std = z.std(dim=0, correction=0).clamp_min(STD_FLOOR)
+        std = z.std(dim=0, correction=0).clamp_min(floor)
         return cls(z.mean(dim=0).float(), std.float())
 
     def to(self, device: torch.device) -> LatentSpace:
         """The same on a device."""
         return LatentSpace(self.mean.to(device), self.std.to(device), self.raw)
+
+    def prior(
+        self,
+        z: Tensor,  # (D, H, W)
+        valid: Tensor,  # (H, W) bool
+    ) -> Prior:
+        """The model of a scene's latents that the network is told."""
+        return Prior.of(z, valid, self.mean, self.std)
 
     def encode(
         self,

@@ -8,9 +8,9 @@ and, where the preset lays patches: new X -> layouts of the scene's own patches 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, Unpack, overload
 
@@ -23,9 +23,18 @@ from hud_fast._checks import check_flag, check_path
 from hud_fast._torch_state import in_plain_torch
 from hud_fast.diffusion import processes
 from hud_fast.diffusion.checks import available_device
-from hud_fast.diffusion.choices import Sampling, SamplingOptions, Training, TrainingOptions, takes
+from hud_fast.diffusion.choices import (
+    Classes,
+    Sampling,
+    SamplingOptions,
+    Training,
+    TrainingOptions,
+    takes,
+)
+from hud_fast.diffusion.classes import ClassMaps
 from hud_fast.diffusion.generation import abundance_batches
 from hud_fast.diffusion.host import on_host
+from hud_fast.diffusion.joint import JointLatent
 from hud_fast.diffusion.latent import LatentSpace
 from hud_fast.diffusion.network import Denoiser, place
 from hud_fast.diffusion.patches import Patches
@@ -81,6 +90,8 @@ class HUD:
         Of the training scene; NaN at masked pixels.
     history : list of dict
         ``step``, ``loss`` (mean since the entry before) and ``seconds`` of the training.
+    classes : ClassMaps or None
+        Of a model that was fit with labels: its classes, and where they are in the scene.
     preset, seed, encoder, latent, scene, unmixing, network
         Settings, latent space, facts about the scene, figures of its unmixing, the averaged
         network.
@@ -98,7 +109,7 @@ class HUD:
     """
 
     network: Denoiser | None  # None: laid of patches
-    latent: LatentSpace
+    latent: LatentSpace | JointLatent
     endmembers: Array  # (D, C)
     abundances: Array  # (H, W, D)
     preset: Preset
@@ -108,6 +119,7 @@ class HUD:
     unmixing: dict[str, float | int]
     history: list[dict[str, float]]
     patches: Patches | None = None  # of the scene, where the preset lays them
+    classes: ClassMaps | None = None
 
     @property
     def D(self) -> int:
@@ -127,7 +139,8 @@ class HUD:
     @property
     def device(self) -> torch.device:
         """Where cubes are made."""
-        return self.latent.mean.device
+        latent = self.latent
+        return (latent.abundances if isinstance(latent, JointLatent) else latent).mean.device
 
     @cached_property
     def _spectra(self) -> Tensor:  # (D, C)
@@ -141,6 +154,8 @@ class HUD:
         scene: Scene | NDArray[Any] | Tensor,  # Scene or (H, W, C)
         *,
         endmembers: int | NDArray[Any] | Tensor | None = None,  # D or (D, C)
+        labels: NDArray[Any] | Tensor | None = None,  # (H, W)
+        label_names: Sequence[str] | None = None,
         **options: Unpack[TrainingOptions],
     ) -> HUD:
         """Unmix a scene and train a diffusion model of its abundance maps.
@@ -155,6 +170,12 @@ class HUD:
             None: as many as the scene is known to have, else HySime's count clamped to 3 to 16. An
             int: that many, found by VCA. An array: these spectra, in the unit of the cube. With `start`, None is
             as many as that has, and endmembers are put in its order of mean abundances.
+        labels : (H, W) integers, optional
+            Classes of some pixels, 0 = unlabelled; a few of each class suffice. Their classes are learned with the
+            abundances: `sample` then gives class maps with the cubes (``classes``). Those of the scene are not looked
+            at unless they are given: ``labels=scene.labels``.
+        label_names : sequence of str, optional
+            Names of the classes 1, 2, ...
         preset : str or Preset
             "instant", "tiny", "small", "paper", or settings of your own.
         seed : int
@@ -188,7 +209,8 @@ class HUD:
         TypeError
             An argument of the wrong type.
         ValueError
-            An unknown precision; no valid pixel; a scene smaller than the training window or without a window free of
+            `labels` of another shape or of fewer than two classes in valid pixels, or with `start`. An unknown
+            precision; no valid pixel; a scene smaller than the training window or without a window free of
             masked pixels; `endmembers` out of range; an unknown preset or encoder; a `start` with another
             network or number of endmembers; a checkpoint of another training.
         RuntimeError
@@ -198,8 +220,54 @@ class HUD:
 
         given = scene_from(scene, "HUD.fit", "scene")
         training = Training.of("HUD.fit", 1, **options)
-        _, (model,) = fit([given.drop_bad_bands()], [endmembers], training)
+        good = given.drop_bad_bands()
+        classes = None
+        if labels is not None:
+            if training.start is not None:
+                raise ValueError(
+                    "HUD.fit: `labels` must be None with `start`, whose network knows no classes"
+                )
+            classes = processes.on_first(partial(ClassMaps.of, good, labels, label_names))
+        elif label_names is not None:
+            raise ValueError("HUD.fit: `label_names` must be None without `labels`")
+        _, (model,) = fit([good], [endmembers], training, classes)
         return model
+
+    def labelled(
+        self,
+        scene: Scene | NDArray[Any] | Tensor,  # Scene or (H, W, C)
+        labels: NDArray[Any] | Tensor,  # (H, W)
+        label_names: Sequence[str] | None = None,
+    ) -> HUD:
+        """This model with classes: what `fit` with labels gives, for a model that lays patches and has no network.
+
+        Parameters
+        ----------
+        scene : Scene or (H, W, C) array or tensor
+            That the model was fit on.
+        labels, label_names
+            As in `fit`.
+
+        Raises
+        ------
+        ValueError
+            A model with a network, which has to be trained with labels; a scene of another size.
+        """
+        if self.network is not None or self.patches is None:
+            raise ValueError(
+                "HUD.labelled: the model must have no network: what it learned without labels knows no classes; "
+                "use HUD.fit(..., labels=...)"
+            )
+        given = scene_from(scene, "HUD.labelled", "scene").drop_bad_bands()
+        if given.shape[:2] != self.abundances.shape[:2]:
+            raise ValueError(
+                f"HUD.labelled: `scene` must have the {self.abundances.shape[0]} x {self.abundances.shape[1]} pixels "
+                f"that the model was fit on, got {given.H} x {given.W}"
+            )
+        classes = ClassMaps.of(
+            given, labels, label_names, caller="HUD.labelled", device=self.device
+        )
+        return replace(self, classes=classes, patches=self.patches.with_classes(classes.shares))
 
     @overload
     def sample(
@@ -227,6 +295,16 @@ class HUD:
         return_abundances: bool = ...,
         as_tensors: Literal[True],
         **options: Unpack[SamplingOptions],
+    ) -> Any: ...
+    @overload
+    def sample(
+        self,
+        n: int,
+        *,
+        classes: Classes,
+        return_abundances: bool = ...,
+        as_tensors: bool = ...,
+        **options: Any,
     ) -> Any: ...
     @takes(Sampling.of)
     @in_plain_torch
@@ -268,6 +346,13 @@ class HUD:
             every step, so that any size fits; at least the training window's side, by default twice that.
         first : int
             Number of the first sample.
+        classes : bool, mapping or sequence, optional
+            Of a model that was fit with labels: also return class maps. True: of samples as they come. A mapping of
+            classes, by name or number, to shares: of samples that have so much of these, on average
+            (``{"Corn": 0.3}``); a sequence of classes, or a share of None, asks for one half, divided among them.
+        guidance : float, optional
+            How much a network heeds the classes asked for: 1 as it learned, more is clearer and less varied, 0 not at
+            all; default 2. Patches alone are weighed instead (`diffusion.patch_weights`).
         return_abundances : bool
             Also return the abundance maps.
         as_tensors : bool
@@ -281,6 +366,13 @@ class HUD:
             In the unit of the scene's cube.
         abundances : (n, h, w, D) float32
             Only with ``return_abundances=True``.
+        maps : (n, h, w) uint8, int32 where classes have numbers above 255
+            Only with `classes`: the number of the class that has more than half of a pixel, 0 where none has.
+
+        Warns
+        -----
+        UserWarning
+            Where patches alone bring less than half of a share that was asked for.
 
         Raises
         ------
@@ -293,9 +385,14 @@ class HUD:
         ):
             check_flag("HUD.sample", name, flag)
         sampling = Sampling.of(self, n, **options)
-        depths = (self.C, self.D) if return_abundances else (self.C,)
-        found = self._gathered(self._mixed(sampling), sampling, depths, as_tensors)
-        return found if return_abundances else found[0]
+        wanted = [self.C, self.D if return_abundances else 0, None if sampling.labelled else 0]
+        depths = [depth for depth in wanted if depth != 0]
+        batches = (
+            tuple(part for part, depth in zip(batch, wanted, strict=False) if depth != 0)
+            for batch in self._mixed(sampling)
+        )
+        found = self._gathered(batches, sampling, depths, as_tensors)
+        return found if len(found) > 1 else found[0]
 
     @takes(Sampling.of)
     @in_plain_torch
@@ -312,10 +409,13 @@ class HUD:
         -------
         (n, h, w, D) float32
             Not negative, and summing to one to 1e-6 in every pixel; of patches, abundances of the scene's own pixels.
+        (n, h, w) integers
+            Only with `classes`: as `sample` returns them.
         """
         sampling = Sampling.of(self, n, **options)
-        maps = ((maps,) for maps in abundance_batches(self, sampling))
-        return self._gathered(maps, sampling, (self.D,), as_tensors)[0]
+        depths = [self.D, None] if sampling.labelled else [self.D]
+        found = self._gathered(self._maps(sampling), sampling, depths, as_tensors)
+        return found if sampling.labelled else found[0]
 
     @in_plain_torch
     def sample_batches(
@@ -324,7 +424,7 @@ class HUD:
         *,
         as_tensors: bool = False,
         **options: Unpack[SamplingOptions],
-    ) -> Generator[tuple[Any, Any]]:  # each (b, h, w, C), (b, h, w, D)
+    ) -> Generator[tuple[Any, ...]]:  # each (b, h, w, C), (b, h, w, D)
         """Generate cubes and abundance maps batch by batch, so that any number of them fits in memory.
 
         The arguments are those of `sample`; put together, the batches are what `sample` returns. From a GPU a batch
@@ -333,34 +433,48 @@ class HUD:
         Yields
         ------
         cubes, abundances : (b, h, w, C) and (b, h, w, D) float32, b <= batch_size
+            With `classes` a third, the maps (b, h, w).
         """
         mixed = self._mixed(Sampling.of(self, n, **options))
         found: Iterator[Any] = mixed if as_tensors else on_host(mixed)
         yield from found
 
-    def _mixed(self, sampling: Sampling) -> Iterator[tuple[Tensor, Tensor]]:
-        """Cubes and abundance maps, each (b, h, w, C) and (b, h, w, D)."""
-        for maps in abundance_batches(self, sampling):
-            yield maps.to(self.device) @ self._spectra, maps
+    def _maps(self, sampling: Sampling) -> Iterator[tuple[Tensor, ...]]:
+        """Abundances (b, h, w, D), and class maps (b, h, w) where they are wanted."""
+        for abundances, shares in abundance_batches(self, sampling):
+            if sampling.labelled and self.classes is not None and shares is not None:
+                yield abundances, self.classes.map_of(shares)
+            else:
+                yield (abundances,)
+
+    def _mixed(self, sampling: Sampling) -> Iterator[tuple[Tensor, ...]]:
+        """Cubes (b, h, w, C), then as `_maps`."""
+        for maps in self._maps(sampling):
+            yield (maps[0].to(self.device) @ self._spectra, *maps)
 
     def _gathered(
         self,
         batches: Iterator[tuple[Tensor, ...]],
         sampling: Sampling,
-        depths: tuple[int, ...],
+        depths: Sequence[int | None],
         as_tensors: bool,
-    ) -> tuple[Any, ...]:  # each (n, h, w, depth)
+    ) -> tuple[Any, ...]:  # each (n, h, w, depth), or (n, h, w) class numbers where that is None
         """All batches in one array or tensor; of no samples in another process than the first."""
         count = len(sampling.samples) if processes.is_first() else 0
-        shapes = [(count, *sampling.size, depth) for depth in depths]
-        found: list[Any] = [
-            torch.empty(shape, device=self.device) if as_tensors else np.empty(shape, np.float32)
-            for shape in shapes
-        ]
+        found: list[Any] = []
+        for depth in depths:
+            shape: tuple[int, ...] = (count, *sampling.size)
+            dtype = torch.float32
+            if depth is not None:
+                shape = (*shape, depth)
+            elif self.classes is not None:
+                dtype = self.classes.dtype
+            whole = torch.empty(shape, dtype=dtype, device=self.device if as_tensors else "cpu")
+            found.append(whole if as_tensors else whole.numpy())
         done = 0
         arrived: Iterator[Any] = batches if as_tensors else on_host(batches)
         for batch in arrived:
-            for into, part in zip(found, batch, strict=False):
+            for into, part in zip(found, batch, strict=True):
                 into[done : done + len(part)] = part
             done += len(batch[0])
         return tuple(found)
@@ -388,7 +502,14 @@ class HUD:
             "final_loss": self.history[-1]["loss"] if self.history else None,
             "preset": self.preset.to_dict(),
             "unmixing": dict(self.unmixing),
+            **({} if self.classes is None else {"classes": dict(self._counts())}),
         }
+
+    def _counts(self) -> Iterator[tuple[str, int]]:
+        """The classes' names, and how many pixels were labelled."""
+        assert self.classes is not None
+        for number, name in zip(self.classes.numbers, self.classes.names, strict=True):
+            yield name, int((self.classes.labels == number).sum())
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the model to a folder, all or nothing; an older model there is replaced.
@@ -441,7 +562,8 @@ class HUD:
         if self.network is not None:
             place(self.network, where)
         patches = None if self.patches is None else self.patches.to(where)
-        return replace(self, latent=self.latent.to(where), patches=patches)
+        classes = None if self.classes is None else self.classes.to(where)
+        return replace(self, latent=self.latent.to(where), patches=patches, classes=classes)
 
 
 def scene_from(scene: Scene | NDArray[Any] | Tensor, function: str, argument: str) -> Scene:

@@ -12,6 +12,10 @@ with g the guess of a simple model of the scene (`prior`), trained on the noise 
 factor is that of a network that predicts v (Salimans and Ho 2022, arXiv 2202.00512): an error of the
 U-Net is then as large in z_0 at any time.
 
+A network of K classes has K channels more, the class shares of `joint`, and may be told how much of a window each class
+takes: K shares and K flags of which are told, through a small network onto the embedding of the time. Its last layer
+starts at zero, as if nothing were told.
+
 Of all this only the guess knows the scene. A network that learns several scenes holds a guess of each, and is told
 which scene every item of a batch is of.
 """
@@ -39,20 +43,22 @@ SMALLEST = 8  # rows and columns: less has no room for the reflection of a four-
 class Denoiser(nn.Module):
     """Predicts the noise in z_t, or v: see `says`."""
 
-    prior: Tensor  # (5, D), the rows of a Prior; (S, 5, D) of several scenes
+    prior: Tensor  # (5, D + K), the rows of a Prior; (S, 5, D + K) of several scenes
     signal: Tensor  # (T,) float64, abar
 
-    def __init__(self, preset: Preset, D: int, prior: Prior | Sequence[Prior]) -> None:
+    def __init__(
+        self, preset: Preset, D: int, prior: Prior | Sequence[Prior], *, K: int = 0
+    ) -> None:
         super().__init__()
         from diffusers import UNet2DModel
 
         levels = preset.attention
-        self.factor = preset.factor
+        self.factor, self.K = preset.factor, K
         self.residual = preset.prediction == "residual"
         self.says = "v" if preset.prediction == "v" else "epsilon"
         self.unet: Any = UNet2DModel(  # type: ignore[no-untyped-call]
-            in_channels=4 * D if self.residual else D,
-            out_channels=D,
+            in_channels=4 * (D + K) if self.residual else D + K,
+            out_channels=D + K,
             block_out_channels=preset.widths,
             layers_per_block=preset.layers,
             down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in levels),
@@ -60,7 +66,11 @@ class Denoiser(nn.Module):
             add_attention=any(levels),
             norm_num_groups=preset.groups,
             resnet_time_scale_shift="scale_shift",
+            class_embed_type="identity" if K else None,
         )
+        if K:
+            width = 4 * preset.widths[0]  # of the embedding of the time
+            self.told = nn.Sequential(nn.Linear(2 * K, width), nn.SiLU(), nn.Linear(width, width))
         if self.residual:
             rows = prior if isinstance(prior, Prior) else [torch.stack(one) for one in prior]
             self.register_buffer("prior", torch.stack(tuple(rows)))
@@ -69,23 +79,32 @@ class Denoiser(nn.Module):
 
     def forward(
         self,
-        z: Tensor,  # (B, D, H, W)
+        z: Tensor,  # (B, D + K, H, W)
         t: Tensor,  # (B,) or () int64
         scene: Tensor | None = None,  # (B,) int64, where the network holds several scenes
-    ) -> Tensor:  # (B, D, H, W)
+        told: Tensor | None = None,  # (B, 2 K), from `joint.condition`; None tells nothing
+    ) -> Tensor:  # (B, D + K, H, W)
         H, W = z.shape[-2:]
         below, right = -H % self.factor, -W % self.factor
         if below or right:
             z = pad(z, (0, right, 0, below), mode="reflect")
         if not self.residual:
-            noise: Tensor = self.unet(z, t, return_dict=False)[0]
+            noise: Tensor = self.unet(z, t, **self._telling(z, told), return_dict=False)[0]
             return noise[..., :H, :W]
         signal = self.signal[t].expand(len(z))
         guess = self._prior_of(scene).guess(z, signal)
-        told = torch.cat([z, guess.noise, 2 * guess.atom - 1, guess.noise_beside], dim=1)
-        rest = self.unet(told, t, return_dict=False)[0]
+        seen = torch.cat([z, guess.noise, 2 * guess.atom - 1, guess.noise_beside], dim=1)
+        rest = self.unet(seen, t, **self._telling(z, told), return_dict=False)[0]
         noise = guess.noise + signal.sqrt().to(z.dtype).view(-1, 1, 1, 1) * rest
         return noise[..., :H, :W]
+
+    def _telling(self, z: Tensor, told: Tensor | None) -> dict[str, Tensor]:
+        """What the U-Net gets beside the time."""
+        if not self.K:
+            return {}
+        if told is None:
+            told = z.new_zeros(len(z), 2 * self.K)
+        return {"class_labels": self.told(told)}
 
     def _prior_of(self, scene: Tensor | None) -> Prior:
         if self.prior.ndim == 2:
@@ -103,18 +122,25 @@ class Denoiser(nn.Module):
 
 
 def build_network(
-    preset: Preset, D: int, *, seed: int = 0, prior: Prior | Sequence[Prior] | None = None
+    preset: Preset,
+    D: int,
+    *,
+    K: int = 0,
+    seed: int = 0,
+    prior: Prior | Sequence[Prior] | None = None,
 ) -> Denoiser:
-    """A denoiser with weights that depend on (`preset`, `D`, `seed`) only, on the CPU in float32.
+    """A denoiser with weights that depend on (`preset`, `D`, `K`, `seed`) only, on the CPU in float32.
 
-    The last convolution starts at zero: the first prediction is 0, or the prior's guess.
+    The last convolution starts at zero: the first prediction is 0, or the prior's guess. So does the last layer of what
+    the network is told of K classes.
     """
     # diffusers draws weights from the global generator: give it ours, leave the user's as it was
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(number(seed, Stream.NETWORK))
-        network = Denoiser(preset, D, prior or Prior.normal(D))
-    nn.init.zeros_(network.unet.conv_out.weight)
-    nn.init.zeros_(network.unet.conv_out.bias)
+        network = Denoiser(preset, D, prior or Prior.normal(D + K), K=K)
+    for last in (network.unet.conv_out, *([network.told[-1]] if K else [])):
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
     return network
 
 
@@ -132,9 +158,12 @@ def predict(
     t: Tensor,  # (B,) int64
     precision: str,
     scene: Tensor | None = None,  # (B,) int64, as `Denoiser.forward` takes it
+    told: Tensor | None = None,  # (B, 2 K), likewise
 ) -> Tensor:  # (B, D, H, W) float32
     """What the network says of z, its products and convolutions in `precision`."""
-    given = (z, t) if scene is None else (z, t, scene)
+    given: tuple[Tensor | None, ...] = (z, t)
+    if scene is not None or told is not None:
+        given = (z, t, scene) if told is None else (z, t, scene, told)
     if precision == "float32":
         return network(*given)
     # no cache of converted weights: a captured graph would keep those of the moment it was made

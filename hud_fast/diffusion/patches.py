@@ -18,7 +18,7 @@ block is a copy or a kaleidoscope. So no piece of a block that stands in the sce
 patch (where a scene is so small that the rules leave no candidate, they do not hold). And since uniform ground fits
 to everything and rough ground to little, a chain of best fits would end in uniform ground: the weights w_k are set
 before, in a few rounds of trial blocks, so that all parts of the scene are used about as often as they stand in it
-(`Patches.balanced`).
+(`patch_weights`).
 
 A guide, the abundance maps of a network's sample, adds to d_k the distance from what it shows of the patch, in means
 over 4 x 4 pixels, times `GUIDANCE`: the network then says what stands where, and patches how it looks. (A network
@@ -56,9 +56,6 @@ LEAST_SHARE = 1e-4  # of the variance, of the last component
 TEMPERATURE = 0.01  # T: candidates within a few hundredths of the best are as good
 SHORTLIST = 128
 MOST_CANDIDATES = 20_000  # windows, drawn at random in a larger scene
-ROUNDS, TRIALS = 4, 32  # of balancing, blocks a round
-PULL = 0.5  # of the mean use: added to both sides of a ratio, so that chance counts less
-STRONGEST = 4.0  # |ln w|
 FEWEST = 2  # candidates
 CELL = 4  # pixels: what a guide says of shapes smaller than this does not count
 GUIDANCE = 0.06  # weight of the guide's squared distance beside the overlap's
@@ -86,6 +83,8 @@ class Patches:
         ln w.
     seed : int
         Of the balancing, and of which windows are candidates.
+    shares : Tensor, (H W, K) float32, optional
+        Of the pixels' classes (`classes`), on the simplex; 0 where masked.
     """
 
     abundances: Tensor
@@ -95,6 +94,7 @@ class Patches:
     corners: Tensor
     log_weights: Tensor
     seed: int
+    shares: Tensor | None = None  # (H W, K)
 
     @classmethod
     def of(
@@ -153,38 +153,20 @@ class Patches:
 
     def to(self, device: torch.device) -> Patches:
         """The same on a device."""
-        moved = {
-            name: getattr(self, name).to(device)
-            for name in ("abundances", "looks", "pictures", "corners", "log_weights")
-        }
-        return replace(self, **moved)
+        names = ["abundances", "looks", "pictures", "corners", "log_weights"]
+        names += [] if self.shares is None else ["shares"]
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
-    def balanced(
-        self,
-        block: int,
-        *,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> Patches:
-        """With weights by which every part of the scene is used about as often as it stands in its blocks."""
-        H, W = len(self.pictures) // self.width, self.width
-        here = torch.zeros(H * W, dtype=torch.float64, device=self.device)
-        pixels = _windows(self.corners, W)  # (N, patch^2)
-        for row in pixels.T:  # how many candidates hold a pixel: blocks of any size would use it so
-            here += torch.bincount(row, minlength=H * W)
-        here /= here.sum()
-        wanted = here[pixels].mean(dim=1)
-        found = self
-        for k in range(ROUNDS):
-            trials = range(k * TRIALS, (k + 1) * TRIALS)
-            layouts = found.layouts(trials, (block, block), seed=self.seed, stream=Stream.BALANCING)
-            used = torch.bincount(layouts.flatten(), minlength=H * W).double() / layouts.numel()
-            pull = PULL * wanted.mean()
-            ratio = (wanted + pull) / (used[pixels].mean(dim=1) + pull)
-            weights = (found.log_weights + ratio.log().float()).clamp(-STRONGEST, STRONGEST)
-            found = replace(found, log_weights=weights - weights.mean())
-            if progress is not None:
-                progress(k + 1, ROUNDS)
-        return found
+    def with_classes(self, shares: Tensor) -> Patches:  # (H, W, K), NaN where masked
+        """With the classes of the scene's pixels; of a pixel that was filled, its nearest one's."""
+        known = shares.isfinite().all(dim=-1).cpu().numpy()
+        filled = mended(shares, known)[0].nan_to_num().flatten(0, 1)
+        return replace(self, shares=filled.to(self.device))
+
+    @property
+    def windows(self) -> Tensor:  # (N, PATCH^2)
+        """Numbers of the candidates' pixels."""
+        return _windows(self.corners, self.width)
 
     def layouts(
         self,
@@ -193,17 +175,25 @@ class Patches:
         *,
         seed: int,
         guides: Tensor | None = None,  # (n, h, w, D)
+        guide_shares: Tensor | None = None,  # (n, h, w, K)
         progress: Tick | None = None,
         stream: Stream = Stream.LAYOUT,
     ) -> Tensor:  # (n, h, w) int64, numbers of the scene's pixels
         """New layouts; layout i depends on the patches, `seed`, `stream`, i, `size` and guide i only.
 
-        Guides are abundance maps, a network's: what they show from afar, layouts show too.
+        Guides are abundance maps, a network's: what they show from afar, layouts show too; with the shares of classes
+        that it gave them, the same of these.
 
         `progress` is called with the number of patches laid since its last call, summed over samples.
         """
         pictures = None if guides is None else _pictures(self.looks, guides)
-        search = _Search(self, guided=guides is not None)
+        shown_too = None
+        if pictures is not None and guide_shares is not None and self.shares is not None:
+            # as far apart as two pixels are in looks, where their classes are others
+            weight = float(self.pictures.square().sum(dim=1).mean().sqrt())
+            shown_too = weight * self.shares
+            pictures = torch.cat([pictures, weight * guide_shares.to(pictures)], dim=-1)
+        search = _Search(self, guided=guides is not None, shown_too=shown_too)
         cores = cores_for(-(-len(samples) // SHARE)) if self.device.type == "cpu" else 1
         crew = Crew(cores, 1 if cores > 1 else None)
         group = max(SHARE, GROUP // crew.count)
@@ -275,9 +265,15 @@ class Patches:
 class _Search:
     """Candidates compared with what is known of a patch."""
 
-    def __init__(self, patches: Patches, *, guided: bool = False) -> None:
+    def __init__(
+        self,
+        patches: Patches,
+        *,
+        guided: bool = False,
+        shown_too: Tensor | None = None,  # (H W, k): what a guide shows beside pictures
+    ) -> None:
         self.patches = patches
-        self.windows = _windows(patches.corners, patches.width)  # (N, PATCH^2)
+        self.windows = patches.windows  # (N, PATCH^2)
         pictures = patches.pictures
         self.values = pictures[self.windows].flatten(1)  # (N, PATCH^2 K)
         self.turns = torch.from_numpy(turned_offsets(PATCH, PATCH)).to(
@@ -295,8 +291,9 @@ class _Search:
         gap = (pictures[self.windows[:, 1:]] - pictures[self.windows[:, :-1]]).square().sum(-1)
         self.cells: Tensor | None = None
         if guided:
-            K = pictures.shape[1]
-            self.cells = _cells(self.values.view(-1, PATCH, PATCH, K)).flatten(1) * GUIDANCE**0.5
+            shown = pictures if shown_too is None else torch.cat([pictures, shown_too], dim=1)
+            blocks = shown[self.windows].view(-1, PATCH, PATCH, shown.shape[1])
+            self.cells = _cells(blocks).flatten(1) * GUIDANCE**0.5
             self.cell_norms = self.cells.square().sum(dim=1)
             turns = turned_offsets(PATCH // CELL, PATCH // CELL)
             self.cell_turns = torch.from_numpy(turns).to(patches.device)

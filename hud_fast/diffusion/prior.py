@@ -78,6 +78,8 @@ class Prior(NamedTuple):
         valid: Tensor,  # (H, W) bool
         mean: Tensor,  # (D,), where z = 0 lies in ln(x + delta)
         std: Tensor,  # (D,), one unit of z in ln(x + delta)
+        *,
+        least: float | None = None,  # ln(x + delta) where x = 0; by default that of `latent`
     ) -> Prior:
         """The model of a scene's latents.
 
@@ -89,7 +91,7 @@ class Prior(NamedTuple):
         >>> round(float(found.atom), 3), round(float(found.share), 3)
         (-8.0, 0.6)
         """
-        atom = (-8.0 - math.log(len(z)) - mean) / std
+        atom = ((-8.0 - math.log(len(z)) if least is None else least) - mean) / std
         zero = z < (atom + ATOM_WIDTH / std).view(-1, 1, 1)
         beside = (valid & ~zero).double()  # (D, H, W)
         share = (valid & zero).sum(dim=(1, 2)) / valid.sum()

@@ -173,14 +173,16 @@ class Record:
             raise self.damaged(error) from error
         return preset
 
-    def weights(self, preset: Preset, D: int, *, buffers: bool, where: str) -> dict[str, Tensor]:
+    def weights(
+        self, preset: Preset, D: int, *, K: int = 0, buffers: bool, where: str
+    ) -> dict[str, Tensor]:
         """The values as weights of the network of `preset`, once that is known to be no larger than they are."""
         given: dict[str, Tensor] = self.values
         widest = max((max(value.shape, default=0) for value in given.values()), default=0)
         blocks = preset.layers * len(preset.widths)
-        if blocks <= len(given) and max(D, *preset.widths) <= widest:
+        if blocks <= len(given) and max(D + K, *preset.widths) <= widest:
             with torch.device("meta"):  # shapes without memory
-                network = Denoiser(preset, D, Prior.normal(D))
+                network = Denoiser(preset, D, Prior.normal(D + K), K=K)
             wanted = network.state_dict() if buffers else dict(network.named_parameters())
             shapes = ({k: v.shape for k, v in tensors.items()} for tensors in (given, wanted))
             if operator.eq(*shapes) and all(v.is_floating_point() for v in given.values()):

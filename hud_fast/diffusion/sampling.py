@@ -43,6 +43,7 @@ from torch import Tensor, nn
 from hud_fast._cores import Crew, cores_for
 from hud_fast._limits import available_cores
 from hud_fast.diffusion.capture import Repeated, captures
+from hud_fast.diffusion.joint import GUIDANCE, Guided, condition
 from hud_fast.diffusion.memory import enough_memory
 from hud_fast.diffusion.network import Denoiser, memory_format, predict
 from hud_fast.diffusion.noise import addressed_noise, noise_key
@@ -311,7 +312,7 @@ def sample_latent(
     network: Denoiser,
     steps: list[Step],
     samples: range,
-    shape: tuple[int, int, int],  # (D, H, W)
+    shape: tuple[int, int, int],  # (D, H, W), of a network of K classes (D + K, H, W)
     *,
     seed: int,
     batch_size: int,
@@ -319,6 +320,9 @@ def sample_latent(
     tile: int | None = None,
     capture: bool | None = None,
     turn: tuple[int, int] = (0, 1),
+    shares: Tensor | None = None,  # (K,)
+    told: Tensor | None = None,  # (K,) bool
+    guidance: float = GUIDANCE,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[Tensor]:  # each (b, D, H, W) float32, b <= batch_size
     """Yield the latents of `samples`, batch by batch in order.
@@ -326,18 +330,30 @@ def sample_latent(
     Samples with a side beyond `tile` are made one at a time, in windows of that side that overlap by a quarter;
     `batch_size` then counts windows. ``turn=(k, n)`` makes batches k, k + n, k + 2n, ... only. `progress` is called
     with the number of sample-steps done since its last call.
+
+    `shares` asks a network of K classes for samples with these shares, of all classes or of those that `told` names,
+    with `guidance` (see `joint.Guided`).
     """
     device = next(network.parameters()).device
     on_cpu = device.type == "cpu"
     size = CPU_GROUP if on_cpu else batch_size
-    whole: nn.Module = network
+    alone: nn.Module = network
+    if shares is not None:
+        if shares.shape != (network.K,):
+            raise ValueError(
+                f"sample_latent: `shares` must have shape ({network.K},), a number for each class of the network, got "
+                f"{tuple(shares.shape)}"
+            )
+        told = torch.ones_like(shares, dtype=torch.bool) if told is None else told
+        alone = Guided(network, condition(shares, told), guidance)
+    whole = alone
     tiled = tile is not None and max(shape[1:]) > tile
     # of an image in windows there are always many groups
     groups = sys.maxsize if tiled else -(-min(batch_size, len(samples)) // size)
     crew = Crew(cores_for(groups)) if on_cpu else Crew(1, None)
     together = crew.count  # groups
     if tile is not None and tiled:
-        whole = Tiled(network, shape[1:], tile=tile, overlap=tile // 4, group=size, crew=crew)
+        whole = Tiled(alone, shape[1:], tile=tile, overlap=tile // 4, group=size, crew=crew)
         size = batch_size = together = 1
         crew = Crew(1, None)
     loops = [

@@ -25,6 +25,7 @@ class Stream(IntEnum):
     TRAINING_NOISE = 3  # noise of a training step; likewise
     LAYOUT = 4  # patches of a layout; key: sample
     BALANCING = 5  # likewise, of the trial blocks that patches are weighted by
+    STEERING = 6  # likewise, of those that bring the classes asked for
 
 
 def number(seed: int, stream: Stream, *keys: int) -> int:

@@ -42,7 +42,8 @@ from hud_fast.diffusion import processes
 from hud_fast.diffusion.capture import Repeated, Told, captures
 from hud_fast.diffusion.checkpoint import CheckpointFolder
 from hud_fast.diffusion.crops import CropSampler
-from hud_fast.diffusion.loss import loss_weights, squared_error
+from hud_fast.diffusion.joint import ClassChannels, draw_told, window_classes
+from hud_fast.diffusion.loss import CLASSES, loss_weights, squared_error
 from hud_fast.diffusion.memory import enough_memory
 from hud_fast.diffusion.network import Denoiser, memory_format, place, predict
 from hud_fast.diffusion.noise import addressed_noise, noise_key
@@ -65,6 +66,8 @@ class Trainer:
         Trained in place.
     crops : CropSampler
         Where the windows come from; its device is the training's.
+    classes : ClassChannels, optional
+        Of a network of K classes, whose channels are the last K of the windows: of the one scene, on the same device.
     preset : Preset
         Settings.
     seed : int
@@ -84,6 +87,7 @@ class Trainer:
         seed: int,
         data: Mapping[str, Any] | None = None,
         capture: bool | None = None,
+        classes: ClassChannels | None = None,
     ) -> None:
         from diffusers.training_utils import EMAModel
 
@@ -91,6 +95,13 @@ class Trainer:
         place(network, self.device)
         self.network = network.train()
         self.crops, self.preset, self.seed, self.data = crops, preset, seed, dict(data or {})
+        given = 0 if classes is None else classes.K
+        if given != network.K:
+            raise ValueError(
+                f"Trainer: `classes` must be of the network's {network.K} classes, got {given}"
+            )
+        self.classes = classes
+        self._class_pixels = None if classes is None else classes.pixels
         self.schedule = NoiseSchedule.of(preset)
         self.names = [name for name, _ in network.named_parameters()]
         self.parameters = list(network.parameters())
@@ -117,8 +128,9 @@ class Trainer:
         self.seconds = 0.0
         # since the last entry of the history; a tensor, so that no step waits for a GPU
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
-        # what a step is told: windows, their turns and times; its number; the first sample of the batch
-        self._told = Told((3, preset.batch), self.device)
+        # what a step is told: windows, their turns and times, and which classes the network is told of each; its
+        # number; the first sample of the batch
+        self._told = Told((3 + network.K, preset.batch), self.device)
         self._drawn = self._told.there
         self._number = torch.zeros((), dtype=torch.int64, device=self.device)
         # a part of the batch draws the noise of its items' numbers in the batch; ours are the parts of our share
@@ -186,7 +198,10 @@ class Trainer:
         draw = generator(self.seed, Stream.TRAINING, self.done)
         chosen = self.crops.choose(self.preset.batch, draw)
         times = stratified_times(self.preset.T, self.preset.batch, draw)
-        self._told.tell(torch.cat([chosen, times[None]]))
+        rows = [chosen, times[None]]
+        if self.classes is not None:  # drawn last: a training without classes keeps its draws
+            rows.append(draw_told(self.preset.batch, self.classes.K, draw))
+        self._told.tell(torch.cat(rows))
         self._number.fill_(self.done)
 
     def _time_loading(self) -> float:
@@ -198,7 +213,9 @@ class Trainer:
                 torch.cuda.synchronize(self.device)
             started = time.perf_counter()
             self._draw()
-            self.crops.cut(self._drawn[:2, self._share.start : self._share.stop])
+            ours = self._drawn[:2, self._share.start : self._share.stop]
+            for pixels in (None, *([] if self._class_pixels is None else [self._class_pixels])):
+                self.crops.cut(ours, pixels)
             if on_gpu:
                 torch.cuda.synchronize(self.device)
             times.append(time.perf_counter() - started)
@@ -266,7 +283,7 @@ class Trainer:
 
     def _loss(
         self,
-        drawn: Tensor,  # (3, b) windows, turns, times
+        drawn: Tensor,  # (3 + K, b) windows, turns, times, classes told
         first: Tensor,  # (), their first number in the batch
     ) -> Tensor:  # ()
         t = drawn[2]
@@ -277,8 +294,13 @@ class Trainer:
         noisy = noisy.contiguous(memory_format=memory_format(self.device))
         target = velocity(z, noise, signal) if self.network.says == "v" else noise
         scene = self.crops.scene_of(drawn)
-        said = predict(self._called, noisy, t, self.preset.precision, scene)
-        return squared_error(said, target, None if self._weight is None else self._weight[t])
+        certainty = told = None
+        if self._class_pixels is not None:
+            marks = self.crops.cut(drawn[:2], self._class_pixels)
+            certainty, told = window_classes(marks, drawn[3:])
+        said = predict(self._called, noisy, t, self.preset.precision, scene, told)
+        weight = None if self._weight is None else self._weight[t]
+        return squared_error(said, target, weight, certainty, self.network.K)
 
     def _set_rate(self, rate: float) -> None:
         group = self.optimiser.param_groups[0]
@@ -316,6 +338,8 @@ class Trainer:
         settings = {k: v for k, v in self.preset.to_dict().items() if k not in FREE}
         if self.preset.decay == "constant":
             settings.pop("steps")  # a longer training starts with the same steps
+        if self.classes is not None:
+            settings |= {**self.classes.facts(), "class loss": CLASSES}
         # the draws themselves: a checkpoint of the time of another generator is of another training
         return {**settings, "seed": self.seed, "noise": "philox", **self.data}
 

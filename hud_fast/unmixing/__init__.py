@@ -1,4 +1,4 @@
-"""From a scene to endmembers and abundances: extraction, count, least squares, the autoencoder."""
+"""From a scene to endmembers and abundances: extraction, count, least squares, the autoencoder; classes of all pixels from a few."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from hud_fast.unmixing.methods import (
     solve,
     unmix,
 )
+from hud_fast.unmixing.spreading import spread_labels
 from hud_fast.unmixing.summary import unmixing_summary
 from hud_fast.unmixing.vca import vca
 
@@ -30,6 +31,7 @@ __all__ = [
     "match_spectra",
     "same_unit",
     "solve",
+    "spread_labels",
     "unmix",
     "unmixing_summary",
     "vca",
