@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hud_fast._text import printable
+from hud_fast.report.augmentation_tables import is_clear
 from hud_fast.report.style import (
     FAINT,
     GENERATED,
@@ -240,7 +241,7 @@ def class_scores(
             before, after = (_values(table["rows"][of]["f1"]) for of in ("real", row))
             apart = table["differences"][f"{row} - real"]["f1"]
             for i in y:
-                clear = _is_clear(apart[i])
+                clear = is_clear(apart[i])
                 ax.plot(
                     [before[i], after[i]],
                     [i, i],
@@ -315,12 +316,6 @@ def _errors(found: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:  # (2, n
         for one in found
     ]
     return np.array(ends).T
-
-
-def _is_clear(found: Mapping[str, Any]) -> bool:
-    """Whether the interval leaves out 0."""
-    interval = found["interval"]
-    return interval is not None and not interval[0] <= 0 <= interval[1]
 
 
 def _percent(found: Mapping[str, Any]) -> str:
