@@ -21,10 +21,11 @@ from hud_fast.augmentation.classifier import (
     network_scores,
     train_network,
 )
-from hud_fast.augmentation.windows import REACH, Training
+from hud_fast.augmentation.windows import REACH, SIDE, Training
 
 COMPONENTS = 24
 LEAST = 1e-4  # of the largest variance: smaller ones are not brought up further
+PIXELS = 20_000  # that standardisation and components are of
 WIDTH = 32
 STEPS = 150
 RATE = 5e-3
@@ -72,7 +73,9 @@ class CNN(Classifier):
         """Train it for 150 steps of 64 windows."""
         values = training.windows.values
         spectra = values.reshape(-1, values.shape[-1])
-        weights = training.weights.repeat(values.shape[1] * values.shape[2])
+        # evenly among all pixels of all windows: more of them would cost more than the training
+        some = np.linspace(0, len(spectra) - 1, min(len(spectra), PIXELS)).astype(np.int64)
+        spectra, weights = spectra[some], training.weights[some // (SIDE * SIDE)]
         standard = Standard(spectra, weights)
         axes = principal_axes(standard(spectra), weights)
         with plain_torch(), torch.random.fork_rng(devices=[]):

@@ -106,9 +106,10 @@ def generate(
     progress: Callable[[int, int], None] | None = None,
 ) -> Generated:
     """Draw cubes with maps, and more of the classes that are too rare in them."""
-    made, abundances, maps = model.sample(
+    found: Any = model.sample(
         cubes, seed=seed, size=size, classes=True, return_abundances=True, progress=progress
     )
+    made, abundances, maps = found
     all_cubes, all_maps = [np.asarray(made)], [np.asarray(maps).astype(np.int64)]
     counts = {number: int((inside(all_maps[0]) == number).sum()) for number in numbers}
     asked = {}
@@ -137,7 +138,7 @@ def generate(
         n,
         asked,
         by_classifier,
-        table[_largest(np.asarray(abundances))],
+        table[_largest(abundances)],
         spread_of(model, numbers),
     )
 
@@ -172,7 +173,7 @@ def spread_of(model: HUD, numbers: tuple[int, ...]) -> Labels:  # (H, W)
 
 
 def _largest(abundances: NDArray[np.floating]) -> NDArray[np.int64]:
-    return np.asarray(abundances).argmax(axis=-1)
+    return np.asarray(abundances.argmax(axis=-1), np.int64)
 
 
 def _spectra(model: HUD) -> NDArray[np.float32]:  # (D, C)

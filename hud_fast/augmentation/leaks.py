@@ -73,8 +73,8 @@ class TestSpectra:
         if not found:
             none = np.empty(0, np.int64)
             return none, none, np.empty(0, bool)
-        a, b, c = (np.concatenate(part) for part in zip(*found, strict=True))
-        return a, b, c
+        pairs = tuple(zip(*found, strict=True))
+        return np.concatenate(pairs[0]), np.concatenate(pairs[1]), np.concatenate(pairs[2])
 
     def check(self, row: str, training: Spectra) -> Found:
         """Look for test spectra in what a row trains on.

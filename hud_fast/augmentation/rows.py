@@ -94,7 +94,7 @@ class Material:
             return np.zeros(self.image.shape[-1], np.float32)
         step = (self.image[:, 1:] - self.image[:, :-1])[both]
         deviation = _MAD * np.median(np.abs(step), axis=0) / np.sqrt(2)
-        return deviation.astype(np.float32)
+        return np.asarray(deviation, np.float32)
 
     def rng(self, stream: int) -> np.random.Generator:
         """Of one kind of row."""

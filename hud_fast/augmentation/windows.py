@@ -91,7 +91,8 @@ def cut_windows(
 ) -> Array:  # (m, 2 reach + 1, 2 reach + 1, F)
     """The windows around these pixels; beyond the image's border its last pixels are repeated."""
     if reach == 0:
-        return images[places][:, None, None]
+        pixels: Array = images[places][:, None, None]
+        return pixels
     around = (0, 0), (reach, reach), (reach, reach), (0, 0)
     padded = np.pad(images, around, mode="edge")
     side = 2 * reach + 1
