@@ -25,7 +25,12 @@ SKILL = {  # accuracy at 5 labels a class
     "hud": 0.66,
     "both": 0.67,
 }
-CLASSES = {1: "Oats $1 & <b>rye</b>", 2: "Corn-notill", 4: "Woods", 7: "Buildings-Grass-Trees-Drives"}
+CLASSES = {
+    1: "Oats $1 & <b>rye</b>",
+    2: "Corn-notill",
+    4: "Woods",
+    7: "Buildings-Grass-Trees-Drives",
+}
 
 
 def augment_result(
@@ -147,7 +152,9 @@ def augment_result(
     return json.loads(json.dumps(result))  # type: ignore[no-any-return]
 
 
-def augment_examples(scene: Scene, classifiers: tuple[str, ...] = ("svm", "cnn")) -> dict[str, NDArray[Any]]:
+def augment_examples(
+    scene: Scene, classifiers: tuple[str, ...] = ("svm", "cnn")
+) -> dict[str, NDArray[Any]]:
     """As in ``examples.npz``, of stripes as fields."""
     H, W, _ = scene.cube.shape
     numbers = np.array(list(CLASSES))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from hud_fast._files import atomic_write, sweep
 from hud_fast.augmentation.experiment import Experiment
 from hud_fast.augmentation.options import AugmentationOptions
+from hud_fast.augmentation.page import write_page
 from hud_fast.augmentation.rows import GENERATED
 from hud_fast.augmentation.summary import agreement_of, notes_of, summary_of
 from hud_fast.augmentation.svm import scikit_learn
@@ -68,8 +69,8 @@ def augment_scene(
 
     For each draw whole fields of the scene train or test, endmembers and generator learn the train side alone, and
     every classifier learns a few real labels with what each row adds to them. Writes ``augment.json``, ``tables.md``,
-    ``tables.csv``, ``examples.npz`` and a file a draw into ``draws/``: what is there of the same settings is kept, so
-    an interrupted test goes on.
+    ``tables.csv``, ``report.html``, ``figures/``, ``examples.npz`` and a file a draw into ``draws/``: what is there of
+    the same settings is kept, so an interrupted test goes on.
 
     Parameters
     ----------
@@ -98,6 +99,8 @@ def augment_scene(
         `out` that holds something else, or a test of other settings; scikit-learn is needed and not there.
     Leak
         A test pixel would have trained: an error in this package.
+    NotDrawn
+        All results are there, but for some pictures; the next call draws them.
     """
     options, reporter = options or AugmentationOptions(), reporter or Reporter()
     options.check()
@@ -139,6 +142,8 @@ def augment_scene(
         write_json(path / RESULT, result)
         result = read_json(path / RESULT)
         write_tables(path, result)
+        with reporter.stage("Drawing the page"):
+            write_page(path, scene, result)
     return AugmentationResult(path, result)
 
 

@@ -253,7 +253,13 @@ def class_scores(
             handles = [
                 ax.scatter(before, y, s=26, color=REAL, label=titles.get("real", "real"), zorder=2),
                 ax.scatter(
-                    after, y, s=30, color=GENERATED, marker="D", label=titles.get(row, row), zorder=3
+                    after,
+                    y,
+                    s=30,
+                    color=GENERATED,
+                    marker="D",
+                    label=titles.get(row, row),
+                    zorder=3,
                 ),
             ]
             ax.set_title(titles.get(name, name))

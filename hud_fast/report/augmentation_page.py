@@ -1,4 +1,4 @@
-"""The page of a downstream test: the answer first, then what it rests on, in one HTML file that needs nothing beside it."""
+"""The page of a downstream test: first the answer, then what it rests on, in one file that needs nothing beside it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hud_fast.report.augmentation_tables import (
     UNDECIDED,
     Result,
     Titles,
-    agreement_lines,
+    agreement_line,
     augmentation_tables,
     compared,
     leak_line,
@@ -28,7 +28,6 @@ from hud_fast.report.class_maps import label_maps, labelled_samples
 from hud_fast.report.comparison_page import WIDE, table_html
 from hud_fast.report.machine import time_text, versions
 from hud_fast.report.page import picture
-from hud_fast.report.style import figure_png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,8 +41,8 @@ CAPTIONS = {
     "gains": (
         "What is gained, and by whom",
         "Paired differences to the real labels alone: the same draws, the same real labels, the same classifier. "
-        "Whiskers are 95 % intervals over draws; one that crosses 0 shows no gain. Red: generated cubes with class maps. "
-        "Blue and green: what anybody has without a generator.",
+        "Whiskers are 95 % intervals over draws; one that crosses 0 shows no gain. Red: generated cubes with class "
+        "maps. Blue and green: what anybody has without a generator.",
     ),
     "accuracies": (
         "How right the classifiers are",
@@ -89,10 +88,8 @@ def augmentation_figures(
     titles : mapping of str to str
         Titles of rows and classifiers.
     examples : mapping of str to array
-        What ``examples.npz`` holds.
+        What ``examples.npz`` holds; empty where there is no such file.
     """
-    numbers, names = examples["numbers"].tolist(), examples["names"].tolist()
-    classes = dict(zip(numbers, names, strict=True))
     made: dict[str, Callable[[], Figure]] = {
         "gains": lambda: gains(result, titles),
         "accuracies": lambda: accuracies(result, titles),
@@ -100,6 +97,10 @@ def augmentation_figures(
     }
     if "hud" in result["settings"]["rows"]:
         made["class_scores"] = lambda: class_scores(result, titles)
+    if not examples:
+        return made
+    numbers, names = examples["numbers"].tolist(), examples["names"].tolist()
+    classes = dict(zip(numbers, names, strict=True))
     if "cubes" in examples:
         cubes = examples["cubes"]
         maps = np.where(np.isin(examples["maps"], numbers), examples["maps"], 0)
@@ -112,18 +113,19 @@ def augmentation_figures(
     made["split"] = lambda: label_maps(scene, split, classes, "first draw")
     said = {"true classes": examples["test"]}
     for name in result["settings"]["classifiers"]:
-        for row in result["settings"]["rows"]:
+        for row in ("real", "hud"):
             if f"predicted_{row}_{name}" in examples:
                 title = f"{titles.get(name, name)}: {titles.get(row, row)}"
                 said[title] = examples[f"predicted_{row}_{name}"]
-    made["predictions"] = lambda: label_maps(
-        scene, said, classes, "predictions of the first draw", picture=False
-    )
+    if len(said) > 1:
+        made["predictions"] = lambda: label_maps(
+            scene, said, classes, "predictions of the first draw", picture=False
+        )
     return made
 
 
 def write_augmentation(
-    folder: Path, result: Result, titles: Titles, figures: Mapping[str, Figure]
+    folder: Path, result: Result, titles: Titles, figures: Mapping[str, bytes]
 ) -> Path:
     """Write ``report.html`` and ``figures/*.png``, each whole or not at all.
 
@@ -133,8 +135,8 @@ def write_augmentation(
         Of the test.
     result, titles
         As of `augmentation_figures`.
-    figures : mapping of str to Figure
-        Those that could be drawn.
+    figures : mapping of str to bytes
+        As PNG, those that could be drawn.
 
     Returns
     -------
@@ -144,10 +146,9 @@ def write_augmentation(
     pictures = []
     for name in CAPTIONS:
         if name in figures:
-            data = figure_png(figures[name])
             with atomic_write(folder / "figures" / f"{name}.png") as file:
-                file.write(data)
-            pictures.append(picture(*CAPTIONS[name], data))
+                file.write(figures[name])
+            pictures.append(picture(*CAPTIONS[name], figures[name]))
     page = folder / "report.html"
     with atomic_write(page, "w") as file:
         file.write(_page(result, titles, pictures))
@@ -160,7 +161,7 @@ def _page(result: Result, titles: Titles, pictures: list[str]) -> str:
     tables = augmentation_tables(result, titles)
     main = "".join(table_html(one) for one in tables if not one.key.startswith("f1-"))
     scores = "".join(table_html(one) for one in tables if one.key.startswith("f1-"))
-    notes = [leak_line(result), *result["notes"]]
+    notes = [leak_line(result), agreement_line(result)]
     if result["status"] != "finished":
         made, asked = len(result["draws"]), result["settings"]["draws"]
         notes.insert(0, f"Not finished: {made} of {asked} draws. The same command goes on.")
@@ -183,8 +184,9 @@ def _page(result: Result, titles: Titles, pictures: list[str]) -> str:
 <h1>What labelled cubes are worth to classifiers: {name}</h1>
 <p class="lead">{_lead(result)}</p>
 </header>
-{_cards(result, titles)}{"".join(f'<p class="note">{escape(printable(note))}</p>' for note in notes)}
-{"".join(f"<p>{escape(printable(line))}</p>" for line in agreement_lines(result))}
+{_cards(result, titles)}{"".join(f'<p class="note">{escape(printable(note))}</p>' for note in notes if note)}
+<ul class="soft">
+{"".join(f"<li>{escape(printable(note))}</li>" for note in result["notes"])}</ul>
 {"".join(pictures)}{main}
 <details><summary><strong>F1 of every class in numbers</strong></summary>
 {scores}</details>
@@ -206,7 +208,7 @@ def _lead(result: Result) -> str:
     return (
         f"Classifiers learn {counts} real labels of each of {used} classes ({H} &times; {W} pixels, {C} bands, "
         f"{result['scene']['labelled']:,} labelled pixels), with and without what each row adds, and are asked about "
-        f"fields that nothing has trained on: {draws} draw{'s' if draws != 1 else ''} of fields and labels."
+        f"other fields: {draws} draw{'s' if draws != 1 else ''} of fields and labels."
     )
 
 
@@ -223,12 +225,12 @@ def _cards(result: Result, titles: Titles) -> str:
                 f"<dt>against {escape(other)}</dt><dd>{escape(points_of(found))}</dd>"
                 for other, found in others
             )
-            value, _, interval = points_of(first).partition(" (")
-            said = f"{titles.get('hud', 'hud')} against {against}"
+            told = points_of(first)
+            said = f"OA of {titles.get('hud', 'hud')} against {against}: {told}"
             cards.append(
                 f'<div class="card"><h3>{escape(titles.get(name, name))}, {count} labels a class</h3>'
-                f'<div class="value">{escape(value)}</div>'
-                f"<p>OA of {escape(said)} ({escape(interval)}</p><dl>{beside}</dl></div>\n"
+                f'<div class="value">{escape(told.partition(" (")[0])}</div>'
+                f"<p>{escape(said)}</p><dl>{beside}</dl></div>\n"
             )
     if not cards:
         return ""

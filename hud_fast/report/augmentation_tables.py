@@ -83,18 +83,22 @@ def compared(
         pair = table["differences"].get(f"{row} - {name}")
         if pair is not None:
             other = titles.get(pair["against"], pair["against"])
-            found.append((f"the best control ({other})" if name == "control" else other, pair["oa"]))
+            found.append(
+                (f"the best control ({other})" if name == "control" else other, pair["oa"])
+            )
     return found
 
 
-def agreement_lines(result: Result) -> list[str]:
-    """How far an independent classifier agrees with the maps of the generated cubes, a sentence a number of labels."""
-    return [
-        f"{count} labels a class: an independent classifier, taught with all labels of the train side, agrees with the "
-        f"generated maps in {_percent(found['cubes'])} % of their pixels; on real test pixels it is right in "
-        f"{_percent(found['real'])} %. Ratio {_number(found['ratio'])}."
-        for count, found in sorted(result["agreement"].items(), key=lambda one: int(one[0]))
-    ]
+def agreement_line(result: Result) -> str:
+    """How far an independent classifier agrees with the maps of the generated cubes; empty where none was asked."""
+    known = sorted(result["agreement"].items(), key=lambda one: int(one[0]))
+    if not known:
+        return ""
+    ratios = ", ".join(f"{_number(found['ratio'])} with {count}" for count, found in known)
+    return (
+        "Whether the generated maps are right: a CNN that was taught with all labels of the train side agrees with "
+        f"them, relative to how often it is right on real test pixels (1 = as right as real labels), {ratios} labels a class."
+    )
 
 
 def leak_line(result: Result) -> str:
@@ -126,7 +130,9 @@ def _rows(result: Result, titles: Titles, count: str) -> ComparisonTable:
     lines = []
     for row in result["settings"]["rows"]:
         entries = [
-            _entry(tables[name][row][key], strong=tables[name][row][key]["value"] == best[name, key])
+            _entry(
+                tables[name][row][key], strong=tables[name][row][key]["value"] == best[name, key]
+            )
             for name in names
             for key in MEASURES
         ]
@@ -135,7 +141,9 @@ def _rows(result: Result, titles: Titles, count: str) -> ComparisonTable:
         f"rows-{count}",
         f"{count} labels a class",
         f"Mean over {_draws(result)}, in per cent, with 95 % intervals. Bold: the highest mean of its column.",
-        tuple(f"{titles.get(name, name)}: {title}" for name in names for title in MEASURES.values()),
+        tuple(
+            f"{titles.get(name, name)}: {title}" for name in names for title in MEASURES.values()
+        ),
         tuple(lines),
     )
 
@@ -192,8 +200,8 @@ def _agreement(result: Result, counts: Sequence[str]) -> list[ComparisonTable]:
         ComparisonTable(
             "agreement",
             "Whether the generated maps are right",
-            "A CNN that was taught with all labels of the train side is asked about real test pixels and about generated "
-            "ones. It errs on both, so the ratio counts: 1 means that the maps are as right as real labels.",
+            "A CNN that was taught with all labels of the train side is asked about real test pixels and about "
+            "generated ones. It errs on both, so the ratio counts: 1 means that the maps are as right as real labels.",
             (
                 "right on real test pixels, OA",
                 "agrees with the generated maps",
@@ -250,8 +258,8 @@ def _classes(result: Result) -> ComparisonTable:
     return ComparisonTable(
         "classes",
         "Classes, and which fields were cut",
-        "A class that is one field is cut in two, so its train and test pixels are of the same field. Pixels that train "
-        "and test: the fewest and the most of a draw.",
+        "A class that is one field is cut in two, so its train and test pixels are of the same field. Pixels that "
+        "train and test: the fewest and the most of a draw.",
         ("labelled pixels", "on the train side", "on the test side", "in the test", "field cut"),
         tuple(lines),
     )

@@ -6,6 +6,7 @@ class is light grey.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +97,6 @@ def label_maps(
     maps: Mapping[str, ArrayLike],  # of (H, W)
     classes: Mapping[int, str],
     title: str = "classes",
-    columns: int | None = None,
     picture: bool = True,
 ) -> Figure:
     """Draw the scene in pseudo-colour and class maps of it side by side.
@@ -113,8 +113,6 @@ def label_maps(
         Name of every class by its number in the maps.
     title : str
         Beside the scene's name.
-    columns : int, optional
-        Pictures beside each other; chosen by the scene's shape by default.
     picture : bool
         Whether the first picture is the scene itself.
 
@@ -134,7 +132,7 @@ def label_maps(
     }
     rgb = scene.rgb()
     count = len(shown) + picture
-    columns = columns or min(count, 2 if W > 1.6 * H else 4 if H <= 1.6 * W else 6)
+    columns = _columns(H, W, count)
     rows = -(-count // columns)
     cell = PAGE_WIDTH / max(columns, 2)
     present = np.unique(np.concatenate([np.unique(of) for of in shown.values()]))
@@ -145,14 +143,15 @@ def label_maps(
         axes: Any = figure.subplots(rows, columns, squeeze=False).ravel()
         if picture:
             axes[0].imshow(rgb)
-            axes[0].set_title("pseudo-colour")
+            axes[0].set_title("pseudo-colour", fontsize=8.5)
         for ax, (name, of) in zip(axes[int(picture) :], shown.items(), strict=False):
             labelled = int((of > 0).sum())
             if 0 < labelled <= min(DOTS, FEW * of.size):
                 _dots(ax, rgb, of, classes)
             else:
                 ax.imshow(coloured(of, classes))
-            ax.set_title(printable(name), parse_math=False)
+            wrapped = textwrap.fill(printable(name), int(11.5 * PAGE_WIDTH / max(columns, 2)))
+            ax.set_title(wrapped, fontsize=8.5, parse_math=False)
             ax.set_xlabel(f"{labelled:,} pixels", fontsize=8)
         for i, ax in enumerate(axes):
             if i < count:
@@ -223,6 +222,14 @@ def _map(
     return array.astype(np.int64)
 
 
+def _columns(H: int, W: int, count: int) -> int:
+    """Pictures beside each other: of a readable size, with few empty places."""
+    wish = 2 if W > 1.6 * H else 4 if H <= 1.6 * W else 6
+    if count <= wish + 1:
+        return count
+    return min(range(wish - 1, wish + 2), key=lambda c: (-count % c, abs(c - wish)))
+
+
 def _legend(
     classes: Mapping[int, str], present: NDArray[np.integer]
 ) -> tuple[list[Any], int]:  # handles, columns
@@ -238,7 +245,9 @@ def _legend(
         shown.append(class_colours(0)[0])
     handles = [
         # to matplotlib a dollar sign would begin a formula, an underscore hide the entry
-        Patch(facecolor=colour / 255, edgecolor=FAINT, linewidth=0.4, label=name.replace("$", r"\$"))
+        Patch(
+            facecolor=colour / 255, edgecolor=FAINT, linewidth=0.4, label=name.replace("$", r"\$")
+        )
         for colour, name in zip(shown, names, strict=True)
     ]
     widths = [len(name) + 7 for name in names]
