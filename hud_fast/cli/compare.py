@@ -86,7 +86,7 @@ def compare(
         ),
     ] = 200,
     *,
-    reading: Reading,
+    reading: Annotated[Reading, "-labels"],
     general: General,
     overwrite: Annotated[
         bool,

@@ -39,7 +39,7 @@ def endmembers(
     ] = "auto",
     model: Annotated[Model, "keep"],
     truth: TruthOpt = None,
-    reading: Reading,
+    reading: Annotated[Reading, "-labels"],
     general: General,
     overwrite: OverwriteOpt = False,
 ) -> None:

@@ -30,7 +30,7 @@ def evaluate(
         ),
     ] = 1000,
     *,
-    reading: Reading,
+    reading: Annotated[Reading, "-labels"],
     general: General,
     overwrite: Annotated[
         bool,

@@ -39,6 +39,8 @@ def fit(
 
         hud-fast fit indian-pines --preset small --out models/indian-pines
 
+        hud-fast fit my_scene.mat --labels points.csv --out models/labelled
+
         hud-fast fit samson jasper-ridge --endmembers 4 --out models/both
 
         torchrun --nproc-per-node=4 -m hud_fast fit my_scene.hdr --preset paper --out models/mine

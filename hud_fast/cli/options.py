@@ -103,6 +103,14 @@ class Reading:
         "Rows x columns of 1 (valid) and 0 (leave out), as .npy or .mat.",
         metavar="FILE",
     )
+    labels: str | None = option(
+        None,
+        READ,
+        "Classes of some pixels, to learn class maps with the abundances: rows x columns of numbers, 0 = unlabelled "
+        "(.mat, .npy, .npz, ENVI, GeoTIFF, .png), or a .csv with the columns row, column (from 0) and class, "
+        "a number or a name. scene: those of the scene's own file or of the catalogue.",
+        metavar="FILE|scene",
+    )
     no_data: str = option(
         "auto",
         READ,
@@ -130,7 +138,8 @@ class Reading:
     window: str | None = option(
         None,
         READ,
-        "Read this part only, such as 100:612,0:512; an end left out is the scene's. A --mask has the scene's size.",
+        "Read this part only, such as 100:612,0:512; an end left out is the scene's. A --mask or --labels has "
+        "the scene's size.",
         metavar="ROWS,COLUMNS",
     )
     every: int = option(
@@ -151,6 +160,7 @@ class Reading:
             shape=size_of("--shape", self.shape),
             wavelengths=None if self.wavelengths is None else str(self.wavelengths),
             mask=None if self.mask is None else str(self.mask),
+            labels=self.labels,
             scale=scale_of(self.scale),
             no_data=no_data_of(self.no_data),
             white=None if self.white is None else str(self.white),
@@ -288,6 +298,21 @@ class Sampling:
         GENERATE,
         "Kind of file for single cubes; auto is the scene's own. All cubes as one .npy are always written.",
     )
+    class_: list[str] | None = option(
+        None,
+        GENERATE,
+        "Generate cubes that hold this class, of a model trained with --labels; may be given several times. By default "
+        "classes come as they are in the scene. Their maps are written in any case.",
+        "--class",
+        metavar="NAME|NUMBER",
+    )
+    share: list[float] | None = option(
+        None,
+        GENERATE,
+        "How much of the cubes, on average, is to be of the --class, above 0 and at most 1; once for each, in their "
+        "order. By default half, divided among the classes that are named.",
+        metavar="S",
+    )
 
     def options(self) -> SampleOptions:
         """As the pipeline takes them."""
@@ -299,6 +324,8 @@ class Sampling:
             sampler=value_of(self.sampler),
             sampler_steps=self.sampler_steps,
             format=self.format.value,
+            classes=tuple(self.class_ or ()),
+            shares=tuple(self.share or ()),
         )
 
 
@@ -306,7 +333,7 @@ def expanded(command: Callable[..., None]) -> Callable[..., None]:
     """`command` with the options themselves where it takes a group of them, for typer to read.
 
     A parameter is a whole group, ``model: Model``, or some of it, the rest at its default:
-    ``model: Annotated[Model, "endmembers encoder"]``.
+    ``model: Annotated[Model, "endmembers encoder"]``, or all but some, ``reading: Annotated[Reading, "-labels"]``.
 
     Examples
     --------
@@ -323,7 +350,13 @@ def expanded(command: Callable[..., None]) -> Callable[..., None]:
         group, *some = get_args(hint) if get_origin(hint) is Annotated else (hint,)
         if isinstance(group, type) and is_dataclass(group):
             types = get_type_hints(group)
-            wanted = [f for f in fields(group) if not some or f.name in some[0].split()]
+            words = some[0].split() if some else []
+            without = [word[1:] for word in words if word.startswith("-")]
+            wanted = [
+                f
+                for f in fields(group)
+                if (f.name not in without if without or not words else f.name in words)
+            ]
             groups[name] = group, [f.name for f in wanted]
             parameters += [
                 _parameter(f.name, Annotated[types[f.name], f.metadata["option"]], f.default)

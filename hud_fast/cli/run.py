@@ -30,14 +30,16 @@ def run(
     """From a scene to new cubes, numbers and a report: everything in one command.
 
     The folder gets model/, generated/ (all cubes as generated.npy, and one file a cube in the scene's
-    own format), metrics.json, figures/, report.html and run.json. If the command is interrupted, the
-    same command goes on where it stopped.
+    own format; with --labels also their class maps), metrics.json, figures/, report.html and run.json. If
+    the command is interrupted, the same command goes on where it stopped.
 
     [bold]Examples[/]
 
         hud-fast run indian-pines --out runs/indian-pines
 
         hud-fast run my_scene.hdr --endmembers 9 --preset small --out runs/mine
+
+        hud-fast run indian-pines --labels scene --class Oats --share 0.3 --out runs/labelled
     """
     from hud_fast.pipeline import run_scene
 

@@ -32,7 +32,7 @@ def sample(
     count: Annotated[
         int, typer.Option("--count", "-n", min=1, help="How many cubes.", rich_help_panel=GENERATE)
     ] = 64,
-    sampling: Annotated[Sampling, "size sampler sampler_steps"],
+    sampling: Annotated[Sampling, "size sampler sampler_steps class_ share"],
     format: Annotated[
         Format,
         typer.Option(
@@ -50,6 +50,9 @@ def sample(
     64 pixels a cube is made in overlapping windows. A .npz, .mat or .zarr file also holds their abundances,
     the endmembers and the wavelengths.
 
+    A model that was trained with --labels gives class maps, too: maps.npy in a folder, labels in a .npz, .mat or
+    .zarr file, and beside a .npy, .hdr or .tif file one of the same kind (NAME.labels.npy, NAME-classes.hdr).
+
     [bold]Examples[/]
 
         hud-fast sample runs/indian-pines --count 1 --size 145x145 --out scene
@@ -57,6 +60,8 @@ def sample(
         hud-fast sample runs/indian-pines --count 500 --seed 1 --size 64 --out cubes.npy
 
         hud-fast sample runs/indian-pines --count 1 --size 145x145 --out scene.hdr
+
+        hud-fast sample runs/labelled --class Oats --share 0.3 --out oats
     """
     from hud_fast.pipeline import sample_model
 

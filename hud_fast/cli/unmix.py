@@ -36,7 +36,7 @@ def unmix(
     scene: SceneArg,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")],
     model: Annotated[Model, "endmembers keep fine_tune"],
-    reading: Reading,
+    reading: Annotated[Reading, "-labels"],
     general: General,
     method: Annotated[
         Method,

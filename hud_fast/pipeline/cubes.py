@@ -3,16 +3,21 @@
 A set is a folder with ``generated.npy``, (B, h, w, C) float32 in the units of the scene's file, and, where the
 scene came as .mat, ENVI, .npz or GeoTIFF, one file of that kind for each cube (``cube-000.mat``, ...) that any tool
 which reads the scene can read. A mosaic would put edges between cubes that no scene has.
+
+Cubes of a model with classes have class maps: ``maps.npy``, (B, h, w) of the numbers in the user's label map (0 = no
+class), ``classes.json`` with the names, and each cube's map in its own .mat or .npz file, or beside it
+(``cube-000-classes.hdr``, an ENVI classification, or ``.tif``).
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +27,27 @@ from hud_fast.pipeline.errors import InputError, user_input
 from hud_fast.pipeline.progress import Progress
 
 if TYPE_CHECKING:
+    from hud_fast.diffusion.classes import ClassMaps
     from hud_fast.scenes import Scene
 
 Array: TypeAlias = NDArray[np.float32]
-Write: TypeAlias = Callable[[Array, Array | None], None]
+Labels: TypeAlias = NDArray[np.integer[Any]]
 
+
+class Write(Protocol):
+    """Takes the next cubes (b, h, w, C), their abundances (b, h, w, D) and their class maps (b, h, w), if any."""
+
+    def __call__(
+        self, cubes: Array, abundances: Array | None, labels: Labels | None = None, /
+    ) -> None: ...
+
+
+FLOAT = np.dtype(np.float32)
 ARRAY = "generated.npy"
 ABUNDANCES = "abundances.npy"
+MAPS = "maps.npy"
+CLASSES = "classes.json"  # name by number
+BESIDE = "-classes"  # ends the name of a cube's map, where that is a file of its own
 SUFFIX = {
     "mat": ".mat",
     "envi": ".hdr",
@@ -36,7 +55,10 @@ SUFFIX = {
     "npy": None,
     "geotiff": ".tif",
 }  # None: the one array is it
-CUBE_SUFFIXES = (".mat", ".hdr", ".img", ".npz", ".tif")  # ENVI's cubes have two files
+HOLD_LABELS = (".mat", ".npz")
+# ENVI's cubes have two files; GDAL keeps the names of a map's classes beside it.
+CUBE_SUFFIXES = (".mat", ".hdr", ".img", ".npz", ".tif")
+MAP_SUFFIXES = tuple(f"{BESIDE}{end}" for end in (".hdr", ".img", ".tif", ".tif.aux.xml"))
 
 
 def choose_format(wish: str, scene: Scene) -> str:
@@ -75,6 +97,8 @@ def write_cubes(
     *,
     kind: str,
     abundances: NDArray[np.float32] | None = None,  # (B, h, w, D)
+    labels: Labels | None = None,  # (B, h, w)
+    classes: Mapping[int, str] | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Write a set of cubes into `folder`, whole or not at all; an older set there is replaced.
@@ -91,14 +115,26 @@ def write_cubes(
         A key of `SUFFIX`.
     abundances : (B, h, w, D) float32 array, optional
         Written as ``abundances.npy``.
+    labels : (B, h, w) integers, optional
+        Class maps.
+    classes : mapping, optional
+        The name of each number in `labels`; needed with them.
     progress : callable, optional
         Called as progress(done, total) with cubes.
     """
     B, h, w, C = generated.shape
     D = None if abundances is None else abundances.shape[-1]
-    with writing_cubes(folder, scene, (B, h, w, C), kind=kind, endmembers=D) as write:
+    named = None if labels is None else classes
+    with writing_cubes(
+        folder, scene, (B, h, w, C), kind=kind, endmembers=D, classes=named
+    ) as write:
         for i in range(B):
-            write(generated[i : i + 1], None if abundances is None else abundances[i : i + 1])
+            one = slice(i, i + 1)
+            write(
+                generated[one],
+                None if abundances is None else abundances[one],
+                None if labels is None else labels[one],
+            )
             if progress is not None:
                 progress(i + 1, B)
 
@@ -111,13 +147,16 @@ def writing_cubes(
     *,
     kind: str,
     endmembers: int | None = None,
+    classes: Mapping[int, str] | None = None,
 ) -> Iterator[Write]:
     """As `write_cubes`, for cubes that come batch by batch: yields a function that writes the next ones.
 
-    ``write(cubes, abundances)`` takes (b, h, w, C) and (b, h, w, D) arrays, the second None where `endmembers` is.
-    Only one batch is in memory. The folder appears when the block ends well and all of `shape` was written.
+    ``write(cubes, abundances, labels)`` takes (b, h, w, C), (b, h, w, D) and (b, h, w) arrays, the second None where
+    `endmembers` is, the third where `classes` is. Only one batch is in memory. The folder appears when the block ends
+    well and all of `shape` was written.
     """
     from hud_fast.scenes import save_scene
+    from hud_fast.scenes.label_writers import smallest_type, write_labels
 
     refuse_foreign(folder)
     suffix, scale, done = SUFFIX[kind], np.float32(scene.scale), 0
@@ -141,18 +180,62 @@ def writing_cubes(
             maps_shape = (*shape[:-1], endmembers)
             put_maps = stack.enter_context(_growing(temporary / ABUNDANCES, maps_shape))
 
-        def write(cubes: Array, abundances: Array | None) -> None:
+        put_labels = None
+        names = None if classes is None else in_order(classes)
+        if names is not None:
+            kept = smallest_type(len(names))
+            put_labels = stack.enter_context(_growing(temporary / MAPS, shape[:-1], kept))
+            text = json.dumps(classes, ensure_ascii=False, indent=1)
+            (temporary / CLASSES).write_text(text + "\n", encoding="utf-8")
+
+        def write(cubes: Array, abundances: Array | None, labels: Labels | None = None) -> None:
             nonlocal done
             put(cubes * scale)
             if put_maps is not None and abundances is not None:
                 put_maps(abundances)
-            for cube in cubes if suffix is not None else ():
+            if put_labels is not None and labels is not None:
+                put_labels(labels)
+            for i, cube in enumerate(cubes if suffix is not None else ()):
                 one = template.replace(cube=cube, name=f"{scene.name}, generated cube {done}")
-                save_scene(one, temporary / f"{cube_name(done, shape[0])}{suffix}")
+                path = temporary / f"{cube_name(done, shape[0])}{suffix}"
+                if labels is None or names is None:
+                    save_scene(one, path)
+                elif suffix in HOLD_LABELS:
+                    save_scene(one.replace(labels=labels[i], label_names=names), path)
+                else:
+                    save_scene(one, path)
+                    write_labels(labels[i], beside(path), names)
                 done += 1
 
         yield write
         refuse_foreign(folder)  # what came while the cubes were made
+
+
+def names_of(classes: ClassMaps | None) -> dict[int, str] | None:
+    """The name of each number in a model's class maps; None for a model without."""
+    return None if classes is None else dict(zip(classes.numbers, classes.names, strict=True))
+
+
+def in_order(classes: Mapping[int, str]) -> tuple[str, ...]:
+    """The names of all numbers from 1, as scenes have them.
+
+    Examples
+    --------
+    >>> in_order({1: "Corn", 3: "Woods"})
+    ('Corn', 'class 2', 'Woods')
+    """
+    return tuple(classes.get(i, f"class {i}") for i in range(1, max(classes) + 1))
+
+
+def beside(path: Path) -> Path:
+    """The file for the class map of the cube in this one.
+
+    Examples
+    --------
+    >>> beside(Path("set/cube-007.hdr")).name
+    'cube-007-classes.hdr'
+    """
+    return path.with_name(f"{path.stem}{BESIDE}{path.suffix}")
 
 
 def cube_name(i: int, count: int) -> str:
@@ -189,8 +272,9 @@ def refuse_foreign(target: Path) -> None:
 def foreign_to_set(folder: Path) -> str | None:
     """The first name in `folder` that no set of cubes has: as many as its array holds are the set's."""
     count = _count(folder / ARRAY) or 0
-    names = {f"{cube_name(i, count)}{end}" for i in range(count) for end in CUBE_SUFFIXES}
-    names |= {ARRAY, ABUNDANCES} if count else set()
+    ends = (*CUBE_SUFFIXES, *MAP_SUFFIXES)
+    names = {f"{cube_name(i, count)}{end}" for i in range(count) for end in ends}
+    names |= {ARRAY, ABUNDANCES, MAPS, CLASSES} if count else set()
     for entry in sorted(folder.iterdir()):
         if entry.name not in names or entry.is_symlink() or not entry.is_file():
             return entry.name
@@ -209,31 +293,36 @@ def _count(path: Path) -> int | None:
 
 
 @contextlib.contextmanager
-def writing_array(path: Path, shape: tuple[int, ...]) -> Iterator[Callable[[Array], None]]:
-    """One .npy file of float32 written batch by batch, whole or not at all."""
-    with atomic_path(path) as temporary, _growing(temporary, shape) as put:
+def writing_array(
+    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any] = FLOAT
+) -> Iterator[Callable[[NDArray[Any]], None]]:
+    """One .npy file written batch by batch, whole or not at all."""
+    with atomic_path(path) as temporary, _growing(temporary, shape, dtype) as put:
         yield put
 
 
 @contextlib.contextmanager
-def _growing(path: Path, shape: tuple[int, ...]) -> Iterator[Callable[[Array], None]]:
-    """A .npy file of float32 whose rows come in turn; RuntimeError where they end up too few or too many."""
-    with path.open("wb") as file, growing(file, shape, path.name) as put:
+def _growing(
+    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any] = FLOAT
+) -> Iterator[Callable[[NDArray[Any]], None]]:
+    """A .npy file whose rows come in turn; RuntimeError where they end up too few or too many."""
+    with path.open("wb") as file, growing(file, shape, path.name, dtype) as put:
         yield put
 
 
 @contextlib.contextmanager
 def growing(
-    file: IO[bytes], shape: tuple[int, ...], name: str
-) -> Iterator[Callable[[Array], None]]:
+    file: IO[bytes], shape: tuple[int, ...], name: str, dtype: np.dtype[Any] = FLOAT
+) -> Iterator[Callable[[NDArray[Any]], None]]:
     """As `_growing`, into a file that is open."""
     count = 0
-    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    stored = dtype.newbyteorder("<")
+    header = {"descr": stored.str, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
 
-    def put(rows: Array) -> None:
+    def put(rows: NDArray[Any]) -> None:
         nonlocal count
-        file.write(np.ascontiguousarray(rows, dtype="<f4").data)
+        file.write(np.ascontiguousarray(rows, dtype=stored).data)
         count += len(rows)
 
     yield put
@@ -286,7 +375,13 @@ def _read_folder(path: Path) -> NDArray[np.float32]:
         if (folder / ARRAY).is_file():
             return read_cubes(folder / ARRAY)
     kinds = (*(suffix for suffix in SUFFIX.values() if suffix is not None), ".npy")
-    files = sorted(p for p in path.iterdir() if p.suffix.lower() in kinds and p.name != ABUNDANCES)
+    files = sorted(
+        p
+        for p in path.iterdir()
+        if p.suffix.lower() in kinds
+        and p.name not in (ABUNDANCES, MAPS)
+        and not p.stem.endswith(BESIDE)
+    )
     if not files:
         raise InputError(f"{path} holds no cubes: no {ARRAY}, {', '.join(kinds)} file")
     cubes = [_read_one(file, None) for file in files]

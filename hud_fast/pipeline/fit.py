@@ -93,6 +93,8 @@ def fit_models(
     options = model_options or ModelOptions()
     reporter = reporter or Reporter()
     options.check()
+    if scene_options.labels is not None:
+        raise InputError(f"--labels is of one scene, got {len(sources)} scenes: fit one alone")
     for name in ("shape", "wavelengths", "mask"):
         if getattr(scene_options, name) is not None:
             raise InputError(

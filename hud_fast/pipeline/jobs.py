@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,9 +14,10 @@ from hud_fast._files import sweep
 from hud_fast.diffusion.processes import by_first
 from hud_fast.pipeline.cubes import (
     ABUNDANCES,
+    Write,
     choose_format,
+    names_of,
     read_cubes,
-    writing_array,
     writing_cubes,
 )
 from hud_fast.pipeline.device import chosen_device, to_measure
@@ -31,22 +32,22 @@ from hud_fast.pipeline.places import check_free, check_json, lock_beside
 from hud_fast.pipeline.progress import Reporter
 from hud_fast.pipeline.realism import judged
 from hud_fast.pipeline.rundir import write_json
+from hud_fast.pipeline.stack_files import STACKS, writing_stack
 from hud_fast.pipeline.targets import (
     SINGLE,
-    STACKS,
+    check_maps,
     check_single,
     check_target,
     refuse_other,
+    remove_maps,
+    writing_npy,
     writing_single,
-    writing_stack,
 )
 from hud_fast.pipeline.zarr_cubes import writing_zarr
 
 if TYPE_CHECKING:
     from hud_fast.diffusion import HUD
     from hud_fast.scenes import Scene
-
-Write = Callable[[Any, Any], None]  # of cubes (b, h, w, C) and abundances (b, h, w, D)
 
 
 def sample_model(
@@ -62,14 +63,15 @@ def sample_model(
     """Generate cubes from a saved model (or a run's) into a set of cubes, or a file of the kind that its name says.
 
     A folder, a name without a suffix, gets a set. A .npy file holds the cubes alone; .npz, .mat and .zarr also their
-    abundances, the endmembers and the wavelengths; .hdr (ENVI) and .tif one cube. They are written as they come: only
+    abundances, the endmembers and the wavelengths; .hdr (ENVI) and .tif one cube. Of a model with classes there are
+    class maps, too: in the set, in the file, or beside a .npy, .hdr or .tif file. They are written as they come: only
     one batch is in memory. Returns (B, h, w, C). What `overwrite` replaces is what an earlier call wrote, and nothing
     else.
 
     Raises
     ------
     InputError
-        No model in `folder`, or `out` is taken or cannot be written.
+        No model in `folder`, `out` is taken or cannot be written, or classes are asked for that the model has not.
     """
     reporter = reporter or Reporter()
     source, target = Path(folder), Path(out)
@@ -83,8 +85,10 @@ def sample_model(
     check()
     with user_input():
         model = load_model(source, device)
-    scene = scene_of(model)
+    scene, wanted = scene_of(model), options.wanted(model.classes)
     by_first(check_single)(target, scene)
+    if wanted is not None:
+        by_first(check_maps)(target, overwrite)
     size = options.window(model.preset)
     shape = (options.samples, *size, model.C)
     at_once = few_at_once(model, options.samples, size)
@@ -98,6 +102,8 @@ def sample_model(
             sweep(target)
             need = of_samples(size, model.C + model.D, options.samples, model.preset, at_once)
             need.check("sample", reporter)
+            if wanted is None:
+                remove_maps(target)  # of what is replaced
             write = stack.enter_context(_writing(target, model, scene, shape, options.format))
 
         open_target()
@@ -109,11 +115,12 @@ def sample_model(
             seed=seed,
             batch_size=at_once,
             progress=progress,
+            classes=wanted,
             **options.arguments(),
         )
-        for cubes, maps in stack.enter_context(contextlib.closing(batches)):
+        for made in stack.enter_context(contextlib.closing(batches)):
             assert write is not None  # only the first process gets batches
-            write(cubes, maps)
+            write(*made)
     return shape
 
 
@@ -124,8 +131,8 @@ def _writing(
     """A function that writes the next cubes and abundances into what `target` names."""
     suffix = target.suffix.lower()
     if suffix == ".npy":
-        with writing_array(target, shape) as put:
-            yield lambda cubes, _: put(cubes * np.float32(scene.scale))
+        with writing_npy(target, model, shape) as write:
+            yield write
     elif suffix == ".zarr":
         with writing_zarr(target, model, shape) as write:
             yield write
@@ -133,11 +140,18 @@ def _writing(
         with writing_stack(target, model, shape) as write:
             yield write
     elif suffix in SINGLE:
-        with writing_single(target, scene) as write:
+        with writing_single(target, model, scene) as write:
             yield write
     else:
         kind = choose_format(kind, scene)
-        with writing_cubes(target, scene, shape, kind=kind, endmembers=model.D) as write:
+        with writing_cubes(
+            target,
+            scene,
+            shape,
+            kind=kind,
+            endmembers=model.D,
+            classes=names_of(model.classes),
+        ) as write:
             yield write
 
 

@@ -18,6 +18,7 @@ from hud_fast.pipeline.progress import Reporter
 
 if TYPE_CHECKING:
     from hud_fast.diffusion import HUD
+    from hud_fast.diffusion.classes import ClassMaps
     from hud_fast.scenes import Scene
 
 
@@ -63,7 +64,7 @@ def train(
     checkpoints: Path,
     reporter: Reporter,
 ) -> HUD:
-    """Train the diffusion model, going on from the newest of `checkpoints`."""
+    """Train the diffusion model, going on from the newest of `checkpoints`; with the scene's labels, if it has some."""
     from hud_fast.diffusion import HUD
 
     preset = options.resolve()
@@ -74,6 +75,7 @@ def train(
             endmembers=endmembers,
             checkpoint_dir=checkpoints,
             progress=progress,
+            **labels_of(scene),
             **choices(options),
         )
     if preset.trains:
@@ -101,6 +103,28 @@ def speed(history: list[dict[str, float]]) -> str:
     return text
 
 
+def labels_of(scene: Scene) -> dict[str, Any]:
+    """The arguments of ``HUD.fit`` for a scene with labels."""
+    if scene.labels is None:
+        return {}
+    return {"labels": scene.labels, "label_names": scene.label_names}
+
+
+def classes_of(scene: Scene) -> ClassMaps | None:
+    """The classes that a model of the scene will have, without where they are; None without labels."""
+    if scene.labels is None:
+        return None
+    import torch
+
+    from hud_fast.diffusion.classes import ClassMaps
+
+    known = scene.labels * scene.valid
+    numbers = tuple(int(number) for number in np.unique(known[known > 0]))
+    names = dict(enumerate(scene.label_names or (), 1))
+    called = tuple(names.get(number, f"class {number}") for number in numbers)
+    return ClassMaps(numbers, called, known.astype(np.int32), torch.empty(0))
+
+
 def choices(options: ModelOptions) -> dict[str, Any]:
     """The arguments of ``HUD.fit`` and ``fit_scenes`` that the options decide."""
     return {
@@ -118,18 +142,24 @@ def generate(
     options: SampleOptions,
     seed: int,
     reporter: Reporter,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:  # (B, h, w, C), (B, h, w, D)
-    """Generate cubes and the abundance maps that they are mixed from."""
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[Any] | None]:
+    """Generate cubes (B, h, w, C), the abundances (B, h, w, D) that they are mixed from, and the class maps (B, h, w).
+
+    There are maps where the model has classes.
+    """
+    wanted = options.wanted(model.classes)
     with reporter.stage(f"Generating {options.samples} cubes") as progress:
-        cubes, maps = model.sample(
+        made: Any = model.sample(
             options.samples,
             seed=seed,
             batch_size=few_at_once(model, options.samples, options.window(model.preset)),
             return_abundances=True,
             progress=progress,
+            classes=wanted,
             **options.arguments(),
         )
-    return cubes, maps
+    cubes, abundances, *maps = made
+    return cubes, abundances, maps[0] if maps else None
 
 
 def load_model(folder: Path, device: str | None) -> HUD:

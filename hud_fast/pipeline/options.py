@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hud_fast.diffusion.processes import by_first
 from hud_fast.pipeline.errors import InputError, user_input
 
 if TYPE_CHECKING:
     from hud_fast.diffusion import AbundanceModel, Preset
+    from hud_fast.diffusion.classes import ClassMaps
     from hud_fast.scenes import Scene, SceneFile
 
 FINE_TUNE_STEPS = 500
+OWN_LABELS = "scene"  # as --labels
 Bounds = tuple[int | None, int | None]  # start, stop
 
 
@@ -25,6 +27,7 @@ class SceneOptions:
     shape: tuple[int, int] | None = None  # (H, W), for layouts CP and PC
     wavelengths: str | None = None  # a file of numbers
     mask: str | None = None  # a file
+    labels: str | None = None  # a file, or "scene": those of the scene's own file; None: without
     scale: float | str | None = None  # what the file's values are divided by: a number, or "auto"
     no_data: float | str = "auto"  # a number in file units, "auto" or "none"
     white: str | None = None  # files of the camera's references
@@ -44,12 +47,20 @@ class SceneOptions:
 
         arguments = asdict(self)
         del arguments["scale"]
+        if self.labels == OWN_LABELS:
+            arguments["labels"] = None
         with user_input():
-            return open_scene(source, **arguments)
+            file = open_scene(source, **arguments)
+        if self.labels is not None and (file.labels is None or not file.labels.any()):
+            raise InputError(
+                f"--labels must label a pixel, got {'no labels with' if file.labels is None else '0 everywhere in'} "
+                f"{source if self.labels == OWN_LABELS else self.labels}"
+            )
+        return file
 
     @by_first
     def load(self, source: str) -> Scene:
-        """Load the scene and drop its bad bands.
+        """Load the scene and drop its bad bands. It has labels where `labels` asks for them, and only then.
 
         Raises
         ------
@@ -63,7 +74,8 @@ class SceneOptions:
         from hud_fast.scenes.library import without_bad_bands
 
         with user_input():
-            return without_bad_bands(file.load(self.scale))
+            scene = without_bad_bands(file.load(self.scale))
+        return scene if self.labels is not None else scene.replace(labels=None, label_names=None)
 
 
 @dataclass(frozen=True)
@@ -153,6 +165,8 @@ class SampleOptions:
     sampler: str | None = None
     sampler_steps: int | None = None
     format: str = "auto"
+    classes: tuple[str, ...] = ()  # names or numbers of those that the cubes are to hold
+    shares: tuple[float, ...] = ()  # of the cubes, one a class; none: half of them, in equal parts
 
     def check(self, preset: Preset, least: int = 1) -> None:
         """Refuse, before hours of training, what the model could not generate after them.
@@ -164,6 +178,11 @@ class SampleOptions:
         """
         from hud_fast.diffusion.network import SMALLEST
 
+        if self.shares and len(self.shares) != len(self.classes):
+            raise InputError(
+                f"--share must be given once for each --class, or not at all, got {len(self.shares)} for "
+                f"{len(self.classes)}"
+            )
         if self.samples < least:
             raise InputError(f"--samples must be at least {least}, got {self.samples}")
         if self.size is not None and min(self.size) < SMALLEST:
@@ -181,10 +200,47 @@ class SampleOptions:
                 f"--sampler-steps must be from 1 to T = {preset.T}, got {self.sampler_steps}"
             )
 
+    def wanted(self, classes: ClassMaps | None) -> Literal[True] | dict[int, float | None] | None:
+        """What to ask a model with these classes for, as `classes` of ``HUD.sample``; without, nothing.
+
+        Raises
+        ------
+        InputError
+            Classes that the model does not have, or shares that cannot be.
+        """
+        if classes is None:
+            if self.classes:
+                raise InputError(
+                    f"--class needs a model that was trained with --labels, got {self.classes[0]}"
+                )
+            return None
+        if not self.classes:
+            return True
+        known = {name.casefold() for name in classes.names}
+        try:
+            chosen = [
+                classes.index("--class", int(name) if _is_number(name, known) else name)
+                for name in self.classes
+            ]
+            if len(set(chosen)) < len(chosen):
+                raise InputError(
+                    f"--class must name each class once, got {', '.join(self.classes)}"
+                )
+            shares = self.shares or [None] * len(chosen)
+            asked = {classes.numbers[k]: share for k, share in zip(chosen, shares, strict=True)}
+            classes.wanted("--share", asked)
+        except ValueError as error:
+            raise InputError(str(error).replace(": `classes`", "", 1)) from error
+        return asked
+
     def window(self, preset: Preset) -> tuple[int, int]:
         """Rows and columns of a cube."""
         return self.size or (preset.crop, preset.crop)
 
     def arguments(self) -> dict[str, Any]:
-        """Return the keyword arguments of ``HUD.sample``."""
+        """Return the keyword arguments of ``HUD.sample``, but `classes`."""
         return {"size": self.size, "sampler": self.sampler, "steps": self.sampler_steps}
+
+
+def _is_number(name: str, known: set[str]) -> bool:
+    return name.isascii() and name.isdecimal() and name.casefold() not in known

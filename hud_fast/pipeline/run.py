@@ -15,6 +15,7 @@ from hud_fast.pipeline.cubes import choose_format
 from hud_fast.pipeline.device import to_measure
 from hud_fast.pipeline.figures import NotDrawn, run_figures, shown_settings, write_page
 from hud_fast.pipeline.memory import in_parts, of_job
+from hud_fast.pipeline.model import classes_of
 from hud_fast.pipeline.options import ModelOptions, SampleOptions, SceneOptions
 from hud_fast.pipeline.progress import Progress, Reporter
 from hud_fast.pipeline.realism import judged
@@ -85,6 +86,7 @@ def run_scene(
     with reporter.stage("Reading the scene"):
         scene = scene_options.load(source)
     reporter.say(f"  {describe(scene)}")
+    sample_options.wanted(classes_of(scene))
     kind = choose_format(sample_options.format, scene)
     model_options = in_parts(model_options, scene.shape, reporter)
     settings = job_settings(scene, model_options, sample_options, format=kind)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hud_fast._text import size_text
 from hud_fast.diffusion import processes
 from hud_fast.diffusion.processes import by_first
-from hud_fast.pipeline.cubes import ABUNDANCES, ARRAY, write_cubes
+from hud_fast.pipeline.cubes import ABUNDANCES, ARRAY, names_of, write_cubes
 from hud_fast.pipeline.errors import InputError
 from hud_fast.pipeline.memory import Need
 from hud_fast.pipeline.model import find_endmembers, generate, load_model, train
@@ -38,12 +38,18 @@ def job_settings(
 ) -> dict[str, Any]:
     """Everything that decides the result: what a resumed job must agree on."""
     valid = {} if scene.valid.all() else {"valid pixels fingerprint": fingerprint(scene.valid)}
+    labels = {} if scene.labels is None else {"labels fingerprint": fingerprint(scene.labels)}
+    sampling = asdict(sample_options)
+    for name in ("classes", "shares"):  # of labelled jobs: what others were begun with has none
+        if not sampling[name]:
+            del sampling[name]
     return {
         "scene": scene.name,
         "scene fingerprint": fingerprint(scene.cube),
         **valid,
+        **labels,
         **asdict(model_options),
-        **asdict(sample_options),
+        **sampling,
         **others,
     }
 
@@ -83,10 +89,19 @@ def generated_cubes(
         cubes = np.load(path / ARRAY) / np.float32(scene.scale)
         return cubes, np.load(path / ABUNDANCES)
     with folder.stage("generating"):
-        cubes, maps = generate(model, options, model_options.seed, reporter)
+        cubes, maps, labels = generate(model, options, model_options.seed, reporter)
     if processes.is_first():
         with folder.stage("writing the cubes"), reporter.stage("Writing the cubes") as progress:
-            write_cubes(path, cubes, scene, kind=kind, abundances=maps, progress=progress)
+            write_cubes(
+                path,
+                cubes,
+                scene,
+                kind=kind,
+                abundances=maps,
+                labels=labels,
+                classes=names_of(model.classes),
+                progress=progress,
+            )
     return cubes, maps
 
 

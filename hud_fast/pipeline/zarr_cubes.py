@@ -1,7 +1,8 @@
 """Sets of generated cubes as a Zarr group, which xarray opens: one chunk a cube, written as the cubes come.
 
 ``generated`` (sample, row, column, band) float32 in the units of the scene's file, ``abundances`` (sample, row, column,
-endmember), ``endmembers`` (endmember, band), and ``wavelength`` (band) in nm where it is known.
+endmember), ``endmembers`` (endmember, band), ``wavelength`` (band) in nm where it is known, and of a model with classes
+``labels`` (sample, row, column), 0 = no class, whose attribute ``label_names`` lists the names of 1, 2, ...
 """
 
 from __future__ import annotations
@@ -12,26 +13,23 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hud_fast._files import atomic_dir
+from hud_fast.pipeline.cubes import Array, Labels, Write, in_order, names_of
 from hud_fast.pipeline.errors import InputError, user_input
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hud_fast.diffusion import HUD
-
-Array: TypeAlias = NDArray[np.float32]
 
 GENERATED = "generated"
 SPACE = ("sample", "row", "column")
 SEED = "seed of the model"  # an attribute, by which a group of ours is known
 _INSIDE = re.compile(
-    rf"zarr\.json|({GENERATED}|abundances|endmembers|wavelength)/(zarr\.json|c(/\d+)+)"
+    rf"zarr\.json|({GENERATED}|abundances|endmembers|wavelength|labels)/(zarr\.json|c(/\d+)+)"
 )
 
 
@@ -40,10 +38,11 @@ def writing_zarr(
     path: Path,
     model: HUD,
     shape: tuple[int, int, int, int],  # (B, h, w, C)
-) -> Iterator[Callable[[Array, Array], None]]:
-    """Yield a function that writes the next cubes and abundance maps; the group appears whole or not at all.
+) -> Iterator[Write]:
+    """Yield a function that writes the next cubes and maps; the group appears whole or not at all.
 
-    ``write(cubes, abundances)`` takes (b, h, w, C) in the unit of the model and (b, h, w, D).
+    ``write(cubes, abundances, labels)`` takes (b, h, w, C) in the unit of the model, (b, h, w, D) and, of a model with
+    classes, (b, h, w).
 
     Raises
     ------
@@ -52,6 +51,8 @@ def writing_zarr(
     RuntimeError
         The block ends before all of `shape` was written.
     """
+    from hud_fast.scenes.label_writers import smallest_type
+
     zarr = _zarr(path)
     refuse_other_group(path)
     B, h, w, C = shape
@@ -81,11 +82,24 @@ def writing_zarr(
             group["wavelength"].attrs["units"] = "nm"
         generated = grows(GENERATED, C, "band")
         maps = grows("abundances", model.D, "endmember")
+        label_maps: Any = None
+        if (classes := names_of(model.classes)) is not None:
+            label_maps = group.create_array(
+                "labels",
+                shape=(B, h, w),
+                chunks=(1, h, w),
+                dtype=smallest_type(max(classes)),
+                dimension_names=SPACE,
+            )
+            label_maps.attrs["label_names"] = list(in_order(classes))
 
-        def write(cubes: Array, abundances: Array) -> None:
+        def write(cubes: Array, abundances: Array | None, labels: Labels | None = None) -> None:
             nonlocal done
-            generated[done : done + len(cubes)] = cubes * scale
-            maps[done : done + len(cubes)] = abundances
+            rows = slice(done, done + len(cubes))
+            generated[rows] = cubes * scale
+            maps[rows] = abundances
+            if label_maps is not None:
+                label_maps[rows] = labels
             done += len(cubes)
 
         yield write

@@ -154,7 +154,10 @@ def labels(
             raise TypeError(f"{function}: `labels` must hold whole numbers, got fractions")
         array = array.astype(np.int64)
     if array.min() < 0:
-        raise ValueError(f"{function}: `labels` must be 0 (unlabelled) or more, got {array.min()}")
+        raise ValueError(
+            f"{function}: `labels` must be 0 (unlabelled) or more, got {array.min()}: what stands for no label must "
+            "be 0, or the no-data value that the file declares"
+        )
     return array
 
 

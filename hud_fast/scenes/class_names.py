@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,6 +27,22 @@ def class_colours(count: int) -> NDArray[np.uint8]:  # (count + 1, 3)
     classes = len(CLASS_COLOURS) - 1
     which = [CLASS_COLOURS[0], *(CLASS_COLOURS[1 + i % classes] for i in range(count))]
     return np.array([list(bytes.fromhex(colour[1:])) for colour in which], np.uint8)
+
+
+NO_CLASS = re.compile(
+    r"un-?(classified|labell?ed|defined|known)|background|no[ -]?(data|class|label)|none|0?"
+)
+
+
+def is_no_class(name: str) -> bool:
+    """Is it what the pixels without a class are called?
+
+    Examples
+    --------
+    >>> is_no_class("Unclassified"), is_no_class("Corn")
+    (True, False)
+    """
+    return NO_CLASS.fullmatch(name.strip().lower()) is not None
 
 
 INDIAN_PINES = (

@@ -79,7 +79,7 @@ def read_envi(path: Path, request: Request) -> RawScene:
         return _read_tiff(given, request)
     if "tiff" in kind:
         return _read_tiff(_tiff_beside(header_path), request)
-    numbers, interleave = _numbers(header)
+    numbers, interleave = layout_of(header)
     data = given or raw_numbers.find_data(header_path, numbers.size)
     if _is_tiff(data, kind):
         return _read_tiff(data, request)
@@ -176,7 +176,7 @@ def _read_esri(header: Header, given: Path | None) -> RawScene:
     return raw
 
 
-def _numbers(header: Header) -> tuple[Numbers, str]:
+def layout_of(header: Header) -> tuple[Numbers, str]:
     """How the numbers lie, and the interleave."""
     lines, samples, bands = (header.integer(key) for key in ("lines", "samples", "bands"))
     interleave = header.word("interleave").lower() or "bsq"

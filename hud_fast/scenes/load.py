@@ -8,12 +8,12 @@ import warnings
 from pathlib import Path
 from typing import Any, Literal
 
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from hud_fast._checks import check_path
 from hud_fast._files import user_path
 from hud_fast._text import printable
-from hud_fast.scenes import checks, readers, side_files, trust
+from hud_fast.scenes import checks, label_files, readers, side_files, trust
 from hud_fast.scenes.catalogue import Entry, File, find_entry, is_name, recognise
 from hud_fast.scenes.fetch import fetch
 from hud_fast.scenes.layout import check_layout
@@ -70,7 +70,9 @@ def load_scene(
         wavelength is 0 are flagged bad.
     good_bands, mask, labels
         As in `Scene`; `mask` is joined with what the file masks, and with the altered pixels that the catalogue knows
-        of.
+        of. The file of `labels` may also be an .npz, HDF5, ENVI classification, GeoTIFF or .png file, or a table (.csv)
+        with the columns row, column (from 0) and class, a number or a name, of the few points that are labelled. What
+        it calls its classes becomes `label_names`; what it declares as no data becomes 0, no label.
     rgb_bands
         0-based bands to show as red, green, blue.
     scale
@@ -196,10 +198,11 @@ def open_scene(
         raw.fwhm = widths
     if good_bands is not None:
         raw.good_bands = side_files.vector("good_bands", good_bands)
-    raw.labels = raw.labels if labels is None else side_files.matrix("labels", labels)
     if rgb_bands is not None:
         raw.rgb_bands = checks.rgb_bands("load_scene", rgb_bands, raw.cube.shape[2])
     known = entry or recognise(raw.variable, raw.cube.shape)
+    if labels is not None:
+        _give_labels(raw, labels, known)
     _add_what_is_known(raw, known, path)
     close_gaps(raw, flag=good_bands is None)
     if known is not None and known.altered is not None:
@@ -212,6 +215,17 @@ def open_scene(
         scale = checks.positive("load_scene", "scale", raw.fields.pop("scale", 1.0))
         _join_mask(raw, side_files.matrix("mask", mask))
         return SceneFile.of(part_of(raw, window, every), path, scale, no_data)
+
+
+def _give_labels(
+    raw: RawScene, given: ArrayLike | str | os.PathLike[str], entry: Entry | None
+) -> None:
+    """The user's labels for the file's; the scene's names of classes stay where the user's have none and they do."""
+    height, width, _ = raw.cube.shape
+    names = raw.fields.pop("label_names", None) or (entry.label_names if entry else None)
+    raw.labels, own = label_files.read_labels(given, (height, width), names)
+    fits = names is not None and raw.labels.max() <= len(names)
+    raw.fields["label_names"] = own or (names if fits else None)
 
 
 def _join_mask(raw: RawScene, given: NDArray[Any] | None) -> None:

@@ -5,7 +5,8 @@ A file is 128 bytes of header and a chain of elements: a tag of 8 bytes (type, l
 bytes. Up to 4 bytes of data lie inside the tag. An element of the chain is an array, or a zlib stream that holds one;
 an array is a chain of elements in turn: flags (class, complex), sizes, name, values. Values are stored in the smallest
 type that holds them, whatever the class. A structure or a cell array holds arrays in turn, each with its own tag:
-they are variables, too, named as MATLAB does (``hsi.Data``, ``cubes{1}``). Of text and objects only the name is read.
+they are variables, too, named as MATLAB does (``hsi.Data``, ``cubes{1}``). Of objects only the name is read, and of
+text, until it is asked for.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ NUMBERS = {
     12: "i8",
     13: "u8",
 }
+TEXTS = {1: "latin1", 2: "latin1", 4: "utf-16-{}", 16: "utf-8", 17: "utf-16-{}"}
 CLASSES = {
     1: "cell", 2: "struct", 3: "object", 4: "char", 5: "sparse", 6: "double", 7: "single", 8: "int8", 9: "uint8",
     10: "int16", 11: "uint16", 12: "int32", 13: "uint32", 14: "int64", 15: "uint64", 16: "function", 17: "opaque",
@@ -51,6 +53,7 @@ NUMERIC = range(6, 16)  # of the classes
 LOGICAL, COMPLEX = 0x0200, 0x0800  # of the flags
 MOST_AXES = 32
 LONGEST_NAME = 4096
+LONGEST_TEXT = 1 << 20  # bytes
 LONGEST_FIELDS = 1 << 20  # bytes of all names of a structure's fields
 DEEPEST = 8  # structures in structures
 BLOCK = 1 << 18
@@ -119,16 +122,31 @@ class MatV5:
             element.fill(values)
         return values.reshape(head.shape, order="F")
 
+    def texts(self, name: str) -> list[str]:
+        """The lines of a text, or the texts in a cell array."""
+        found: list[str] = []
+        with whole(self.path), self.path.open("rb") as file:
+            element = _Element(file, self._places[name][0], self._order)
+            head = element.head()
+            if CLASSES[head.kind] == "char":
+                found = element.lines(head)
+            for _, _, inner in element.parts(head, name):
+                if CLASSES[inner.kind] == "char":
+                    found += element.lines(inner)
+        return found
+
 
 def write_v5(path: Path, content: dict[str, NDArray[Any]]) -> None:
     """A v5 file of these arrays, compressed, block by block: scipy's writer takes five times an array's memory."""
     with path.open("wb") as file:
         file.write(b"MATLAB 5.0 MAT-file, written by hud_fast".ljust(124) + b"\x00\x01IM")
         for name, values in content.items():
-            array = np.atleast_2d(values)
+            is_text = values.dtype.kind == "U"
+            array = letters(values) if is_text else np.atleast_2d(values)
             dtype = array.dtype.newbyteorder("<")
             code = next(code for code, number in NUMBERS.items() if number == dtype.str[1:])
             kind = {"float64": "double", "float32": "single"}.get(dtype.name, dtype.name)
+            kind = "char" if is_text else kind
             head = b"".join((
                 _element(6, struct.pack("<II", CODES[kind], 0)),
                 _element(5, struct.pack(f"<{array.ndim}i", *array.shape)),
@@ -151,6 +169,21 @@ def write_v5(path: Path, content: dict[str, NDArray[Any]]) -> None:
             file.seek(start)
             file.write(struct.pack("<II", COMPRESSED, end - start - 8))
             file.seek(end)
+
+
+def letters(lines: NDArray[np.str_]) -> NDArray[np.uint16]:  # (lines, letters)
+    """Lines as MATLAB has them in one array: all as long as the longest, filled up by blanks.
+
+    Examples
+    --------
+    >>> letters(np.array(["ab", "c"])).tolist()
+    [[97, 98], [99, 32]]
+    """
+    coded = [np.frombuffer(str(line).encode("utf-16-le", "replace"), "<u2") for line in lines]
+    matrix = np.full((len(coded), max(map(len, coded), default=0)), ord(" "), np.uint16)
+    for row, line in zip(matrix, coded, strict=True):
+        row[: len(line)] = line
+    return matrix
 
 
 def _element(kind: int, data: bytes) -> bytes:
@@ -283,6 +316,18 @@ class _Element:
         (length,) = self._numbers("I", 4)
         self._padding = -length % 8
         return kind, length
+
+    def lines(self, head: _Head) -> list[str]:
+        """The lines of a text, `head` having been read; all are as long as the longest."""
+        kind, length = self.tag()
+        if kind not in TEXTS or length > LONGEST_TEXT:
+            raise ValueError(f"a text is {length} bytes of type {kind}")
+        order = "le" if self._order == "<" else "be"
+        text = self._take(length).decode(TEXTS[kind].format(order), "replace")
+        count = head.shape[0] if len(head.shape) == 2 else 0
+        if len(text) != math.prod(head.shape):
+            count = min(count, 1)  # of letters that take several bytes
+        return [text[line::count].rstrip(" \0") for line in range(count)]
 
     def fill(self, values: NDArray[Any]) -> None:
         """Read the values, and see that the stream which holds them is whole."""

@@ -133,7 +133,7 @@ class Npz:
 def read_own_npz(file: Npz) -> RawScene:
     """A scene as `save_scene` wrote it, with every field."""
     with whole(file.path):
-        facts = _facts(file)
+        facts = facts_of(file)
         arrays = {name: file.read(name) for name in file.shapes if name not in (OURS, "cube")}
         cube = file.read("cube")
         if cube.ndim != 3 or cube.dtype.kind not in "fiu":
@@ -161,7 +161,7 @@ def read_own_npz(file: Npz) -> RawScene:
     return raw
 
 
-def _facts(file: Npz) -> dict[str, Any]:
+def facts_of(file: Npz) -> dict[str, Any]:
     """What is no array, each of the type that we write."""
     version = file.read(OURS)
     if version.shape != () or version != VERSION:

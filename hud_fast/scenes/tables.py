@@ -24,7 +24,10 @@ from numpy.typing import NDArray
 
 from hud_fast._text import listed, printable
 from hud_fast.scenes import layout as axes
+from hud_fast.scenes.class_names import is_no_class
 from hud_fast.scenes.mat import VariableFile
+from hud_fast.scenes.mat_v5 import MatV5
+from hud_fast.scenes.numpy_files import Npz
 from hud_fast.scenes.raw import RawScene, Request
 from hud_fast.scenes.wavelengths import nanometres, widths
 
@@ -37,6 +40,7 @@ FWHM_NAMES = ("fwhm", "bandwidths")
 GOOD_BAND_NAMES = ("bbl", "goodbands", "gbl")
 MASK_NAMES = ("mask", "valid", "validmask")
 LABEL_NAMES = ("labels", "label", "gt", "groundtruth", "map")
+NAMES_OF_LABELS = ("labelnames", "classnames", "classes", "names", "categories", "targetnames")
 BAND_NAMES = ("bands",)  # band centres in some files, in others a count or a choice: see `_centres`
 CENTRES_NM = (300.0, 20_000.0)
 ONE_OF_STACK = re.compile(r"(?P<name>.+)\[(?P<last>\.\.\.,)?\s*(?P<index>\d+)\]")
@@ -89,6 +93,8 @@ def read_table(
     fwhm = _fitting(_vector(file, FWHM_NAMES, variable), depth)
     centres = _fitting(wavelengths, depth, lengths=True)
     labels = _matrix(file, LABEL_NAMES, (height, width), variable)
+    names = None if labels is None else label_names(file, labels)
+    fits = names is not None and labels is not None and len(names) >= labels.max()
     return RawScene(
         cube=cube,
         format=file.format,
@@ -100,6 +106,7 @@ def read_table(
         mask=_matrix(file, MASK_NAMES, (height, width), variable),
         labels=labels,
         details=details,
+        fields={"label_names": names} if fits else {},
     )
 
 
@@ -338,6 +345,31 @@ def _matrix(
     if not whole or values.min() < 0 or (names is MASK_NAMES and values.max() > 1):
         return None
     return values
+
+
+def label_names(
+    file: VariableFile,
+    labels: NDArray[Any],  # (H, W)
+) -> tuple[str, ...] | None:
+    """The names of the classes 1, 2, ... under a usual name: lines of a text, or the texts in a cell array.
+
+    One for no class at their head is left out, where there are names enough without it.
+    """
+    for name, kind in file.others.items():
+        if name.lower().replace("_", "") not in NAMES_OF_LABELS:
+            continue
+        if isinstance(file, Npz) and kind.startswith("<U"):
+            found = [str(one).strip() for one in file.read(name).ravel()]
+        elif isinstance(file, MatV5) and kind in ("char", "cell"):
+            try:
+                found = file.texts(name)
+            except OSError:  # what only describes the map does not keep us from it
+                continue
+        else:
+            continue
+        spare = len(found) > labels.max(initial=0)
+        return tuple(found[1:] if spare and is_no_class(found[0]) else found) or None
+    return None
 
 
 def _image_shape(file: VariableFile, cube: str | None) -> tuple[int, int] | None:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import locale
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ def is_matlab_name(name: str) -> bool:
 
 
 def write_mat(scene: Scene, path: Path, options: Options) -> Path:
-    """The cube under its name, in its layout, with wavelengths (nm), bbl, mask and labels beside it."""
+    """The cube under its name, in its layout, with wavelengths (nm), bbl, mask, labels and their names beside it."""
     name = options.variable
     cube = _values(scene, options.dtype.newbyteorder("="), scene.ignore_value)
     content: dict[str, NDArray[Any]] = {}
@@ -112,6 +112,7 @@ def write_mat(scene: Scene, path: Path, options: Options) -> Path:
         "bbl": None if scene.good_bands is None else scene.good_bands.astype(np.uint8),
         "mask": None if scene.mask is None else scene.mask.astype(np.uint8),
         "labels": scene.labels,
+        "label_names": None if scene.labels is None else label_texts(scene.label_names),
     }
     content.update({n: v for n, v in beside.items() if v is not None and n not in content})
     with atomic_path(path) as temporary:
@@ -122,12 +123,26 @@ def write_mat(scene: Scene, path: Path, options: Options) -> Path:
     return path
 
 
+def label_texts(names: Sequence[str] | None) -> NDArray[np.str_] | None:
+    """The names of classes as an array; None where there are none."""
+    return np.array(names, np.str_) if names else None
+
+
 def write_hdf5(path: Path, content: dict[str, NDArray[Any]]) -> None:
     """A MATLAB v7.3 file: arrays are turned round."""
     with hdf5_file(path) as file, hdf5_errors():
         for name, array in content.items():
-            values_ = np.atleast_2d(array)
-            hdf5_array(file, name, values_.shape, values_.dtype, data=values_.T)
+            hdf5_whole(file, name, array)
+
+
+def hdf5_whole(file: Any, name: str, values_: NDArray[Any]) -> None:
+    """A variable with its values: numbers, or lines of text."""
+    is_text = values_.dtype.kind == "U"
+    array = mat_v5.letters(values_) if is_text else np.atleast_2d(values_)
+    item = hdf5_array(file, name, array.shape, array.dtype, data=array.T)
+    if is_text:
+        item.attrs[mat_hdf5.MATLAB_ATTRIBUTE] = np.bytes_("char")
+        item.attrs["MATLAB_int_decode"] = np.int32(2)
 
 
 @contextlib.contextmanager
@@ -236,7 +251,7 @@ def envi_fields(scene: Scene, options: Options, ignore: float | None) -> dict[st
     """What the header says."""
     kind = "simulated scene" if scene.simulated else "scene"
     fields: dict[str, Any] = {
-        "description": f"{kind} {_plain(scene.name)}, written by hud_fast",
+        "description": f"{kind} {plain(scene.name)}, written by hud_fast",
         "samples": scene.W,
         "lines": scene.H,
         "bands": scene.C,
@@ -267,7 +282,7 @@ def envi_fields(scene: Scene, options: Options, ignore: float | None) -> dict[st
             fields["wavelength units"] = unit if micro else "Nanometers"
             fields[key] = _listed(lengths * (1e-3 if micro else 1.0))
     if scene.band_names is not None:
-        fields["band names"] = [_plain(name) for name in scene.band_names]
+        fields["band names"] = [plain(name) for name in scene.band_names]
     if scene.good_bands is not None:
         fields["bbl"] = [int(good) for good in scene.good_bands]
     if scene.rgb_bands is not None:
@@ -281,7 +296,7 @@ def envi_fields(scene: Scene, options: Options, ignore: float | None) -> dict[st
     return fields
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """A name without what a header takes for the end of a value or the next one's beginning."""
     return name.translate(str.maketrans("{}=", "()-")).strip()
 

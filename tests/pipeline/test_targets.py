@@ -15,7 +15,7 @@ from hud_fast.diffusion import HUD
 from hud_fast.pipeline import SampleOptions, sample_model
 from hud_fast.pipeline.cubes import read_cubes
 from hud_fast.pipeline.errors import InputError
-from hud_fast.pipeline.targets import writing_stack
+from hud_fast.pipeline.stack_files import writing_stack
 from hud_fast.scenes import load_scene, save_scene, simulate_scene, writers
 
 OPTIONS = SampleOptions(samples=3, size=(8, 12), sampler_steps=2)
