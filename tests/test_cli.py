@@ -24,7 +24,7 @@ SMALL = ["--endmembers", "3", "--steps", "2", "--device", "cpu", "--threads", "1
 FEW = ["--samples", "2", "--size", "16", "--sampler-steps", "2"]
 COMMANDS = (
     *("run", "fit", "sample", "unmix", "endmembers", "metrics", "evaluate", "compare"),
-    *("bench", "fetch", "info"),
+    *("augment", "bench", "fetch", "info"),
 )
 
 

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from hud_fast.report.augmentation_page import augmentation_figures, write_augmentation
-from hud_fast.report.augmentation_tables import agreement_line, augmentation_tables, verdicts
+from hud_fast.report.augmentation_tables import augmentation_tables
 from hud_fast.report.axis import title_of
 from hud_fast.report.class_maps import label_maps, labelled_samples
 from hud_fast.report.comparison_figures import comparison_densities, comparison_panels
@@ -28,7 +28,6 @@ __all__ = [
     "Entry",
     "abundance_histograms",
     "abundance_maps",
-    "agreement_line",
     "augmentation_figures",
     "augmentation_tables",
     "comparison_densities",
@@ -44,7 +43,6 @@ __all__ = [
     "spectral_density",
     "title_of",
     "training_curve",
-    "verdicts",
     "write_augmentation",
     "write_comparison",
     "write_report",

@@ -97,7 +97,8 @@ def agreement_line(result: Result) -> str:
     ratios = ", ".join(f"{_number(found['ratio'])} with {count}" for count, found in known)
     return (
         "Whether the generated maps are right: a CNN that was taught with all labels of the train side agrees with "
-        f"them, relative to how often it is right on real test pixels (1 = as right as real labels), {ratios} labels a class."
+        f"them, relative to how often it is right on real test pixels (1 = as right as real labels), {ratios} labels "
+        "a class."
     )
 
 
