@@ -177,7 +177,7 @@ def confusions(result: Result, titles: Titles, count: str | None = None) -> Figu
     side = (PAGE_WIDTH - 1.3 - size * longest * 0.008) / max(columns, 3)
     with house_style():
         figure = new_figure(
-            PAGE_WIDTH,
+            PAGE_WIDTH - (3 - min(columns, 3)) * side,
             1.0 + len(classifiers) * (side + 0.15) + size * longest * 0.008,
             _title(result, f"which classes are taken for which, {count} labels a class"),
         )
