@@ -25,6 +25,7 @@ from hud_fast import HUD, load_scene
 from hud_fast.diffusion import PRESETS, SceneFacts
 from hud_fast.diffusion.abundance_model import as_start
 from hud_fast.diffusion.fitting import trainer_of
+from hud_fast.diffusion.patch_weights import balanced
 from hud_fast.diffusion.patches import Patches
 from hud_fast.diffusion.preparation import PreparedScene, choose_endmembers
 from hud_fast.diffusion.training import Trainer
@@ -136,7 +137,7 @@ def main() -> None:
         one = scenes[source] = prepared(scene, D, None)
         if given.samples:
             laid = Patches.of(one.abundances, one.endmembers, seed=0)
-            patches[source] = laid.balanced(preset.crop)
+            patches[source] = balanced(laid, preset.crop)
     rows: list[dict[str, Any]] = []
     for seed in range(given.seeds):
         for source, one in scenes.items():

@@ -59,6 +59,7 @@ def few_trial_blocks() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(patch_weights, "ROUNDS", 1)
         patch.setattr(patch_weights, "TRIALS", 2)
+        patch.setattr(patch_weights, "STEERING_TRIALS", 2)
         yield
 
 

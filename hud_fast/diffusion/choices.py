@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from hud_fast.diffusion.model import HUD
 
 Progress = Callable[[int, int], None]
-Classes = Mapping[str, float | None] | Mapping[int, float | None] | Sequence[str | int] | bool | None
+Classes = (
+    Mapping[str, float | None] | Mapping[int, float | None] | Sequence[str | int] | bool | None
+)
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -170,9 +172,14 @@ class SamplingOptions(TypedDict, total=False):
     batch_size: int | None
     tile: int | None
     first: int
-    classes: Classes
-    guidance: float | None
     progress: Progress | None
+
+
+class LabelledOptions(SamplingOptions):
+    """Those of samples with class maps."""
+
+    classes: Required[Classes]
+    guidance: float | None
 
 
 @dataclass(frozen=True)
@@ -226,8 +233,12 @@ class Sampling:
         labelled, wanted = _classes_of(model, classes)
         if guidance is not None and (wanted is None or model.network is None):
             why = "is not asked for classes" if wanted is None else "has no network"
-            raise ValueError(f"HUD.sample: `guidance` must be None for a model that {why}, got {guidance}")
-        strength = GUIDANCE if guidance is None else check_number("HUD.sample", "guidance", guidance)
+            raise ValueError(
+                f"HUD.sample: `guidance` must be None for a model that {why}, got {guidance}"
+            )
+        strength = (
+            GUIDANCE if guidance is None else check_number("HUD.sample", "guidance", guidance)
+        )
         if not 0 <= strength <= 100:
             raise ValueError(f"HUD.sample: `guidance` must lie in [0, 100], got {guidance}")
         asked: dict[str, Any] = {"labelled": labelled, "wanted": wanted, "guidance": strength}

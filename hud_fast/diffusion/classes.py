@@ -157,7 +157,9 @@ class ClassMaps:
                     f"{caller}: `classes` must give {name!r} a share above 0 and at most 1, got {value}"
                 )
             if told[k]:
-                raise ValueError(f"{caller}: `classes` must name each class once, got {name!r} twice")
+                raise ValueError(
+                    f"{caller}: `classes` must name each class once, got {name!r} twice"
+                )
             shares[k], told[k] = share, True
         if float(shares.double().sum()) > 1 + 1e-6:
             raise ValueError(

@@ -22,6 +22,7 @@ from torch import Tensor
 from hud_fast._torch_state import in_plain_torch
 from hud_fast.diffusion import processes
 from hud_fast.diffusion.abundance_model import AbundanceModel, trained_weights
+from hud_fast.diffusion.classes import ClassMaps
 from hud_fast.diffusion.choices import Training, TrainingOptions, takes
 from hud_fast.diffusion.crops import CropSampler
 from hud_fast.diffusion.model import HUD, SceneFacts, scene_from
@@ -54,23 +55,28 @@ def trainer_of(
         step=preset.factor,
     )
     priors = [scene.prior for scene in prepared]
-    D = len(prepared[0].endmembers)
-    network = build_network(preset, D, seed=seed, prior=priors if len(priors) > 1 else priors[0])
+    D, classes = len(prepared[0].endmembers), prepared[0].class_channels
+    K = 0 if classes is None else classes.K
+    prior = priors if len(priors) > 1 else priors[0]
+    network = build_network(preset, D, K=K, seed=seed, prior=prior)
     facts = [scene.facts(encoder) for scene in prepared]
     # of several scenes each fact is a list, one entry a scene
     data = {k: [one[k] for one in facts] for k in facts[0]} if len(facts) > 1 else facts[0]
     if start is not None:
         start.load_into(network)
         data = {**data, "start": start.digest}
-    return Trainer(network, crops, preset, seed=seed, data=data)
+    return Trainer(network, crops, preset, seed=seed, data=data, classes=classes)
 
 
 def fit(
-    scenes: Sequence[Scene], endmembers: Sequence[Endmembers], training: Training
+    scenes: Sequence[Scene],
+    endmembers: Sequence[Endmembers],
+    training: Training,
+    classes: ClassMaps | None = None,
 ) -> tuple[AbundanceModel | None, list[HUD]]:
-    """`HUD.fit` for one scene, `fit_scenes` for several: prepared, trained, taken apart."""
+    """`HUD.fit` for one scene, which may have classes, `fit_scenes` for several: prepared, trained, taken apart."""
     preset, start = training.preset, training.start
-    prepared = _prepare(scenes, endmembers, training)
+    prepared = _prepare(scenes, endmembers, training, classes)
     # before the training: a scene that has no patches must not cost one
     patches = [_patches_of(one, training) for one in prepared]
     if not preset.trains:  # nothing but the weights of the patches is learned
@@ -87,6 +93,8 @@ def fit(
     for one, own in zip(prepared, patches, strict=True):
         its = network if len(prepared) == 1 else _with_prior(network, preset, one)
         models.append(_model_of(one, training, own, its, trainer.history))
+    if classes is not None:
+        return None, models  # no other scene has its classes
     before = () if start is None else start.scenes
     common = AbundanceModel(
         weights=trained_weights(network),
@@ -120,6 +128,7 @@ def _model_of(
         unmixing=prepared.unmixing(),
         history=list(history),
         patches=patches,
+        classes=prepared.classes,
     )
 
 
@@ -131,6 +140,8 @@ def _patches_of(prepared: PreparedScene, training: Training) -> Patches | None:
 
     def weighed() -> Patches:
         patches = Patches.of(prepared.abundances, prepared.endmembers, seed=training.seed)
+        if prepared.classes is not None:
+            patches = patches.with_classes(prepared.classes.shares)
         # beside a training it is not worth telling of
         progress = None if preset.trains else training.progress
         patches = balanced(patches, preset.crop, progress=progress)
@@ -223,7 +234,10 @@ def fit_scenes(
 
 
 def _prepare(
-    scenes: Sequence[Scene], endmembers: Sequence[Endmembers], training: Training
+    scenes: Sequence[Scene],
+    endmembers: Sequence[Endmembers],
+    training: Training,
+    classes: ClassMaps | None = None,
 ) -> list[PreparedScene]:
     several, start, device = len(scenes) > 1, training.start, training.device
     found = []
@@ -255,6 +269,7 @@ def _prepare(
             encoder=training.encoder,
             raw_latent=training.raw_latent,
             ranks=ranks,
+            classes=classes,
             device=device,
         )
         for scene, A in zip(scenes, found, strict=True)

@@ -99,7 +99,11 @@ def _steered(model: HUD, sampling: Sampling) -> Patches | None:
 
     def weighed() -> tuple[Patches, Tensor]:
         found, reached = steered(patches, shares, told, block)
-        return (found, reached) if processes.count() == 1 else (found.to(torch.device("cpu")), reached.cpu())
+        return (
+            (found, reached)
+            if processes.count() == 1
+            else (found.to(torch.device("cpu")), reached.cpu())
+        )
 
     found, reached = processes.on_first(weighed)
     short = [

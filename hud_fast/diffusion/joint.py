@@ -317,5 +317,5 @@ class Guided(nn.Module):
         told: Tensor = self.network(z, t, None, self.told.expand(len(z), -1))
         if self.guidance == 1:
             return told
-        rest = self.network(z, t).float()
-        return rest + self.guidance * (told.float() - rest)
+        free: Tensor = self.network(z, t).float()
+        return free + self.guidance * (told.float() - free)

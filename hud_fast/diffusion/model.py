@@ -24,7 +24,7 @@ from hud_fast._torch_state import in_plain_torch
 from hud_fast.diffusion import processes
 from hud_fast.diffusion.checks import available_device
 from hud_fast.diffusion.choices import (
-    Classes,
+    LabelledOptions,
     Sampling,
     SamplingOptions,
     Training,
@@ -195,8 +195,8 @@ class HUD:
         steps : int, optional
             Training steps, in place of the preset's.
         start : AbundanceModel, HUD, folder or "shipped", optional
-            Begin from these weights in place of random ones, the average too. The model must have as many
-            endmembers and the same network; its scene and sensor may be any.
+            Begin from these weights in place of random ones, the average too; channels of classes begin at random. The
+            model must have as many endmembers and the same network; its scene and sensor may be any.
         progress : callable, optional
             Called as ``progress(done, total)`` with training steps.
 
@@ -209,8 +209,8 @@ class HUD:
         TypeError
             An argument of the wrong type.
         ValueError
-            `labels` of another shape or of fewer than two classes in valid pixels, or with `start`. An unknown
-            precision; no valid pixel; a scene smaller than the training window or without a window free of
+            `labels` of another shape or of fewer than two classes in valid pixels; an unknown precision; no valid pixel; a
+            scene smaller than the training window or without a window free of
             masked pixels; `endmembers` out of range; an unknown preset or encoder; a `start` with another
             network or number of endmembers; a checkpoint of another training.
         RuntimeError
@@ -223,10 +223,6 @@ class HUD:
         good = given.drop_bad_bands()
         classes = None
         if labels is not None:
-            if training.start is not None:
-                raise ValueError(
-                    "HUD.fit: `labels` must be None with `start`, whose network knows no classes"
-                )
             classes = processes.on_first(partial(ClassMaps.of, good, labels, label_names))
         elif label_names is not None:
             raise ValueError("HUD.fit: `label_names` must be None without `labels`")
@@ -301,10 +297,9 @@ class HUD:
         self,
         n: int,
         *,
-        classes: Classes,
         return_abundances: bool = ...,
         as_tensors: bool = ...,
-        **options: Any,
+        **options: Unpack[LabelledOptions],
     ) -> Any: ...
     @takes(Sampling.of)
     @in_plain_torch

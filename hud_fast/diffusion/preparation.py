@@ -16,6 +16,8 @@ from torch import Tensor
 from hud_fast._checks import array_of, check_order
 from hud_fast.diffusion import processes
 from hud_fast.diffusion.checks import whole
+from hud_fast.diffusion.classes import ClassMaps
+from hud_fast.diffusion.joint import ClassChannels, JointLatent
 from hud_fast.diffusion.latent import LatentSpace
 from hud_fast.diffusion.prior import Prior
 from hud_fast.diffusion.windows import mended
@@ -234,8 +236,9 @@ class PreparedScene:
     filled: NDArray[
         np.bool_
     ]  # (H, W), pixels of z that hold their nearest valid one's, see `windows`
-    latent: LatentSpace
-    z: Tensor  # (D, H, W)
+    latent: LatentSpace | JointLatent
+    z: Tensor  # (D, H, W), of a scene with classes (D + K, H, W)
+    classes: ClassMaps | None = None
 
     @classmethod
     def of(
@@ -246,9 +249,13 @@ class PreparedScene:
         encoder: str,
         raw_latent: bool,
         ranks: Sequence[int] | None = None,
+        classes: ClassMaps | None = None,
         device: torch.device = CPU,
     ) -> PreparedScene:
-        """Unmix a scene and project; `ranks` orders its endmembers by mean abundance, None leaves them."""
+        """Unmix a scene and project; `ranks` orders its endmembers by mean abundance, None leaves them.
+
+        `classes` become channels of z beside the abundances.
+        """
         A = endmembers
 
         def unmixed() -> Tensor:
@@ -262,17 +269,30 @@ class PreparedScene:
             A, X = A[order], X[..., torch.from_numpy(order).to(device)].contiguous()
         # a pixel can also be lost here: an encoder gives NaN for what it cannot solve
         valid = X.isfinite().all(dim=-1)
-        latent = LatentSpace.of(X, valid=valid, raw=raw_latent)
         known = valid.cpu().numpy()
         maps, filled = mended(X, known)
-        z = latent.encode(maps.nan_to_num(1 / len(A)))[0]
-        return cls(scene, A, X, known, filled, latent, z)
+        maps = maps.nan_to_num(1 / len(A))
+        if classes is None:
+            latent = LatentSpace.of(X, valid=valid, raw=raw_latent)
+            return cls(scene, A, X, known, filled, latent, latent.encode(maps)[0])
+        classes = classes.to(device)
+        joint = JointLatent.of(X, classes.shares, valid=valid, raw=raw_latent)
+        shares = mended(classes.shares, known)[0].nan_to_num(1 / classes.K)
+        return cls(scene, A, X, known, filled, joint, joint.encode(maps, shares)[0], classes)
+
+    @property
+    def class_channels(self) -> ClassChannels | None:
+        """What a training needs to know of the classes."""
+        classes = self.classes
+        if classes is None:
+            return None
+        return ClassChannels.of(classes.shares, classes.certainty(), device=self.z.device)
 
     @property
     def prior(self) -> Prior:
         """What the network is told of the scene."""
         valid = torch.from_numpy(self.valid).to(self.z.device)
-        return Prior.of(self.z, valid, self.latent.mean, self.latent.std)
+        return self.latent.prior(self.z, valid)
 
     def unmixing(self) -> dict[str, float | int]:
         """How well endmembers and abundances explain the scene."""

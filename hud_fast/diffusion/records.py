@@ -13,7 +13,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hud_fast._text import printable
@@ -141,6 +143,15 @@ class Record:
         kept = value.isfinite().all(dim=-1)
         if not bool(kept.any()) or not bool(value[~kept].isnan().all()):
             raise self.damaged(f"`{name}` must be finite, or NaN in masked pixels")
+        return value
+
+    def whole_map(
+        self, name: str, size: tuple[int, ...], among: tuple[int, ...]
+    ) -> NDArray[np.int32]:
+        """A map of 0 and of the numbers in `among`."""
+        value = self._tensor(name, size, torch.int32).numpy()
+        if not np.isin(value, (0, *among)).all():
+            raise self.damaged(f"`{name}` must hold 0 and the classes' numbers, got others")
         return value
 
     def _tensor(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

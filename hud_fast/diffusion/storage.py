@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from hud_fast._text import printable
 from hud_fast.diffusion.folders import FolderKind
+from hud_fast.diffusion.classes import LARGEST as LARGEST_NUMBER
+from hud_fast.diffusion.classes import MOST_CLASSES, ClassMaps
+from hud_fast.diffusion.joint import JointLatent
 from hud_fast.diffusion.latent import LatentSpace
 from hud_fast.diffusion.network import build_network, place
 from hud_fast.diffusion.patches import Patches
@@ -18,6 +23,7 @@ from hud_fast.diffusion.records import LARGEST, Record
 if TYPE_CHECKING:
     from hud_fast.diffusion.model import HUD
 
+LONGEST = 200  # characters of a class's name
 NETWORK, STATISTICS = "network.safetensors", "statistics.safetensors"
 MODEL = FolderKind("HUD", "model", "hud_fast model", 1, (NETWORK, STATISTICS))
 
@@ -44,12 +50,21 @@ def save_model(model: HUD, folder: Path) -> None:
         "unmixing": model.unmixing,
         "history": model.history,
     }
+    latent, classes = model.latent, model.classes
+    own = latent.abundances if isinstance(latent, JointLatent) else latent
     statistics = {
         "endmembers": torch.from_numpy(model.endmembers),
         "abundances": torch.from_numpy(model.abundances),
-        "mean": model.latent.mean,
-        "std": model.latent.std,
+        "mean": own.mean,
+        "std": own.std,
     }
+    if classes is not None:
+        config["classes"] = {"numbers": list(classes.numbers), "names": list(classes.names)}
+        statistics["labels"] = torch.from_numpy(classes.labels)
+        statistics["class_shares"] = classes.shares
+    if isinstance(latent, JointLatent):
+        config["classes"]["softening"] = latent.softening
+        statistics |= {"class_mean": latent.shares.mean, "class_std": latent.shares.std}
     for name, lengths in (("wavelengths", scene.wavelengths), ("fwhm", scene.fwhm)):
         if lengths is not None:
             statistics[name] = torch.from_numpy(np.asarray(lengths, dtype=np.float64))
@@ -70,9 +85,9 @@ def load_model(folder: Path, device: torch.device) -> HUD:
     D, C = facts.whole("D", least=1), facts.whole("C", least=1)
     endmembers = numbers.tensor("endmembers", (D, C)).numpy()
     abundances = numbers.maps("abundances", D)
-    mean, std = (numbers.tensor(name, (D,), most=LARGEST) for name in ("mean", "std"))
-    if not bool((std > 0).all()):
-        raise numbers.damaged("`std` must be positive")
+    own = _space(numbers, "", D, facts.flag("raw_latent"))
+    classes = _classes(facts, numbers, abundances.shape[:2]) if "classes" in config else None
+    K = 0 if classes is None or not preset.trains else classes.K
     if preset.trains and preset.crop > max(abundances.shape[:2]):  # else no window was cut
         raise facts.damaged(f"`preset.crop` = {preset.crop} is larger than the scene")
     network = patches = None
@@ -89,10 +104,19 @@ def load_model(folder: Path, device: torch.device) -> HUD:
             raise facts.damaged(error) from error
         if len(patches.corners) != len(log_weights):
             raise numbers.damaged("`patches.log_weights` is of another scene")
+    if patches is not None and classes is not None:
+        patches = patches.with_classes(classes.shares.to(device))
+    latent: LatentSpace | JointLatent = own
+    if K:
+        told = facts.part("classes")
+        softening = told.positive("softening")
+        if softening >= 1:
+            raise told.damaged(f"`softening` must be below 1, got {softening:g}")
+        latent = JointLatent(own, _space(numbers, "class_", K, False), softening)
     if preset.trains:
         stored = Record("HUD.load", folder, weights)
-        stored.weights(preset, D, buffers=True, where=NETWORK)
-        network = build_network(preset, D)
+        stored.weights(preset, D, K=K, buffers=True, where=NETWORK)
+        network = build_network(preset, D, K=K)
         network.load_state_dict(weights)
         network.eval().requires_grad_(False)
         place(network, device)
@@ -101,11 +125,11 @@ def load_model(folder: Path, device: torch.device) -> HUD:
         for name in ("wavelengths", "fwhm")
         if name in statistics
     }
-    scene, raw = facts.part("scene"), facts.flag("raw_latent")
+    scene = facts.part("scene")
     red, green, blue = scene.wholes("rgb_bands", 3, C - 1)
     return HUD(
         network=network,
-        latent=LatentSpace(mean, std, raw).to(device),
+        latent=latent.to(device),
         endmembers=endmembers,
         abundances=abundances.numpy(),
         preset=preset,
@@ -127,4 +151,33 @@ def load_model(folder: Path, device: torch.device) -> HUD:
         unmixing=facts.numbers("unmixing"),
         history=facts.history("history"),
         patches=patches,
+        classes=None if classes is None else classes.to(device),
     )
+
+
+def _space(numbers: Record, prefix: str, channels: int, raw: bool) -> LatentSpace:
+    mean, std = (
+        numbers.tensor(f"{prefix}{name}", (channels,), most=LARGEST) for name in ("mean", "std")
+    )
+    if not bool((std > 0).all()):
+        raise numbers.damaged(f"`{prefix}std` must be positive")
+    return LatentSpace(mean, std, raw)
+
+
+def _classes(facts: Record, numbers: Record, size: tuple[int, ...]) -> ClassMaps:
+    """The classes of a model that has some."""
+    told = facts.part("classes")
+    names = told.texts("names")
+    K = len(names)
+    if not 2 <= K <= MOST_CLASSES:
+        raise told.damaged(f"`classes` must be 2 to {MOST_CLASSES}, got {K}")
+    known = told.wholes("numbers", K, LARGEST_NUMBER)
+    if known[0] < 1 or any(a >= b for a, b in pairwise(known)):
+        raise told.damaged("`numbers` must increase from 1 on")
+    labels = numbers.whole_map("labels", size, known)
+    shares = numbers.maps("class_shares", K)
+    if shares.shape[:2] != size:
+        raise numbers.damaged("`class_shares` must be of the size of `abundances`")
+    if not bool((shares.nan_to_num() >= 0).all() and (shares.nan_to_num() <= 1).all()):
+        raise numbers.damaged("`class_shares` must lie in [0, 1]")
+    return ClassMaps(known, tuple(printable(name, LONGEST) for name in names), labels, shares)

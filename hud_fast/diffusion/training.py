@@ -66,8 +66,6 @@ class Trainer:
         Trained in place.
     crops : CropSampler
         Where the windows come from; its device is the training's.
-    classes : ClassChannels, optional
-        Of a network of K classes, whose channels are the last K of the windows: of the one scene, on the same device.
     preset : Preset
         Settings.
     seed : int
@@ -76,6 +74,8 @@ class Trainer:
         JSON-able facts about the training data, which a checkpoint must agree with.
     capture : bool, optional
         Whether a GPU replays the steps as a CUDA graph.
+    classes : ClassChannels, optional
+        Of a network of K classes, whose channels are the last K of the windows: of the one scene, on the same device.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""From a scene to endmembers and abundances: extraction, count, least squares, the autoencoder; classes of all pixels from a few."""
+"""From a scene to endmembers, abundances and classes: extraction, count, least squares, autoencoder, label spreading."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ spectrum changes: a field passes its class on, and stops at its border. F_k over
 many pixels are labelled (class mass normalisation, Zhu et al. 2003).
 
 The constants were chosen on Jasper Ridge and Samson, whose classes are the largest of the known abundances, and looked
-at on scenes with classes. Larger `BESIDE` is better in fields, smaller where each pixel stands for itself. With `SHARPNESS`
-the largest share of a pixel is, on average, about how often it is right.
+at on scenes with classes. Larger `BESIDE` is better in fields, smaller where each pixel stands for itself. With
+`SHARPNESS` the largest share of a pixel is, on average, about how often it is right.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _looks(
     cube: NDArray[np.float32],  # (H, W, C)
     valid: NDArray[np.bool_],  # (H, W)
 ) -> NDArray[np.float64]:  # (n, components)
-    """Principal components of the valid pixels, each over the square root of its deviation: small ones count, but less."""
+    """Principal components of the valid pixels, over the roots of their deviations: small ones count, but less."""
     rows = torch.from_numpy(cube[valid])
     parts = rows.split(1 << 14)
     mean = torch.stack([part.double().sum(dim=0) for part in parts]).sum(dim=0) / len(rows)

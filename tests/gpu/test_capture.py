@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from hud_fast.diffusion.capture import WARM, Repeated
 from hud_fast.diffusion.crops import CropSampler
+from hud_fast.diffusion.joint import ClassChannels
 from hud_fast.diffusion.latent import LatentSpace
 from hud_fast.diffusion.network import build_network, place
 from hud_fast.diffusion.noise import addressed_noise
@@ -37,21 +38,25 @@ def samples(
     n: int = 7,
     side: int = 16,
     tile: int | None = None,
+    K: int = 0,
 ) -> Tensor:
-    network = build_network(PRESET, 2).eval().requires_grad_(False)
+    network = build_network(PRESET, 2, K=K).eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(0)
     nn.init.normal_(network.unet.conv_out.weight, std=0.1, generator=generator)
+    if K:
+        nn.init.normal_(network.told[-1].weight, std=0.5, generator=generator)
     place(network, device)
     batches = sample_latent(
         network,
         plan(NoiseSchedule(), sampler=sampler, steps=WARM + 5),
         range(n),
-        (2, side, side),
+        (2 + K, side, side),
         seed=3,
         batch_size=4,
         tile=tile,
         precision=precision,
         capture=capture,
+        shares=torch.full((K,), 1 / K) if K else None,
     )
     return torch.cat(list(batches)).cpu()
 
@@ -78,6 +83,15 @@ def test_a_graph_of_windows_gives_the_samples_of_the_loop(gpu: torch.device) -> 
     torch.testing.assert_close(graph, loop, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("tile", [None, 8])
+def test_a_graph_of_told_classes_gives_the_samples_of_the_loop(
+    gpu: torch.device, tile: int | None
+) -> None:
+    """Two calls of the network a step."""
+    loop, graph = (samples(gpu, "dpm++", "float32", c, n=5, tile=tile, K=3) for c in (False, True))
+    torch.testing.assert_close(graph, loop, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++"])
 def test_a_gpu_gives_the_samples_of_a_cpu(gpu: torch.device, sampler: str) -> None:
     """The noise is the same on both; convolutions round differently (TF32 is off)."""
@@ -92,8 +106,14 @@ def test_a_gpu_gives_the_samples_of_a_cpu(gpu: torch.device, sampler: str) -> No
 
 
 def trainer_on(
-    device: torch.device, precision: Any, capture: bool, scenes: int = 1, log_every: int = 4
+    device: torch.device,
+    precision: Any,
+    capture: bool,
+    scenes: int = 1,
+    log_every: int = 4,
+    classes: bool = False,
 ) -> Trainer:
+    """Of `scenes` scenes, or of one whose last two channels are taken for those of classes."""
     z, priors, masks = [], [], []
     for number in range(scenes):
         abundances = smooth_abundances(20 + number, 24 - number, 3, seed=number)
@@ -104,31 +124,38 @@ def trainer_on(
         priors.append(Prior.of(on_cpu, valid, space.mean, space.std))
     preset = replace(PRESET, steps=24, log_every=log_every, precision=precision)
     crops = CropSampler(z, masks, crop=preset.crop)
+    if classes:
+        shares = np.stack([abundances[..., 0], 1 - abundances[..., 0]], axis=-1)
+        channels = ClassChannels.of(shares, abundances[..., 1], device=device)
+        network = build_network(preset, 1, K=2, prior=priors[0])
+        return Trainer(network, crops, preset, seed=5, capture=capture, classes=channels)
     network = build_network(preset, 3, prior=priors if scenes > 1 else priors[0])
     return Trainer(network, crops, preset, seed=5, capture=capture)
 
 
 def trained(
-    device: torch.device, precision: Any, capture: bool, scenes: int = 1
+    device: torch.device, precision: Any, capture: bool, scenes: int = 1, classes: bool = False
 ) -> tuple[list[float], dict[str, Tensor]]:
-    trainer = trainer_on(device, precision, capture, scenes)
+    trainer = trainer_on(device, precision, capture, scenes, classes=classes)
     for _ in range(trainer.preset.steps):
         trainer.step()
     weights = {name: value.cpu() for name, value in trainer.averaged_weights().items()}
     return [entry["loss"] for entry in trainer.history], weights
 
 
-@pytest.mark.parametrize("scenes", [1, 2])
+@pytest.mark.parametrize(("scenes", "classes"), [(1, False), (2, False), (1, True)])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_graph_trains_as_the_loop_does(gpu: torch.device, precision: Any, scenes: int) -> None:
+def test_a_graph_trains_as_the_loop_does(
+    gpu: torch.device, precision: Any, scenes: int, classes: bool
+) -> None:
     """The rate's warm-up and decay, windows, times and noise change from replay to replay as they should.
 
     Gradients of convolutions may be summed in any order: equal to rounding, grown over 24 steps.
     """
     torch.backends.cudnn.deterministic = True
     try:
-        loop, weights = trained(gpu, precision, False, scenes)
-        graph, others = trained(gpu, precision, True, scenes)
+        loop, weights = trained(gpu, precision, False, scenes, classes)
+        graph, others = trained(gpu, precision, True, scenes, classes)
     finally:
         torch.backends.cudnn.deterministic = False
     assert graph == pytest.approx(loop, rel=1e-3 if precision == "float32" else 2e-2)
@@ -206,13 +233,13 @@ def no_waiting() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("scenes", [1, 2])
+@pytest.mark.parametrize(("scenes", "classes"), [(1, False), (2, False), (1, True)])
 @pytest.mark.parametrize("capture", [False, True], ids=["loop", "graph"])
 def test_a_training_step_does_not_wait(
-    gpu: torch.device, precision: Any, scenes: int, capture: bool
+    gpu: torch.device, precision: Any, scenes: int, classes: bool, capture: bool
 ) -> None:
     """From its draws to the average, launch by launch and replayed."""
-    trainer = trainer_on(gpu, precision, capture, scenes, log_every=100)
+    trainer = trainer_on(gpu, precision, capture, scenes, log_every=100, classes=classes)
     for _ in range(WARM + 2):  # libraries are made ready, and captures may wait
         trainer.step()
     with no_waiting():
