@@ -28,13 +28,13 @@ def test_a_test_is_kept_and_shown(results: Path, tmp_path: Path) -> None:
     result = augment_result()
     run = run_of(tmp_path / "field", result)
     marks = "".join(
-        f"<!-- table: {name} -->\nold\n<!-- /table -->\n"
+        f"<!-- table: {name} -->\nformer\n<!-- /table -->\n"
         for name in ("field/rows-5", "field/headline", "field/origin", "other/notes")
     )
     augment_tables.PAGE.write_text(f"before\n{marks}after\n")
     augment_tables.main(["--keep", str(run)])
     text = augment_tables.PAGE.read_text()
-    assert "old" not in text
+    assert "former" not in text
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "| HUD labelled cubes | " in text

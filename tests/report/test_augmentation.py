@@ -39,7 +39,7 @@ def test_gains_are_the_paired_differences_in_points(result: dict[str, Any]) -> N
 def test_accuracies_of_every_row_and_count(result: dict[str, Any]) -> None:
     figure = accuracies(result, WORDS)
     ax = figure.axes[0]
-    assert [text.get_text() for text in ax.get_yticklabels()][0] == "real labels only"
+    assert next(text.get_text() for text in ax.get_yticklabels()) == "real labels only"
     few, many = ax.containers
     known = result["summary"]["20"]["svm"]["rows"].values()
     np.testing.assert_allclose(many[0].get_xdata(), [100 * row["oa"]["value"] for row in known])

@@ -58,7 +58,7 @@ def test_maps_of_a_scene_and_few_labels_as_dots(scene: Scene) -> None:
 
 
 def test_a_number_keeps_its_colour_and_classes_differ() -> None:
-    few, many = colours_of({5: "a"}), colours_of({k: "a" for k in range(1, 25)})
+    few, many = colours_of({5: "a"}), colours_of(dict.fromkeys(range(1, 25), "a"))
     np.testing.assert_array_equal(few[5], many[5])
     assert len({tuple(colour) for colour in many.values()}) == 24
     far = colours_of({100 * k: "a" for k in range(1, 20)})  # large numbers: by place
@@ -74,11 +74,11 @@ def test_wrong_maps(scene: Scene) -> None:
         ValueError, match=r"^labelled_samples: `maps` must have shape \(B, h, w\) ="
     ):
         labelled_samples(scene, cubes, np.zeros((1, 8, 9), int), CLASSES)
-    with pytest.raises(TypeError, match="^labelled_samples: `maps` must hold whole numbers, got"):
+    with pytest.raises(TypeError, match=r"^labelled_samples: `maps` must hold whole numbers, got"):
         labelled_samples(scene, cubes, np.zeros((1, 8, 8)), CLASSES)
     with pytest.raises(ValueError, match="must name every class of `maps`, got none for 2"):
         labelled_samples(scene, cubes, np.full((1, 8, 8), 2), CLASSES)
     with pytest.raises(ValueError, match=r"^label_maps: `maps\['a'\]` must have shape \(H, W\) = "):
         label_maps(scene, {"a": np.zeros((3, 3), int)}, CLASSES)
-    with pytest.raises(ValueError, match="^label_maps: `maps` must hold a map, got none"):
+    with pytest.raises(ValueError, match=r"^label_maps: `maps` must hold a map, got none"):
         label_maps(scene, {}, CLASSES)
