@@ -22,8 +22,8 @@ from hud_fast.baselines.windows import Scaling, Windows
 from hud_fast.diffusion.checkpoint import CheckpointFolder
 from hud_fast.diffusion.checks import available_device
 from hud_fast.diffusion.folders import FolderKind
-from hud_fast.diffusion.model import SceneFacts
 from hud_fast.diffusion.records import LARGEST, Record
+from hud_fast.diffusion.scene_facts import SceneFacts
 from hud_fast.diffusion.seeds import Stream, generator, number
 from hud_fast.scenes import Scene
 

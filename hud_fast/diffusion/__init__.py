@@ -10,8 +10,9 @@ from hud_fast.diffusion.abundance_model import AbundanceModel
 from hud_fast.diffusion.classes import ClassMaps
 from hud_fast.diffusion.fitting import fit_scenes
 from hud_fast.diffusion.latent import LatentSpace
-from hud_fast.diffusion.model import HUD, SceneFacts
+from hud_fast.diffusion.model import HUD
 from hud_fast.diffusion.presets import PRESETS, Preset
+from hud_fast.diffusion.scene_facts import SceneFacts
 from hud_fast.diffusion.schedule import NoiseSchedule
 
 __all__ = [

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -162,8 +162,8 @@ class Training:
         return cls(preset, seed, encoder, raw_latent, where, folder, resume, begin, progress)
 
 
-class SamplingOptions(TypedDict, total=False):
-    """The keywords of `Sampling.of`."""
+class PlainOptions(TypedDict, total=False):
+    """The keywords of `Sampling.of` for samples without class maps."""
 
     seed: int
     size: int | tuple[int, int] | None
@@ -175,11 +175,18 @@ class SamplingOptions(TypedDict, total=False):
     progress: Progress | None
 
 
-class LabelledOptions(SamplingOptions):
-    """Those of samples with class maps."""
+class SamplingOptions(PlainOptions, total=False):
+    """The keywords of `Sampling.of`."""
 
-    classes: Required[Classes]
+    classes: Classes
     guidance: float | None
+
+
+class LabelledOptions(PlainOptions):
+    """Those that bring class maps."""
+
+    classes: Classes
+    guidance: NotRequired[float | None]
 
 
 @dataclass(frozen=True)

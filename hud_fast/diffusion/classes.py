@@ -123,6 +123,11 @@ class ClassMaps:
         """The same on a device."""
         return ClassMaps(self.numbers, self.names, self.labels, self.shares.to(device))
 
+    def counts(self) -> dict[str, int]:
+        """How many pixels of each class were labelled."""
+        each = zip(self.numbers, self.names, strict=True)
+        return {name: int((self.labels == number).sum()) for number, name in each}
+
     def certainty(self) -> Tensor:  # (H, W)
         """From 0, where every class is as likely, to 1, where one is certain; 0 where a pixel is not valid."""
         shares = self.shares.nan_to_num()

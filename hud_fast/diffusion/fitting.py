@@ -22,15 +22,16 @@ from torch import Tensor
 from hud_fast._torch_state import in_plain_torch
 from hud_fast.diffusion import processes
 from hud_fast.diffusion.abundance_model import AbundanceModel, trained_weights
-from hud_fast.diffusion.classes import ClassMaps
 from hud_fast.diffusion.choices import Training, TrainingOptions, takes
+from hud_fast.diffusion.classes import ClassMaps
 from hud_fast.diffusion.crops import CropSampler
-from hud_fast.diffusion.model import HUD, SceneFacts, scene_from
+from hud_fast.diffusion.model import HUD
 from hud_fast.diffusion.network import Denoiser, build_network, place
 from hud_fast.diffusion.patch_weights import balanced
 from hud_fast.diffusion.patches import Patches
 from hud_fast.diffusion.preparation import PreparedScene, choose_endmembers, ranks_of
 from hud_fast.diffusion.presets import Preset
+from hud_fast.diffusion.scene_facts import SceneFacts, scene_from
 from hud_fast.diffusion.training import Trainer, train
 from hud_fast.scenes import Scene
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -31,6 +31,30 @@ def on_host(batches: Iterable[tuple[Tensor, ...]]) -> Iterator[Arrays]:
             yield before.arrived()
     if leaving is not None:
         yield leaving.arrived()
+
+
+def gathered(
+    batches: Iterable[tuple[Tensor, ...]],
+    kinds: Sequence[tuple[tuple[int, ...], torch.dtype]],
+    device: torch.device | None = None,
+) -> tuple[Any, ...]:
+    """All batches, one behind the other, in an array for each of `kinds`; with `device` in tensors there.
+
+    Examples
+    --------
+    >>> batches = [(torch.zeros(2),), (torch.ones(1),)]
+    >>> gathered(batches, [((3,), torch.float32)])[0].tolist()
+    [0.0, 0.0, 1.0]
+    """
+    tensors = [torch.empty(shape, dtype=dtype, device=device or "cpu") for shape, dtype in kinds]
+    found: list[Any] = [one.numpy() for one in tensors] if device is None else [*tensors]
+    done = 0
+    arrived: Iterable[Any] = on_host(batches) if device is None else batches
+    for batch in arrived:
+        for into, part in zip(found, batch, strict=True):
+            into[done : done + len(part)] = part
+        done += len(batch[0])
+    return tuple(found)
 
 
 class _Leaving:

@@ -25,6 +25,7 @@ from hud_fast.diffusion import processes
 from hud_fast.diffusion.checks import available_device
 from hud_fast.diffusion.choices import (
     LabelledOptions,
+    PlainOptions,
     Sampling,
     SamplingOptions,
     Training,
@@ -33,47 +34,16 @@ from hud_fast.diffusion.choices import (
 )
 from hud_fast.diffusion.classes import ClassMaps
 from hud_fast.diffusion.generation import abundance_batches
-from hud_fast.diffusion.host import on_host
+from hud_fast.diffusion.host import gathered, on_host
 from hud_fast.diffusion.joint import JointLatent
 from hud_fast.diffusion.latent import LatentSpace
 from hud_fast.diffusion.network import Denoiser, place
 from hud_fast.diffusion.patches import Patches
 from hud_fast.diffusion.presets import Preset
+from hud_fast.diffusion.scene_facts import SceneFacts, scene_from
 from hud_fast.scenes import Scene
 
 Array = NDArray[np.float32]
-
-
-@dataclass(frozen=True, eq=False)
-class SceneFacts:
-    """What a generated cube shares with the scene that the model learned."""
-
-    name: str
-    wavelengths: NDArray[np.float64] | None  # (C,) nm
-    scale: float  # file value = cube value * scale
-    rgb_bands: tuple[int, int, int]  # 0-based, red green blue
-    simulated: bool
-    fwhm: NDArray[np.float64] | None = None  # (C,) nm
-    reflectance_factor: float | None = None  # file value = reflectance * factor
-
-    @classmethod
-    def of(cls, scene: Scene) -> SceneFacts:
-        factor = scene.details.get("reflectance scale factor")
-        return cls(
-            scene.name,
-            scene.wavelengths,
-            scene.scale,
-            scene.display_bands,
-            scene.simulated,
-            scene.fwhm,
-            None if factor is None else float(factor),
-        )
-
-    @property
-    def details(self) -> dict[str, str]:
-        """What a scene of generated cubes keeps of the file's ways."""
-        factor = self.reflectance_factor
-        return {} if factor is None else {"reflectance scale factor": repr(factor)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,10 +179,10 @@ class HUD:
         TypeError
             An argument of the wrong type.
         ValueError
-            `labels` of another shape or of fewer than two classes in valid pixels; an unknown precision; no valid pixel; a
-            scene smaller than the training window or without a window free of
-            masked pixels; `endmembers` out of range; an unknown preset or encoder; a `start` with another
-            network or number of endmembers; a checkpoint of another training.
+            `labels` of another shape or of fewer than two classes in valid pixels; an unknown precision; no valid
+            pixel; a scene smaller than the training window or without a window free of masked pixels; `endmembers`
+            out of range; an unknown preset or encoder; a `start` with another network or number of endmembers; a
+            checkpoint of another training.
         RuntimeError
             A device that is not there; a loss that is not finite.
         """
@@ -272,7 +242,7 @@ class HUD:
         *,
         return_abundances: Literal[False] = ...,
         as_tensors: Literal[False] = ...,
-        **options: Unpack[SamplingOptions],
+        **options: Unpack[PlainOptions],
     ) -> Array: ...
     @overload
     def sample(
@@ -281,7 +251,7 @@ class HUD:
         *,
         return_abundances: Literal[True],
         as_tensors: Literal[False] = ...,
-        **options: Unpack[SamplingOptions],
+        **options: Unpack[PlainOptions],
     ) -> tuple[Array, Array]: ...
     @overload
     def sample(
@@ -290,7 +260,7 @@ class HUD:
         *,
         return_abundances: bool = ...,
         as_tensors: Literal[True],
-        **options: Unpack[SamplingOptions],
+        **options: Unpack[PlainOptions],
     ) -> Any: ...
     @overload
     def sample(
@@ -309,7 +279,7 @@ class HUD:
         *,
         return_abundances: bool = False,
         as_tensors: bool = False,
-        **options: Unpack[SamplingOptions],
+        **options: Any,  # those of `Sampling.of`
     ) -> Any:  # (n, h, w, C), (n, h, w, D)
         """Generate cubes.
 
@@ -455,24 +425,13 @@ class HUD:
         as_tensors: bool,
     ) -> tuple[Any, ...]:  # each (n, h, w, depth), or (n, h, w) class numbers where that is None
         """All batches in one array or tensor; of no samples in another process than the first."""
-        count = len(sampling.samples) if processes.is_first() else 0
-        found: list[Any] = []
-        for depth in depths:
-            shape: tuple[int, ...] = (count, *sampling.size)
-            dtype = torch.float32
-            if depth is not None:
-                shape = (*shape, depth)
-            elif self.classes is not None:
-                dtype = self.classes.dtype
-            whole = torch.empty(shape, dtype=dtype, device=self.device if as_tensors else "cpu")
-            found.append(whole if as_tensors else whole.numpy())
-        done = 0
-        arrived: Iterator[Any] = batches if as_tensors else on_host(batches)
-        for batch in arrived:
-            for into, part in zip(found, batch, strict=True):
-                into[done : done + len(part)] = part
-            done += len(batch[0])
-        return tuple(found)
+        plane = (len(sampling.samples) if processes.is_first() else 0, *sampling.size)
+        numbers = torch.uint8 if self.classes is None else self.classes.dtype
+        kinds = [
+            (plane, numbers) if depth is None else ((*plane, depth), torch.float32)
+            for depth in depths
+        ]
+        return gathered(batches, kinds, self.device if as_tensors else None)
 
     def __repr__(self) -> str:
         if self.network is None:
@@ -497,14 +456,8 @@ class HUD:
             "final_loss": self.history[-1]["loss"] if self.history else None,
             "preset": self.preset.to_dict(),
             "unmixing": dict(self.unmixing),
-            **({} if self.classes is None else {"classes": dict(self._counts())}),
+            **({} if self.classes is None else {"classes": self.classes.counts()}),
         }
-
-    def _counts(self) -> Iterator[tuple[str, int]]:
-        """The classes' names, and how many pixels were labelled."""
-        assert self.classes is not None
-        for number, name in zip(self.classes.numbers, self.classes.names, strict=True):
-            yield name, int((self.classes.labels == number).sum())
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the model to a folder, all or nothing; an older model there is replaced.
@@ -559,17 +512,3 @@ class HUD:
         patches = None if self.patches is None else self.patches.to(where)
         classes = None if self.classes is None else self.classes.to(where)
         return replace(self, latent=self.latent.to(where), patches=patches, classes=classes)
-
-
-def scene_from(scene: Scene | NDArray[Any] | Tensor, function: str, argument: str) -> Scene:
-    """What a user gives as a scene; a tensor stays known where it lies."""
-    if isinstance(scene, Scene):
-        return scene
-    if not (isinstance(scene, (Tensor, list, tuple)) or hasattr(scene, "__array__")):
-        word: Any = scene
-        reads = isinstance(word, (str, os.PathLike))
-        raise TypeError(
-            f"{function}: `{argument}` must be a Scene or an (H, W, C) array, got {type(word).__name__}"
-            + (": hud_fast.load_scene reads files" if reads else "")
-        )
-    return Scene(scene)  # type: ignore[arg-type]

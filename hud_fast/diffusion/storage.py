@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from hud_fast._text import printable
-from hud_fast.diffusion.folders import FolderKind
 from hud_fast.diffusion.classes import LARGEST as LARGEST_NUMBER
 from hud_fast.diffusion.classes import MOST_CLASSES, ClassMaps
+from hud_fast.diffusion.folders import FolderKind
 from hud_fast.diffusion.joint import JointLatent
 from hud_fast.diffusion.latent import LatentSpace
 from hud_fast.diffusion.network import build_network, place
@@ -77,7 +77,8 @@ def save_model(model: HUD, folder: Path) -> None:
 
 def load_model(folder: Path, device: torch.device) -> HUD:
     """Read a model from `folder`, onto a device."""
-    from hud_fast.diffusion.model import HUD, SceneFacts
+    from hud_fast.diffusion.model import HUD
+    from hud_fast.diffusion.scene_facts import SceneFacts
 
     config, (weights, statistics) = MODEL.read(folder)
     facts, numbers = (Record("HUD.load", folder, values) for values in (config, statistics))

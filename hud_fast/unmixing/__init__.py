@@ -1,4 +1,4 @@
-"""From a scene to endmembers, abundances and classes: extraction, count, least squares, autoencoder, label spreading."""
+"""From a scene to endmembers, abundances and classes: extraction, count, solvers, the autoencoder, label spreading."""
 
 from __future__ import annotations
 

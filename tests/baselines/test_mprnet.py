@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from hud_fast.baselines import MPRNet, Scaling, training
 from hud_fast.baselines.mprnet import Restoration
 from hud_fast.baselines.mprnet_parts import Attention, Halved, Supervised
-from hud_fast.diffusion.model import SceneFacts
+from hud_fast.diffusion.scene_facts import SceneFacts
 from hud_fast.scenes import Scene, simulate_scene
 
 FACTS = SceneFacts("none", None, 1.0, (2, 1, 0), simulated=True)

@@ -10,7 +10,7 @@ from torch.distributions import Normal, kl_divergence
 from hud_fast.baselines import VAE, Scaling, training
 from hud_fast.baselines.vae import divergence
 from hud_fast.baselines.windows import Windows
-from hud_fast.diffusion.model import SceneFacts
+from hud_fast.diffusion.scene_facts import SceneFacts
 from hud_fast.diffusion.seeds import Stream, number
 from hud_fast.scenes import Scene, simulate_scene
 

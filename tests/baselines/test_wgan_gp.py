@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from hud_fast.baselines import WGANGP, Scaling, training
 from hud_fast.baselines.wgan_gp import penalty
 from hud_fast.baselines.windows import Windows
-from hud_fast.diffusion.model import SceneFacts
+from hud_fast.diffusion.scene_facts import SceneFacts
 from hud_fast.scenes import Scene, simulate_scene
 
 FACTS = SceneFacts("none", None, 1.0, (2, 1, 0), simulated=True)

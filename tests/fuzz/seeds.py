@@ -21,9 +21,9 @@ from scipy.io import savemat
 import hud_fast as hud
 from hud_fast.diffusion.checkpoint import CheckpointFolder
 from hud_fast.diffusion.latent import LatentSpace
-from hud_fast.diffusion.model import SceneFacts
 from hud_fast.diffusion.network import build_network
 from hud_fast.diffusion.presets import PRESETS
+from hud_fast.diffusion.scene_facts import SceneFacts
 
 Files: TypeAlias = dict[str, bytes]
 
