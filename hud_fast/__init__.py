@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from hud_fast.metrics import realism as realism
     from hud_fast.metrics import reconstruction_cosine as reconstruction_cosine
     from hud_fast.metrics import spectral_angle as spectral_angle
+    from hud_fast.pipeline import LabelledCubes as LabelledCubes
     from hud_fast.scenes import Library as Library
     from hud_fast.scenes import Scene as Scene
     from hud_fast.scenes import fetch as fetch
@@ -72,6 +73,7 @@ _HOME = {
         "Mixtures block_diversity copy_check evaluate point_fidelity quality real_reference realism "
         "reconstruction_cosine spectral_angle"
     ),
+    "pipeline": "LabelledCubes",
 }
 _MODULE_OF = {name: room for room, names in _HOME.items() for name in names.split()}
 

@@ -138,8 +138,8 @@ class Reading:
     window: str | None = option(
         None,
         READ,
-        "Read this part only, such as 100:612,0:512; an end left out is the scene's. A --mask or --labels has "
-        "the scene's size.",
+        "Read this part only, such as 100:612,0:512; an end left out is the scene's. A --mask (and labels) "
+        "have the scene's size.",
         metavar="ROWS,COLUMNS",
     )
     every: int = option(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from itertools import repeat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 
 REACHED = 0.5  # of a share that was asked for: less is told
+MOST_WEIGHED = 128  # of a model's patches, for what was asked of them before
+_WEIGHED: WeakKeyDictionary[Patches, dict[tuple[Any, ...], tuple[Patches, Tensor]]] = (
+    WeakKeyDictionary()
+)
 
 
 def abundance_batches(
@@ -105,7 +110,14 @@ def _steered(model: HUD, sampling: Sampling) -> Patches | None:
             else (found.to(torch.device("cpu")), reached.cpu())
         )
 
-    found, reached = processes.on_first(weighed)
+    # Samples are made in parts, and weighing takes as long as forty blocks of them.
+    done = _WEIGHED.setdefault(patches, {})
+    key = (tuple(shares.tolist()), tuple(told.tolist()), block)
+    if key not in done:
+        while len(done) >= MOST_WEIGHED:
+            del done[next(iter(done))]
+        done[key] = processes.on_first(weighed)
+    found, reached = done[key]
     short = [
         f"{reached[k]:.2f} of {classes.names[k]!r} for {shares[k]:.2f}"
         for k in told.nonzero()[:, 0].tolist()

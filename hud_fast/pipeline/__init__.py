@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hud_fast.pipeline.fit import fit_models as fit_models
     from hud_fast.pipeline.jobs import measure as measure
     from hud_fast.pipeline.jobs import sample_model as sample_model
+    from hud_fast.pipeline.labelled_cubes import LabelledCubes as LabelledCubes
     from hud_fast.pipeline.options import ModelOptions as ModelOptions
     from hud_fast.pipeline.options import SampleOptions as SampleOptions
     from hud_fast.pipeline.options import SceneOptions as SceneOptions
@@ -31,6 +32,7 @@ _HOME = {
     "extract": "extract_endmembers",
     "fit": "fit_model fit_models",
     "jobs": "measure sample_model",
+    "labelled_cubes": "LabelledCubes",
     "options": "ModelOptions SampleOptions SceneOptions",
     "progress": "Reporter",
     "run": "RunResult run_scene",

@@ -115,8 +115,7 @@ def sample_model(
             seed=seed,
             batch_size=at_once,
             progress=progress,
-            classes=wanted,
-            **options.arguments(),
+            **options.arguments(wanted),
         )
         for made in stack.enter_context(contextlib.closing(batches)):
             assert write is not None  # only the first process gets batches

@@ -155,8 +155,7 @@ def generate(
             batch_size=few_at_once(model, options.samples, options.window(model.preset)),
             return_abundances=True,
             progress=progress,
-            classes=wanted,
-            **options.arguments(),
+            **options.arguments(wanted),
         )
     cubes, abundances, *maps = made
     return cubes, abundances, maps[0] if maps else None

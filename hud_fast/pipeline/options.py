@@ -156,6 +156,19 @@ class ModelOptions:
             return changed(PRESETS[self.preset], texts)
 
 
+def check_labelled(scene_options: SceneOptions, options: ModelOptions) -> None:
+    """Refuse labels for a training that begins from weights which know no classes.
+
+    Raises
+    ------
+    InputError
+    """
+    if scene_options.labels is not None and options.start is not None:
+        raise InputError(
+            f"--labels cannot go with --start-from, whose network knows no classes, got {options.start}"
+        )
+
+
 @dataclass(frozen=True)
 class SampleOptions:
     """How to generate."""
@@ -178,11 +191,7 @@ class SampleOptions:
         """
         from hud_fast.diffusion.network import SMALLEST
 
-        if self.shares and len(self.shares) != len(self.classes):
-            raise InputError(
-                f"--share must be given once for each --class, or not at all, got {len(self.shares)} for "
-                f"{len(self.classes)}"
-            )
+        self.check_shares()
         if self.samples < least:
             raise InputError(f"--samples must be at least {least}, got {self.samples}")
         if self.size is not None and min(self.size) < SMALLEST:
@@ -200,6 +209,14 @@ class SampleOptions:
                 f"--sampler-steps must be from 1 to T = {preset.T}, got {self.sampler_steps}"
             )
 
+    def check_shares(self) -> None:
+        """Refuse shares of which it is not clear whose they are."""
+        if self.shares and len(self.shares) != len(self.classes):
+            raise InputError(
+                f"--share must be given once for each --class, or not at all, got {len(self.shares)} for "
+                f"{len(self.classes)}"
+            )
+
     def wanted(self, classes: ClassMaps | None) -> Literal[True] | dict[int, float | None] | None:
         """What to ask a model with these classes for, as `classes` of ``HUD.sample``; without, nothing.
 
@@ -208,6 +225,7 @@ class SampleOptions:
         InputError
             Classes that the model does not have, or shares that cannot be.
         """
+        self.check_shares()
         if classes is None:
             if self.classes:
                 raise InputError(
@@ -237,9 +255,14 @@ class SampleOptions:
         """Rows and columns of a cube."""
         return self.size or (preset.crop, preset.crop)
 
-    def arguments(self) -> dict[str, Any]:
-        """Return the keyword arguments of ``HUD.sample``, but `classes`."""
-        return {"size": self.size, "sampler": self.sampler, "steps": self.sampler_steps}
+    def arguments(self, wanted: Any) -> dict[str, Any]:
+        """Return the keyword arguments of ``HUD.sample``, with what `wanted` says of classes."""
+        return {
+            "size": self.size,
+            "sampler": self.sampler,
+            "steps": self.sampler_steps,
+            "classes": wanted,
+        }
 
 
 def _is_number(name: str, known: set[str]) -> bool:
