@@ -330,7 +330,8 @@ def _percent(found: Mapping[str, Any]) -> str:
 
 def _shares(confusion: Sequence[Sequence[int]]) -> NDArray[np.float64]:  # (K, K)
     counts = np.asarray(confusion, dtype=np.float64)
-    return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    shares: NDArray[np.float64] = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return shares
 
 
 def _written(ax: Any, shares: NDArray[np.float64], size: float) -> None:

@@ -246,7 +246,10 @@ def _legend(
     handles = [
         # to matplotlib a dollar sign would begin a formula, an underscore hide the entry
         Patch(
-            facecolor=colour / 255, edgecolor=FAINT, linewidth=0.4, label=name.replace("$", r"\$")
+            facecolor=f"#{colour.tobytes().hex()}",
+            edgecolor=FAINT,
+            linewidth=0.4,
+            label=name.replace("$", r"\$"),
         )
         for colour, name in zip(shown, names, strict=True)
     ]
