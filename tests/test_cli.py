@@ -24,7 +24,7 @@ SMALL = ["--endmembers", "3", "--steps", "2", "--device", "cpu", "--threads", "1
 FEW = ["--samples", "2", "--size", "16", "--sampler-steps", "2"]
 COMMANDS = (
     *("run", "fit", "sample", "unmix", "endmembers", "metrics", "evaluate", "compare"),
-    *("bench", "fetch", "info"),
+    *("augment", "bench", "fetch", "info"),
 )
 
 
@@ -478,3 +478,42 @@ def test_our_warnings_are_notes_and_others_are_silent(
     monkeypatch.setattr("hud_fast.cli.info.info_text", noisy)
     assert cli.main(["info"]) == 0
     assert capsys.readouterr().err == "Note: labels left out\n"
+
+
+def test_augment_says_by_how_much_and_how_sure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("sklearn")
+    scene = simulate_scene(40, 40, C=12, D=3, smoothness=3, seed=5)
+    assert scene.truth is not None
+    shares = scene.truth.abundances
+    np.save(tmp_path / "gt.npy", np.where(shares.max(-1) > 0.6, shares.argmax(-1) + 1, 0))
+    save_scene(scene, tmp_path / "field.npz")
+    out = tmp_path / "out"
+    command = ["augment", str(tmp_path / "field.npz"), "--labels", str(tmp_path / "gt.npy")]
+    command += ["--per-class", "3", "--draws", "2", "--classifiers", "svm", "--added", "8"]
+    command += ["--rows", "real,flips,mixtures", "--device", "cpu", "--out", str(out)]
+    assert cli.main(command) == 0
+    shown = capsys.readouterr().out
+    assert "3 labels a class, in per cent" in shown
+    assert re.search(r"flips, turns and noise .*\d+\.\d \(-?\d+\.\d to -?\d+\.\d\)", shown)
+    assert "Leak check passed" in shown
+    assert shown.splitlines()[-1] == f"Tables and figures: {out / 'report.html'}"
+    result = json.loads((out / "augment.json").read_text())
+    assert result["settings"]["per_class"] == [3]
+    assert result["settings"]["rows"] == ["real", "flips", "mixtures"]
+    assert "Leak check passed" in (out / "report.html").read_text()
+    assert cli.main(command) == 0  # all is there: drawn and told again
+    assert "draw 2: made already" in capsys.readouterr().err
+    assert "was made with seed = 0, not 1" in refused(capsys, *command, "--seed", "1")
+    assert "--rows must be of real, flips" in refused(capsys, *command, "--rows", "real,nothing")
+    wrong = [one for one in command if one not in ("--labels", str(tmp_path / "gt.npy"))]
+    assert "has no labels of its own: give --labels" in refused(capsys, *wrong)
+
+
+def test_the_names_that_augment_lists_are_those_of_the_test() -> None:
+    from hud_fast import augmentation
+    from hud_fast.cli import augment
+
+    assert tuple(augmentation.CLASSIFIERS) == augment.CLASSIFIERS
+    assert augmentation.ROWS == augment.ROWS

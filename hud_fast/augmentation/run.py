@@ -15,15 +15,18 @@ from numpy.typing import NDArray
 from hud_fast._files import atomic_write, sweep
 from hud_fast.augmentation.experiment import Experiment
 from hud_fast.augmentation.options import AugmentationOptions
+from hud_fast.augmentation.page import WORDS, write_page
 from hud_fast.augmentation.rows import GENERATED
 from hud_fast.augmentation.summary import agreement_of, notes_of, summary_of
 from hud_fast.augmentation.svm import scikit_learn
-from hud_fast.augmentation.tables import headline_of, write_tables
+from hud_fast.augmentation.tables import write_tables
 from hud_fast.pipeline.errors import InputError, user_input
 from hud_fast.pipeline.options import SceneOptions
 from hud_fast.pipeline.places import check_writable, lock
 from hud_fast.pipeline.progress import Reporter
 from hud_fast.pipeline.rundir import fingerprint, read_json, write_json
+from hud_fast.report import ComparisonTable, augmentation_tables
+from hud_fast.report.augmentation_tables import UNDECIDED, agreement_line, leak_line, verdicts
 from hud_fast.report.machine import commit, machine, versions
 from hud_fast.scenes import Scene
 
@@ -48,8 +51,16 @@ class AugmentationResult:
     result: Result
 
     def headline(self) -> list[str]:
-        """One line a count of labels and classifier, for a terminal."""
-        return headline_of(self.result)
+        """By how much HUD's labelled cubes are ahead, in whole sentences, and what that rests on."""
+        said = verdicts(self.result, WORDS)
+        if any("undecided" in line for line in said):
+            said.append(UNDECIDED)
+        said += [agreement_line(self.result), leak_line(self.result)]
+        return [line for line in said if line]
+
+    def tables(self) -> list[ComparisonTable]:
+        """What the page shows in numbers."""
+        return augmentation_tables(self.result, WORDS)
 
 
 def augment_scene(
@@ -68,8 +79,8 @@ def augment_scene(
 
     For each draw whole fields of the scene train or test, endmembers and generator learn the train side alone, and
     every classifier learns a few real labels with what each row adds to them. Writes ``augment.json``, ``tables.md``,
-    ``tables.csv``, ``examples.npz`` and a file a draw into ``draws/``: what is there of the same settings is kept, so
-    an interrupted test goes on.
+    ``tables.csv``, ``report.html``, ``figures/``, ``examples.npz`` and a file a draw into ``draws/``: what is there of
+    the same settings is kept, so an interrupted test goes on.
 
     Parameters
     ----------
@@ -98,6 +109,8 @@ def augment_scene(
         `out` that holds something else, or a test of other settings; scikit-learn is needed and not there.
     Leak
         A test pixel would have trained: an error in this package.
+    NotDrawn
+        All results are there, but for some pictures; the next call draws them.
     """
     options, reporter = options or AugmentationOptions(), reporter or Reporter()
     options.check()
@@ -139,6 +152,8 @@ def augment_scene(
         write_json(path / RESULT, result)
         result = read_json(path / RESULT)
         write_tables(path, result)
+        with reporter.stage("Drawing the page"):
+            write_page(path, scene, result)
     return AugmentationResult(path, result)
 
 

@@ -24,27 +24,6 @@ def write_tables(folder: Path, result: Result) -> None:
             file.write(text)
 
 
-def headline_of(result: Result) -> list[str]:
-    """One line a count of labels and classifier: what real labels reach, and what HUD's cubes add."""
-    lines = []
-    for count, name, table in _tables(result):
-        told = f"{count} labels a class, {CLASSIFIERS[name].title}: OA {_percent(table['rows']['real']['oa'])}"
-        for row in ("hud", "both"):
-            for against in ("real", "control"):
-                found = table["differences"].get(f"{row} - {against}")
-                if found is not None:
-                    other = TITLES[found["against"]] if found["is_control"] else "real labels"
-                    told += f"; {row} against {other} {_percent(found['oa'], sign=True)}"
-        lines.append(told)
-    for count, found in result.get("agreement", {}).items():
-        if found["ratio"]["value"] is not None:
-            lines.append(
-                f"{count} labels a class: an independent classifier agrees with the generated maps "
-                f"{found['ratio']['value']:.2f} times as often as with real test labels"
-            )
-    return lines
-
-
 def markdown_of(result: Result) -> str:
     """All tables, in per cent, with what a reader must know before."""
     scene, settings = result["scene"], result["settings"]

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from hud_fast.cli import (
+    augment,
     bench,
     compare,
     endmembers,
@@ -29,7 +30,8 @@ from hud_fast.cli.options import expanded
 
 COMMANDS = (
     *(run.run, fit.fit, sample.sample, unmix.unmix, endmembers.endmembers),
-    *(metrics.metrics, evaluate.evaluate, compare.compare, bench.bench, fetch.fetch, info.info),
+    *(metrics.metrics, evaluate.evaluate, compare.compare, augment.augment),
+    *(bench.bench, fetch.fetch, info.info),
 )
 
 

@@ -42,7 +42,13 @@ STOPPED = 130  # exit code after Ctrl-C, as of a shell
 # What libraries read when they are loaded, so that their threads do not wait long for one that another program has set
 # aside: torch's looks for work this many times before it sleeps, NumPy's products are one thread's.
 BESIDE_OTHERS = {"GOMP_SPINCOUNT": "1000", "OPENBLAS_NUM_THREADS": "1"}
-RESUMABLE = ("run", "fit", "evaluate", "compare")  # commands that go on where they stopped
+RESUMABLE = (
+    "run",
+    "fit",
+    "evaluate",
+    "compare",
+    "augment",
+)  # commands that go on where they stopped
 
 LINE_EVERY = 30.0  # seconds between lines where there is no terminal
 TABLE_WIDTH = 160  # columns of a table that goes to a file

@@ -56,8 +56,9 @@ def run_figures(
     cubes: NDArray[np.float32],  # (B, h, w, C)
     maps: NDArray[np.float32],  # (B, h, w, D)
     undrawn: dict[str, str],
+    labels: NDArray[np.integer] | None = None,  # (B, h, w)
 ) -> dict[str, Figure]:
-    """Draw all figures of a run; `undrawn` gets the reason of each that could not be."""
+    """Draw all figures of a run, with class maps where the cubes have `labels`; `undrawn` gets why one could not be."""
     from hud_fast import report
 
     real = model.abundances
@@ -75,6 +76,15 @@ def run_figures(
         "endmembers": lambda: report.endmembers(scene, model.endmembers, shares()),
         "residual_map": lambda: report.residual_map(scene, real @ model.endmembers),
     }
+    if labels is not None and model.classes is not None:
+        known = model.classes
+        names = dict(zip(known.numbers, known.names, strict=True))
+        given = {
+            "labels given": known.labels,
+            "spread labels": known.map_of(known.shares.nan_to_num()).cpu().numpy(),
+        }
+        figures["labelled_samples"] = lambda: report.labelled_samples(scene, cubes, labels, names)
+        figures["label_maps"] = lambda: report.label_maps(scene, given, names, "classes")
     if model.history:
         figures["training_curve"] = lambda: report.training_curve(model.history)
     made: dict[str, Figure] = {}

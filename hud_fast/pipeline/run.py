@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hud_fast.diffusion.processes import by_first
-from hud_fast.pipeline.cubes import choose_format
+from hud_fast.pipeline.cubes import MAPS, choose_format
 from hud_fast.pipeline.device import to_measure
 from hud_fast.pipeline.figures import NotDrawn, run_figures, shown_settings, write_page
 from hud_fast.pipeline.memory import in_parts, of_job
@@ -140,7 +140,9 @@ def _finished(
     metrics: dict[str, Any] = read_json(path)
     with folder.stage("drawing"), reporter.stage("Drawing the report"):
         undrawn: dict[str, str] = {}
-        figures = run_figures(scene, model, cubes, maps, undrawn)
+        labels = folder.path / "generated" / MAPS
+        drawn = np.load(labels) if labels.exists() else None
+        figures = run_figures(scene, model, cubes, maps, undrawn, drawn)
         memory = peak_memory()
         page = write_page(
             folder.path,

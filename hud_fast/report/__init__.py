@@ -1,14 +1,17 @@
 """The report room: figures as in the paper, and one self-contained page that shows and explains a run.
 
 ``panels`` (figure 3), ``spectral_density`` (figure 4), ``endmembers``, ``abundance_maps``, ``residual_map``,
-``training_curve``, ``power_spectra`` and ``abundance_histograms`` each return a ``matplotlib.figure.Figure``;
-``write_report`` puts figures, numbers, settings and timings into ``report.html``. matplotlib is imported when the
-first figure is drawn.
+``training_curve``, ``power_spectra``, ``abundance_histograms``, ``labelled_samples`` and ``label_maps`` each return a
+``matplotlib.figure.Figure``; ``write_report`` puts figures, numbers, settings and timings into ``report.html``, as do
+``write_comparison`` and ``write_augmentation``. matplotlib is imported when the first figure is drawn.
 """
 
 from __future__ import annotations
 
+from hud_fast.report.augmentation_page import augmentation_figures, write_augmentation
+from hud_fast.report.augmentation_tables import augmentation_tables
 from hud_fast.report.axis import title_of
+from hud_fast.report.class_maps import label_maps, labelled_samples
 from hud_fast.report.comparison_figures import comparison_densities, comparison_panels
 from hud_fast.report.comparison_page import ComparisonTable, Entry, write_comparison
 from hud_fast.report.density import spectral_density
@@ -25,10 +28,14 @@ __all__ = [
     "Entry",
     "abundance_histograms",
     "abundance_maps",
+    "augmentation_figures",
+    "augmentation_tables",
     "comparison_densities",
     "comparison_panels",
     "endmembers",
     "generated_abundances",
+    "label_maps",
+    "labelled_samples",
     "panels",
     "power_spectra",
     "residual_map",
@@ -36,6 +43,7 @@ __all__ = [
     "spectral_density",
     "title_of",
     "training_curve",
+    "write_augmentation",
     "write_comparison",
     "write_report",
 ]

@@ -89,7 +89,7 @@ Control rows are of no generator: a measure that puts them in the wrong order sa
 place was not run.</p>
 {"".join(f'<p class="note">{escape(printable(note))}</p>' for note in notes)}
 </header>
-{"".join(map(_table, tables))}{pictures}
+{"".join(map(table_html, tables))}{pictures}
 <h2>How it was made</h2>
 <table>{made}</table>
 <footer>Made by hud-fast. HUD: arXiv 2506.02601. How to read this page: docs/experiment.md of the package.</footer>
@@ -103,7 +103,8 @@ place was not run.</p>
     return path
 
 
-def _table(table: ComparisonTable) -> str:
+def table_html(table: ComparisonTable) -> str:
+    """A table under its title, which may be wider than the page."""
     head = "".join(f'<th scope="col">{escape(printable(name))}</th>' for name in table.columns)
     lines = "".join(
         f'<tr><th scope="row">{escape(printable(name))}</th>{"".join(map(_entry, entries))}</tr>\n'

@@ -14,6 +14,16 @@ CAPTIONS: dict[str, tuple[str, str]] = {
         "real scene. Real blocks are taken at random; the generated ones are the first that were "
         "made, not the best.",
     ),
+    "labelled_samples": (
+        "Cubes with their class maps",
+        "The first generated cubes and, below each, the class of every pixel as it came with the cube. Light grey: no "
+        "class has more than half of the pixel. The maps are as right as the labels that were given and spread below.",
+    ),
+    "label_maps": (
+        "The labels that the model learned",
+        "What was given, and what it was spread to: each pixel takes the classes of pixels beside it and of those that "
+        "look most like it. Light grey: not given, or no class has more than half.",
+    ),
     "spectral_density": (
         "Are the spectra right?",
         "Every spectrum of the scene (above) and every generated one (below), laid over each "

@@ -137,3 +137,28 @@ def test_names_in_a_mat_file_as_scipy_reads_them(tmp_path: Path, cubes: Any, map
     found = loadmat(tmp_path / "set" / "cube-002.mat")
     np.testing.assert_array_equal(found["labels"], maps[2])
     assert [str(name).strip() for name in found["label_names"]] == list(NAMES)
+
+
+def test_the_report_of_a_labelled_run_shows_maps(tmp_path: Path) -> None:
+    from hud_fast.pipeline import ModelOptions, SampleOptions, SceneOptions, run_scene
+    from hud_fast.scenes import save_scene, simulate_scene
+
+    scene = simulate_scene(64, 36, C=8, D=3, seed=3)
+    assert scene.truth is not None
+    labels = scene.truth.abundances.argmax(axis=-1) + 1
+    labels[::2] = 0
+    np.save(tmp_path / "gt.npy", labels)
+    save_scene(scene, tmp_path / "field.npz")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # so small a scene has no judge
+        made = run_scene(
+            str(tmp_path / "field.npz"),
+            tmp_path / "run",
+            scene_options=SceneOptions(labels=str(tmp_path / "gt.npy")),
+            model_options=ModelOptions(preset="instant", endmembers=3, device="cpu"),
+            sample_options=SampleOptions(samples=3, size=(16, 16)),
+        )
+    page = made.report.read_text()
+    assert "Cubes with their class maps" in page
+    assert "The labels that the model learned" in page
+    assert (made.report.parent / "figures" / "labelled_samples.png").is_file()
