@@ -45,7 +45,7 @@ def test_it_learns(
     if kind is SVM:
         pytest.importorskip("sklearn")
     cube, classes = image
-    model = kind.fit(training, seed=0, steps=60)
+    model = kind.fit(training, seed=0, steps=40)
     found = model.predict(cube)
     away = np.ones(classes.shape, bool)
     away[:, [6, 7, 8, 9, 14, 15, 16, 17]] = False  # a window there holds two classes

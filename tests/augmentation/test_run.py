@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,9 @@ SMALL = AugmentationOptions(
     size=(16, 16),
     classifier_steps=3,
     device="cpu",
+)
+FEW = replace(
+    SMALL, per_class=(3,), rows=("real", "pseudo", "hud"), classifiers=("svm", "transformer")
 )
 NAMES = ("Grass", "Sand", "Rock | bare", "Pole")
 
@@ -141,7 +145,7 @@ class Stop(Exception):
 
 
 def test_an_interrupted_test_goes_on_as_if_nothing_had_been(
-    made: AugmentationResult, scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Interrupted(Reporter):
         def stage(self, name: str) -> Any:
@@ -149,24 +153,34 @@ def test_an_interrupted_test_goes_on_as_if_nothing_had_been(
                 raise Stop
             return super().stage(name)
 
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    made = augment_scene(scene, whole, options=FEW)
     with pytest.raises(Stop):
-        augment_scene(scene, tmp_path, options=SMALL, reporter=Interrupted())
-    half = json.loads((tmp_path / "augment.json").read_text())
+        augment_scene(scene, parts, options=FEW, reporter=Interrupted())
+    half = json.loads((parts / "augment.json").read_text())
     assert (half["status"], len(half["draws"])) == ("running", 1)
-    again = augment_scene(scene, tmp_path, options=SMALL, command="hud-fast augment")
+    # what is made is not made again: the first draw is made no more
+    known, drawn = experiment.Experiment.run, []
+
+    def run(self: Experiment, draw: int, progress: Any) -> Any:
+        drawn.append(draw)
+        return known(self, draw, progress)
+
+    monkeypatch.setattr(experiment.Experiment, "run", run)
+    again = augment_scene(scene, parts, options=FEW)
+    assert drawn == [1]
     assert without_seconds(again.result) == without_seconds(made.result)
-    assert (tmp_path / "tables.csv").read_text() == (made.folder / "tables.csv").read_text()
-    # a finished one is read, not made; another one is refused
-    monkeypatch.setattr(experiment, "Generator", None)
-    kept = augment_scene(scene, tmp_path, options=SMALL, command="hud-fast augment")
+    for name in ("tables.csv", "tables.md", "examples.npz"):
+        assert (parts / name).read_bytes() == (whole / name).read_bytes()
+    kept = augment_scene(scene, parts, options=FEW)
+    assert drawn == [1]
     assert without_seconds(kept.result) == without_seconds(made.result)
-    other = AugmentationOptions(**{**SMALL.__dict__, "seed": 3})
     with pytest.raises(InputError, match="was made with seed = 0, not 3"):
-        augment_scene(scene, tmp_path, options=other)
+        augment_scene(scene, parts, options=replace(FEW, seed=3))
     cube = scene.cube.copy()
     cube[20, 20] += 1
     with pytest.raises(InputError, match="was made with fingerprint"):
-        augment_scene(scene.replace(cube=cube), tmp_path, options=SMALL)
+        augment_scene(scene.replace(cube=cube), parts, options=FEW)
 
 
 def test_overwrite_makes_everything_anew(scene: Scene, tmp_path: Path) -> None:
@@ -183,7 +197,7 @@ def test_overwrite_makes_everything_anew(scene: Scene, tmp_path: Path) -> None:
     assert first.result["agreement"] == {}
     assert first.result["draws"][0]["counts"]["3"]["generated"] is None
     (out / "mine.txt").write_text("kept")
-    other = AugmentationOptions(**{**few.__dict__, "seed": 2})
+    other = replace(few, seed=2)
     second = augment_scene(scene, out, options=other, overwrite=True)
     assert second.result["settings"]["seed"] == 2
     assert (out / "mine.txt").exists()
@@ -192,9 +206,7 @@ def test_overwrite_makes_everything_anew(scene: Scene, tmp_path: Path) -> None:
 def test_a_generator_that_hands_out_test_pixels_is_caught(
     scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few = AugmentationOptions(
-        **{**SMALL.__dict__, "rows": ("real", "hud"), "classifiers": ("svm",)}
-    )
+    few = replace(SMALL, rows=("real", "hud"), classifiers=("svm",))
     assert scene.labels is not None
     test = Experiment.of(scene, scene.labels, None, few).sides[0].test
     row, column = np.argwhere(test[:32, :44] > 0)[0]
@@ -225,7 +237,7 @@ def test_the_generator_never_sees_the_test_side(
         raise Seen(int(given.valid.sum()))
 
     monkeypatch.setattr(generator.HUD, "fit", fit)
-    few = AugmentationOptions(**{**SMALL.__dict__, "draws": 1})
+    few = replace(SMALL, draws=1)
     with pytest.raises(Seen) as seen:
         augment_scene(scene, tmp_path, options=few)
     assert seen.value.args[0] < 0.7 * scene.valid.sum()
@@ -245,9 +257,7 @@ def test_the_generator_never_sees_the_test_side(
 )
 def test_options_are_checked(change: dict[str, Any], told: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=told):
-        augment_scene(
-            "nowhere.mat", tmp_path, options=AugmentationOptions(**{**SMALL.__dict__, **change})
-        )
+        augment_scene("nowhere.mat", tmp_path, options=replace(SMALL, **change))
 
 
 def test_inputs_are_checked(scene: Scene, tmp_path: Path) -> None:
@@ -289,12 +299,12 @@ def test_a_real_scene(data_dir: Path, tmp_path: Path) -> None:
     scene = load_scene(data_dir / "salinas" / "SalinasA_with_labels.mat")
     few = AugmentationOptions(
         per_class=(5,),
-        draws=2,
+        draws=1,
         endmembers=5,
         rows=("real", "spread", "hud"),
-        classifiers=("svm", "cnn"),
-        added=30,
-        cubes=6,
+        classifiers=("svm",),
+        added=20,
+        cubes=4,
         classifier_steps=20,
         device="cpu",
     )
