@@ -16,7 +16,7 @@ from hud_fast.diffusion.processes import by_first
 from hud_fast.pipeline.errors import InputError
 from hud_fast.pipeline.memory import in_parts, of_job
 from hud_fast.pipeline.model import choices, find_endmembers, speed, train
-from hud_fast.pipeline.options import ModelOptions, SceneOptions, check_labelled
+from hud_fast.pipeline.options import ModelOptions, SceneOptions
 from hud_fast.pipeline.places import check_free, check_writable
 from hud_fast.pipeline.progress import Reporter
 from hud_fast.pipeline.rundir import checkpoint_folder
@@ -49,7 +49,6 @@ def fit_model(
     options = model_options or ModelOptions()
     reporter = reporter or Reporter()
     scene_options = scene_options or SceneOptions()
-    check_labelled(scene_options, options)
     options.check()
     path = Path(out)
     _check_room(path, overwrite)

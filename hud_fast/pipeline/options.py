@@ -156,19 +156,6 @@ class ModelOptions:
             return changed(PRESETS[self.preset], texts)
 
 
-def check_labelled(scene_options: SceneOptions, options: ModelOptions) -> None:
-    """Refuse labels for a training that begins from weights which know no classes.
-
-    Raises
-    ------
-    InputError
-    """
-    if scene_options.labels is not None and options.start is not None:
-        raise InputError(
-            f"--labels cannot go with --start-from, whose network knows no classes, got {options.start}"
-        )
-
-
 @dataclass(frozen=True)
 class SampleOptions:
     """How to generate."""

@@ -16,7 +16,7 @@ from hud_fast.pipeline.device import to_measure
 from hud_fast.pipeline.figures import NotDrawn, run_figures, shown_settings, write_page
 from hud_fast.pipeline.memory import in_parts, of_job
 from hud_fast.pipeline.model import classes_of
-from hud_fast.pipeline.options import ModelOptions, SampleOptions, SceneOptions, check_labelled
+from hud_fast.pipeline.options import ModelOptions, SampleOptions, SceneOptions
 from hud_fast.pipeline.progress import Progress, Reporter
 from hud_fast.pipeline.realism import judged
 from hud_fast.pipeline.rundir import RunFolder, read_json, write_json
@@ -80,7 +80,6 @@ def run_scene(
     model_options = model_options or ModelOptions()
     sample_options = sample_options or SampleOptions()
     reporter = reporter or Reporter()
-    check_labelled(scene_options, model_options)
     model_options.check()
     sample_options.check(model_options.resolve())
 

@@ -231,14 +231,6 @@ def test_scenes_whose_labels_cannot_be_used(places: dict[str, Path], tmp_path: P
         SceneOptions(labels=str(tmp_path / "none.npy")).load(source)
     with pytest.raises(InputError, match="--labels is of one scene, got 2 scenes"):
         fit_models([source, source], tmp_path / "m", scene_options=SceneOptions(labels="scene"))
-    beginning = ModelOptions(preset="tiny", endmembers=3, start="shipped")
-    with pytest.raises(InputError, match="--labels cannot go with --start-from"):
-        fit_model(
-            source,
-            tmp_path / "m",
-            scene_options=SceneOptions(labels=str(places["labels.mat"])),
-            model_options=beginning,
-        )
     assert SceneOptions().load(source).labels is None
 
 
