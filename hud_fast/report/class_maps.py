@@ -238,7 +238,12 @@ def _legend(
 
     colours = colours_of(classes)
     found = [number for number in sorted(classes) if number in present]
-    names = [f"{number} {printable(classes[number], LONGEST)}" for number in found]
+    names = [  # one without a name of its own is "class 3" already
+        printable(classes[k], LONGEST)
+        if classes[k] == f"class {k}"
+        else f"{k} {printable(classes[k], LONGEST)}"
+        for k in found
+    ]
     shown = [colours[number] for number in found]
     if 0 in present:
         names.append("no class")

@@ -102,7 +102,11 @@ def test_everything_is_there(made: AugmentationResult, scene: Scene) -> None:
             assert len(table["differences"]) == len(ROWS) - 1 + 4
             assert table["differences"]["hud - control"]["against"] == table["best_control"]
     assert result["agreement"]["3"]["ratio"]["value"] > 0
-    assert len(made.headline()) == 2 * len(CLASSIFIERS) + 2
+    said = made.headline()
+    told = [line for line in said if "labels a class: with HUD labelled cubes OA is" in line]
+    assert len(told) == 2 * len(CLASSIFIERS)
+    assert said[-1].startswith("Leak check passed")
+    assert (made.folder / "report.html").read_text().count("data:image/png") == 7
 
 
 def test_the_tables_hold_what_the_result_holds(made: AugmentationResult) -> None:
