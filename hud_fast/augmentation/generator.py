@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hud_fast.augmentation.draws import number_of
 from hud_fast.augmentation.fields import Flags, Labels
 from hud_fast.augmentation.rows import inside
 from hud_fast.augmentation.windows import Array
@@ -24,8 +23,8 @@ from hud_fast.scenes import Scene
 if TYPE_CHECKING:
     from hud_fast.augmentation.classifier import Classifier
 
-ASKED = 4  # cubes that a rare class is asked for in
-SHARE = 0.5  # of its pixels
+ASKED = 12  # cubes that rare classes are asked for in, all of them at once
+SHARE = 0.5  # of their pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +38,7 @@ class Generated:
     plain : int
         The first so many were asked for no class.
     asked : dict of int to int
-        How many of the others were asked for a class.
+        In how many of the others a class was asked for.
     by_classifier, by_majority : (plain, h, w) int64
         Labels of the plain cubes, by a classifier of the few real labels, and by the endmember of the largest
         abundance.
@@ -84,12 +83,14 @@ class Generator:
         cube = np.where(area[..., None], scene.cube, np.float32(np.nan))
         self.scene = scene.replace(cube=cube, mask=area, labels=None, truth=None)
         self.options: dict[str, Any] = {"preset": preset, "seed": seed, **options}
-        self.model = None if PRESETS[preset].trains else HUD.fit(self.scene, **self.options)
+        self.once = not PRESETS[preset].trains
+        self.model: HUD | None = None
 
     def labelled(self, drawn: Labels) -> HUD:
         """The model with these labels."""
-        if self.model is None:
-            return HUD.fit(self.scene, labels=drawn, **self.options)
+        if self.model is None or not self.once:
+            self.model = HUD.fit(self.scene, labels=drawn, **self.options)
+            return self.model
         return self.model.labelled(self.scene, drawn)
 
 
@@ -107,23 +108,32 @@ def generate(
 ) -> Generated:
     """Draw cubes with maps, and more of the classes that are too rare in them."""
     found: Any = model.sample(
-        cubes, seed=seed, size=size, classes=True, return_abundances=True, progress=progress
+        cubes,
+        seed=seed,
+        size=size,
+        classes=True,
+        residuals=True,
+        return_abundances=True,
+        progress=progress,
     )
     made, abundances, maps = found
     all_cubes, all_maps = [np.asarray(made)], [np.asarray(maps).astype(np.int64)]
     counts = {number: int((inside(all_maps[0]) == number).sum()) for number in numbers}
-    asked = {}
-    for number in numbers:
-        if counts[number] < least:
-            with warnings.catch_warnings():
-                # that patches bring less of it than asked is told by `Generated.to_dict`
-                warnings.filterwarnings("ignore", "HUD.sample", UserWarning)
-                more, its = model.sample(
-                    ASKED, seed=number_of(seed, number), size=size, classes={number: SHARE}
-                )
-            all_cubes.append(np.asarray(more))
-            all_maps.append(np.asarray(its).astype(np.int64))
-            asked[number] = ASKED
+    rare = [number for number in numbers if counts[number] < least]
+    if rare:
+        with warnings.catch_warnings():
+            # that patches bring less of it than asked is told by `Generated.to_dict`
+            warnings.filterwarnings("ignore", "HUD.sample", UserWarning)
+            more, its = model.sample(
+                ASKED,
+                seed=seed + 1,
+                size=size,
+                classes=dict.fromkeys(rare, SHARE / len(rare)),
+                residuals=True,
+            )
+        all_cubes.append(np.asarray(more))
+        all_maps.append(np.asarray(its).astype(np.int64))
+    asked = dict.fromkeys(rare, ASKED)
     spectra, classes = labelled
     table = majority(_largest(fcls(spectra, _spectra(model))), classes, len(_spectra(model)))
     n, h, w = all_maps[0].shape

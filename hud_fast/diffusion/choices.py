@@ -172,6 +172,7 @@ class PlainOptions(TypedDict, total=False):
     batch_size: int | None
     tile: int | None
     first: int
+    residuals: bool
     progress: Progress | None
 
 
@@ -204,6 +205,7 @@ class Sampling:
     # what is asked of them: the share of each class, and which classes were named
     wanted: tuple[Tensor, Tensor] | None = None
     guidance: float = GUIDANCE
+    residuals: bool = False
 
     @classmethod
     def of(
@@ -220,6 +222,7 @@ class Sampling:
         first: int = 0,
         classes: Classes = None,
         guidance: float | None = None,
+        residuals: bool = False,
         progress: Progress | None = None,
     ) -> Sampling:
         """As `HUD.sample` says."""
@@ -248,7 +251,17 @@ class Sampling:
         )
         if not 0 <= strength <= 100:
             raise ValueError(f"HUD.sample: `guidance` must lie in [0, 100], got {guidance}")
-        asked: dict[str, Any] = {"labelled": labelled, "wanted": wanted, "guidance": strength}
+        check_flag("HUD.sample", "residuals", residuals)
+        if residuals and model.residuals is None:
+            raise ValueError(
+                "HUD.sample: `residuals` must be False for a model that keeps none, fit it with labels"
+            )
+        asked: dict[str, Any] = {
+            "labelled": labelled,
+            "wanted": wanted,
+            "guidance": strength,
+            "residuals": residuals,
+        }
         if model.network is None:
             for name, value in (("sampler", sampler), ("steps", steps), ("tile", tile)):
                 if value is not None:

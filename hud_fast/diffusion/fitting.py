@@ -31,6 +31,7 @@ from hud_fast.diffusion.patch_weights import balanced
 from hud_fast.diffusion.patches import Patches
 from hud_fast.diffusion.preparation import PreparedScene, choose_endmembers, ranks_of
 from hud_fast.diffusion.presets import Preset
+from hud_fast.diffusion.residuals import Residuals
 from hud_fast.diffusion.scene_facts import SceneFacts, scene_from
 from hud_fast.diffusion.training import Trainer, train
 from hud_fast.scenes import Scene
@@ -130,7 +131,16 @@ def _model_of(
         history=list(history),
         patches=patches,
         classes=prepared.classes,
+        residuals=_residuals_of(prepared),
     )
+
+
+def _residuals_of(prepared: PreparedScene) -> Residuals | None:
+    """Kept with classes: for cubes that classifiers learn from."""
+    if prepared.classes is None:
+        return None
+    abundances = prepared.abundances.cpu().numpy()
+    return Residuals.of(prepared.scene.cube, abundances, prepared.endmembers)
 
 
 def _patches_of(prepared: PreparedScene, training: Training) -> Patches | None:
@@ -140,7 +150,12 @@ def _patches_of(prepared: PreparedScene, training: Training) -> Patches | None:
         return None
 
     def weighed() -> Patches:
-        patches = Patches.of(prepared.abundances, prepared.endmembers, seed=training.seed)
+        patches = Patches.of(
+            prepared.abundances,
+            prepared.endmembers,
+            seed=training.seed,
+            with_gaps=prepared.classes is not None,
+        )
         if prepared.classes is not None:
             patches = patches.with_classes(prepared.classes.shares)
         # beside a training it is not worth telling of

@@ -40,6 +40,7 @@ from hud_fast.diffusion.latent import LatentSpace
 from hud_fast.diffusion.network import Denoiser, place
 from hud_fast.diffusion.patches import Patches
 from hud_fast.diffusion.presets import Preset
+from hud_fast.diffusion.residuals import Residuals
 from hud_fast.diffusion.scene_facts import SceneFacts, scene_from
 from hud_fast.scenes import Scene
 
@@ -62,6 +63,8 @@ class HUD:
         ``step``, ``loss`` (mean since the entry before) and ``seconds`` of the training.
     classes : ClassMaps or None
         Of a model that was fit with labels: its classes, and where they are in the scene.
+    residuals : Residuals or None
+        Of such a model: what mixing leaves of the scene's spectra.
     preset, seed, encoder, latent, scene, unmixing, network
         Settings, latent space, facts about the scene, figures of its unmixing, the averaged
         network.
@@ -90,6 +93,7 @@ class HUD:
     history: list[dict[str, float]]
     patches: Patches | None = None  # of the scene, where the preset lays them
     classes: ClassMaps | None = None
+    residuals: Residuals | None = None
 
     @property
     def D(self) -> int:
@@ -233,7 +237,9 @@ class HUD:
         classes = ClassMaps.of(
             given, labels, label_names, caller="HUD.labelled", device=self.device
         )
-        return replace(self, classes=classes, patches=self.patches.with_classes(classes.shares))
+        residuals = Residuals.of(given.cube, self.abundances, self.endmembers)
+        patches = self.patches.with_classes(classes.shares)
+        return replace(self, classes=classes, patches=patches, residuals=residuals)
 
     @overload
     def sample(
@@ -318,6 +324,10 @@ class HUD:
         guidance : float, optional
             How much a network heeds the classes asked for: 1 as it learned, more is clearer and less varied, 0 not at
             all; default 2. Patches alone are weighed instead (`diffusion.patch_weights`).
+        residuals : bool
+            Of a model that was fit with labels: add to each pixel what mixing left of a real pixel that looks like it
+            (`diffusion.residuals`), as a classifier of real spectra needs it. Abundances then say how a pixel was mixed
+            before that.
         return_abundances : bool
             Also return the abundance maps.
         as_tensors : bool
@@ -414,8 +424,13 @@ class HUD:
 
     def _mixed(self, sampling: Sampling) -> Iterator[tuple[Tensor, ...]]:
         """Cubes (b, h, w, C), then as `_maps`."""
+        done = sampling.samples.start
         for maps in self._maps(sampling):
-            yield (maps[0].to(self.device) @ self._spectra, *maps)
+            cubes, made = maps[0].to(self.device) @ self._spectra, range(done, done + len(maps[0]))
+            if sampling.residuals and self.residuals is not None:
+                cubes += self.residuals.drawn(maps[0], made, seed=sampling.seed).to(cubes)
+            done = made.stop
+            yield (cubes, *maps)
 
     def _gathered(
         self,

@@ -57,6 +57,7 @@ TEMPERATURE = 0.01  # T: candidates within a few hundredths of the best are as g
 SHORTLIST = 128
 MOST_CANDIDATES = 20_000  # windows, drawn at random in a larger scene
 FEWEST = 2  # candidates
+LABELLED_GAPS = 0.3  # of a window, may be filled where a scene has classes
 CELL = 4  # pixels: what a guide says of shapes smaller than this does not count
 GUIDANCE = 0.06  # weight of the guide's squared distance beside the overlap's
 GROUP = 16  # samples made at a time: more hold more distances in memory
@@ -85,6 +86,8 @@ class Patches:
         Of the balancing, and of which windows are candidates.
     shares : Tensor, (H W, K) float32, optional
         Of the pixels' classes (`classes`), on the simplex; 0 where masked.
+    with_gaps : bool
+        Whether windows with some missing pixels are candidates, however many there are without.
     """
 
     abundances: Tensor
@@ -95,6 +98,7 @@ class Patches:
     log_weights: Tensor
     seed: int
     shares: Tensor | None = None  # (H W, K)
+    with_gaps: bool = False
 
     @classmethod
     def of(
@@ -104,8 +108,12 @@ class Patches:
         *,
         seed: int,
         log_weights: Tensor | None = None,
+        with_gaps: bool = False,
     ) -> Patches:
         """The patches of a scene, on the device of `abundances`, all weights one where they are not given.
+
+        With `with_gaps` also windows with some missing pixels near valid ones (`LABELLED_GAPS`), however many there
+        are without: a class that lies in narrow fields between gaps must not be lost.
 
         Raises
         ------
@@ -119,11 +127,12 @@ class Patches:
         # windows are listed on the host
         valid = kept.cpu().numpy()
         corners = free_windows(valid, PATCH) if fits else np.empty((0, 2), np.int64)
-        if fits and len(corners) < FEWEST and not valid.all():
+        if fits and (with_gaps or len(corners) < FEWEST) and not valid.all():
             # where there are none but for gaps, a pixel in one is its nearest neighbour
             known_maps, filled = mended(known_maps, valid)
             kept = kept | torch.from_numpy(filled).to(device)
-            corners = training_windows(valid, PATCH, filled)
+            most = LABELLED_GAPS if with_gaps else None
+            corners = training_windows(valid, PATCH, filled, all_of=most)
         if len(corners) < FEWEST:
             raise ValueError(
                 f"HUD.fit: `scene` must hold two {PATCH} x {PATCH} windows without masked pixels, the patches that "
@@ -144,7 +153,7 @@ class Patches:
         pictures[kept] = _pictures(looks, known)
         weights = torch.zeros(len(corners)) if log_weights is None else log_weights
         places = torch.from_numpy(corners).to(device)
-        return cls(maps, looks, pictures, W, places, weights.to(device), seed)
+        return cls(maps, looks, pictures, W, places, weights.to(device), seed, with_gaps=with_gaps)
 
     @property
     def device(self) -> torch.device:

@@ -26,6 +26,7 @@ class Stream(IntEnum):
     LAYOUT = 4  # patches of a layout; key: sample
     BALANCING = 5  # likewise, of the trial blocks that patches are weighted by
     STEERING = 6  # likewise, of those that bring the classes asked for
+    RESIDUALS = 7  # which residuals a sample's pixels get; key: sample
 
 
 def number(seed: int, stream: Stream, *keys: int) -> int:

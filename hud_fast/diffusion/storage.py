@@ -19,6 +19,7 @@ from hud_fast.diffusion.network import build_network, place
 from hud_fast.diffusion.patches import Patches
 from hud_fast.diffusion.preparation import ENCODERS
 from hud_fast.diffusion.records import LARGEST, Record
+from hud_fast.diffusion.residuals import Residuals
 
 if TYPE_CHECKING:
     from hud_fast.diffusion.model import HUD
@@ -52,7 +53,7 @@ def save_model(model: HUD, folder: Path) -> None:
     }
     latent, classes = model.latent, model.classes
     own = latent.abundances if isinstance(latent, JointLatent) else latent
-    statistics = {
+    statistics: dict[str, Any] = {
         "endmembers": torch.from_numpy(model.endmembers),
         "abundances": torch.from_numpy(model.abundances),
         "mean": own.mean,
@@ -62,6 +63,8 @@ def save_model(model: HUD, folder: Path) -> None:
         config["classes"] = {"numbers": list(classes.numbers), "names": list(classes.names)}
         statistics["labels"] = torch.from_numpy(classes.labels)
         statistics["class_shares"] = classes.shares
+    if model.residuals is not None:
+        statistics["residuals"] = torch.from_numpy(model.residuals.values)
     if isinstance(latent, JointLatent):
         config["classes"]["softening"] = latent.softening
         statistics |= {"class_mean": latent.shares.mean, "class_std": latent.shares.std}
@@ -70,6 +73,7 @@ def save_model(model: HUD, folder: Path) -> None:
             statistics[name] = torch.from_numpy(np.asarray(lengths, dtype=np.float64))
     if model.patches is not None:
         config["patches_seed"] = model.patches.seed
+        config["patches_with_gaps"] = model.patches.with_gaps
         statistics["patches.log_weights"] = model.patches.log_weights
     weights = {} if model.network is None else model.network.state_dict()
     MODEL.write(folder, config, {NETWORK: weights, STATISTICS: statistics})
@@ -100,6 +104,7 @@ def load_model(folder: Path, device: torch.device) -> HUD:
                 endmembers,
                 seed=facts.whole("patches_seed"),
                 log_weights=log_weights,
+                with_gaps=_labelled_patches(facts),
             )
         except ValueError as error:  # no window for a patch
             raise facts.damaged(error) from error
@@ -107,6 +112,12 @@ def load_model(folder: Path, device: torch.device) -> HUD:
             raise numbers.damaged("`patches.log_weights` is of another scene")
     if patches is not None and classes is not None:
         patches = patches.with_classes(classes.shares.to(device))
+    residuals = None
+    if "residuals" in statistics:
+        left = numbers.maps("residuals", C)
+        if left.shape[:2] != abundances.shape[:2]:
+            raise numbers.damaged("`residuals` must be of the size of `abundances`")
+        residuals = Residuals(left.numpy(), abundances.numpy(), endmembers)
     latent: LatentSpace | JointLatent = own
     if K:
         told = facts.part("classes")
@@ -153,7 +164,13 @@ def load_model(folder: Path, device: torch.device) -> HUD:
         history=facts.history("history"),
         patches=patches,
         classes=None if classes is None else classes.to(device),
+        residuals=residuals,
     )
+
+
+def _labelled_patches(facts: Record) -> bool:
+    """Whether windows with gaps are among the patches; files from before there were such do not say."""
+    return "patches_with_gaps" in facts.values and facts.flag("patches_with_gaps")
 
 
 def _space(numbers: Record, prefix: str, channels: int, raw: bool) -> LatentSpace:

@@ -76,13 +76,21 @@ def training_windows(
     valid: NDArray[np.bool_],  # (H, W)
     crop: int,
     filled: NDArray[np.bool_] | None = None,  # (H, W)
+    *,
+    all_of: float | None = None,
 ) -> NDArray[np.int64]:  # (n, 2)
-    """Corners of the windows to learn from: of valid pixels; where these are few, with a few filled ones, too."""
+    """Corners of the windows to learn from: of valid pixels; where these are few, with a few filled ones, too.
+
+    With `all_of` all windows of which at most so much is filled, however many are free.
+    """
     free = free_windows(valid, crop)
     if filled is None or not filled.any():
         return free
     known = window_sums(valid | filled, crop) == crop * crop
-    with_gaps = np.argwhere(known & (window_sums(filled, crop) <= MOST * crop * crop))
+    most = MOST if all_of is None else all_of
+    with_gaps = np.argwhere(known & (window_sums(filled, crop) <= most * crop * crop))
+    if all_of is not None:
+        return with_gaps.astype(np.int64)
     return free if len(free) >= FEW * len(with_gaps) else with_gaps.astype(np.int64)
 
 

@@ -3,16 +3,18 @@
 Every valid pixel is a node, tied to the pixels that look most like it and to those beside it; what is known of a few
 flows along the ties (Zhou et al. 2004, "Learning with local and global consistency"):
 
-    F = (I - alpha S)^-1 Y,   S = D^-1/2 W D^-1/2,   P_k ~ (F_k / sum F_k)^SHARPNESS
+    F = (I - alpha S)^-1 Y,   S = D^-1/2 W D^-1/2,   G_k = F_k / (median F_k where k is labelled),
+    P_k = (G_k^3 + u^3 / K) / (sum of G^3 + u^3),   u = UNKNOWN
 
 Y marks the labelled pixels. Ties to the `NEAREST` in the scene's first principal components have scales of their own
 (Zelnik-Manor and Perona 2004), those to the up to eight around a pixel weigh `BESIDE` times as much and fade where the
-spectrum changes: a field passes its class on, and stops at its border. F_k over its sum makes classes alike, however
-many pixels are labelled (class mass normalisation, Zhu et al. 2003).
+spectrum changes: a field passes its class on, and stops at its border. F_k over what it is where the class is known
+makes classes alike, however many pixels are labelled and however large their fields are. Where little of any class
+arrives, the shares of all come near 1 / K: most scenes hold more than their classes, and of that nothing is known.
 
 The constants were chosen on Jasper Ridge and Samson, whose classes are the largest of the known abundances, and looked
 at on scenes with classes. Larger `BESIDE` is better in fields, smaller where each pixel stands for itself. With
-`SHARPNESS` the largest share of a pixel is, on average, about how often it is right.
+the power 3 the largest share of a pixel is, on average, about how often it is right.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ NEAREST = 10  # pixels that look most like one
 SCALE_OF = 7  # the nearest whose distance is a pixel's own scale
 BESIDE = 8.0
 ALPHA = 0.99
-SHARPNESS = 3.0
+SHARPNESS = 3
+UNKNOWN = 0.1  # of what arrives where a class is known: less says little
 ROUNDS = 400  # of conjugate gradients, at most: alpha = 0.99 takes about a hundred
 AROUND = ((0, 1), (1, 0), (1, 1), (1, -1))  # each pair of neighbours once
 
@@ -100,10 +103,9 @@ def spread_labels(
         )
     marks = (given[:, None] == classes).astype(np.float64)  # (n, K)
     flow = _flow(_ties(_looks(whole.cube, valid), valid), marks / marks.sum(axis=0))
-    flow /= flow.sum(axis=0)
-    # of a pixel that nothing reaches nothing is known
-    top = flow.max(axis=1, keepdims=True)
-    shares = np.where(top > 0, flow / np.where(top > 0, top, 1), 1) ** SHARPNESS
+    level = [np.median(column[mark > 0]) for column, mark in zip(flow.T, marks.T, strict=True)]
+    said = (flow / level) ** SHARPNESS
+    shares = said + UNKNOWN**SHARPNESS / len(classes)
     shares /= shares.sum(axis=1, keepdims=True)
     shares = np.where(given[:, None] > 0, marks, shares)
     found = np.full((whole.H, whole.W, len(classes)), np.nan, dtype=np.float32)
