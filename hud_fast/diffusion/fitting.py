@@ -140,7 +140,8 @@ def _residuals_of(prepared: PreparedScene) -> Residuals | None:
     if prepared.classes is None:
         return None
     abundances = prepared.abundances.cpu().numpy()
-    return Residuals.of(prepared.scene.cube, abundances, prepared.endmembers)
+    shares = prepared.classes.shares.cpu().numpy()
+    return Residuals.of(prepared.scene.cube, abundances, prepared.endmembers, shares)
 
 
 def _patches_of(prepared: PreparedScene, training: Training) -> Patches | None:

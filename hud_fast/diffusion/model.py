@@ -237,7 +237,8 @@ class HUD:
         classes = ClassMaps.of(
             given, labels, label_names, caller="HUD.labelled", device=self.device
         )
-        residuals = Residuals.of(given.cube, self.abundances, self.endmembers)
+        shares = classes.shares.cpu().numpy()
+        residuals = Residuals.of(given.cube, self.abundances, self.endmembers, shares)
         patches = self.patches.with_classes(classes.shares)
         return replace(self, classes=classes, patches=patches, residuals=residuals)
 
@@ -389,7 +390,10 @@ class HUD:
         """
         sampling = Sampling.of(self, n, **options)
         depths = [self.D, None] if sampling.labelled else [self.D]
-        found = self._gathered(self._maps(sampling), sampling, depths, as_tensors)
+        batches = (
+            self._labelled_maps(sampling, *both) for both in abundance_batches(self, sampling)
+        )
+        found = self._gathered(batches, sampling, depths, as_tensors)
         return found if sampling.labelled else found[0]
 
     @in_plain_torch
@@ -414,23 +418,25 @@ class HUD:
         found: Iterator[Any] = mixed if as_tensors else on_host(mixed)
         yield from found
 
-    def _maps(self, sampling: Sampling) -> Iterator[tuple[Tensor, ...]]:
+    def _labelled_maps(
+        self, sampling: Sampling, abundances: Tensor, shares: Tensor | None
+    ) -> tuple[Tensor, ...]:
         """Abundances (b, h, w, D), and class maps (b, h, w) where they are wanted."""
-        for abundances, shares in abundance_batches(self, sampling):
-            if sampling.labelled and self.classes is not None and shares is not None:
-                yield abundances, self.classes.map_of(shares)
-            else:
-                yield (abundances,)
+        if sampling.labelled and self.classes is not None and shares is not None:
+            return abundances, self.classes.map_of(shares)
+        return (abundances,)
 
     def _mixed(self, sampling: Sampling) -> Iterator[tuple[Tensor, ...]]:
         """Cubes (b, h, w, C), then as `_maps`."""
         done = sampling.samples.start
-        for maps in self._maps(sampling):
-            cubes, made = maps[0].to(self.device) @ self._spectra, range(done, done + len(maps[0]))
-            if sampling.residuals and self.residuals is not None:
-                cubes += self.residuals.drawn(maps[0], made, seed=sampling.seed).to(cubes)
-            done = made.stop
-            yield (cubes, *maps)
+        for abundances, shares in abundance_batches(self, sampling):
+            cubes = abundances.to(self.device) @ self._spectra
+            if sampling.residuals and self.residuals is not None and shares is not None:
+                made = range(done, done + len(cubes))
+                drawn = self.residuals.drawn(abundances, shares, made, seed=sampling.seed)
+                cubes += drawn.to(cubes)
+            done += len(cubes)
+            yield (cubes, *self._labelled_maps(sampling, abundances, shares))
 
     def _gathered(
         self,

@@ -113,11 +113,12 @@ def load_model(folder: Path, device: torch.device) -> HUD:
     if patches is not None and classes is not None:
         patches = patches.with_classes(classes.shares.to(device))
     residuals = None
-    if "residuals" in statistics:
+    if "residuals" in statistics and classes is not None:
         left = numbers.maps("residuals", C)
         if left.shape[:2] != abundances.shape[:2]:
             raise numbers.damaged("`residuals` must be of the size of `abundances`")
-        residuals = Residuals(left.numpy(), abundances.numpy(), endmembers)
+        shares = classes.shares.numpy()
+        residuals = Residuals(left.numpy(), abundances.numpy(), endmembers, shares)
     latent: LatentSpace | JointLatent = own
     if K:
         told = facts.part("classes")
