@@ -1,4 +1,4 @@
-"""docs/labelled-cubes.md's tables, from what ``hud-fast augment`` found.
+"""docs/labelled-cubes.md's tables, and README's, from what ``hud-fast augment`` found.
 
     python benchmarks/augment_tables.py                              # rewrites the tables in docs/labelled-cubes.md
     python benchmarks/augment_tables.py --keep runs/augment/salinas  # first keeps a test as a result
@@ -18,11 +18,12 @@ from typing import Any
 from diffusion_tables import origin, put
 from experiment_tables import markdown
 
-from hud_fast.augmentation import AugmentationResult
+from hud_fast.augmentation import CLASSIFIERS, AugmentationResult
 from hud_fast.pipeline.rundir import read_json, write_json
 
 HERE = Path(__file__).parent
 RESULTS, PAGE = HERE / "results" / "augment", HERE.parent / "docs" / "labelled-cubes.md"
+README = HERE.parent / "README.md"
 FIGURES = ("gains", "samples", "class_scores", "confusions")
 WAITING = "Not run yet."
 
@@ -74,6 +75,56 @@ def texts(result: dict[str, Any]) -> dict[str, str]:
     return found
 
 
+def overview(results: list[dict[str, Any]], counts: tuple[str, ...] = ()) -> str:
+    """All scenes in one table: overall accuracy with and without cubes, and the paired differences."""
+    head = [
+        "scene, labels a class",
+        "classifier",
+        "real only",
+        "best control",
+        "spread labels, no cube",
+    ]
+    head += [
+        "HUD labelled cubes",
+        "ahead of the best control",
+        "ahead of the same labels without cubes",
+    ]
+    rows = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    for result in results:
+        for count, by in result["summary"].items():
+            for name, found in by.items():
+                if counts and count not in counts:
+                    continue
+                of, control = found["rows"], found["best_control"]
+                cells = [f"{result['scene']['name']}, {count}", CLASSIFIERS[name].title]
+                cells += [_percent(of["real"]["oa"])]
+                cells += [
+                    f"{_percent(of[control]['oa'])} ({control})",
+                    _percent(of["spread"]["oa"]),
+                ]
+                cells += [f"**{_percent(of['hud']['oa'])}**"]
+                cells += [
+                    _points(found["differences"][f"hud - {other}"]["oa"])
+                    for other in ("control", "spread")
+                ]
+                rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def _percent(score: dict[str, Any]) -> str:
+    return f"{100 * score['value']:.1f}"
+
+
+def _points(difference: dict[str, Any]) -> str:
+    """In points, with its interval; bold where that leaves out 0."""
+    text = f"{100 * difference['value']:+.1f}"
+    if difference["interval"] is None:
+        return text
+    low, high = (100 * end for end in difference["interval"])
+    text += f" ({low:+.1f} to {high:+.1f})"
+    return f"**{text}**" if low > 0 or high < 0 else text
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keep", nargs="+", type=Path, default=[], metavar="RUN")
@@ -85,7 +136,12 @@ def main(arguments: list[str] | None = None) -> None:
         file = RESULTS / f"{name}.json"
         text = texts(read_json(file))[key] if file.exists() else WAITING
         page = put(page, f"{name}/{key}", text)
-    PAGE.write_text(page, encoding="utf-8")
+    kept = [read_json(path) for path in sorted(RESULTS.glob("*.json"))]
+    for path, text, counts in ((PAGE, page, ()), (README, None, ("5",))):
+        text = path.read_text(encoding="utf-8") if text is None else text
+        if "<!-- table: augment -->" in text and kept:
+            text = put(text, "augment", overview(kept, counts))
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -313,6 +313,13 @@ class Sampling:
         "order. By default half, divided among the classes that are named.",
         metavar="S",
     )
+    residuals: bool = option(
+        False,
+        GENERATE,
+        "Add to each pixel what mixing left of a real pixel that looks like it, as classifiers of real spectra need "
+        "it; of a model trained with --labels.",
+        "--residuals",
+    )
 
     def options(self) -> SampleOptions:
         """As the pipeline takes them."""
@@ -326,6 +333,7 @@ class Sampling:
             format=self.format.value,
             classes=tuple(self.class_ or ()),
             shares=tuple(self.share or ()),
+            residuals=self.residuals,
         )
 
 

@@ -63,6 +63,8 @@ class LabelledCubes(Dataset[Any]):
         Ask for one class after the other, of all, or of a sequence of `classes`: item i for the i-th, and so on.
     transform : callable, optional
         Takes a sample and returns it changed.
+    residuals : bool
+        As in ``HUD.sample``, which leaves them out by default: spectra as the sensor would see them.
     as_tuple : bool
         Items are (image, mask) in place of a dictionary.
 
@@ -109,9 +111,10 @@ class LabelledCubes(Dataset[Any]):
         balanced: bool = False,
         transform: Transform | None = None,
         *,
+        residuals: bool = True,
         as_tuple: bool = False,
     ) -> None:
-        source = _Drawn.of(model, length, seed, size, classes, balanced)
+        source = _Drawn.of(model, length, seed, size, classes, balanced, residuals)
         known, where = source.model.classes, source.model.wavelengths
         assert known is not None
         names = dict(zip(known.numbers, known.names, strict=True))
@@ -215,13 +218,21 @@ class _Drawn:
     size: int | tuple[int, int] | None
     asked: tuple[Any, ...]  # what item i asks for, each in turn
     ahead: int
+    residuals: bool
     _kept: OrderedDict[int, Pair] = field(default_factory=OrderedDict, repr=False)
     _last: int = -1
     _streak: int = 0  # how many came in turn up to the last
 
     @classmethod
     def of(
-        cls, model: Any, length: Any, seed: int, size: Any, classes: Any, balanced: bool
+        cls,
+        model: Any,
+        length: Any,
+        seed: int,
+        size: Any,
+        classes: Any,
+        balanced: bool,
+        residuals: bool,
     ) -> _Drawn:
         from hud_fast.diffusion import HUD
         from hud_fast.diffusion.choices import Sampling
@@ -252,7 +263,7 @@ class _Drawn:
             asked = tuple({one: None} for one in classes or model.classes.numbers)
         for one in asked:
             how: dict[str, Any] = {"classes": one}
-            h, w = Sampling.of(model, 1, seed=seed, size=size, **how).size
+            h, w = Sampling.of(model, 1, seed=seed, size=size, residuals=residuals, **how).size
             if one is not True and model.network is None:  # patches are weighed once
                 model.sample(1, size=SMALLEST, **how)
         return cls(
@@ -262,6 +273,7 @@ class _Drawn:
             size,
             asked,
             max(1, min(AHEAD, KEPT // (4 * h * w * model.C))),
+            residuals,
         )
 
     def __len__(self) -> int:
@@ -298,7 +310,11 @@ class _Drawn:
         return found
 
     def _run(self, turn: int, first: int, count: int, asked: Any) -> list[Pair]:
-        how: dict[str, Any] = {"classes": asked, "first": turn * FAR + first}
+        how: dict[str, Any] = {
+            "classes": asked,
+            "first": turn * FAR + first,
+            "residuals": self.residuals,
+        }
         made: Any = self.model.sample(count, seed=self.seed, size=self.size, **how)
         cubes, maps = made
         return list(zip(cubes, maps, strict=True))

@@ -167,6 +167,7 @@ class SampleOptions:
     format: str = "auto"
     classes: tuple[str, ...] = ()  # names or numbers of those that the cubes are to hold
     shares: tuple[float, ...] = ()  # of the cubes, one a class; none: half of them, in equal parts
+    residuals: bool = False  # of real pixels, added to the mixtures
 
     def check(self, preset: Preset, least: int = 1) -> None:
         """Refuse, before hours of training, what the model could not generate after them.
@@ -218,6 +219,8 @@ class SampleOptions:
                 raise InputError(
                     f"--class needs a model that was trained with --labels, got {self.classes[0]}"
                 )
+            if self.residuals:
+                raise InputError("--residuals needs a model that was trained with --labels")
             return None
         if not self.classes:
             return True
@@ -249,6 +252,7 @@ class SampleOptions:
             "sampler": self.sampler,
             "steps": self.sampler_steps,
             "classes": wanted,
+            "residuals": self.residuals,
         }
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from hud_fast.scenes import Scene
 
-LINE = 130  # letters of a legend that fit beside each other
+LINE = 100  # letters of a legend that fit beside each other
 LONGEST = 30  # letters of a name in a legend
 FEW = 0.02  # share of labelled pixels up to which they are drawn as dots: single pixels cannot be seen
 DOTS = 600  # and up to so many

@@ -14,6 +14,8 @@ from augment_results import augment_result
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(augment_tables, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(augment_tables, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr(augment_tables, "README", tmp_path / "readme.md")
+    augment_tables.README.write_text("<!-- table: augment -->\n<!-- /table -->\n")
     return tmp_path / "results"
 
 
@@ -46,6 +48,9 @@ def test_a_test_is_kept_and_shown(results: Path, tmp_path: Path) -> None:
     kept = json.loads((results / "field.json").read_text())
     assert kept["summary"] == result["summary"]
     assert "confusion" not in json.dumps(kept["draws"])
+    readme = augment_tables.README.read_text()
+    rows = [line for line in readme.splitlines() if ", 5 | " in line]
+    assert len(rows) == len(result["summary"]["5"])
     again = augment_tables.texts(kept)
     assert again == augment_tables.texts(result)
 
