@@ -203,6 +203,7 @@ class HUD:
         _, (model,) = fit([good], [endmembers], training, classes)
         return model
 
+    @in_plain_torch
     def labelled(
         self,
         scene: Scene | NDArray[Any] | Tensor,  # Scene or (H, W, C)
