@@ -32,7 +32,7 @@ def sample(
     count: Annotated[
         int, typer.Option("--count", "-n", min=1, help="How many cubes.", rich_help_panel=GENERATE)
     ] = 64,
-    sampling: Annotated[Sampling, "size sampler sampler_steps class_ share"],
+    sampling: Annotated[Sampling, "size sampler sampler_steps class_ share residuals"],
     format: Annotated[
         Format,
         typer.Option(
