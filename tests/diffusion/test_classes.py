@@ -90,7 +90,7 @@ def test_errors_name_who_was_called() -> None:
 
 
 def test_too_many_classes_and_too_large_numbers() -> None:
-    with pytest.raises(ValueError, match="at most 64 classes with .* 65535, got 65 up to 65"):
+    with pytest.raises(ValueError, match=r"at most 64 classes with .* 65535, got 65 up to 65"):
         ClassMaps.of(scene(9, 9), np.arange(81).reshape(9, 9) % 66)
     assert ClassMaps.of(scene(9, 9), np.arange(81).reshape(9, 9) % 65).K == 64
     with pytest.raises(ValueError, match="up to 65535, got 2 up to 65536"):
