@@ -21,6 +21,7 @@ from torch import Tensor
 
 from hud_fast._checks import check_number
 from hud_fast.scenes import Scene
+from hud_fast.scenes.checks import labels as checked_labels
 from hud_fast.unmixing import spread_labels
 
 MOST_CLASSES = 64  # channels, as of endmembers
@@ -102,7 +103,8 @@ class ClassMaps:
             shares = spread_labels(scene, labels)
         except (TypeError, ValueError) as error:
             raise type(error)(str(error).replace("spread_labels:", f"{caller}:", 1)) from error
-        given = np.asarray(torch.as_tensor(labels).cpu() if isinstance(labels, Tensor) else labels)
+        given = checked_labels(caller, labels, (scene.H, scene.W))
+        assert given is not None
         valid = np.isfinite(shares[..., 0])
         known = np.where(valid, given, 0)
         numbers = tuple(int(k) for k in np.unique(known[known > 0]))
@@ -150,12 +152,17 @@ class ClassMaps:
                 f"{caller}: `classes` must be True, or name classes with their shares such as "
                 f"{{{self.names[0]!r}: 0.3}}, got {classes!r:.80}"
             )
-        asked = classes if isinstance(classes, Mapping) else dict.fromkeys(classes)
+        each = classes.items() if isinstance(classes, Mapping) else ((one, None) for one in classes)
+        asked = list(each)
         if not asked:
             raise ValueError(f"{caller}: `classes` must name a class, got none")
         shares, told = torch.zeros(self.K), torch.zeros(self.K, dtype=torch.bool)
-        for name, value in asked.items():
+        for name, value in asked:
             k = self.index(caller, name)
+            if isinstance(value, (bool, np.bool_)):
+                raise TypeError(
+                    f"{caller}: `classes` must give {name!r} a share as a number, got {value!r}"
+                )
             share = UNSAID / len(asked) if value is None else check_number(caller, "classes", value)
             if not 0 < share <= 1:
                 raise ValueError(
@@ -175,6 +182,8 @@ class ClassMaps:
     def index(self, caller: str, name: Any) -> int:
         """Which of the classes a name or number is."""
         if isinstance(name, str):
+            if name in self.names:  # some differ in case only
+                return self.names.index(name)
             plain = [known.casefold() for known in self.names]
             if name.casefold() in plain:
                 return plain.index(name.casefold())

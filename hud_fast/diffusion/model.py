@@ -212,6 +212,8 @@ class HUD:
     ) -> HUD:
         """This model with classes: what `fit` with labels gives, for a model that lays patches and has no network.
 
+        Of a scene with masked pixels its patches stay those without; `fit` with labels also takes some that have gaps.
+
         Parameters
         ----------
         scene : Scene or (H, W, C) array or tensor
@@ -222,7 +224,8 @@ class HUD:
         Raises
         ------
         ValueError
-            A model with a network, which has to be trained with labels; a scene of another size.
+            A model with a network, which has to be trained with labels; a scene of another size, or with fewer
+            valid pixels.
         """
         if self.network is not None or self.patches is None:
             raise ValueError(
@@ -234,6 +237,14 @@ class HUD:
             raise ValueError(
                 f"HUD.labelled: `scene` must have the {self.abundances.shape[0]} x {self.abundances.shape[1]} pixels "
                 f"that the model was fit on, got {given.H} x {given.W}"
+            )
+        if given.shape[2] != self.C:
+            raise ValueError(
+                f"HUD.labelled: `scene` must have the {self.C} good bands that the model was fit on, got {given.shape[2]}"
+            )
+        if (np.isfinite(self.abundances).all(axis=-1) & ~given.valid).any():
+            raise ValueError(
+                "HUD.labelled: `scene` must be valid in every pixel that the model was fit on, got a larger mask"
             )
         classes = ClassMaps.of(
             given, labels, label_names, caller="HUD.labelled", device=self.device

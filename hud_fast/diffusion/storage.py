@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from hud_fast._text import printable
 from hud_fast.diffusion.classes import LARGEST as LARGEST_NUMBER
@@ -91,8 +92,8 @@ def load_model(folder: Path, device: torch.device) -> HUD:
     endmembers = numbers.tensor("endmembers", (D, C)).numpy()
     abundances = numbers.maps("abundances", D)
     own = _space(numbers, "", D, facts.flag("raw_latent"))
-    classes = _classes(facts, numbers, abundances.shape[:2]) if "classes" in config else None
-    K = 0 if classes is None or not preset.trains else classes.K
+    classes = _classes(facts, numbers, abundances) if "classes" in config else None
+    K = 0 if classes is None else classes.K
     if preset.trains and preset.crop > max(abundances.shape[:2]):  # else no window was cut
         raise facts.damaged(f"`preset.crop` = {preset.crop} is larger than the scene")
     network = patches = None
@@ -114,14 +115,12 @@ def load_model(folder: Path, device: torch.device) -> HUD:
         patches = patches.with_classes(classes.shares.to(device))
     residuals = None
     if "residuals" in statistics and classes is not None:
-        left = numbers.maps("residuals", C)
-        if left.shape[:2] != abundances.shape[:2]:
-            raise numbers.damaged("`residuals` must be of the size of `abundances`")
+        left = _beside(numbers, "residuals", C, abundances)
         shares = classes.shares.numpy()
         residuals = Residuals(left.numpy(), abundances.numpy(), endmembers, shares)
     latent: LatentSpace | JointLatent = own
-    if K:
-        told = facts.part("classes")
+    told = facts.part("classes") if K else facts
+    if K and (preset.trains or "softening" in told.values):  # not of a model labelled later
         softening = told.positive("softening")
         if softening >= 1:
             raise told.damaged(f"`softening` must be below 1, got {softening:g}")
@@ -183,7 +182,17 @@ def _space(numbers: Record, prefix: str, channels: int, raw: bool) -> LatentSpac
     return LatentSpace(mean, std, raw)
 
 
-def _classes(facts: Record, numbers: Record, size: tuple[int, ...]) -> ClassMaps:
+def _beside(numbers: Record, name: str, depth: int, abundances: Tensor) -> Tensor:
+    """Maps of the size of the abundances, known wherever these are."""
+    found = numbers.maps(name, depth)
+    if found.shape[:2] != abundances.shape[:2]:
+        raise numbers.damaged(f"`{name}` must be of the size of `abundances`")
+    if not bool(found[abundances.isfinite().all(dim=-1)].isfinite().all()):
+        raise numbers.damaged(f"`{name}` must be finite where `abundances` are")
+    return found
+
+
+def _classes(facts: Record, numbers: Record, abundances: Tensor) -> ClassMaps:
     """The classes of a model that has some."""
     told = facts.part("classes")
     names = told.texts("names")
@@ -193,10 +202,9 @@ def _classes(facts: Record, numbers: Record, size: tuple[int, ...]) -> ClassMaps
     known = told.wholes("numbers", K, LARGEST_NUMBER)
     if known[0] < 1 or any(a >= b for a, b in pairwise(known)):
         raise told.damaged("`numbers` must increase from 1 on")
-    labels = numbers.whole_map("labels", size, known)
-    shares = numbers.maps("class_shares", K)
-    if shares.shape[:2] != size:
-        raise numbers.damaged("`class_shares` must be of the size of `abundances`")
-    if not bool((shares.nan_to_num() >= 0).all() and (shares.nan_to_num() <= 1).all()):
-        raise numbers.damaged("`class_shares` must lie in [0, 1]")
+    labels = numbers.whole_map("labels", tuple(abundances.shape[:2]), known)
+    shares = _beside(numbers, "class_shares", K, abundances)
+    given = shares[shares.isfinite().all(dim=-1)]
+    if not bool((given >= 0).all() and ((given.sum(dim=-1) - 1).abs() < 1e-3).all()):
+        raise numbers.damaged("`class_shares` must lie in [0, 1] and add up to 1")
     return ClassMaps(known, tuple(printable(name, LONGEST) for name in names), labels, shares)
