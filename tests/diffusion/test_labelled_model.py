@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from diffusion.conftest import MICRO
 from diffusion.test_records import forge, put
 from numpy.typing import NDArray
 
-from hud_fast.diffusion import HUD, PRESETS, Preset, patch_weights
+from hud_fast.diffusion import HUD, PRESETS, Preset
 from hud_fast.diffusion.checkpoint import DamagedFileError, read_tensors, write_tensors
 from hud_fast.diffusion.joint import JointLatent
 from hud_fast.scenes import Scene
@@ -212,17 +213,16 @@ def test_no_sample_holds_what_is_missing(models: dict[str, HUD]) -> None:
 # --- classes that are asked for
 
 
-def test_more_comes_of_a_class_that_is_asked_of_patches(
-    models: dict[str, HUD], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(patch_weights, "STEERING_TRIALS", 8)
-    model = models["whole"]
+def test_more_comes_of_a_class_that_is_asked_of_patches() -> None:
+    cube, where = fields(48, 72)
+    model = fit(INSTANT, Scene(cube), few(where))
 
-    def share(number: int, classes: Any) -> float:
-        return float((model.sample(16, classes=classes, seed=1)[1] == number).mean())
+    def share(classes: Any) -> float:
+        return float((model.sample(12, classes=classes, seed=1)[1] == 5).mean())
 
-    for number, least in ((1, 0.15), (2, 0.15), (5, 0.05)):
-        print(number, share(number, True), share(number, {number: 0.7}))
+    usual = share(True)
+    assert 0 < usual < 0.15
+    assert share({5: 0.7}) > usual + 0.15  # measured 0.02 and 0.35
 
 
 def test_a_network_heeds_guidance(models: dict[str, HUD]) -> None:
@@ -234,9 +234,7 @@ def test_a_network_heeds_guidance(models: dict[str, HUD]) -> None:
     none = shaken.sample(2, classes={"corn": 0.9}, guidance=0, **options)
     for ours, theirs in zip(none, free, strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    one, two = (
-        shaken.sample(2, classes={"corn": 0.9}, guidance=g, **options)[0] for g in (1, 2)
-    )
+    one, two = (shaken.sample(2, classes={"corn": 0.9}, guidance=g, **options)[0] for g in (1, 2))
     assert not np.array_equal(one, free[0])
     assert not np.array_equal(one, two)
     usual = shaken.sample(2, classes={"corn": 0.9}, **options)[0]
@@ -245,8 +243,6 @@ def test_a_network_heeds_guidance(models: dict[str, HUD]) -> None:
 
 def _shaken(model: HUD) -> Any:
     """The network with weights by which what is told counts: a training of four steps leaves it near nothing."""
-    import copy
-
     network = copy.deepcopy(model.network)
     torch.manual_seed(0)
     for layer in (network.told[-1], network.unet.conv_out):
@@ -266,7 +262,10 @@ def test_a_class_that_patches_cannot_bring(models: dict[str, HUD]) -> None:
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"classes": {"wheat": 0.3}}, r"`classes` must be of grass \(1\), corn \(2\), class 5 \(5\)"),
+        (
+            {"classes": {"wheat": 0.3}},
+            r"`classes` must be of grass \(1\), corn \(2\), class 5 \(5\)",
+        ),
         ({"classes": {"corn": 0}}, "`classes` must give 'corn' a share above 0"),
         ({"classes": {"corn": 1.5}}, "`classes` must give 'corn' a share above 0 and at most 1"),
         ({"classes": {1: 0.7, 2: 0.7}}, "`classes` must have shares that add up to 1 at most"),
@@ -374,7 +373,9 @@ def test_errors_of_labelled(models: dict[str, HUD]) -> None:
         models["network"].labelled(CUBE, LABELS)
     with pytest.raises(ValueError, match=r"`scene` must have the 26 x 40 pixels .* got 25 x 40"):
         plain.labelled(CUBE[1:], LABELS[1:])
-    with pytest.raises(ValueError, match=r"^HUD\.labelled: `scene` must have the 10 good bands .* got 9"):
+    with pytest.raises(
+        ValueError, match=r"^HUD\.labelled: `scene` must have the 10 good bands .* got 9"
+    ):
         plain.labelled(CUBE[..., 1:], LABELS)
     masked = Scene(CUBE, mask=GAPS)
     with pytest.raises(ValueError, match=r"^HUD\.labelled: `scene` must be valid in every pixel"):
@@ -397,12 +398,17 @@ def test_saved_and_loaded(model: HUD, tmp_path: Path) -> None:
     again = HUD.load(tmp_path / "m", device="cpu")
     assert again.classes is not None
     assert model.classes is not None
-    assert (again.classes.numbers, again.classes.names) == (model.classes.numbers, model.classes.names)
+    assert (again.classes.numbers, again.classes.names) == (
+        model.classes.numbers,
+        model.classes.names,
+    )
     np.testing.assert_array_equal(again.classes.labels, model.classes.labels)
     assert again.summary() == model.summary()
     for classes in (True, {"corn": 0.5}):
         options: dict[str, Any] = {"classes": classes, "residuals": True, "size": 12, "seed": 3}
-        for ours, theirs in zip(again.sample(3, **options), model.sample(3, **options), strict=True):
+        for ours, theirs in zip(
+            again.sample(3, **options), model.sample(3, **options), strict=True
+        ):
             np.testing.assert_array_equal(ours, theirs)
     again.save(tmp_path / "n")
     for name in ("config.json", "statistics.safetensors"):
@@ -510,7 +516,11 @@ def test_forged_tensors_are_refused(
 
 @pytest.mark.parametrize("name", ["class_mean", "class_std"])
 def test_forged_statistics_of_the_classes(saved: Path, tmp_path: Path, name: str) -> None:
-    changes: list[Callable[[torch.Tensor], Any]] = [lambda _: None, lambda v: v[1:], lambda v: v * torch.nan]
+    changes: list[Callable[[torch.Tensor], Any]] = [
+        lambda _: None,
+        lambda v: v[1:],
+        lambda v: v * torch.nan,
+    ]
     changes += [lambda v: -v] if name == "class_std" else [lambda v: v + 1e7]
     for k, change in enumerate(changes):
         shutil.copytree(saved / "guided", tmp_path / f"{k}m")

@@ -96,7 +96,9 @@ def test_seed_and_number_alone(found: Residuals) -> None:
         one = found.drawn(x[k : k + 1], shares[k : k + 1], range(5 + k, 6 + k), seed=3)
         assert torch.equal(one[0], whole[k])
     assert not torch.equal(found.drawn(x, shares, range(5, 9), seed=4), whole)
-    same = found.drawn(x[:1].expand(2, -1, -1, -1), shares[:1].expand(2, -1, -1, -1), range(2), seed=0)
+    same = found.drawn(
+        x[:1].expand(2, -1, -1, -1), shares[:1].expand(2, -1, -1, -1), range(2), seed=0
+    )
     assert not torch.equal(same[0], same[1])
 
 
