@@ -240,7 +240,8 @@ class HUD:
             )
         if given.shape[2] != self.C:
             raise ValueError(
-                f"HUD.labelled: `scene` must have the {self.C} good bands that the model was fit on, got {given.shape[2]}"
+                f"HUD.labelled: `scene` must have the {self.C} good bands that the model was fit on, "
+                f"got {given.shape[2]}"
             )
         if (np.isfinite(self.abundances).all(axis=-1) & ~given.valid).any():
             raise ValueError(
