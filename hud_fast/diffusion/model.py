@@ -240,8 +240,12 @@ class HUD:
             )
         if given.shape[2] != self.C:
             raise ValueError(
+<<<<<<< HEAD
                 f"HUD.labelled: `scene` must have the {self.C} good bands that the model was fit on, "
                 f"got {given.shape[2]}"
+=======
+                f"HUD.labelled: `scene` must have the {self.C} good bands of its fit, got {given.shape[2]}"
+>>>>>>> core
             )
         if (np.isfinite(self.abundances).all(axis=-1) & ~given.valid).any():
             raise ValueError(

@@ -14,7 +14,8 @@ arrives, the shares of all come near 1 / K: most scenes hold more than their cla
 
 The constants were chosen on Jasper Ridge and Samson, whose classes are the largest of the known abundances, and looked
 at on scenes with classes. Larger `BESIDE` is better in fields, smaller where each pixel stands for itself. With
-the power 3 the largest share of a pixel is, on average, about how often it is right.
+the power 3 and nothing unknown the largest share of a pixel is, on average, about how often it is right; with `UNKNOWN`
+it is more modest, and the surer half of the pixels are right far more often than the other.
 """
 
 from __future__ import annotations

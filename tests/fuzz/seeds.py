@@ -20,9 +20,12 @@ from scipy.io import savemat
 
 import hud_fast as hud
 from hud_fast.diffusion.checkpoint import CheckpointFolder
+from hud_fast.diffusion.classes import ClassMaps
+from hud_fast.diffusion.joint import JointLatent
 from hud_fast.diffusion.latent import LatentSpace
 from hud_fast.diffusion.network import build_network
 from hud_fast.diffusion.presets import PRESETS
+from hud_fast.diffusion.residuals import Residuals
 from hud_fast.diffusion.scene_facts import SceneFacts
 
 Files: TypeAlias = dict[str, bytes]
@@ -170,8 +173,28 @@ def model(trains: bool) -> hud.HUD:
     )
 
 
+@functools.cache
+def labelled(trains: bool) -> hud.HUD:
+    """`model` with two classes, and with what mixing leaves of its scene."""
+    plain, own = model(trains), np.random.default_rng(2)
+    shares = own.dirichlet(np.ones(2), (13, 13)).astype(np.float32)
+    labels = own.choice(np.int32([0, 1, 4]), (13, 13))
+    left = own.normal(0, 0.01, (13, 13, 4)).astype(np.float32)
+    latent = JointLatent(plain.latent, LatentSpace(torch.zeros(2), torch.ones(2), False), 0.05)
+    torch.manual_seed(0)
+    return replace(
+        plain,
+        network=build_network(plain.preset, 3, K=2) if trains else None,
+        latent=latent,
+        classes=ClassMaps((1, 4), ("corn", "soil"), labels, torch.from_numpy(shares)),
+        patches=plain.patches and plain.patches.with_classes(torch.from_numpy(shares)),
+        residuals=Residuals(left, plain.abundances, plain.endmembers, shares),
+    )
+
+
 def models() -> list[Files]:
-    return [files_of(lambda f, t=t: model(t).save(f / "model")) for t in (True, False)]
+    made = [of(trains) for of in (model, labelled) for trains in (True, False)]
+    return [files_of(lambda f, m=m: m.save(f / "model")) for m in made]
 
 
 def abundance_models() -> list[Files]:
