@@ -11,6 +11,7 @@ abundance.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Unpack
 
@@ -165,6 +166,39 @@ def _patches_of(prepared: PreparedScene, training: Training) -> Patches | None:
         return patches if processes.count() == 1 else patches.to(torch.device("cpu"))
 
     return processes.on_first(weighed).to(prepared.z.device)
+
+
+def labelled(
+    model: HUD,
+    scene: Scene | NDArray[Any] | Tensor,  # Scene or (H, W, C)
+    labels: NDArray[Any] | Tensor,  # (H, W)
+    label_names: Sequence[str] | None,
+) -> HUD:
+    """`HUD.labelled`."""
+    if model.network is not None or model.patches is None:
+        raise ValueError(
+            "HUD.labelled: the model must have no network: what it learned without labels knows no classes; "
+            "use HUD.fit(..., labels=...)"
+        )
+    given = scene_from(scene, "HUD.labelled", "scene").drop_bad_bands()
+    if given.shape[:2] != model.abundances.shape[:2]:
+        raise ValueError(
+            f"HUD.labelled: `scene` must have the {model.abundances.shape[0]} x {model.abundances.shape[1]} pixels "
+            f"that the model was fit on, got {given.H} x {given.W}"
+        )
+    if given.shape[2] != model.C:
+        raise ValueError(
+            f"HUD.labelled: `scene` must have the {model.C} good bands of its fit, got {given.shape[2]}"
+        )
+    if (np.isfinite(model.abundances).all(axis=-1) & ~given.valid).any():
+        raise ValueError(
+            "HUD.labelled: `scene` must be valid in every pixel that the model was fit on, got a larger mask"
+        )
+    classes = ClassMaps.of(given, labels, label_names, caller="HUD.labelled", device=model.device)
+    shares = classes.shares.cpu().numpy()
+    residuals = Residuals.of(given.cube, model.abundances, model.endmembers, shares)
+    patches = model.patches.with_classes(classes.shares)
+    return replace(model, classes=classes, patches=patches, residuals=residuals)
 
 
 @takes(Training.of)

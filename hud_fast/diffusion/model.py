@@ -227,37 +227,9 @@ class HUD:
             A model with a network, which has to be trained with labels; a scene of another size, or with fewer
             valid pixels.
         """
-        if self.network is not None or self.patches is None:
-            raise ValueError(
-                "HUD.labelled: the model must have no network: what it learned without labels knows no classes; "
-                "use HUD.fit(..., labels=...)"
-            )
-        given = scene_from(scene, "HUD.labelled", "scene").drop_bad_bands()
-        if given.shape[:2] != self.abundances.shape[:2]:
-            raise ValueError(
-                f"HUD.labelled: `scene` must have the {self.abundances.shape[0]} x {self.abundances.shape[1]} pixels "
-                f"that the model was fit on, got {given.H} x {given.W}"
-            )
-        if given.shape[2] != self.C:
-            raise ValueError(
-<<<<<<< HEAD
-                f"HUD.labelled: `scene` must have the {self.C} good bands that the model was fit on, "
-                f"got {given.shape[2]}"
-=======
-                f"HUD.labelled: `scene` must have the {self.C} good bands of its fit, got {given.shape[2]}"
->>>>>>> core
-            )
-        if (np.isfinite(self.abundances).all(axis=-1) & ~given.valid).any():
-            raise ValueError(
-                "HUD.labelled: `scene` must be valid in every pixel that the model was fit on, got a larger mask"
-            )
-        classes = ClassMaps.of(
-            given, labels, label_names, caller="HUD.labelled", device=self.device
-        )
-        shares = classes.shares.cpu().numpy()
-        residuals = Residuals.of(given.cube, self.abundances, self.endmembers, shares)
-        patches = self.patches.with_classes(classes.shares)
-        return replace(self, classes=classes, patches=patches, residuals=residuals)
+        from hud_fast.diffusion.fitting import labelled
+
+        return labelled(self, scene, labels, label_names)
 
     @overload
     def sample(
