@@ -24,7 +24,7 @@ from hud_fast.pipeline.rundir import read_json, write_json
 HERE = Path(__file__).parent
 RESULTS, PAGE = HERE / "results" / "augment", HERE.parent / "docs" / "labelled-cubes.md"
 README = HERE.parent / "README.md"
-FIGURES = ("gains", "samples", "class_scores", "confusions")
+FIGURES = ("gains", "samples")
 WAITING = "Not run yet."
 
 
