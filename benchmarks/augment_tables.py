@@ -40,7 +40,9 @@ def keep(run: Path) -> Path:
         if path.exists():
             shutil.copyfile(path, RESULTS / f"{run.name}-{name}.png")
     # where it lay on the machine that ran it is of no use to others
-    command = re.sub(r"(--out|-o)[ =]\S+", f"--out runs/augment/{run.name}", result["command"] or "")
+    command = re.sub(
+        r"(--out|-o)[ =]\S+", f"--out runs/augment/{run.name}", result["command"] or ""
+    )
     write_json(target, small({**result, "command": command}))
     return target
 

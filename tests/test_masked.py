@@ -13,7 +13,7 @@ import hud_fast as hud
 # Those that read files, or take no array.
 OTHERS = {
     *("HUD", "AbundanceModel", "fit_scenes", "load_scene", "save_scene", "fetch", "set_isa"),
-    *("read_library", "Maps"),
+    *("read_library", "Maps", "LabelledCubes"),
     *("build_config", "check_gpu", "can_run", "last_backend", "__version__"),
 }
 NOT_TENSORS = {"q_sample": ["z"], "sampler_step": ["z", "eps", "noise"]}  # these take tensors only
@@ -21,7 +21,8 @@ ARGUMENTS = [
     (name, argument)
     for name, call in CALLS.items()
     for argument in call.arrays
-    if name != "load_scene" and (name, argument) not in (("Scene", "cube"), ("unmix", "scene"))
+    if name != "load_scene"
+    and (name, argument) not in (("Scene", "cube"), ("unmix", "scene"), ("spread_labels", "scene"))
 ]
 
 

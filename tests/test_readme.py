@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,19 @@ def test_the_python_runs(tmp_path, monkeypatch, capsys):
     pytest.importorskip("tensorly", reason="Indian Pines without a network comes from tensorly")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HUD_FAST_CACHE", str(tmp_path))
-    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    for long, short in (('preset="tiny"', 'preset="tiny", steps=2'), ("sample(64", "sample(2")):
+    # the second block goes on where the first ends
+    code = "".join(re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL))
+    for long, short in (
+        ('preset="tiny"', 'preset="tiny", steps=2'),
+        ("sample(64", "sample(2"),
+        ("balanced=True", "balanced=False"),  # weighs patches for each class
+    ):
         assert long in code
         code = code.replace(long, short)
-    exec(compile(code, "README.md", "exec"), {})
+    with warnings.catch_warnings():
+        # patches are weighed by two trial blocks here
+        warnings.filterwarnings("ignore", "HUD.sample: patches of the scene do not bring")
+        exec(compile(code, "README.md", "exec"), {})
     fidelity, diversity = map(float, capsys.readouterr().out.split())
     assert 0.9 < diversity <= fidelity <= 1
     assert (tmp_path / "model" / "config.json").exists()

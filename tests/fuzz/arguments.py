@@ -26,6 +26,8 @@ ROWS = rng.dirichlet(np.ones(3), 6)  # (P, D)
 MAPS = rng.dirichlet(np.ones(3), (9, 8))  # (H, W, D)
 SCENE = MAPS @ ENDS  # (H, W, C)
 MASK = np.ones(SCENE.shape[:2], bool)
+LABELS = np.zeros(SCENE.shape[:2], int)  # two classes, a few pixels each
+LABELS[0, :3], LABELS[-1, :3] = 1, 2
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,7 @@ CALLS: dict[str, Call] = {
         hud.simulate_scene, {"library": ENDS}, "C D snr_db smoothness seed", "H W", H=8, W=8, D=3, C=8
     ),
     "vca": call(hud.vca, {"pixels": SCENE, "mask": MASK}, "D seed criterion return_index snr_db", "best_of", D=3),
+    "spread_labels": call(hud.spread_labels, {"scene": SCENE, "labels": LABELS, "mask": MASK}),
     "unmix": call(hud.unmix, {"scene": SCENE, "endmembers": ENDS}, "method"),
     "Library": call(hud.Library, {"spectra": ENDS}),
     "count_endmembers": call(hud.count_endmembers, {"pixels": SCENE, "mask": MASK}),

@@ -46,7 +46,7 @@ def model() -> Any:
 @pytest.fixture(scope="module")
 def truth(model: Any) -> tuple[Any, Any]:
     """Images and masks of the first ten items, seed 3."""
-    cubes, maps = model.sample(10, seed=3, size=SIZE, classes=True)
+    cubes, maps = model.sample(10, seed=3, size=SIZE, classes=True, residuals=True)
     place = {0: 0, 2: 1, 7: 2}
     masks = np.array([place[int(k)] for k in maps.ravel()]).reshape(maps.shape)
     assert set(masks.ravel()) >= {1, 2}
@@ -115,7 +115,9 @@ def test_items_in_turn_are_made_together(model: Any, monkeypatch: pytest.MonkeyP
 def test_classes_in_turn(model: Any) -> None:
     pairs = pairs_of(model, balanced=True)
     for k, number in enumerate((2, 7)):
-        cubes, maps = model.sample(2, seed=3, size=SIZE, first=k * FAR, classes={number: None})
+        cubes, maps = model.sample(
+            2, seed=3, size=SIZE, first=k * FAR, classes={number: None}, residuals=True
+        )
         for j in range(2):
             sample = pairs[2 * j + k]
             np.testing.assert_array_equal(sample["image"].permute(1, 2, 0), cubes[j])
@@ -125,7 +127,7 @@ def test_classes_in_turn(model: Any) -> None:
         torch.equal(one["image"], pairs[i]["image"])
         for one, i in zip(batch, (3, 0, 1), strict=True)
     )
-    cubes, _ = model.sample(1, seed=3, size=SIZE, first=4, classes={7: 0.8})
+    cubes, _ = model.sample(1, seed=3, size=SIZE, first=4, classes={7: 0.8}, residuals=True)
     one = pairs_of(model, classes={7: 0.8})[4]
     np.testing.assert_array_equal(one["image"].permute(1, 2, 0), cubes[0])
 
@@ -150,7 +152,7 @@ def test_transforms_take_samples(model: Any, truth: Any) -> None:
 
 
 def test_a_written_set(model: Any, truth: Any, tmp_path: Path) -> None:
-    cubes, maps = model.sample(10, seed=3, size=SIZE, classes=True)
+    cubes, maps = model.sample(10, seed=3, size=SIZE, classes=True, residuals=True)
     scene = hud.Scene(cubes[0], scale=10.0)
     write_cubes(
         tmp_path / "generated", cubes, scene, kind="npy", labels=maps, classes={2: "soil", 7: "x"}

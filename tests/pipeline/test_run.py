@@ -229,7 +229,7 @@ def test_what_cannot_be_drawn_costs_nothing_else(
         }
         if broken:
             made["panels"].suptitle("$x_{$", parse_math=True)  # not known before it is rendered
-            with drawing("residual_map", given[-1]):
+            with drawing("residual_map", given[4]):
                 raise ValueError("no such font")
         return made
 
