@@ -95,7 +95,13 @@ def own_wheel(folder: Path) -> Path | None:
 
 
 def commit_of(carried: Path) -> str:
-    """The tree's commit, "+" if it has changes; where git does not tell, what was noted when it was packed."""
+    """The tree's commit, "+" if it has changes: as noted when it was packed, else as git tells.
+
+    A tree that was carried may lie over the git folder of an older commit.
+    """
+    noted = carried / "commit"
+    if noted.is_file():
+        return noted.read_text().strip()
 
     def git(*words: str) -> str:
         return subprocess.run(
@@ -107,8 +113,7 @@ def commit_of(carried: Path) -> str:
             "+" if git("status", "--porcelain", "--untracked-files=no") else ""
         )
     except (OSError, subprocess.CalledProcessError):
-        noted = carried / "commit"
-        return noted.read_text().strip() if noted.is_file() else "unknown"
+        return "unknown"
 
 
 def have(module: str) -> bool:

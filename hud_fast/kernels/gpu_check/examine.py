@@ -171,7 +171,18 @@ def captured(call: Callable[[], Any], device: torch.device) -> tuple[torch.cuda.
 
 
 def _replayed(case: Case, device: torch.device) -> str:
-    """Whether a graph gives the bits of the call: of what it was captured on, and of other values in their place."""
+    """Whether a graph gives the bits of the call: of what it was captured on, and of other values in their place.
+
+    The values are put back: the next case may ask about the same ones.
+    """
+    before = case.inputs[0].clone()
+    try:
+        return _replays(case, device)
+    finally:
+        case.inputs[0].copy_(before)
+
+
+def _replays(case: Case, device: torch.device) -> str:
     launch = case.ready()
     graph, results = captured(launch, device)
     for changed in (False, True):
