@@ -1,10 +1,12 @@
 """Times of two builds of the package, taken in turns: is a change that should cost nothing free?
 
     python benchmarks/side_by_side.py BEFORE AFTER [--rounds 5] [--threads 1] [--out FILE]
+    python benchmarks/side_by_side.py BEFORE AFTER --suite fcls,simplex,fused   # headline cases of `hud-fast bench`
 
 BEFORE and AFTER are folders that hold a `hud_fast` with its compiled module: a built checkout, or an environment's
 site-packages. Each round starts one process for either, the one that went first goes second next time; each process
-takes the least of several runs of every case. Printed are medians over the rounds, and the median of their ratios.
+takes the least of several runs of every case, of the suite's cases the median. Printed are medians over the rounds, and
+the median of their ratios; of the suite's cases also the errors, and the time over the floor in the same process.
 """
 
 from __future__ import annotations
@@ -83,12 +85,83 @@ def measure(threads: int) -> dict[str, float]:
     return took
 
 
-def ask(folder: Path, threads: int) -> dict[str, float]:
+def measure_suite(groups: str, threads: int) -> dict[str, dict[str, float | None]]:
+    """Our own providers and the floor of the suite's headline cases, as the build at hand lists them."""
+    import torch
+
+    from hud_fast.bench.case import Bench, Missing
+    from hud_fast.bench.measure import Absent, Settings
+    from hud_fast.bench.measure import measure as time_case
+    from hud_fast.bench.run import choose_cases
+
+    torch.set_num_threads(threads)
+    took: dict[str, dict[str, float | None]] = {}
+    for case in choose_cases(groups.split(","), headline=True):
+        bench = case.build(False)
+        runs = {
+            name: run
+            for name, run in bench.runs.items()
+            if run.kind in ("ours", "floor") and not isinstance(run, Missing)
+        }
+        done = [
+            result
+            for result in time_case(Bench(bench.unit, runs, bench.facts), Settings())
+            if not isinstance(result, Absent)
+        ]
+        floors = [result.median_s for result in done if result.kind == "floor"]
+        for result in done:
+            if result.kind == "ours":
+                took[f"{case.group}: {case.name}, {result.provider}"] = {
+                    "seconds": result.median_s * result.of,
+                    "error": result.error,
+                    "over floor": result.median_s / min(floors) if floors else None,
+                }
+    return took
+
+
+def ask(folder: Path, threads: int, suite: str | None) -> dict[str, Any]:
     environment = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": str(threads)}
     words = [sys.executable, "-P", __file__, "--measure", "--threads", str(threads)]
+    words += ["--suite", suite] if suite else []
     done = subprocess.run(words, env=environment, cwd=folder, stdout=subprocess.PIPE, check=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+def print_times(times: list[list[dict[str, Any]]], threads: int) -> None:
+    print(f"| {len(times[0])} rounds, {threads} thread | before | after | after / before |")
+    print("| --- | --- | --- | --- |")
+    for name in times[0][0]:
+        before, after = ([took[name] for took in side] for side in times)
+        ratio = statistics.median(b / a for a, b in zip(before, after, strict=True))
+        b, a = (1e3 * statistics.median(side) for side in (before, after))
+        print(f"| {name} | {b:.3g} ms | {a:.3g} ms | {ratio:.3f} |")
+
+
+def print_suite(times: list[list[dict[str, Any]]], threads: int) -> None:
+    """Cases that only one build has are left out: there is nothing beside them."""
+    print(
+        f"| {len(times[0])} rounds, {threads} thread | before | after | before / after | over the floor | error |"
+    )
+    print("| --- | --- | --- | --- | --- | --- |")
+    for name in times[0][0]:
+        if name not in times[1][0]:
+            continue
+        before, after = ([took[name] for took in side] for side in times)
+        ratio = statistics.median(
+            b["seconds"] / a["seconds"] for b, a in zip(before, after, strict=True)
+        )
+        cells = [f"{1e3 * middle(side, 'seconds'):.3g} ms" for side in (before, after)]
+        cells.append(f"{ratio:.2f}")
+        for what, form in (("over floor", ".1f"), ("error", ".0e")):
+            known = before[0][what] is not None and after[0][what] is not None
+            said = [format(middle(side, what), form) for side in (before, after)] if known else []
+            cells.append(" to ".join(said) or "-")
+        print(f"| {name} | " + " | ".join(cells) + " |")
+
+
+def middle(rounds: list[dict[str, float]], what: str) -> float:
+    return statistics.median(took[what] for took in rounds)
 
 
 def main() -> None:
@@ -98,26 +171,22 @@ def main() -> None:
     parser.add_argument("folders", nargs="*", type=Path, metavar="BEFORE AFTER")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--suite", metavar="GROUPS", help="time these groups of hud-fast bench")
     parser.add_argument("--out", type=Path, help="write all times to a file")
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.measure:
-        print(json.dumps(measure(given.threads)))
+        found = measure_suite(given.suite, given.threads) if given.suite else measure(given.threads)
+        print(json.dumps(found))
         return
     if len(given.folders) != 2:
         parser.error("two folders are needed: BEFORE and AFTER")
     folders = [folder.resolve() for folder in given.folders]
-    times: list[list[dict[str, float]]] = [[], []]
+    times: list[list[dict[str, Any]]] = [[], []]
     for k in range(given.rounds):
         for side in (0, 1) if k % 2 == 0 else (1, 0):
-            times[side].append(ask(folders[side], given.threads))
-    print(f"| {given.rounds} rounds, {given.threads} thread | before | after | after / before |")
-    print("| --- | --- | --- | --- |")
-    for name in times[0][0]:
-        before, after = ([took[name] for took in side] for side in times)
-        ratio = statistics.median(b / a for a, b in zip(before, after, strict=True))
-        b, a = (1e3 * statistics.median(side) for side in (before, after))
-        print(f"| {name} | {b:.3g} ms | {a:.3g} ms | {ratio:.3f} |")
+            times[side].append(ask(folders[side], given.threads, given.suite))
+    (print_suite if given.suite else print_times)(times, given.threads)
     if given.out:
         given.out.write_text(json.dumps({"before": times[0], "after": times[1]}, indent=1))
 
