@@ -98,10 +98,8 @@ def serve(folder: str) -> None:
         except EOFError:
             return
         starts, buffers = [], []
-        for (
-            within,
-            data,
-        ) in memories:  # at the same place of a page: kernels ask where a tensor lies
+        # At the same place of a page as here: kernels ask where a tensor lies.
+        for within, data in memories:
             buffer = ctypes.create_string_buffer(len(data) + 2 * PAGE)
             start = -(-ctypes.addressof(buffer) // PAGE) * PAGE + within
             ctypes.memmove(start, data, len(data))
@@ -121,7 +119,7 @@ def serve(folder: str) -> None:
                 result = result(*replaced(arguments, back))
             answer = (True, replaced(result, out))
         except Exception as error:
-            answer = (False, (type(error).__name__, str(error)))
+            answer = (False, (type(error).__name__, *map(str, error.args)))
         contents = [ctypes.string_at(s, len(m[1])) for s, m in zip(starts, memories, strict=True)]
         write(target, (*answer, contents))
 
@@ -208,7 +206,7 @@ def ask(handle: int, name: str, call: bool, arguments: Any) -> Any:
         if after != before:
             ctypes.memmove(low, after, len(after))
     if not done:
-        raise getattr(builtins, answer[0], RuntimeError)(answer[1])
+        raise getattr(builtins, answer[0], RuntimeError)(*answer[1:])
     return replaced(answer, lambda held: Far(held.handle))
 
 
