@@ -26,8 +26,8 @@ from hud_fast.unmixing.pixels import (
 )
 
 Floats = NDArray[np.float64]
-KEPT_BYTES = 1 << 28  # of coordinates, and never more than half of what the pixels take
-NEAR = 1 << 15  # extents that are looked through at a time: 256 KiB, which a core has near
+KEPT_BYTES = 1 << 28  # of coordinates, and never more than the pixels take
+NEAR = 1 << 16  # extents that are looked through at a time: half a MiB, which a core has near
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +111,7 @@ class Views:
         self.counts, self.radii2 = [0] * len(projections), [0.0] * len(projections)
         self._seen: list[list[_Seen] | None] = []  # of each part
         self._here = reader.pool is None or reader.pool.here
-        self._room = min(KEPT_BYTES, reader.P * reader.C * reader.array.dtype.itemsize // 2)
+        self._room = min(KEPT_BYTES, reader.P * reader.C * reader.array.dtype.itemsize)
 
     def first(self, looks: list[Floats], group: int, step: int) -> tuple[list[list[Ends]], Any]:
         """The ends of each group of so many pixels along the directions (R, K) of each projection.
