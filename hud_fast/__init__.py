@@ -11,10 +11,10 @@ Names are resolved on first use, so that ``import hud_fast`` costs little beside
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from hud_fast.diffusion import HUD as HUD
     from hud_fast.diffusion import AbundanceModel as AbundanceModel
     from hud_fast.diffusion import fit_scenes as fit_scenes
@@ -77,21 +77,27 @@ _HOME = {
 }
 _MODULE_OF = {name: room for room, names in _HOME.items() for name in names.split()}
 
-try:
-    __version__ = version("hud-fast")
-except PackageNotFoundError:  # imported from a tree that was never installed
-    __version__ = "0+unknown"
-
 __all__ = sorted([*_MODULE_OF, "__version__"])
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     room = _MODULE_OF.get(name)
     if room is None:
         raise AttributeError(f"module 'hud_fast' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"hud_fast.{room}"), name)
     globals()[name] = value
     return value
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("hud-fast")
+    except PackageNotFoundError:  # imported from a tree that was never installed
+        return "0+unknown"
 
 
 def __dir__() -> list[str]:

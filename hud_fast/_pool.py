@@ -18,6 +18,11 @@ class Pool:
     def __init__(self, executor: Executor, workers: int) -> None:
         self.executor, self.workers = executor, workers
 
+    @property
+    def here(self) -> bool:
+        """Do they share this process's memory?"""
+        return isinstance(self.executor, ThreadPoolExecutor)
+
     def in_order(self, work: Callable[..., T], calls: Iterable[tuple[Any, ...]]) -> Iterator[T]:
         """Yield ``work(*call)`` of each call in turn; only a few are in work or wait at a time."""
         waiting: deque[Any] = deque()

@@ -69,7 +69,7 @@ def left(noted: Card) -> dict[str, int]:
     return found
 
 
-SEARCH = {"unmixing.pixels._sums", "unmixing.extremes._ends"}
+SEARCH = {"unmixing.moments._sums", "unmixing.views._ends"}
 
 # What else comes to the host, and why: each is a result, or decides on the host what the device does next.
 FIT = {
@@ -79,8 +79,8 @@ FIT = {
     "diffusion.patches.first",  # the weights that first windows are drawn by
     "diffusion.abundance_model.<dictcomp>",  # trained weights
     "diffusion.checkpoint.<dictcomp>",  # what is saved
-    "unmixing.pixels._sums",  # (C, C)
-    "unmixing.extremes._ends",  # corners of the cloud, in D coordinates
+    "unmixing.moments._sums",  # (C, C)
+    "unmixing.views._ends",  # corners of the cloud, in D coordinates
 }
 RESULTS = {
     "metrics.fidelity.point_fidelity",  # of every pixel

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -175,3 +177,23 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         for name in free:
             del needs[name]
     assert needs == {}
+
+
+# What only some commands use, and waits for: each of these takes from a tenth to ten times as long as the package.
+LATE = {
+    *("diffusers", "matplotlib", "scipy", "h5py", "spectral", "pooch", "PIL", "sklearn"),
+    *("transformers", "rasterio", "xarray", "zarr", "dask"),
+}
+
+
+def test_no_room_imports_what_only_some_commands_use() -> None:
+    names = [f"hud_fast.{room}" for room in ROOMS]
+    names += [
+        f"hud_fast.pipeline.{name}"
+        for name in ("unmix", "extract", "jobs", "run", "fit", "evaluate")
+    ]
+    asked = f"import sys, {', '.join(names)}; print(*{LATE} & sys.modules.keys())"
+    run = subprocess.run(
+        [sys.executable, "-P", "-c", asked], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.split() == []

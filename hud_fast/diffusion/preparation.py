@@ -23,8 +23,11 @@ from hud_fast.diffusion.prior import Prior
 from hud_fast.diffusion.windows import mended
 from hud_fast.kernels import fcls
 from hud_fast.scenes import Scene
-from hud_fast.unmixing import count_endmembers, linear_abundances, unmixing_summary, vca
-from hud_fast.unmixing.vca import TooFewVertices
+from hud_fast.unmixing import linear_abundances, unmixing_summary
+from hud_fast.unmixing.hysime import count_from
+from hud_fast.unmixing.moments import Moments, moments
+from hud_fast.unmixing.pixels import Pixels, to_host
+from hud_fast.unmixing.vca import TooFewVertices, find_vertices
 
 CPU = torch.device("cpu")
 ENCODERS = ("fcls", "linear")
@@ -134,11 +137,13 @@ def _searched(
     pixels_left = int(valid.sum())
     most = min(LARGEST_D, scene.C, pixels_left)
     estimated = count is None
+    reader, stats = Pixels("vca", cube, valid), None
     if count is None:
         count = known_count(scene)
         if count is None:
             with _of(place):
-                count = count_endmembers(cube, valid)
+                stats = moments(reader)
+                count = count_from(stats)
             count = min(max(count, FEWEST), MOST)
         count = min(count, most)
     D = whole(caller, "endmembers", count, least=1)
@@ -148,18 +153,25 @@ def _searched(
             f"{pixels_left} valid pixels and {LARGEST_D}), got {D}"
         )
     with _of(place):
+        stats = stats or moments(
+            reader
+        )  # the search begins with those that the count was made from
         try:
-            spectra = _vertices(cube, D, seed, valid)
+            spectra = _vertices(reader, stats, D, seed)
         except TooFewVertices as error:
             if not estimated or error.most < 2:
                 raise
-            spectra = _vertices(cube, error.most, seed, valid)  # as many as the scene has
-    found: NDArray[np.float32] = spectra.cpu().numpy()
+            spectra = _vertices(reader, stats, error.most, seed)  # as many as the scene has
+    return spectra
+
+
+def _vertices(reader: Pixels, stats: Moments, D: int, seed: int) -> NDArray[np.float32]:  # (D, C)
+    none = np.empty((0, reader.C))
+    places = find_vertices(
+        reader, stats, D, seed=seed, best_of=VCA_RUNS, criterion="residual", kept=none
+    )
+    found: NDArray[np.float32] = to_host(reader.take(places))
     return found
-
-
-def _vertices(cube: Tensor, D: int, seed: int, valid: Tensor) -> Tensor:  # (D, C)
-    return vca(cube, D, seed=seed, best_of=VCA_RUNS, criterion="residual", mask=valid)
 
 
 @contextlib.contextmanager

@@ -16,8 +16,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import label
-from scipy.spatial import cKDTree
 
 Array = NDArray[np.float64]
 
@@ -48,6 +46,8 @@ class Pieces:
         apart = np.linalg.norm(self.pixels[one] - self.pixels[other], axis=1)
         # pure pixels can be equal to the bit: they match, at any distance above 0
         self.reach = max(float(np.quantile(apart[one != other], MATCH)), LEAST_REACH)
+        from scipy.spatial import cKDTree
+
         self.tree = cKDTree(self.pixels)
         self.scene = flat
 
@@ -97,6 +97,8 @@ class Pieces:
         alike = inside & (np.square(pixels - there).sum(axis=1) <= self.reach**2)  # NaN is not
         if int(alike.sum()) <= least:
             return 0
+        from scipy.ndimage import label
+
         areas, _ = label(alike.reshape(h, w))
         return int(np.bincount(areas.ravel())[1:].max())
 

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.cluster.vq import kmeans2, vq
 from torch import Tensor
 
 from hud_fast._checks import check_count, check_seed
@@ -118,7 +117,7 @@ class Clusters:
             (_centres(chosen, K, np.random.default_rng([seed, k])) for k in range(RESTARTS)),
             key=lambda found: found[0],
         )[1]
-        sizes = np.bincount(vq(points, centres)[0], minlength=K)
+        sizes = np.bincount(_nearest(points, centres), minlength=K)
         return cls(centres[np.argsort(-sizes, kind="stable")], mean, axes, least)
 
     def labels(
@@ -142,7 +141,9 @@ class Clusters:
                 f"{name}: `cube` must have the C = {C} bands of the clusters, got {scene.C}"
             )
         found = np.zeros(tuple(scene.valid.shape), np.int64)
-        found[scene.valid.cpu().numpy()] = vq(self._components(scene.rows()), self.centres)[0] + 1
+        found[scene.valid.cpu().numpy()] = (
+            _nearest(self._components(scene.rows()), self.centres) + 1
+        )
         return found
 
     def _components(self, rows: Tensor) -> NDArray[np.float64]:  # (P, C) -> (P, n)
@@ -158,8 +159,20 @@ def _centres(
     points: NDArray[np.float64], K: int, rng: np.random.Generator
 ) -> tuple[float, NDArray[np.float64]]:
     """Mean squared distance to the nearest centre, and the centres; infinite where a cluster is empty."""
+    from scipy.cluster.vq import kmeans2
+
     with warnings.catch_warnings():  # of an empty cluster: another start is better
         warnings.simplefilter("ignore", UserWarning)
         centres, label = kmeans2(points, K, iter=ITERATIONS, minit="++", seed=rng)
     inertia = float(np.square(points - centres[label]).sum(1).mean())
     return (inertia if len(np.unique(label)) == K else np.inf), centres
+
+
+def _nearest(
+    points: NDArray[np.float64],  # (n, k)
+    centres: NDArray[np.float64],  # (K, k)
+) -> NDArray[np.int64]:  # (n,)
+    from scipy.cluster.vq import vq
+
+    labels: NDArray[np.int64] = vq(points, centres)[0]
+    return labels

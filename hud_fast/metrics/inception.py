@@ -17,7 +17,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import xlogy
 
 from hud_fast._checks import check_flag
 from hud_fast.metrics._rows import check_probabilities, check_seen, read_rows
@@ -74,6 +73,8 @@ def inception_score(
 
 def negentropy(rows: Array) -> Array:  # (..., K) -> (...)
     """sum_k p_k log p_k of each row."""
+    from scipy.special import xlogy
+
     terms: Array = xlogy(rows, rows).sum(axis=-1)
     return terms
 

@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
 
 from hud_fast._checks import check_count
 from hud_fast.metrics._kept_rows import KeptRows
@@ -60,6 +59,8 @@ def reach(rows: Array, neighbours: int) -> tuple[Array, int]:  # (n, F) -> (n,),
 
 def distances(rows: Array, others: Array) -> Iterator[tuple[slice, Array]]:
     """A few rows at a time, their distances from all the others."""
+    from scipy.spatial.distance import cdist
+
     step = max(1, _ROOM // len(others))
     for first in range(0, len(rows), step):
         part = slice(first, first + step)

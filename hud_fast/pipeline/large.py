@@ -180,7 +180,7 @@ def endmembers_of(reader: Pixels, shown: Scene, options: ModelOptions) -> Endmem
     """As `pipeline.endmembers.choose`, of pixels that are read in parts."""
     from hud_fast.diffusion.preparation import FEWEST, LARGEST_D, MOST, VCA_RUNS, known_count
     from hud_fast.unmixing.hysime import count_from
-    from hud_fast.unmixing.pixels import moments
+    from hud_fast.unmixing.moments import moments
     from hud_fast.unmixing.vca import find_vertices
 
     if options.library is not None:

@@ -1,9 +1,9 @@
-"""The search of vertex component analysis over pixels that are read in parts, all runs in the same few passes.
+"""The search of vertex component analysis over pixels that are read in parts, all runs in the same few looks.
 
 A run takes D times the pixel farthest along a direction that depends on those before: D passes over all pixels a run,
 of a projection that has to be kept. The farthest pixels of all directions are corners of the same cloud, though, of
-which there are few. So the runs search among the corners that are known, and one pass tells for all their directions
-whether any pixel lies farther out. If one does it becomes a corner, and the runs start again: each pass makes at
+which there are few. So the runs search among the corners that are known, and one look tells for all their directions
+whether any pixel lies farther out. If one does it becomes a corner, and the runs start again: each look makes at
 least one more step of every run final, mostly all of them. The result is that of the search among all pixels.
 """
 
@@ -15,56 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hud_fast.scenes.blocks import Part
-from hud_fast.unmixing.pixels import Moments, Pixels, beside, flat_nonzero, space_of, to_host
+from hud_fast.unmixing.moments import Moments
+from hud_fast.unmixing.pixels import Pixels
+from hud_fast.unmixing.views import Ends, Projection, Views
 
 Floats = NDArray[np.float64]
 FIRST_DIRECTIONS = 48  # whose farthest pixels, of groups of pixels, are the first corners
 GROUPS, SMALLEST_GROUP = 64, 256
-
-
-@dataclass(frozen=True, eq=False)
-class Projection:
-    """The K coordinates in which a search looks at pixels."""
-
-    kind: str  # "affine": less the mean; "projective": over the length along the mean; "mean": along the mean
-    axes: Floats  # (C, K)
-    mean: Floats  # (C,) over the scale
-    scale: float
-
-    @classmethod
-    def of(cls, stats: Moments, D: int, principal: Floats, affine: bool) -> Projection:
-        """Of a search for D vertices; `principal` are the D - 1 axes of largest variance."""
-        if D == 1:
-            # One vertex: no simplex to search. The axis of the mean makes it the pixel brightest along
-            # the mean.
-            axis = (stats.mean / np.linalg.norm(stats.mean))[:, None]
-            return cls("mean", axis, stats.mean, stats.scale)
-        if affine:
-            return cls("affine", principal, stats.mean, stats.scale)
-        leading = np.linalg.eigh(stats.correlation)[1][:, ::-1][:, :D]
-        return cls("projective", leading, stats.mean, stats.scale)
-
-    def __call__(self, pixels: Any) -> tuple[Any, Any]:  # (n, C) -> (m, K), (m,) places among the n
-        """The coordinates, and whose they are."""
-        xp = space_of(pixels)
-        points = pixels @ beside(pixels, self.axes / self.scale)
-        if self.kind == "affine":  # moved after: D - 1 numbers a pixel instead of C
-            points = points - beside(pixels, self.mean @ self.axes)
-        places = (
-            xp.arange(len(points)) if xp is np else xp.arange(len(points), device=points.device)
-        )
-        if self.kind != "projective":
-            return points, places
-        centre = self.axes.T @ self.mean
-        along = points @ beside(points, centre)
-        # The projection divides by <x, mean>: a pixel at or behind that plane has no projection.
-        ahead = along > 1e-9 * float(centre @ centre)
-        return points[ahead] / along[ahead, None], places[ahead]
-
-    def reaches(self, spectra: Floats) -> bool:  # (k, C) over the scale
-        """Do they all have coordinates?"""
-        return len(self(spectra * self.scale)[0]) == len(spectra)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,13 +39,12 @@ class _Corners:
         self.projection = projection
         self.places = np.empty(0, np.int64)  # ascending
         self.points = np.empty((0, projection.axes.shape[1]))
-        self.radius2, self.count = (
-            0.0,
-            0,
-        )  # of all pixels: largest squared length, how many have a projection
+        self.radius2 = 0.0  # largest squared length of all pixels
 
-    def add(self, ends: list[_Ends]) -> None:
+    def add(self, ends: list[Ends]) -> None:
         """Note the ends of all parts."""
+        if not ends:
+            return
         places = np.stack([end.places for end in ends])  # (N, 2, R)
         points = np.stack([end.points for end in ends])
         some = places >= 0
@@ -151,22 +107,24 @@ def extreme_runs(
         generator.standard_normal((FIRST_DIRECTIONS, projection.axes.shape[1]))
         for projection in projections
     ]
-    taboo: list[list[list[int]]] = [[[] for _ in look] for look in looks]
     group = max(SMALLEST_GROUP, -(-stats.count // GROUPS))
-    sample = _pass(reader, stats, corners, looks, taboo, step, group)
-    for corner in corners:
-        if corner.count < D:
+    views = Views(reader, stats, projections)
+    ends, sample = views.first(looks, group, step)
+    for number, corner in enumerate(corners):
+        if views.counts[number] < D:
             raise ValueError(
                 f"vca: `pixels` must have at least D = {D} spectra on the side of their mean for the "
-                f"projective projection, got {corner.count}; snr_db=-inf takes the affine one"
+                f"projective projection, got {views.counts[number]}; snr_db=-inf takes the affine one"
             )
+        corner.radius2 = views.radii2[number]
+        corner.add(ends[number])
     looked: list[set[bytes]] = [set() for _ in corners]
     while True:
         runs = [
             corners[run % len(corners)].search(D, known, np.random.default_rng([seed, run]))
             for run in range(count)
         ]
-        looks, taboo = [], []
+        looks, taboo = [], []  # taboo: of each direction, pixels that do not count
         for number, done in enumerate(looked):
             own = [
                 (direction, run.places[:i].tolist())
@@ -179,108 +137,5 @@ def extreme_runs(
             taboo.append([before for _, before in own])
         if not any(map(len, looks)):  # the farthest pixels of all directions are corners
             return runs, sample
-        _pass(reader, stats, corners, looks, taboo)
-
-
-def _pass(
-    reader: Pixels,
-    stats: Moments,
-    corners: list[_Corners],
-    looks: list[Floats],  # of each projection, (R, K)
-    taboo: list[list[list[int]]],  # of each direction, pixels that do not count
-    step: int = 0,
-    group: int = 0,
-) -> Any:
-    """Look along all directions for further corners; return the sample."""
-    valid, before = stats.valid, 0
-    projections = [corner.projection for corner in corners]
-
-    def more(part: Part) -> tuple[Any, ...]:
-        nonlocal before
-        good = valid[reader.places(part)]
-        first = -before % step if step else 0
-        before += int(good.sum())
-        return good, stats.scale, projections, looks, taboo, group, first, step
-
-    samples: list[Any] = []
-    ends: list[list[_Ends]] = [[] for _ in corners]
-    for found, some in reader.each(_look, more):
-        for corner, all_ends, (radius2, count, own) in zip(corners, ends, found, strict=True):
-            corner.radius2 = max(corner.radius2, radius2)
-            corner.count += count
-            all_ends += own
-        samples.append(some)
-    for corner, own in zip(corners, ends, strict=True):
-        if own:
+        for corner, own in zip(corners, views.look(looks, taboo), strict=True):
             corner.add(own)
-    return space_of(valid).concatenate(samples) if step else None
-
-
-@dataclass(frozen=True, eq=False)
-class _Ends:
-    """The farthest of some pixels along each of R directions, and against it."""
-
-    places: NDArray[np.int64]  # (2, R), -1 where there is none
-    points: Floats  # (2, R, K)
-
-
-def _look(
-    reader: Pixels,
-    part: Part,
-    good: Any,  # (n,) bool
-    scale: float,
-    projections: list[Projection],
-    looks: list[Floats],
-    taboo: list[list[list[int]]],
-    group: int,
-    first: int,
-    step: int,
-) -> tuple[list[tuple[float, int, list[_Ends]]], Any]:
-    """Of one part: for each projection the largest squared length, the count, the ends; and the part's sample."""
-    places, block = reader.block(part)
-    kept = block if bool(good.all()) else block[good]
-    flat = flat_nonzero(good)
-    where = flat + places.start if isinstance(places, slice) else places[flat]
-    sample = kept[first::step] / scale if step else None
-    found = []
-    for projection, look, never in zip(projections, looks, taboo, strict=True):
-        points, own = projection(kept)
-        mine = where[own]
-        ends = []
-        for start in range(0, len(mine) if len(look) else 0, group or max(1, len(mine))):
-            some = slice(start, start + (group or len(mine)))
-            ends.append(_ends(points[some], mine[some], look, never))
-        radius2 = float((points**2).sum(axis=1).max()) if len(points) else 0.0
-        found.append((radius2, len(points), ends))
-    return found, sample
-
-
-def _ends(
-    points: Any,  # (m, K)
-    mine: Any,  # (m,)
-    look: Floats,  # (R, K)
-    never: list[list[int]],
-) -> _Ends:
-    values = beside(points, look) @ points.T  # (R, m): a direction's lie together
-    barred = _places_in(mine, never)
-    directions = beside(points, np.arange(len(look)))
-    found = []
-    for limit in (-np.inf, np.inf):
-        for at, r in barred:
-            values[r, at] = limit
-        row = values.argmax(axis=1) if limit < 0 else values.argmin(axis=1)
-        there = np.isfinite(to_host(values[directions, row]))
-        found.append((np.where(there, to_host(mine[row]), -1), to_host(points[row])))
-    return _Ends(np.stack([place for place, _ in found]), np.stack([point for _, point in found]))
-
-
-def _places_in(mine: Any, never: list[list[int]]) -> list[tuple[int, int]]:
-    """Where in `mine`, which ascends, each direction's pixels stand, with the direction."""
-    pairs = [(pixel, r) for r, pixels in enumerate(never) for pixel in pixels]
-    if not pairs or not len(mine):
-        return []
-    wanted = np.array([pixel for pixel, _ in pairs])
-    at = space_of(mine).searchsorted(mine, beside(mine, wanted)).clip(max=len(mine) - 1)
-    there = to_host(mine[at]) == wanted
-    places = to_host(at)
-    return [(int(i), r) for i, (_, r), is_it in zip(places, pairs, there, strict=True) if is_it]

@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from hud_fast.unmixing.pixels import Moments, Pixels, moments
+from hud_fast.unmixing.moments import Moments, moments
+from hud_fast.unmixing.pixels import Pixels
 
 # The reference program adds 1e-6 to the sum over pixels of reflectance-like data: relative to the
 # mean power of a band about 5e-10 on the usual scenes. Stated relatively, the count does not depend

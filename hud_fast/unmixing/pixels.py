@@ -10,7 +10,6 @@ the usual mark for "no data"; with `zeros` it is data).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,15 +19,12 @@ from torch import Tensor
 
 from hud_fast._checks import MEMORY, as_mask, as_numpy, as_wide, check_values
 from hud_fast._pool import Pool
-from hud_fast.scenes import SceneBlocks, saturation
+from hud_fast.scenes import SceneBlocks
 from hud_fast.scenes.blocks import Part
 
 T = TypeVar("T")
 BLOCK_VALUES = 1 << 22  # 32 MiB of float64 a block: past the caches, far below memory
-BEGINNING = 16  # rows whose mean the moments are taken about
-
-_SAME = 1e-12  # of a squared cosine; float32 storage of a multiple leaves 1e-14, the best sensors' noise 1e-7
-_LARGEST = 1e290  # sums of larger values leave float64's range
+CHUNK_VALUES = 1 << 18  # 2 MiB of float64: what is made of a chunk is still near when it is used
 
 
 def on_device(value: Any) -> bool:
@@ -51,6 +47,11 @@ def beside(values: Any, array: NDArray[Any]) -> Any:
     if not isinstance(values, Tensor):
         return array
     return torch.from_numpy(np.ascontiguousarray(array)).to(values.device)
+
+
+def widened(values: Any) -> Any:
+    """The values in float64."""
+    return values.double() if isinstance(values, Tensor) else np.asarray(values, dtype=np.float64)
 
 
 def flat_nonzero(flags: Any) -> Any:  # (n,) bool -> (k,) int64
@@ -144,9 +145,7 @@ class Pixels:
 
     def block(self, part: Part) -> tuple[Any, Any]:  # (n,), (n, C) float64
         """A part's places and values."""
-        taken = self.values(part)
-        wide = taken.double() if isinstance(taken, Tensor) else np.asarray(taken, dtype=np.float64)
-        return self.places(part), wide
+        return self.places(part), widened(self.values(part))
 
     def blocks(self) -> Iterator[tuple[Any, Any]]:
         """Yield (places, block) of all parts."""
@@ -174,9 +173,14 @@ class Pixels:
 
     def valid_in(self, block: Any, kept: Any) -> Any:
         """Which pixels of a block are valid, (n,), of those that the mask keeps."""
-        valid = space_of(block).isfinite(block).all(axis=1)
-        if not self.zeros:
-            valid &= (block != 0).any(axis=1)
+        if isinstance(block, Tensor):
+            valid = block.isfinite().all(dim=1)
+            if not self.zeros:
+                valid &= (block != 0).any(dim=1)
+        else:
+            valid = np.ones(len(block), np.bool_)
+            for rows in chunks(block):
+                _mark(valid[rows], block[rows], self.zeros)
         if kept is not None:
             valid &= kept
         return valid
@@ -194,149 +198,18 @@ class Pixels:
         return self.array[np.unravel_index(index, self.shape)]
 
 
-@dataclass(frozen=True)
-class Moments:
-    """First and second moments of the valid pixels, each divided by the one number `scale`."""
-
-    count: int
-    scale: float
-    mean: NDArray[np.float64]  # (C,)
-    covariance: NDArray[np.float64]  # (C, C)
-    valid: Any  # (P,) bool, where the pixels lie
-
-    @property
-    def correlation(self) -> NDArray[np.float64]:
-        """E[y y^T] = covariance + mean mean^T, (C, C)."""
-        return self.covariance + np.outer(self.mean, self.mean)
-
-    @property
-    def copies(self) -> NDArray[np.bool_]:  # (C,)
-        """Bands that are an earlier one over again, or a multiple of it: they say nothing new."""
-        same = np.ones_like(self.covariance, dtype=np.bool_)
-        # By both: of a large offset the correlation sees nothing else, of a constant band the covariance sees nothing.
-        for products in (self.covariance, self.correlation):
-            power = np.outer(np.diag(products), np.diag(products))
-            same &= products**2 >= (1 - _SAME) * power
-        live = self.correlation.diagonal() > 0  # bands of zeros are no data, whatever they equal
-        same &= np.outer(live, live)
-        return np.asarray(np.tril(same, -1).any(axis=1))
+def chunks(values: Any) -> list[slice]:  # (n, C)
+    """The rows of some pixels, as many at a time as stay in a core's cache; on a device all of them."""
+    n, C = values.shape
+    step = n if isinstance(values, Tensor) else max(1, CHUNK_VALUES // C)
+    return [slice(r, min(r + step, n)) for r in range(0, n, step)]
 
 
-def moments(pixels: Pixels) -> Moments:
-    """One pass over the blocks, in float64, of values less a few pixels' mean and over their largest.
-
-    From a GPU come the moments alone.
-
-    Centring before squaring keeps the covariance exact for scenes with a large offset (raw sensor
-    counts); what the few pixels' mean is off is taken out after. The scale is the largest absolute
-    value, one number for the whole scene, so that no result depends on the unit of the pixels.
-    """
-    scale, centre = _beginning(pixels)
-    while True:
-        sums, largest = _sums(pixels, scale, centre)
-        if sums is not None:
-            break
-        scale = largest  # the few were nothing like the rest
-    count, first, second, valid = sums
-    shift = first / count
-    ratio = scale / largest
-    return Moments(
-        count=count,
-        scale=largest,
-        mean=(centre / scale + shift) * ratio,
-        covariance=(second / count - np.outer(shift, shift)) * ratio**2,
-        valid=valid,
-    )
-
-
-def _beginning(pixels: Pixels) -> tuple[float, NDArray[np.float64]]:  # (C,)
-    """Largest absolute value and mean of the first valid pixels of some parts."""
-    found, parts = [], pixels.parts()
-    for rows, columns in parts[:: -(-len(parts) // BEGINNING)]:
-        part = slice(rows.start, rows.start + 1), columns
-        _, block = pixels.block(part)
-        kept = block[pixels.valid_in(block, pixels.kept_in(part))]
-        if len(kept):
-            _check_range(pixels, float(abs(kept).max()))  # before sums of them leave the range
-            found.append((float(abs(kept).max()), len(kept), to_host(kept.sum(axis=0))))
-    if not found:
-        return 1.0, np.zeros(pixels.C)
-    largest = max(peak for peak, _, _ in found)
-    return largest, np.sum([s / sum(n for _, n, _ in found) for _, _, s in found], axis=0)
-
-
-def _sums(
-    pixels: Pixels, scale: float, centre: NDArray[np.float64]
-) -> tuple[tuple[int, NDArray[np.float64], NDArray[np.float64], Any] | None, float]:
-    """Count, first and second sums of the centred values, which pixels are valid; and the largest absolute value.
-
-    No sums where values are so much larger than `scale` that their squares would lose their digits.
-    """
-    shape: Any = (pixels.P,)
-    there = isinstance(pixels.array, Tensor)
-    valid: Any = (
-        torch.empty(shape, dtype=torch.bool, device=pixels.array.device)
-        if there
-        else np.empty(shape, bool)
-    )
-    alive = np.zeros(pixels.C, dtype=np.bool_)
-    count, largest = 0, 0.0
-    first, second = 0.0, beside(pixels.array, np.zeros((pixels.C, pixels.C)))
-    pixels.spoilt = 0
-    for places, good, spoilt, peak, a, b, live in pixels.each(
-        _part_sums, lambda part: (pixels.kept_in(part), scale, centre)
-    ):
-        valid[places] = good
-        pixels.spoilt += spoilt
-        largest = max(largest, peak)
-        alive |= live
-        if peak:
-            count, first = count + int(good.sum()), first + a
-            second = second + b
-    _check_range(pixels, largest)
-    if count == 0:
-        count = int(valid.sum())
-    if count == 0:
-        raise ValueError(
-            f"{pixels.function}: `pixels` must hold at least one valid pixel, got none: all of the "
-            f"{pixels.P} are masked, not finite or zero in every band{dead_bands(alive)}"
-        )
-    if largest > 1e6 * scale or largest < 1e-6 * scale:
-        return None, largest
-    return (count, np.asarray(first), to_host(second), valid), largest
-
-
-def _part_sums(
-    pixels: Pixels, part: Part, mask: Any, scale: float, centre: NDArray[np.float64]
-) -> Any:
-    places, block = pixels.block(part)
-    good, spoilt = pixels.valid_in(block, mask), 0
-    if pixels.only_whole and good.any():
-        cube = block.reshape(part[0].stop - part[0].start, -1, pixels.C).astype(np.float32)
-        bad = saturation.spoilt(cube, good.reshape(cube.shape[:2])).ravel()
-        spoilt = int(bad.sum())
-        good &= ~bad
-    if not good.any():
-        alive = to_host(space_of(block).isfinite(block).any(axis=0))
-        return places, good, spoilt, 0.0, 0.0, 0.0, alive
-    kept = block if good.all() else block[good]
-    peak = max(float(kept.max()), -float(kept.min()))
-    if peak > _LARGEST:
-        return places, good, spoilt, peak, 0.0, 0.0, np.ones(pixels.C, bool)
-    centred = (kept - beside(block, centre)) / scale
-    return (
-        places,
-        good,
-        spoilt,
-        peak,
-        to_host(centred.sum(axis=0)),
-        centred.T @ centred,
-        np.ones(pixels.C, bool),
-    )
-
-
-def _check_range(pixels: Pixels, largest: float) -> None:
-    if largest > _LARGEST:
-        raise ValueError(
-            f"{pixels.function}: `pixels` must not exceed {_LARGEST:g}, got {largest:g}"
-        )
+def _mark(valid: NDArray[np.bool_], chunk: NDArray[Any], zeros: bool) -> None:  # (n,), (n, C)
+    """Unset what is not finite or zero in all bands; the extremes, and the first band, say that mostly nothing is."""
+    if chunk.dtype.kind == "f" and not np.isfinite([chunk.max(), chunk.min()]).all():
+        valid &= np.isfinite(chunk).all(axis=1)
+    if zeros:
+        return
+    dark = np.flatnonzero(chunk[:, 0] == 0)
+    valid[dark] &= (chunk[dark] != 0).any(axis=1)

@@ -40,8 +40,10 @@ from hud_fast._checks import (
     check_number,
     check_seed,
 )
-from hud_fast.unmixing.extremes import Projection, extreme_runs
-from hud_fast.unmixing.pixels import Moments, Pixels, beside, moments, to_host
+from hud_fast.unmixing.extremes import extreme_runs
+from hud_fast.unmixing.moments import Moments, moments
+from hud_fast.unmixing.pixels import Pixels, beside, to_host
+from hud_fast.unmixing.views import Projection
 
 Criterion = Literal["volume", "residual"]
 

@@ -17,7 +17,8 @@ from hud_fast.pipeline import ModelOptions, SceneOptions, large, unmix_scene
 from hud_fast.pipeline.errors import InputError
 from hud_fast.scenes import SceneBlocks, open_scene
 from hud_fast.unmixing import pixels
-from hud_fast.unmixing.pixels import Pixels, moments
+from hud_fast.unmixing.moments import moments
+from hud_fast.unmixing.pixels import Pixels
 
 SCENE = simulate_scene(90, 70, C=24, D=4, seed=3)
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from hud_fast._checks import as_mask, as_wide
 from hud_fast.unmixing import pixels
-from hud_fast.unmixing.pixels import Pixels, moments
+from hud_fast.unmixing.moments import moments
+from hud_fast.unmixing.pixels import Pixels
 
 
 @given(
