@@ -230,12 +230,14 @@ void offer_row(const WindowJob& job, const RowMaps<T>& maps, const Vector<T>* ro
     if (!(largest[l] >= least[l])) continue;
     for (int64_t half = 0; half < 2 && first_tile + half < tiles; ++half) {
       const int64_t tile = first_tile + half;
-      const int64_t at = (tile / job.tiles_across * job.steps_down + y) * job.columns +
-                         tile % job.tiles_across * job.steps_across;
+      const int64_t window_row = tile / job.tiles_across * job.steps_down + y,
+                    left = tile % job.tiles_across * job.steps_across;
+      const int64_t at = window_row * job.columns + left;
       const T* scale = maps.scale[half];
       for (int64_t x = 0; x < steps; ++x) {
         const T most = bounds[2 * x + half][l];
         if (!(most >= static_cast<T>(lists[l].least)) || maps.hole[half][x] < 0) continue;
+        if (lies_in(lists[l].apart, window_row, left + x)) continue;
         offer_window(lists[l], most - 2 * reach[l] * scale[x], most, at + x);
       }
     }

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from hud_fast._checks import check_choice, check_count, check_pair, check_seed
 from hud_fast.metrics._nearest_pixels import nearest_pixels
-from hud_fast.metrics._nearest_windows import nearest_windows, search_scene, shared_basis
+from hud_fast.metrics._nearest_windows import nearest_windows, shared_basis
 from hud_fast.metrics._search import Norm, paired_cosine
 from hud_fast.metrics.json_values import distribution
 from hud_fast.metrics.progress import Progress, Stages
@@ -177,7 +177,7 @@ def real_reference(
         similarities.append(
             nearest_windows(
                 blocks,
-                search_scene(half.other, shared_basis(pixels)),
+                half.other.searches.by(shared_basis(pixels)),
                 stride=stride,
                 norm=norm,
                 progress=stages[f"half {number}"],
@@ -205,7 +205,7 @@ def real_reference(
     if not bool(proven.all()):
         found = nearest_windows(
             copies[~proven],
-            search_scene(scene, basis),
+            scene.searches.by(basis),
             stride=stride,
             norm=norm,
             progress=stages["copies"],
