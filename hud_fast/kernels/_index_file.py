@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hud_fast._checks import check_path
-from hud_fast._files import atomic_path, utf8_path
+from hud_fast._files import atomic_path, is_utf8, utf8_path
 from hud_fast._text import printable
 
 State = TypeVar("State")
@@ -27,13 +27,16 @@ def save_index(
     path: str | os.PathLike[str],
 ) -> None:
     """Write a `kind` of index to `path`, all or nothing."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save, save_file
 
     check_path(f"{kind}.save", "path", path)
     text = json.dumps({"version": version, **header}, sort_keys=True)
     metadata = {"format": index_format(kind), "header": text, "checksum": checksum(text, tensors)}
-    with atomic_path(path) as temporary, utf8_path(temporary) as name:
-        save_file(tensors, name, metadata)
+    with atomic_path(path) as temporary:
+        if is_utf8(temporary):
+            save_file(tensors, temporary, metadata)
+        else:
+            temporary.write_bytes(save(tensors, metadata))
 
 
 def load_index(
