@@ -53,11 +53,11 @@ from hud_fast.metrics.progress import Progress, Stages
 from hud_fast.metrics.real_blocks import SceneTooSmall, cut_out, draw, groups
 from hud_fast.metrics.samples import (
     Spectra,
+    check_bands,
     check_block,
     check_scene,
     check_windows,
     cut_blocks,
-    read_pair,
     read_scene,
     read_spectra,
     whole_windows,
@@ -207,6 +207,7 @@ def copy_check(
     basis, whole = made.way(scene, mixed)
     value, position, turn = nearest_in_turns(made, whole, turns, stages["generated"])
     known = cut_out(scene, origin, (h, w))
+    known = known.to(torch.promote_types(known.dtype, blocks.values.dtype))
     own = torch.empty(len(known), dtype=torch.float64, device=known.device)
     for few in groups(known):
         actual = like = known[few].double()
@@ -248,7 +249,12 @@ def _read(
     """Cubes or abundances, the scene on their device, and the endmembers that abundances are of."""
     scene = read_scene(name, real, mask, 1, "pixel")
     if not isinstance(generated, Mixtures):
-        return *read_pair(name, generated, scene, generated_mask, None), None
+        left = read_spectra(name, "generated", generated, "generated_mask", generated_mask)
+        check_bands(name, left.C, scene)
+        device, dtype = left.values.device, left.values.dtype
+        # The scene stays in its own dtype: it may be made ready in it already.
+        left = left.to(device, torch.promote_types(dtype, scene.values.dtype))
+        return left, scene.to(device), None
     left = read_spectra(name, "generated", generated.abundances, "generated_mask", generated_mask)
     device = left.values.device
     ends = mixed_endmembers(name, generated, scene.C).to(device)

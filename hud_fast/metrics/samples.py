@@ -143,13 +143,17 @@ def read_pair(
     """Both sides of a metric, on the device of `generated` and in one dtype; the bands must agree."""
     left = read_spectra(function, "generated", generated, "generated_mask", generated_mask)
     right = read_spectra(function, "real", real, "mask", mask)
-    if left.C != right.C:
-        raise ValueError(
-            f"{function}: `generated` must have the C = {right.C} bands of `real`, got {left.C}"
-        )
+    check_bands(function, left.C, right)
     dtype = torch.promote_types(left.values.dtype, right.values.dtype)
     device = left.values.device
     return left.to(device, dtype), right.to(device, dtype)
+
+
+def check_bands(function: str, bands: int, real: Spectra) -> None:
+    if bands != real.C:
+        raise ValueError(
+            f"{function}: `generated` must have the C = {real.C} bands of `real`, got {bands}"
+        )
 
 
 def read_scene(
