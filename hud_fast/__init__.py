@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hud_fast.diffusion import AbundanceModel as AbundanceModel
     from hud_fast.diffusion import fit_scenes as fit_scenes
     from hud_fast.kernels import CosineIndex as CosineIndex
+    from hud_fast.kernels import WindowIndex as WindowIndex
     from hud_fast.kernels import build_config as build_config
     from hud_fast.kernels import can_run as can_run
     from hud_fast.kernels import check_gpu as check_gpu
@@ -63,8 +64,9 @@ if TYPE_CHECKING:
 
 _HOME = {
     "kernels": (
-        "CosineIndex build_config can_run check_gpu cosine_max fcls last_backend log_project log_standardize "
-        "normal_noise q_sample sampler_step set_isa simplex_softmax softmax_decode standardized_softmax window_search"
+        "CosineIndex WindowIndex build_config can_run check_gpu cosine_max fcls last_backend log_project "
+        "log_standardize normal_noise q_sample sampler_step set_isa simplex_softmax softmax_decode "
+        "standardized_softmax window_search"
     ),
     "scenes": "Library Scene fetch load_scene read_library save_scene simulate_scene",
     "unmixing": "Maps UnmixingAutoencoder count_endmembers linear_abundances spread_labels unmix vca",

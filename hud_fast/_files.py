@@ -30,10 +30,15 @@ def user_path(path: str | os.PathLike[str]) -> Path:
         return Path(path)
 
 
+def is_utf8(path: Path) -> bool:
+    """Whether a library that takes UTF-8 only can name it; other names are only found on POSIX."""
+    return os.fspath(path).encode(errors="replace") == os.fsencode(path)
+
+
 @contextlib.contextmanager
 def utf8_path(path: Path) -> Iterator[Path]:
-    """A name under which a library that takes UTF-8 only can read the file; another name is only found on POSIX."""
-    if os.fspath(path).encode(errors="replace") == os.fsencode(path):
+    """A name under which a library that takes UTF-8 only can read the file."""
+    if is_utf8(path):
         yield path
         return
     with path.open("rb") as file:

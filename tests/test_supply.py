@@ -119,6 +119,7 @@ LOADS: dict[str, tuple[dict[str, bytes], Callable[[Path], object]]] = {
     ),
     "cubes": ({"generated.npy": objects()}, lambda f: read_cubes(f)),
     "an index that is a torch file": ({"a": b"torch"}, lambda f: hud.CosineIndex.load(f / "a")),
+    "windows that are a torch file": ({"a": b"torch"}, lambda f: hud.WindowIndex.load(f / "a")),
     "a model that is a torch file": (
         {"m/config.json": b"torch", "m/network.safetensors": b"torch", "m/network.pt": b"torch"},
         lambda f: hud.HUD.load(f / "m"),

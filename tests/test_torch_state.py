@@ -149,6 +149,7 @@ def test_what_notebooks_show_is_a_line(model) -> None:
     shown = [
         hud.AbundanceModel.of(model),
         hud.CosineIndex(SCENE.cube),
+        hud.WindowIndex(SCENE.cube, 2),
         hud.Mixtures(SCENE.truth.abundances, SCENE.truth.endmembers),
         SCENE,
         SCENE.truth,

@@ -148,10 +148,11 @@ double cosine_pack_leaves(const Tensor& reference, const Tensor& inverse, const 
 
 constexpr int kProbeFirst = 1, kProbeOnly = 2;
 
-// What a search reads of an index; endmembers and slack are empty for pixels.
+// What a search reads of an index; endmembers and slack are empty for pixels, known where nothing
+// is.
 py::tuple cosine_tree_search(const py::dict& index, const Tensor& query, const Tensor& keys,
-                             const Tensor& inverse, const Tensor& slack, const Tensor& value,
-                             const Tensor& found, int probe, int threads) {
+                             const Tensor& inverse, const Tensor& slack, const Tensor& known,
+                             const Tensor& value, const Tensor& found, int probe, int threads) {
   const auto tensor = [&](const char* name) { return index[name].cast<Tensor>(); };
   const Tensor reference = tensor("reference"), boxes = tensor("boxes"),
                children = tensor("children"), row = tensor("row"), panels = tensor("panels"),
@@ -195,6 +196,7 @@ py::tuple cosine_tree_search(const py::dict& index, const Tensor& query, const T
   } else {
     require(job.query_columns == job.bands, "expected queries of C bands");
   }
+  if (known.numel() > 0) job.query_known = doubles(known, count);
   job.query_inverse = doubles(inverse, count);
   job.key_stride = keys.shape[1];
   require(job.key_dims <= job.key_stride && count < INT32_MAX, "expected keys of key_dims numbers");

@@ -78,6 +78,7 @@ struct TreeJob {
   const double* endmembers;     // mixtures: (D, bands)
   const double* query_inverse;  // (n)
   const double* query_slack;    // mixtures: (n)
+  const double* query_known;    // (n) cosines that some row elsewhere reaches, or null
   const float* query_keys;      // (n, key_stride)
   const int32_t* order;         // (count) the queries that take part, neighbours together
   int64_t count;

@@ -14,6 +14,9 @@
 //              2 u ((n + 3) |a_q| max |a_u| + max |a_u|^2)   (Higham 2002, ch. 3, doubled)
 //   cosines  : float64, off by e; so ties to the last bit are never passed over.
 //
+// Where a row elsewhere is known to reach a cosine, D_best starts from it; a query for which no row
+// here reaches as much may end without one: -2 and row -1.
+//
 // Every row within these bounds of the best is decided by unit_cosine: the result is the float64
 // maximum and the lowest row that attains it, whatever the tree, the order or the tile.
 #pragma once
@@ -220,6 +223,10 @@ void start_tile(const TreeJob& job, TreeTile& tile, int64_t first) {
     q.index = -1;
     q.exact = -2;
     q.distance = 5;  // more than two unit rows can be apart
+    if (job.query_known != nullptr) {
+      const double known = positive(2 - 2 * job.query_known[query]);
+      q.distance = known < q.distance ? known : q.distance;  // NaN: nothing is known
+    }
     q.count = 0;
     q.unit_ready = false;
     double square = 0;
@@ -330,7 +337,7 @@ void tree_search_range(const TreeJob& job, int64_t begin, int64_t end, void* wor
     start_tile(job, tile, t * kTreeQueries);
     prefetch_queries(job, (t + 1) * kTreeQueries, false);
     prefetch_queries(job, t * kTreeQueries, true);
-    seed_tile(job, tile, done);
+    if (job.query_known == nullptr) seed_tile(job, tile, done);
     walk(job, tile, done);
     finish_tile(job, tile, t * kTreeQueries, done);
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "common/checks.h"
 #include "windows/run.h"
@@ -73,7 +74,7 @@ std::unique_ptr<HeldScene> make_scene(const py::object& scene_object,
 
 void search_scene(HeldScene& held, const Tensor& blocks, const Tensor& block_factor,
                   const Tensor& block_scale, const Tensor& window_scale, const Tensor& value,
-                  const Tensor& position, int threads) {
+                  const Tensor& position, const Tensor& apart, int threads) {
   const WindowShape& shape = held.ready->shape();
   require(blocks.ndim == 4 && blocks.shape[1] == shape.block_height &&
               blocks.shape[2] == shape.block_width && blocks.shape[3] == shape.channels,
@@ -89,6 +90,13 @@ void search_scene(HeldScene& held, const Tensor& blocks, const Tensor& block_fac
   query.window_scale = doubles(window_scale, shape.rows() * shape.columns());
   query.value = mutable_doubles(value, blocks.shape[0]);
   query.position = int64s(position, blocks.shape[0] * 2);
+  std::vector<Apart> places;  // none, or one a block
+  if (apart.shape[0] > 0) {
+    const int64_t* sides = int64s(apart, blocks.shape[0] * 4);
+    for (int64_t b = 0; b < blocks.shape[0]; ++b, sides += 4)
+      places.push_back({sides[0], sides[1], sides[2], sides[3]});
+    query.apart = places.data();
+  }
   py::gil_scoped_release free;
   held.ready->search(query, threads);
 }

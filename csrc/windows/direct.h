@@ -55,6 +55,7 @@ void direct_windows(const WindowJob& job, const DirectMaps& maps, const BlockGro
     if (!any_reaches<float>(most, least)) continue;
     const Vector<float> lower = score - reach;
     for (int64_t l = 0; l < kWidth<float>; ++l) {
+      if (lies_in(lists[l].apart, y, x + i)) continue;
       offer_window(lists[l], lower[l], most[l], position);
       least[l] = static_cast<float>(lists[l].least);
     }

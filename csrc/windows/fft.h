@@ -22,6 +22,28 @@ constexpr double unit_roundoff() {
   return sizeof(T) == 4 ? 0x1p-24 : 0x1p-53;
 }
 
+// `run` channels of pixels side by side, or N of them, each pixel's into the lanes at `to`; returns
+// their squared norm. A sum a channel: one for all would wait for itself.
+template <int64_t N, typename In, typename T>
+double gather_pixels(const In* from, int64_t K, const double* factor, const double* mean,
+                     int64_t count, int64_t run, T* to) {
+  constexpr int64_t lanes = kWidth<T>;
+  const int64_t n = N > 0 ? N : run;
+  double part[lanes] = {};
+  for (int64_t x = 0; x < count; ++x, from += K, to += 2 * lanes) {
+    const double f = factor[x];
+    if (f != f) continue;  // windows that touch it are left out
+    for (int64_t k = 0; k < n; ++k) {
+      const double value = (f != 0 ? static_cast<double>(from[k]) * f : 0.0) - mean[k];
+      to[k] = static_cast<T>(value);
+      part[k] += value * value;
+    }
+  }
+  double sum = 0;
+  for (int64_t k = 0; k < n; ++k) sum += part[k];
+  return sum;
+}
+
 // Row `y` of both tiles of some (pair, channel) lanes: (length, 2, lanes). Returns false for a row
 // outside of the scene.
 template <typename In, typename T>
@@ -46,22 +68,10 @@ bool gather_row(const WindowJob& job, int64_t first_pair, int64_t items, int64_t
       if (top >= job.height) continue;
       any = true;
       const int64_t count = job.width - left < length ? job.width - left : length;
-      double sum = 0;
-      for (int64_t x = 0; x < count; ++x) {
-        const int64_t pixel = top * job.width + left + x;
-        const double factor = job.factor[pixel];
-        if (factor != factor) continue;  // windows that touch it are left out
-        const In* from = scene + pixel * K + k0;
-        const double* mean = job.mean + k0;
-        T* to = row + (2 * x + half) * lanes + l;
-        for (int64_t k = 0; k < run; ++k) {
-          const double value =
-              (factor != 0 ? static_cast<double>(from[k]) * factor : 0.0) - mean[k];
-          to[k] = static_cast<T>(value);
-          sum += value * value;
-        }
-      }
-      square[pair] += sum;
+      const int64_t pixel = top * job.width + left;
+      const auto gather = run == lanes ? gather_pixels<lanes, In, T> : gather_pixels<0, In, T>;
+      square[pair] += gather(scene + pixel * K + k0, K, job.factor + pixel, job.mean + k0, count,
+                             run, row + half * lanes + l);
     }
     l += run;
   }
@@ -92,6 +102,8 @@ void scene_spectra(const WindowJob& job, int64_t first, int64_t count, void* to_
       filled = y + 1;
     }
     const int64_t used = items - item < lanes ? items - item : lanes;
+    int64_t place[lanes];
+    for (int64_t l = 0; l < used; ++l) place[l] = ((item + l) % K * count + (item + l) / K) * 2;
     for (int64_t x = 0; x < across; ++x) {
       PlainSink<T> sink = {row};
       lane_fft<false, T>(job.down, PaddedSource<T>{grid + 2 * x, pitch, filled}, work_a, work_b,
@@ -100,9 +112,8 @@ void scene_spectra(const WindowJob& job, int64_t first, int64_t count, void* to_
         const T* re = reinterpret_cast<const T*>(row + 2 * y);
         T* to = spectra + (x * down + y) * items * 2;
         for (int64_t l = 0; l < used; ++l) {
-          const int64_t pair = (item + l) / K, k = (item + l) % K;
-          to[(k * count + pair) * 2] = re[l] * share;
-          to[(k * count + pair) * 2 + 1] = re[lanes + l] * share;
+          to[place[l]] = re[l] * share;
+          to[place[l] + 1] = re[lanes + l] * share;
         }
       }
     }
@@ -230,12 +241,14 @@ void offer_row(const WindowJob& job, const RowMaps<T>& maps, const Vector<T>* ro
     if (!(largest[l] >= least[l])) continue;
     for (int64_t half = 0; half < 2 && first_tile + half < tiles; ++half) {
       const int64_t tile = first_tile + half;
-      const int64_t at = (tile / job.tiles_across * job.steps_down + y) * job.columns +
-                         tile % job.tiles_across * job.steps_across;
+      const int64_t window_row = tile / job.tiles_across * job.steps_down + y,
+                    left = tile % job.tiles_across * job.steps_across;
+      const int64_t at = window_row * job.columns + left;
       const T* scale = maps.scale[half];
       for (int64_t x = 0; x < steps; ++x) {
         const T most = bounds[2 * x + half][l];
         if (!(most >= static_cast<T>(lists[l].least)) || maps.hole[half][x] < 0) continue;
+        if (lies_in(lists[l].apart, window_row, left + x)) continue;
         offer_window(lists[l], most - 2 * reach[l] * scale[x], most, at + x);
       }
     }

@@ -13,12 +13,21 @@ namespace hud {
 constexpr int kCandidates = 64;  // windows a block keeps for rescoring
 constexpr int kPairs = 4;        // tile pairs multiplied with one read of the blocks' spectra
 
+// Window positions that do not count for one block: rows [top, bottom), columns [left, right).
+struct Apart {
+  int64_t top, bottom, left, right;
+};
+static inline bool lies_in(const Apart& apart, int64_t row, int64_t column) {
+  return row >= apart.top && row < apart.bottom && column >= apart.left && column < apart.right;
+}
+
 // One block's best windows so far: all whose upper bound reaches the best lower bound.
 struct CandidateList {
   double least;      // the largest lower bound of any window's score
   double dropped;    // the largest upper bound of a window that found no place
   double widest;     // the largest distance between the two bounds of a window kept or dropped
   bool by_position;  // a full list keeps the lowest positions, not the highest bounds
+  Apart apart;
   int64_t count;
   int64_t weakest;                // the entry of a full list that gives way first, or -1
   double most[kCandidates];       // upper bounds

@@ -59,11 +59,17 @@ struct Group {
   }
 };
 
-CandidateList empty_list() {
+CandidateList empty_list(const Apart* apart) {
   CandidateList list = {};
+  if (apart != nullptr) list.apart = *apart;
   list.least = list.dropped = -kInfinity;
   list.weakest = -1;
   return list;
+}
+
+const Apart* apart_of(const WindowQuery& query, const std::vector<int64_t>& blocks, int64_t i) {
+  const bool any = query.apart != nullptr && i < static_cast<int64_t>(blocks.size());
+  return any ? query.apart + blocks[static_cast<size_t>(i)] : nullptr;
 }
 
 // Multiply-adds of one block and a row of windows.
@@ -199,7 +205,7 @@ std::vector<CandidateList> WindowScene::transform_pass(const WindowQuery& query,
   Workspaces work(work_of(together), threads);
   const int64_t pieces = parallel_pieces(threads);
   std::vector<CandidateList> lists(static_cast<size_t>(pieces * wave * lanes)),
-      best(static_cast<size_t>(count), empty_list());
+      best(static_cast<size_t>(count), empty_list(nullptr));
 
   for (int64_t first = 0; first < groups; first += wave) {
     const int64_t now = std::min(wave, groups - first);
@@ -218,7 +224,7 @@ std::vector<CandidateList> WindowScene::transform_pass(const WindowQuery& query,
     });
     for (int64_t i = 0; i < pieces * now * lanes; ++i) {
       const int64_t g = i / lanes % now, lane = i % lanes, block = (first + g) * lanes + lane;
-      lists[i] = empty_list();
+      lists[i] = empty_list(apart_of(query, blocks, block));
       if (block >= count || held[g].view.power[lane] == 0) {
         lists[i].least = kInfinity;  // no offer reaches it
       } else if (before != nullptr) {
@@ -286,12 +292,12 @@ std::vector<CandidateList> WindowScene::direct_pass(const WindowQuery& query,
   Group group(shape_.block_height * shape_.block_width * shape_.channels * lanes * 4, 0, lanes);
   const int64_t pieces = parallel_pieces(threads);
   std::vector<CandidateList> lists(static_cast<size_t>(pieces * lanes)),
-      best(static_cast<size_t>(count), empty_list());
+      best(static_cast<size_t>(count), empty_list(nullptr));
   for (int64_t g = 0; g < groups; ++g) {
     kernels.pack_blocks(job_, input, g * lanes, one_scale, group.view);
     for (int64_t i = 0; i < pieces * lanes; ++i) {
       const int64_t block = g * lanes + i % lanes;
-      lists[i] = empty_list();
+      lists[i] = empty_list(apart_of(query, blocks, block));
       if (block >= count || group.view.power[i % lanes] == 0) lists[i].least = kInfinity;
     }
     interruptible_ranges(job_.rows, 1, short_part(row_work(job_) * lanes, threads), threads,
@@ -395,7 +401,9 @@ void WindowScene::rescore(const WindowQuery& query, int64_t block,
   for (int64_t i = 0; i < list.count; ++i)
     if (list.most[i] >= list.least) score(list.position[i]);
   for (int64_t i = 0; best.found < 0 && i < job_.rows * job_.columns; ++i)
-    if (query.window_scale[i] == query.window_scale[i]) score(i);  // a zero block: all are equal
+    if (query.window_scale[i] == query.window_scale[i] &&
+        !lies_in(list.apart, i / job_.columns, i % job_.columns))
+      score(i);  // a zero block: all are equal
   answer(query, block, best.value, best.found);
 }
 
@@ -407,6 +415,9 @@ void WindowScene::rescore_all(const WindowQuery& query, int64_t block, int threa
         for (int64_t position = begin * job_.columns; position < end * job_.columns; ++position) {
           const double scale = query.window_scale[position];
           if (scale != scale) continue;
+          if (query.apart != nullptr &&
+              lies_in(query.apart[block], position / job_.columns, position % job_.columns))
+            continue;
           const double sum =
               kernels_->exact(job_, query.blocks, block, position / job_.columns * shape_.stride,
                               position % job_.columns * shape_.stride);

@@ -22,6 +22,7 @@ struct WindowQuery {
   BlockInput blocks;           // `which` is filled in by the search
   const double* block_scale;   // (B)
   const double* window_scale;  // (rows, columns): what a sum is multiplied with; NaN = left out
+  const Apart* apart;          // (B): windows that do not count for a block; null = all do
   double* value;               // (B); NaN where no window is left
   int64_t* position;           // (B, 2): row and column of a window's first pixel, or -1
 };

@@ -1,7 +1,8 @@
 """Group ``window_search``: block diversity's search (D_b) at stride 1, 32 x 32 blocks, against torch's convolution.
 
 Generated blocks are mixtures of D endmembers, so D + 1 numbers a pixel are all that their cosines need ("keys");
-`ours-channels` gets all C bands. `ours-mixtures` is `hud.block_diversity` itself, given abundances.
+`ours-channels` gets all C bands. `ours-mixtures` is `hud.block_diversity` itself, given abundances; `ours-index` asks a
+scene that was made ready before, `index-build` makes it ready.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from hud_fast.bench.case import Bench, Case, Missing, Run
 from hud_fast.bench.cosine_max import NO_SCENE
 
 PROVIDERS = (
-    "ours", "ours-mixtures", "ours-channels", "reference", "torch-conv2d", "torch-conv2d-channels", "read",
+    "ours", "ours-index", "ours-mixtures", "ours-channels", "index-build", "reference", "torch-conv2d",
+    "torch-conv2d-channels", "read",
 )  # fmt: skip
 SIDE, SIDE_SMALL = 32, 16
 B, B_SMALL = 64, 16
@@ -119,8 +121,34 @@ def window_bench(scene: inputs.Searched, count: int, side: int) -> Bench:
 
         # The blocks in float32 differ from exact mixtures by rounding.
         runs["ours-mixtures"] = ours(whole, true, 1e-7)
+    runs |= _index(abundances, scene, lambda make: ours(make, true, 1e-7))
     facts = {"B": count, "side": side, "H": cube.shape[0], "W": cube.shape[1], "C": C}
     return Bench("block", runs, {**facts, "keys": b_keys.shape[-1]})
+
+
+def _index(
+    abundances: NDArray[np.float32],  # (B, h, w, D)
+    scene: inputs.Searched,
+    ours: Callable[[Callable[[int], Any]], Run],
+) -> dict[str, Run | Missing]:
+    """The same mixtures, asked of a scene that was made ready before, and making it ready."""
+    import hud_fast
+
+    make: Any = getattr(hud_fast, "WindowIndex", None)
+    if make is None:
+        why = Missing("this build has no WindowIndex", "ours")
+        return {"ours-index": why, "index-build": why}
+    count, side = abundances.shape[:2]
+    index = make(scene.cube, side, endmembers=scene.endmembers)
+    return {
+        "ours-index": ours(lambda n: index.search_mixtures(abundances[:n])),
+        "index-build": Run(
+            lambda _: make(scene.cube, side, endmembers=scene.endmembers),
+            items=count,
+            kind="part",
+            note="over all blocks",
+        ),
+    }
 
 
 def _conv2d(

@@ -30,7 +30,7 @@ from hud_fast.metrics.bootstrap import estimate, means, resampling_weights
 from hud_fast.metrics.distances import distributions, wasserstein
 from hud_fast.metrics.power_spectrum import power_spectra, spectrum_distance
 from hud_fast.metrics.real_blocks import SceneTooSmall, cut_out, draw
-from hud_fast.metrics.samples import read_spectra, whole_windows
+from hud_fast.metrics.samples import Spectra, read_spectra, whole_windows
 from hud_fast.pipeline.progress import Reporter
 from hud_fast.scenes import Scene
 
@@ -143,6 +143,15 @@ class Judge:
             found.append(made)
         return found
 
+    # Read once: what makes them ready for a search is kept from row to row.
+    @cached_property
+    def _reference(self) -> Spectra:
+        return _spectra("reference", self.task.reference)
+
+    @cached_property
+    def _training(self) -> Spectra:
+        return _spectra("training", self.task.training)
+
     def _unit(self, cubes: Any) -> Any:
         """Values as the classifiers take them: the authors' are of [-1, 1]."""
         if self.task.protocol == "sound":
@@ -157,8 +166,8 @@ class Judge:
         seed, n = self.task.seed, len(cubes)
         weights = resampling_weights(n, self.bootstrap, [seed, 21])
         known, valid = reference.cube, reference.valid
-        cosine = point_fidelity(cubes, known, mask=valid, return_details=True).cosine
-        alike = block_diversity(cubes, known, mask=valid, return_details=True).similarity
+        cosine = point_fidelity(cubes, self._reference, return_details=True).cosine
+        alike = block_diversity(cubes, self._reference, return_details=True).similarity
         each = cosine.reshape(n, -1)
         fidelity, diversity = means(each.mean(axis=1), weights), means(alike, weights)
         angles = np.degrees(np.arccos(np.clip(each, -1, 1))).mean(axis=1)
@@ -169,7 +178,7 @@ class Judge:
             "block_diversity": estimate(diversity),
             "ratio": estimate(diversity / fidelity) if bool((fidelity > 0).all()) else None,
             "angle": estimate(means(angles, weights)),
-            **self._abundances(cubes, reference, weights),
+            **self._abundances(cubes, weights),
             "c2st": told.auc,
             **rows,
         }
@@ -196,13 +205,12 @@ class Judge:
     def _abundances(
         self,
         cubes: Cubes,
-        reference: Scene,
         weights: NDArray[np.float64],  # (1 + R, n)
     ) -> Values:
         """Distances of distributions and of power spectra to blocks of the reference, which are drawn once."""
         spectra = self.task.endmembers
         of_cubes = fcls(cubes, spectra).clip(0, 1)
-        known = read_spectra("compare", "reference", reference.cube, "mask", reference.valid)
+        known = self._reference
         places = draw(
             whole_windows(known.valid, CROP, CROP),
             BLOCKS,
@@ -217,16 +225,9 @@ class Judge:
         return {"abundances": values[0], "structure": values[1]}
 
     def _copies(self, cubes: Cubes) -> Estimate | None:
-        training = self.task.training
         weights = resampling_weights(len(cubes), self.bootstrap, [self.task.seed, 23])
         try:
-            check = copy_check(
-                cubes,
-                training.cube,
-                mask=training.valid,
-                quantile=QUANTILE,
-                seed=self.task.seed,
-            )
+            check = copy_check(cubes, self._training, quantile=QUANTILE, seed=self.task.seed)
         except SceneTooSmall:
             return None
         return estimate(means(check.near_copy.astype(np.float64), weights))
@@ -264,6 +265,10 @@ class Judge:
             "inception": Estimate(score, nan, nan),
             "fid": Estimate(float(np.mean(distances)), nan, nan),
         }
+
+
+def _spectra(argument: str, scene: Scene) -> Spectra:
+    return read_spectra("compare", argument, scene.cube, "mask", scene.valid)
 
 
 def _numpy(values: torch.Tensor) -> NDArray[np.float64]:

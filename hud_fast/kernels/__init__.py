@@ -18,7 +18,7 @@ from hud_fast.kernels.latent import (
     standardized_softmax,
 )
 from hud_fast.kernels.noise import normal_noise, q_sample, sampler_step, sampler_step_at
-from hud_fast.kernels.windows import window_search
+from hud_fast.kernels.windows import WindowIndex, window_search
 
 from hud_fast.kernels.gpu_check import GPUCheck, check_gpu  # isort: skip  it checks all of the above
 
@@ -26,6 +26,7 @@ __all__ = [
     "CosineIndex",
     "FCLSResult",
     "GPUCheck",
+    "WindowIndex",
     "build_config",
     "can_run",
     "check_gpu",

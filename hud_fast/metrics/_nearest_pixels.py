@@ -5,6 +5,8 @@ The values are float64 of the raw bands, what brute force would give.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -29,12 +31,22 @@ def nearest_pixels(
     search = prepare(
         query, reference, endmembers=endmembers, backend=backend, memory_limit=memory_limit
     )
+    return in_parts(search.run, query, progress)
+
+
+def in_parts(
+    ask: Callable[..., tuple[Tensor, Tensor]],
+    query: Tensor,  # (n, C) or (n, D)
+    progress: Progress | None,
+    *beside: Tensor,  # (n,) each
+) -> tuple[Tensor, Tensor]:  # (n,) float64, (n,) int64
+    """What is found for the queries and what stands `beside` them: at once, or in parts where progress is wanted."""
     if progress is None:
-        return search.run(query)
+        return ask(query, *beside)
     found = []
     step = progress_step(len(query), _QUERIES)
     for first in range(0, len(query), step):
-        part = query[first : first + step]
-        found.append(search.run(part))
-        progress(first + len(part), len(query))
+        few = slice(first, min(first + step, len(query)))
+        found.append(ask(query[few], *(one[few] for one in beside)))
+        progress(few.stop, len(query))
     return torch.cat([f[0] for f in found]), torch.cat([f[1] for f in found])

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hud_fast.metrics._nearest_windows import search_scene
 from hud_fast.metrics._quality_blocks import BlockSet, Inputs
 from hud_fast.metrics._quality_rows import CopyValues
+from hud_fast.metrics._turned_blocks import Looked, nearest_in_turns, turns_of
 from hud_fast.metrics.bootstrap import estimate, means
-from hud_fast.metrics.copies import CopyCheck, basis_of, copy_check, nearest_in_turns, turns_of
+from hud_fast.metrics.copies import CopyCheck, copy_check
 from hud_fast.metrics.progress import Progress, Stages
 from hud_fast.metrics.real_blocks import SceneTooSmall
 
@@ -43,11 +43,11 @@ def copy_values(
         )
     except SceneTooSmall as error:
         return {}, (str(error),)
-    scene = search_scene(inputs.training, basis_of(inputs.cubes, inputs.endmembers))
+    _, scene = Looked(inputs.cubes).way(inputs.training, inputs.endmembers)
     similarity = {"generated": check.similarity}
     for key in ("held_out", "training"):
         blocks = sets[key].abundances.to(inputs.endmembers.dtype) @ inputs.endmembers
-        found, _, _ = nearest_in_turns(blocks, scene, turns_of(*inputs.block), stages[key])
+        found, _, _ = nearest_in_turns(Looked(blocks), scene, turns_of(*inputs.block), stages[key])
         similarity[key] = found.cpu().numpy()
     held_out = similarity["held_out"]
     return {

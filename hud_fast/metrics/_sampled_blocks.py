@@ -16,19 +16,17 @@ from torch import Tensor
 
 from hud_fast._checks import as_mask, as_numpy, as_wide, check_values
 from hud_fast.kernels.cosine import span_basis
-from hud_fast.kernels.windows import coordinates, similarities
-from hud_fast.metrics._nearest_windows import (
+from hud_fast.kernels.windows import (
     SearchScene,
-    Windows,
-    evenly,
-    nearest_keys,
-    nearest_windows,
+    coordinates,
+    mixed_basis,
     outside,
-    search_scene,
+    similarities,
 )
+from hud_fast.metrics._nearest_windows import Windows, evenly, nearest_keys, nearest_windows
 from hud_fast.metrics._search import Norm, progress_step
+from hud_fast.metrics._turned_blocks import turned
 from hud_fast.metrics.authors_scale import mapped, mapped_spectra
-from hud_fast.metrics.copies import turned
 from hud_fast.metrics.mixtures import Mixtures
 from hud_fast.metrics.progress import Progress
 from hud_fast.metrics.samples import (
@@ -44,7 +42,6 @@ from hud_fast.unmixing.pixels import BLOCK_VALUES
 _BLOCKS = 16  # a step takes a multiple of so many blocks
 _SAMPLED = 8192  # pixels that a basis is looked for in
 _BASES = 3  # bases tried, the later ones with pixels that the earlier did not hold
-_RANK = 1e-13  # singular values of the endmembers below this share of the largest are rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +103,7 @@ def read_samples(
     endmembers = None
     values = generated
     if isinstance(generated, Mixtures):
-        values, endmembers = generated.abundances, _endmembers(function, generated, real.C)
+        values, endmembers = generated.abundances, mixed_endmembers(function, generated, real.C)
     if isinstance(values, Tensor):
         check_values(function, "generated", values)
     else:
@@ -132,7 +129,7 @@ def read_samples(
     return Samples(function, values, whole, shape, endmembers, dtype, one.device, full_scale)
 
 
-def _endmembers(function: str, mixtures: Mixtures, C: int) -> Tensor:  # (D, C) float64
+def mixed_endmembers(function: str, mixtures: Mixtures, C: int) -> Tensor:  # (D, C) float64
     spectra = as_wide(function, "generated", mixtures.endmembers).detach().double()
     if spectra.shape[1] != C:
         raise ValueError(
@@ -164,7 +161,7 @@ def search_samples(
     memory_limit: int | None,
 ) -> SampleWindows:
     """Every whole block against every window, in `turns` quarter turns, a few samples at a time."""
-    real = Spectra(real.values.to(samples.device), real.valid.to(samples.device), real.counts)
+    real = real.to(samples.device)
     search: _Cubes | _Mixed
     if samples.endmembers is None:
         search = _Cubes(samples, real, stride, norm, memory_limit)
@@ -242,12 +239,8 @@ class _Mixed:
         memory_limit: int | None,
     ) -> None:
         self.stride, self.norm = stride, norm
-        spectra = endmembers.to(samples.device)
-        _, size, basis = torch.linalg.svd(spectra, full_matrices=False)
-        rank = max(1, int((size > _RANK * size[0]).sum()))
-        basis = basis[:rank].T.contiguous()  # (C, r)
-        self.scene = search_scene(real, basis, memory_limit)
-        self.turn = spectra @ basis  # (D, r)
+        basis, self.turn = mixed_basis(endmembers.to(samples.device))
+        self.scene = real.searches.by(basis, memory_limit=memory_limit)
 
     def windows(self, abundances: Tensor) -> Windows:  # (n, h, w, D)
         keys, _ = coordinates(abundances, self.turn)
@@ -275,8 +268,16 @@ class _Cubes:
 
     def _look_for_basis(self) -> None:
         self.bases += 1
-        basis = span_basis(self.known) if len(self.known) else None
-        self.short = None if basis is None else search_scene(self.real, basis, self.limit)
+        self.short = None
+        if not len(self.known):
+            return
+        searches = self.real.searches
+        if self.limit is None:
+            self.short = searches.holding(self.known)
+        if self.short is None:
+            basis = span_basis(self.known)
+            if basis is not None:
+                self.short = searches.by(basis, memory_limit=self.limit)
 
     def windows(self, blocks: Tensor) -> Windows:  # (n, h, w, C)
         value = torch.empty(len(blocks), dtype=torch.float64, device=blocks.device)
@@ -304,8 +305,7 @@ class _Cubes:
             self._look_for_basis()
         if bool(rest.any()):
             if self.long is None:
-                real = Spectra(self.real.values.to(self.dtype), self.real.valid, self.real.counts)
-                self.long = search_scene(real, None, self.limit)
+                self.long = self.real.searches.by(None, dtype=self.dtype, memory_limit=self.limit)
             part = (blocks if bool(rest.all()) else blocks[rest]).to(self.dtype)
             windows = nearest_windows(part, self.long, stride=self.stride, norm=self.norm)
             value[rest], position[rest] = windows.value, windows.position

@@ -16,7 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from hud_fast._checks import check_choice, check_number
-from hud_fast.kernels import CosineIndex
+from hud_fast.kernels import CosineIndex, WindowIndex
 from hud_fast.metrics.mixtures import Mixtures
 from hud_fast.metrics.samples import Spectra
 
@@ -45,10 +45,10 @@ def check_scale(function: str, scale: Any, full_scale: Any, **given: Any) -> flo
                 f'{function}: `{argument}` must hold spectra with scale="paper", got Mixtures: the map is not linear, '
                 "so a mixture of mapped endmembers is not the mapped mixture"
             )
-        if isinstance(value, CosineIndex):
+        if isinstance(value, (CosineIndex, WindowIndex)):
             raise ValueError(
-                f'{function}: `{argument}` must hold spectra with scale="paper", got a CosineIndex, which was built '
-                "of other values"
+                f'{function}: `{argument}` must hold spectra with scale="paper", got a {type(value).__name__}, which '
+                "was built of other values"
             )
     return full
 

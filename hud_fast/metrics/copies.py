@@ -44,23 +44,22 @@ from hud_fast._checks import (
     check_seed,
 )
 from hud_fast.kernels import fcls
-from hud_fast.kernels.windows import similarities
-from hud_fast.metrics._nearest_windows import (
-    SearchScene,
-    nearest_windows,
-    search_scene,
-    shared_basis,
-)
+from hud_fast.metrics._sampled_blocks import mixed_endmembers
 from hud_fast.metrics._search import paired_cosine
+from hud_fast.metrics._turned_blocks import Looked, nearest_in_turns, turns_of
 from hud_fast.metrics.json_values import distribution
+from hud_fast.metrics.mixtures import Mixtures
 from hud_fast.metrics.progress import Progress, Stages
 from hud_fast.metrics.real_blocks import SceneTooSmall, cut_out, draw, groups
 from hud_fast.metrics.samples import (
     Spectra,
+    check_bands,
+    check_block,
     check_scene,
     check_windows,
     cut_blocks,
-    read_pair,
+    read_scene,
+    read_spectra,
     whole_windows,
 )
 
@@ -125,8 +124,8 @@ class CopyCheck:
 
 
 def copy_check(
-    generated: Any,  # (B, h, w, C) or (h, w, C)
-    real: Any,  # (H, W, C)
+    generated: Any,  # (B, h, w, C) or (h, w, C), or Mixtures
+    real: Any,  # (H, W, C), or WindowIndex
     *,
     block: int | tuple[int, int] | None = None,
     quantile: float = 0.99,
@@ -142,10 +141,10 @@ def copy_check(
 
     Parameters
     ----------
-    generated : array or tensor, (B, h, w, C) or (h, w, C)
-        Generated samples.
-    real : array or tensor, (H, W, C)
-        The scene that the generator was trained on.
+    generated : array or tensor, (B, h, w, C) or (h, w, C), or Mixtures
+        Generated samples. From `Mixtures`, spectra are formed of one block at a time.
+    real : array or tensor, (H, W, C), or WindowIndex
+        The scene that the generator was trained on, or an index of it with stride 1 and norm "pixel".
     block : int or (int, int), optional
         Size of the blocks, as in `block_diversity`; the scene must hold two.
     quantile : float
@@ -190,10 +189,11 @@ def copy_check(
     all_orientations = check_flag(name, "all_orientations", all_orientations)
     if not 0 < quantile <= 1:
         raise ValueError(f"{name}: `quantile` must lie in (0, 1], got {quantile}")
-    left, scene = read_pair(name, generated, real, generated_mask, mask)
+    left, scene, ends = _read(name, generated, real, generated_mask, mask)
     check_scene(name, scene)
     blocks = cut_blocks(name, left, block)
     n, h, w, _ = blocks.values.shape
+    check_block(name, real, (h, w))
     check_windows(name, scene, h, w)
     origin = _draw_held_out(name, scene, (h, w), count, seed)
     mixed = None
@@ -201,29 +201,28 @@ def copy_check(
         mixed = as_wide(name, "endmembers", endmembers).detach().to(scene.values.device)
         check_endmembers(name, mixed, scene.C, of="real")
         mixed = mixed.double()
-    basis = basis_of(blocks.values, mixed)
     turns = turns_of(h, w) if all_orientations else [0]
-    stages = Stages(progress, {"generated": n, "held out": 2 * len(origin)})
-    whole = search_scene(scene, basis)
-    value, position, turn = nearest_in_turns(blocks.values, whole, turns, stages["generated"])
+    stages = Stages(progress, {"generated": n, "held out": len(origin)})
+    made = Looked(blocks.values, ends)
+    basis, whole = made.way(scene, mixed)
+    value, position, turn = nearest_in_turns(made, whole, turns, stages["generated"])
     known = cut_out(scene, origin, (h, w))
+    known = known.to(torch.promote_types(known.dtype, blocks.values.dtype))
     own = torch.empty(len(known), dtype=torch.float64, device=known.device)
     for few in groups(known):
-        actual = made = known[few].double()
+        actual = like = known[few].double()
         if mixed is not None:
-            made = fcls(actual, mixed) @ mixed
+            like = fcls(actual, mixed) @ mixed
         elif basis is not None:
-            made = (actual @ basis) @ basis.T
-        own[few] = paired_cosine(made, actual).mean(dim=(1, 2))
-        known[few] = made
-    reference = []
-    advance = stages["held out"]
-    for number, (row, column) in enumerate(origin.tolist()):
-        centre = (row + h // 2, column + w // 2)
-        reference.append(_held_out(known[number], whole, centre, turns))
-        if advance is not None:
-            advance(number + 1, len(origin))
-    held_out = torch.stack(reference).cpu().numpy()
+            like = (actual @ basis) @ basis.T
+        own[few] = paired_cosine(like, actual).mean(dim=(1, 2))
+        known[few] = like
+    # windows that contain the block's centre pixel start at most (h - 1, w - 1) above and left of it
+    centre = origin.to(known.device) + torch.tensor([h // 2, w // 2], device=known.device)
+    first = (centre - torch.tensor([h - 1, w - 1], device=known.device)).clamp(min=0)
+    apart = torch.stack([first[:, 0], centre[:, 0] + 1, first[:, 1], centre[:, 1] + 1], dim=1)
+    reference, _, _ = nearest_in_turns(Looked(known), whole, turns, stages["held out"], apart)
+    held_out = reference.cpu().numpy()
     similarity = value.cpu().numpy()
     rank = max(1, int((len(held_out) + 1) * (1 - quantile) + 1e-9))
     threshold = float(np.sort(held_out)[::-1][rank - 1])
@@ -244,46 +243,22 @@ def copy_check(
     )
 
 
-def basis_of(
-    blocks: Tensor,  # (n, h, w, C)
-    endmembers: Tensor | None,  # (D, C)
-) -> Tensor | None:  # (C, r)
-    """A basis that holds the blocks' pixels, and mixtures of the endmembers; None where only all bands do."""
-    pixels = blocks.reshape(-1, blocks.shape[-1])
-    if endmembers is not None:
-        pixels = torch.cat([pixels, endmembers.to(pixels.dtype)])
-    return shared_basis(pixels)
-
-
-def turns_of(h: int, w: int) -> list[int]:
-    """The orientations that keep a block's shape: all 8 of a square, 4 of another rectangle."""
-    return list(range(8)) if h == w else [0, 2, 4, 6]
-
-
-def turned(blocks: Tensor, k: int) -> Tensor:  # (n, h, w, C)
-    """Orientation k of 8: k % 4 quarter turns, then columns reversed where k >= 4."""
-    blocks = blocks.rot90(k % 4, (1, 2))
-    return (blocks.flip(2) if k >= 4 else blocks).contiguous()
-
-
-def nearest_in_turns(
-    blocks: Tensor,  # (n, h, w, C)
-    scene: SearchScene,
-    turns: list[int],
-    progress: Progress | None,
-) -> tuple[Tensor, Tensor, Tensor]:  # (n,) float64, (n, 2) int64, (n,) int64
-    """Best window over all orientations; the first of equals."""
-    stages = Stages(progress, dict.fromkeys(map(str, turns), 1.0))
-    found = [
-        nearest_windows(turned(blocks, k), scene, rescore=False, progress=stages[str(k)])
-        for k in turns
-    ]
-    best = torch.stack([windows.value for windows in found]).argmax(dim=0)  # (n,)
-    pick = torch.arange(len(blocks), device=best.device)
-    position = torch.stack([windows.position for windows in found])[best, pick]
-    turn = torch.tensor(turns, device=best.device)[best]
-    upright = torch.cat([turned(blocks[i : i + 1], k) for i, k in enumerate(turn.cpu().tolist())])
-    return similarities(upright, position, scene.real.values, "pixel"), position, turn
+def _read(
+    name: str, generated: Any, real: Any, generated_mask: Any, mask: Any
+) -> tuple[Spectra, Spectra, Tensor | None]:  # and (D, C)
+    """Cubes or abundances, the scene on their device, and the endmembers that abundances are of."""
+    scene = read_scene(name, real, mask, 1, "pixel")
+    if not isinstance(generated, Mixtures):
+        left = read_spectra(name, "generated", generated, "generated_mask", generated_mask)
+        check_bands(name, left.C, scene)
+        device, dtype = left.values.device, left.values.dtype
+        # The scene stays in its own dtype: it may be made ready in it already.
+        left = left.to(device, torch.promote_types(dtype, scene.values.dtype))
+        return left, scene.to(device), None
+    left = read_spectra(name, "generated", generated.abundances, "generated_mask", generated_mask)
+    device = left.values.device
+    ends = mixed_endmembers(name, generated, scene.C).to(device)
+    return left, scene.to(device), ends
 
 
 def _draw_held_out(
@@ -305,22 +280,3 @@ def _draw_held_out(
             f"{scene.valid.shape[1]}: take a smaller block"
         )
     return origin[torch.tensor(keep, device="cpu")]
-
-
-def _held_out(
-    block: Tensor,  # (h, w, C)
-    scene: SearchScene,
-    centre: tuple[int, int],
-    turns: list[int],
-) -> Tensor:  # () float64
-    """Best value of one block over all orientations and the windows that do not hold `centre`."""
-    # every orientation in `turns` keeps the block's shape, so one call does
-    candidates = torch.cat([turned(block[None], k) for k in turns])
-    _, h, w, _ = candidates.shape
-    H, W = scene.real.valid.shape
-    near = torch.zeros(H - h + 1, W - w + 1, dtype=torch.bool, device=block.device)
-    row, column = centre
-    near[max(0, row - h + 1) : row + 1, max(0, column - w + 1) : column + 1] = True
-    found = nearest_windows(candidates, scene, left_out=near, rescore=False)
-    best = found.value.argmax()[None]
-    return similarities(candidates[best], found.position[best], scene.real.values, "pixel")[0]

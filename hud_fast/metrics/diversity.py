@@ -26,7 +26,7 @@ from hud_fast.metrics._search import Norm
 from hud_fast.metrics.authors_scale import Scale, check_scale, mapped_spectra
 from hud_fast.metrics.json_values import distribution
 from hud_fast.metrics.progress import Progress
-from hud_fast.metrics.samples import Counts, check_scene, check_windows, read_spectra
+from hud_fast.metrics.samples import Counts, check_block, check_scene, check_windows, read_scene
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +106,7 @@ def block_diversity(
 ) -> BlockDiversity: ...
 def block_diversity(
     generated: Any,  # (B, h, w, C) or (h, w, C), or Mixtures
-    real: Any,  # (H, W, C)
+    real: Any,  # (H, W, C), or WindowIndex
     *,
     block: int | tuple[int, int] | None = None,
     stride: int = 1,
@@ -128,8 +128,8 @@ def block_diversity(
         Generated samples; any unit, as cosines ignore it. They are read a few at a time, so a memory map may hold
         more than fits into memory. From `Mixtures`, abundances (B, h, w, D) or (h, w, D) and endmembers (D, C), no
         spectrum is ever formed.
-    real : array or tensor, (H, W, C)
-        The scene.
+    real : array or tensor, (H, W, C), or WindowIndex
+        The scene, or an index made ready once for many calls: of the same block, stride and norm; its own mask counts.
     block : int or (int, int), optional
         Size of the blocks in pixels; each sample is tiled from its upper left corner and the
         remainder dropped (and counted). Default: each sample is one block.
@@ -190,14 +190,15 @@ def block_diversity(
     check_choice(name, "norm", norm, ("pixel", "block"))
     return_details = check_flag(name, "return_details", return_details)
     limit = check_limit(name, memory_limit)
-    full = check_scale(name, scale, full_scale, generated=generated)
+    full = check_scale(name, scale, full_scale, generated=generated, real=real)
     if turns not in (1, 4):
         raise ValueError(f"{name}: `turns` must be 1 or 4, got {turns!r}")
-    right = mapped_spectra(read_spectra(name, "real", real, "mask", mask), full)
+    right = mapped_spectra(read_scene(name, real, mask, stride, norm), full)
     samples = read_samples(name, generated, generated_mask, block, right, full)
     if turns == 4 and samples.block[0] != samples.block[1]:
         h, w = samples.block
         raise ValueError(f"{name}: `turns` = 4 needs square blocks, got {h} x {w} pixels")
+    check_block(name, real, samples.block)
     check_scene(name, right)
     samples.check()
     check_windows(name, right, *samples.block, stride)

@@ -17,7 +17,7 @@ from hud_fast.metrics.samples import read_spectra
 
 
 def evaluate(
-    generated: Any,  # (B, h, w, C) or (h, w, C)
+    generated: Any,  # (B, h, w, C) or (h, w, C), or Mixtures
     real: Any,  # (H, W, C)
     *,
     block: int | tuple[int, int] | None = None,
@@ -38,7 +38,7 @@ def evaluate(
     Parameters
     ----------
     generated, real, block, stride, norm, generated_mask, mask
-        As in `block_diversity`.
+        As in `block_diversity`; no index in place of `real`. From `Mixtures` no image of C bands is formed.
     reference, copies : bool
         Also compute `real_reference` and `copy_check`.
     count, seed : int

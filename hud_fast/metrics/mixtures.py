@@ -16,7 +16,7 @@ from hud_fast._checks import as_wide, check_endmembers
 
 @dataclass(frozen=True, eq=False)
 class Mixtures:
-    """What `point_fidelity` and `block_diversity` take in place of generated cubes.
+    """What `evaluate`, `point_fidelity`, `block_diversity` and `copy_check` take in place of generated cubes.
 
     Parameters
     ----------

@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hud_fast._checks import check_choice, check_count, check_pair, check_seed
-from hud_fast.metrics._nearest_pixels import nearest_pixels
-from hud_fast.metrics._nearest_windows import nearest_windows, search_scene, shared_basis
+from hud_fast.kernels.cosine import Searcher, prepare
+from hud_fast.metrics._nearest_pixels import in_parts, nearest_pixels
+from hud_fast.metrics._nearest_windows import nearest_windows, shared_basis
 from hud_fast.metrics._search import Norm, paired_cosine
 from hud_fast.metrics.json_values import distribution
 from hud_fast.metrics.progress import Progress, Stages
@@ -164,7 +165,7 @@ def real_reference(
         },
     )
 
-    points, similarities = [], []
+    points, similarities, searches = [], [], []
     for number, half in enumerate(held_out):
         blocks = cut_out(scene, half.origin, shape)
         # Overlapping blocks share pixels: each distinct one is looked up once.
@@ -172,12 +173,14 @@ def real_reference(
         distinct, place = rows.unique(return_inverse=True)
         pixels = scene.values.reshape(-1, scene.C)[distinct.to(scene.values.device)]
         advance = stages[f"half {number} points"]
-        cosine, _ = nearest_pixels(pixels, half.other.rows(), progress=advance)
+        search = prepare(pixels, half.other.rows())
+        searches.append(search)
+        cosine, _ = in_parts(search.run, pixels, advance)
         points.append(cosine[place.to(cosine.device)].flatten())
         similarities.append(
             nearest_windows(
                 blocks,
-                search_scene(half.other, shared_basis(pixels)),
+                half.other.searches.by(shared_basis(pixels)),
                 stride=stride,
                 norm=norm,
                 progress=stages[f"half {number}"],
@@ -191,10 +194,9 @@ def real_reference(
     copies = jitter(originals, scene, generator)
     flat = copies.reshape(-1, scene.C)
     basis = shared_basis(flat)
-    cosine, _ = nearest_pixels(flat, scene.rows(), progress=stages["copies points"])
-    similarity = torch.cat(
-        [paired_cosine(copies[few], originals[few]).mean(dim=(1, 2)) for few in groups(originals)]
-    )
+    own = torch.cat([paired_cosine(copies[few], originals[few]) for few in groups(originals)])
+    similarity = own.mean(dim=(1, 2))
+    cosine = _nearest_of_copies(flat, own, originals, searches, scene, stages["copies points"])
     # No window can beat the mean of the pixels' own maxima. A copy whose every pixel is nearest to
     # its own original attains it at its own place, and needs no search; the jitter is small, so
     # nearly all do.
@@ -205,7 +207,7 @@ def real_reference(
     if not bool(proven.all()):
         found = nearest_windows(
             copies[~proven],
-            search_scene(scene, basis),
+            scene.searches.by(basis),
             stride=stride,
             norm=norm,
             progress=stages["copies"],
@@ -214,6 +216,31 @@ def real_reference(
     if progress is not None:
         progress(1000, 1000)
     return RealReference(halves, _values(cosine, similarity), shape, stride, norm, seed)
+
+
+def _nearest_of_copies(
+    copies: Tensor,  # (m, C)
+    own: Tensor,  # (n, h, w) cosine of each with its original
+    originals: Tensor,  # (n, h, w, C)
+    halves: list[Searcher],
+    scene: Spectra,
+    progress: Progress | None,
+) -> Tensor:  # (m,) float64
+    """Largest cosine with any pixel of the scene: of either half, where what searched them is at hand.
+
+    Few pixels are as near as a copy's own original, so next to nothing is looked at.
+    """
+    above = [half.above for half in halves if half.above is not None]
+    if len(above) < len(halves):
+        return nearest_pixels(copies, scene.rows(), progress=progress)[0]
+    # less than it is by more than its rounding; a zero pixel's cosine, 0, is no pixel's
+    known = torch.where((originals == 0).all(-1), -1.0, own - 1e-9).reshape(-1)
+
+    def ask(some: Tensor, reached: Tensor) -> tuple[Tensor, Tensor]:
+        found = [search(some, reached)[0] for search in above]
+        return torch.stack(found).amax(dim=0), reached
+
+    return in_parts(ask, copies, progress, known)[0]
 
 
 def jitter(

@@ -11,6 +11,7 @@ The conventions of every metric here:
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hud_fast._checks import as_mask, as_wide, check_pair, check_values
+from hud_fast.kernels import WindowIndex
 from hud_fast.kernels.cosine import inverse_norms
+from hud_fast.kernels.windows import SceneSearches
 from hud_fast.unmixing.pixels import dead_bands
 
 
@@ -52,6 +55,18 @@ class Spectra:
     @property
     def C(self) -> int:
         return self.values.shape[-1]
+
+    @cached_property
+    def searches(self) -> SceneSearches:
+        """Of a scene (H, W, C): made ready once for all that is looked up in it."""
+        return SceneSearches(self.values, self.valid)
+
+    def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Spectra:
+        """There and so; these very spectra where they are."""
+        values = self.values.to(device, dtype or self.values.dtype)
+        if values is self.values:
+            return self
+        return Spectra(values, self.valid.to(device), self.counts)
 
     def rows(self) -> Tensor:  # (n, C)
         """The valid pixels."""
@@ -128,16 +143,51 @@ def read_pair(
     """Both sides of a metric, on the device of `generated` and in one dtype; the bands must agree."""
     left = read_spectra(function, "generated", generated, "generated_mask", generated_mask)
     right = read_spectra(function, "real", real, "mask", mask)
-    if left.C != right.C:
-        raise ValueError(
-            f"{function}: `generated` must have the C = {right.C} bands of `real`, got {left.C}"
-        )
+    check_bands(function, left.C, right)
     dtype = torch.promote_types(left.values.dtype, right.values.dtype)
     device = left.values.device
-    return (
-        Spectra(left.values.to(dtype), left.valid, left.counts),
-        Spectra(right.values.to(device, dtype), right.valid.to(device), right.counts),
-    )
+    return left.to(device, dtype), right.to(device, dtype)
+
+
+def check_bands(function: str, bands: int, real: Spectra) -> None:
+    if bands != real.C:
+        raise ValueError(
+            f"{function}: `generated` must have the C = {real.C} bands of `real`, got {bands}"
+        )
+
+
+def read_scene(
+    function: str,
+    real: Any,  # (H, W, C), or WindowIndex
+    mask: Any,
+    stride: int,
+    norm: str,
+) -> Spectra:
+    """The scene, with its searches where they are made ready already; an index must be one for this search."""
+    if not isinstance(real, WindowIndex):
+        return read_spectra(function, "real", real, "mask", mask)
+    if mask is not None:
+        raise ValueError(
+            f"{function}: `mask` must be None where `real` is a WindowIndex: give it to the index"
+        )
+    if (real.stride, real.norm) != (stride, norm):
+        raise ValueError(
+            f"{function}: `real` must be a WindowIndex with stride = {stride} and norm = {norm!r}, got "
+            f"{real.stride} and {real.norm!r}"
+        )
+    spectra = Spectra(real.searches.values, real.searches.valid, Counts(**real.counts))
+    spectra.__dict__["searches"] = real.searches  # as if they had been asked for
+    return spectra
+
+
+def check_block(function: str, real: Any, block: tuple[int, int]) -> None:
+    """Refuse an index that was made ready for blocks of another size."""
+    if isinstance(real, WindowIndex) and real.block != block:
+        (h, w), (rows, columns) = block, real.block
+        raise ValueError(
+            f"{function}: `real` must be a WindowIndex for blocks of {h} x {w} pixels, got one for "
+            f"{rows} x {columns}"
+        )
 
 
 def check_scene(function: str, scene: Spectra, argument: str = "real") -> None:

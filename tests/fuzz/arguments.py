@@ -82,6 +82,10 @@ def an_index() -> hud.CosineIndex:
     return hud.CosineIndex(SCENE, endmembers=ENDS)
 
 
+def windows() -> hud.WindowIndex:
+    return hud.WindowIndex(SCENE, 2, endmembers=ENDS)
+
+
 def a_model() -> hud.HUD:
     return seeds.model(True)
 
@@ -119,6 +123,13 @@ CALLS: dict[str, Call] = {
     ),
     "CosineIndex.search": call(method("search", an_index), {"query": SCENE[0]}, share=30),
     "CosineIndex.search_mixtures": call(method("search_mixtures", an_index), {"abundances": ROWS}, share=30),
+    "WindowIndex": call(
+        hud.WindowIndex, {"scene": SCENE, "endmembers": ENDS, "mask": MASK}, "block stride norm", share=40, block=2
+    ),
+    "WindowIndex.search": call(method("search", windows), {"blocks": SCENE[None, :2, :2]}, share=30),
+    "WindowIndex.search_mixtures": call(
+        method("search_mixtures", windows), {"abundances": MAPS[None, :2, :2]}, share=30
+    ),
     "Scene": call(hud.Scene, {"cube": SCENE, **SIDE}, "name label_names rgb_bands scale ignore_value", share=40),
     "load_scene": call(
         lambda **given: hud.load_scene(SAVED, **given), SIDE, "layout shape rgb_bands scale name variable", share=30

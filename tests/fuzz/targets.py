@@ -21,7 +21,7 @@ from safetensors.torch import load as load_tensors
 import hud_fast as hud
 from hud_fast.diffusion.checkpoint import CheckpointFolder, DamagedFileError, digest_of
 from hud_fast.diffusion.folders import _digest
-from hud_fast.kernels.cosine.file import _checksum
+from hud_fast.kernels._index_file import checksum
 from hud_fast.pipeline.errors import one_line
 
 
@@ -178,7 +178,7 @@ def forged_index(parts: Files) -> Files:
     files = together(parts)
     try:
         metadata, table, values = seeds.split_tensors(files["scene.index"])
-        metadata["checksum"] = _checksum(metadata["header"], load_tensors(files["scene.index"]))
+        metadata["checksum"] = checksum(metadata["header"], load_tensors(files["scene.index"]))
     except Exception:
         return files
     return {"scene.index": seeds.join_tensors(metadata, table, values)}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import hud_fast as hud
 from hud_fast.metrics import copy_check
-from hud_fast.metrics.copies import turned
+from hud_fast.metrics._turned_blocks import turned
 
 Array = NDArray[np.float64]
 

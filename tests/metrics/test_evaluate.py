@@ -7,9 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
-from hud_fast.metrics import block_diversity, copy_check, evaluate, point_fidelity, real_reference
+from hud_fast.metrics import (
+    Mixtures,
+    block_diversity,
+    copy_check,
+    evaluate,
+    point_fidelity,
+    real_reference,
+)
+from hud_fast.metrics._turned_blocks import Looked
 from hud_fast.metrics.json_values import distribution, plain
 from hud_fast.metrics.progress import Stages
 
@@ -132,3 +141,52 @@ def test_what_was_left_out_is_said(
     assert evaluate(generated, real, block=3, **quick)["notes"][0] == (
         "2 of 20 blocks were left out of the block diversity: they have pixels that are masked or not finite"
     )
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_mixtures_give_the_numbers_of_the_cubes(told: bool) -> None:
+    """With the generator's endmembers and without; a non-finite pixel, a mask, masks on both sides."""
+    rng = np.random.default_rng(0)
+    ends = rng.uniform(0.1, 1, (3, 9))
+    shares = rng.dirichlet(np.ones(3), (6, 5, 5))
+    shares[1, 2, 2, 0] = np.nan
+    real = rng.dirichlet(np.ones(3), (22, 15)) @ ends + 0.02 * rng.random((22, 15, 9))
+    masks = {"mask": rng.random((22, 15)) > 0.01, "generated_mask": rng.random((6, 5, 5)) > 0.01}
+    options = {"count": 6, "endmembers": ends if told else None, **masks}
+    found, known = (evaluate(g, real, **options) for g in (Mixtures(shares, ends), shares @ ends))
+
+    def same(one: Any, other: Any) -> None:
+        if isinstance(one, dict):
+            assert one.keys() == other.keys()
+            for key in one:
+                same(one[key], other[key])
+        elif isinstance(one, list):
+            assert len(one) == len(other)
+            for pair in zip(one, other, strict=True):
+                same(*pair)
+        elif isinstance(one, float):
+            assert one == pytest.approx(other, abs=1e-9)
+        else:
+            assert one == other
+
+    same(found, known)
+    assert found["counts"]["generated"]["nonfinite"] == 1
+    assert found["copy_check"] is not None
+
+
+def test_no_image_of_all_bands_is_formed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From mixtures, spectra are those of one block at a time."""
+    rng = np.random.default_rng(0)
+    ends = rng.uniform(0.1, 1, (3, 40))
+    generated = Mixtures(rng.dirichlet(np.ones(3), (30, 4, 4)), ends)
+    formed: list[int] = []
+    form = Looked.spectra
+
+    def spectra(self: Looked, i: int) -> torch.Tensor:
+        found = form(self, i)
+        formed.append(found.shape[0])
+        return found
+
+    monkeypatch.setattr(Looked, "spectra", spectra)
+    evaluate(generated, rng.dirichlet(np.ones(3), (12, 9)) @ ends, count=4)
+    assert set(formed) == {1}

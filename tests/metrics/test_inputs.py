@@ -18,6 +18,7 @@ CALLS = {
     "vca: `pixels`": lambda v: hud.vca(v, 3, seed=0),
     "count_endmembers: `pixels`": hud.count_endmembers,
     "CosineIndex: `reference`": lambda v: hud.CosineIndex(v).search(SCENE)[0],
+    "WindowIndex: `scene`": lambda v: hud.WindowIndex(v, 2).search(SCENE[None, :2, :2])[0],
 }
 
 

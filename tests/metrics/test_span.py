@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hud_fast.bench.inputs import into_span
 from hud_fast.kernels.cosine import GATE, span_basis
 from hud_fast.kernels.cosine.host import search
-from hud_fast.metrics._nearest_windows import nearest_windows, search_scene
+from hud_fast.metrics._nearest_windows import nearest_windows
 from hud_fast.metrics.samples import read_spectra
 
 
@@ -67,8 +67,8 @@ def test_windows_through_the_span_equal_those_in_all_bands(seed: int, norm: str)
     blocks, whole = torch.tensor(generated), read_spectra("f", "real", real)
     basis = span_basis(blocks.reshape(-1, 24))
     assert basis is not None
-    short = nearest_windows(blocks, search_scene(whole, basis), norm=norm)  # type: ignore[arg-type]
-    long = nearest_windows(blocks, search_scene(whole, None), norm=norm)  # type: ignore[arg-type]
+    short = nearest_windows(blocks, whole.searches.by(basis), norm=norm)  # type: ignore[arg-type]
+    long = nearest_windows(blocks, whole.searches.by(None), norm=norm)  # type: ignore[arg-type]
     torch.testing.assert_close(short.value, long.value, rtol=0, atol=1e-9)
     assert torch.equal(short.position, long.position)
     np.testing.assert_allclose(short.value, truth_windows(blocks, real, norm), rtol=0, atol=1e-9)

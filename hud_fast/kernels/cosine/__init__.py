@@ -31,7 +31,7 @@ from hud_fast._checks import (
 from hud_fast.kernels._backend import readable
 from hud_fast.kernels._op import Op
 from hud_fast.kernels.cosine.basis import GATE, inverse_norms, span_basis
-from hud_fast.kernels.cosine.door import choose, prepare
+from hud_fast.kernels.cosine.door import Searcher, choose, prepare
 from hud_fast.kernels.cosine.host import MemoryLimitError
 from hud_fast.kernels.cosine.index import CosineIndex, read_endmembers
 from hud_fast.kernels.cosine.reference import cosine_max_reference
@@ -40,6 +40,7 @@ __all__ = [
     "GATE",
     "CosineIndex",
     "MemoryLimitError",
+    "Searcher",
     "cosine_max",
     "cosine_max_reference",
     "inverse_norms",

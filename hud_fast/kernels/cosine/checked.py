@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hud_fast._checks import check_endmembers, check_limit, unit_scale
+from hud_fast.kernels._index_file import need
 from hud_fast.kernels._native import C
 from hud_fast.kernels.cosine.basis import inverse_norms, padded
 from hud_fast.kernels.cosine.tree import FAN, LEAF, key_stride
@@ -27,37 +28,37 @@ def check_index(state: dict[str, Any]) -> None:
     """ValueError where the state of an index, as `file.load` reads it, is not one that an index can have."""
     rows, inverse, mean = state["reference"], state["inverse"], state["mean"]
     wide = rows.dtype in (torch.float32, torch.float64)
-    _need(rows.ndim == 2 and 0 not in rows.shape and wide, "`reference`")
+    need(rows.ndim == 2 and 0 not in rows.shape and wide, "`reference`")
     shape = state["shape"]
-    _need(all(type(n) is int and n > 0 for n in shape) and len(shape) >= 2, "`shape`")
-    _need((math.prod(shape[:-1]), shape[-1]) == tuple(rows.shape), "`shape`")
+    need(all(type(n) is int and n > 0 for n in shape) and len(shape) >= 2, "`shape`")
+    need((math.prod(shape[:-1]), shape[-1]) == tuple(rows.shape), "`shape`")
     check_limit("CosineIndex.load", state["memory_limit"])
     known = inverse_norms(rows)
-    _need(inverse.dtype == known.dtype and inverse.shape == known.shape, "`inverse`")
+    need(inverse.dtype == known.dtype and inverse.shape == known.shape, "`inverse`")
     known[inverse == 0] = 0  # masked
-    _need(torch.allclose(inverse, known, rtol=_ROUNDING, atol=0, equal_nan=True), "`inverse`")
-    _need(bool((inverse > 0).any()), "`inverse`")
+    need(torch.allclose(inverse, known, rtol=_ROUNDING, atol=0, equal_nan=True), "`inverse`")
+    need(bool((inverse > 0).any()), "`inverse`")
     counts = state["counts"]
-    _need(all(type(n) is int and n >= 0 for n in counts.values()), "`counts`")
+    need(all(type(n) is int and n >= 0 for n in counts.values()), "`counts`")
     left_out = counts["masked"] + counts["zero"], counts["nonfinite"]
-    _need(left_out == (int((inverse == 0).sum()), int(inverse.isnan().sum())), "`counts`")
-    _need(counts["pixels"] == len(rows) and len(counts) == 4, "`counts`")
+    need(left_out == (int((inverse == 0).sum()), int(inverse.isnan().sum())), "`counts`")
+    need(counts["pixels"] == len(rows) and len(counts) == 4, "`counts`")
     centre = torch.empty(rows.shape[1], dtype=torch.float64, device="cpu")
     C.cosine_mean(rows, inverse, centre, torch.get_num_threads())
-    _need(_same(mean, centre, _ROUNDING), "`mean`")
+    need(_same(mean, centre, _ROUNDING), "`mean`")
     ends = state["endmembers"]
     if ends is not None:
-        _need(ends.dtype == torch.float64, "`endmembers`")
+        need(ends.dtype == torch.float64, "`endmembers`")
         check_endmembers("CosineIndex.load", ends, rows.shape[1], of="reference", nonzero=True)
-        _need(unit_scale(ends) == 1, "`endmembers`")
+        need(unit_scale(ends) == 1, "`endmembers`")
     kinds = {"span", "scene"} if ends is not None else {"scene"}
-    _need(set(state["trees"]) in (kinds, kinds - {"scene"}), "`trees`")
+    need(set(state["trees"]) in (kinds, kinds - {"scene"}), "`trees`")
     for kind, own in state["trees"].items():
         expected = _tree(own, rows, inverse, mean, ends if kind == "span" else None)
-        _need(set(own) == set(expected), f"tree {kind!r}")
+        need(set(own) == set(expected), f"tree {kind!r}")
         atol = _KEY + 2 * math.sqrt(4e-16 * (rows.shape[1] + 8))  # rho is the root of a difference
         for name, value in expected.items():
-            _need(_same(own[name], value, atol), f"`{name}` of the tree {kind!r}")
+            need(_same(own[name], value, atol), f"`{name}` of the tree {kind!r}")
 
 
 def _tree(
@@ -70,22 +71,22 @@ def _tree(
     """What a tree on its own axes and in its own order of rows must hold."""
     threads, span = torch.get_num_threads(), endmembers is not None
     bands, r = reference.shape[1], own["shift"].numel()
-    _need(1 <= r <= bands, "`shift`")
+    need(1 <= r <= bands, "`shift`")
     axes = own["columns"]
-    _need(axes.dtype == torch.float64 and axes.ndim == 2 and len(axes) == bands, "`columns`")
+    need(axes.dtype == torch.float64 and axes.ndim == 2 and len(axes) == bands, "`columns`")
     axes = axes[:, :r]
     unit = torch.eye(r, dtype=torch.float64, device="cpu")
-    _need(axes.shape[1] == r and _same(axes.T @ axes, unit, 1e-10), "`columns`")
+    need(axes.shape[1] == r and _same(axes.T @ axes, unit, 1e-10), "`columns`")
     columns, shift, dims = padded(axes), axes.T @ mean, r + 1
 
     used = inverse > 0
     count = int(used.sum())
     leaves, nodes = C.cosine_tree_shape(count)
     row = own["row"]
-    _need(row.dtype == torch.int32 and tuple(row.shape) == (leaves, LEAF), "`row`")
+    need(row.dtype == torch.int32 and tuple(row.shape) == (leaves, LEAF), "`row`")
     order, spare = row.flatten().split([count, leaves * LEAF - count])
-    _need(torch.equal(order.sort().values.long(), used.nonzero().flatten()), "`row`")
-    _need(bool((spare == order[-1]).all()), "`row`")
+    need(torch.equal(order.sort().values.long(), used.nonzero().flatten()), "`row`")
+    need(bool((spare == order[-1]).all()), "`row`")
 
     keys = torch.empty(len(reference), key_stride(dims), dtype=torch.float32, device="cpu")
     C.cosine_keys(reference, inverse, mean, columns, shift, span, keys, threads)
@@ -117,7 +118,7 @@ def _tree(
             reference, inverse, mean, row, panels, bias, threads
         )
     boxes = own["boxes"]
-    _need(boxes.dtype == torch.float32 and tuple(boxes.shape) == (nodes, dims, 2, FAN), "`boxes`")
+    need(boxes.dtype == torch.float32 and tuple(boxes.shape) == (nodes, dims, 2, FAN), "`boxes`")
     nobody = torch.full((1, dims), _NOBODY, dtype=torch.float32, device="cpu")
     lower = torch.cat([boxes[:, :, 0].amin(2), leaf.amin(1), nobody])
     upper = torch.cat([boxes[:, :, 1].amax(2), leaf.amax(1), -nobody])
@@ -127,7 +128,7 @@ def _tree(
     if endmembers is not None:
         mixed = endmembers @ axes
         away = (endmembers - mixed @ axes.T).norm()
-        _need(float(away) <= _ROUNDING * len(mixed) ** 0.5 * float(endmembers.norm()), "`columns`")
+        need(float(away) <= _ROUNDING * len(mixed) ** 0.5 * float(endmembers.norm()), "`columns`")
         expected |= {"mixed": padded(mixed), "lengths": endmembers.norm(dim=1)}
     return expected
 
@@ -144,8 +145,3 @@ def _same(value: Any, expected: Any, atol: float) -> bool:
         return torch.equal(value, expected)
     atol = min(atol, _ROUNDING) if value.dtype == torch.float64 else atol
     return torch.allclose(value, expected, rtol=0, atol=atol)
-
-
-def _need(fits: bool, what: str) -> None:
-    if not fits:
-        raise ValueError(f"its {what} cannot be right")

@@ -27,6 +27,8 @@ class Searcher:
     """A search that is ready for any part of the queries it was prepared for."""
 
     run: Callable[[Tensor], Found]  # (n, C), or (n, D) abundances -> cosines and rows
+    # The same beside cosines (n,) that rows elsewhere reach: where none here does, it may be -2 and -1.
+    above: Callable[[Tensor, Tensor], Found] | None = None
 
 
 def prepare(
@@ -54,7 +56,8 @@ def prepare(
     Returns
     -------
     Searcher
-        Its ``run(part)`` gives the cosines, (n,) float64, and the rows, (n,) int64, of a part of the queries.
+        Its ``run(part)`` gives the cosines, (n,) float64, and the rows, (n,) int64, of a part of the queries;
+        ``above(part, known)``, where there is one, needs less time where cosines are known that rows elsewhere reach.
 
     Raises
     ------
@@ -82,7 +85,8 @@ def prepare(
     chosen = choose(query, rows, endmembers, backend, memory_limit)
     if chosen == "cpu":
         rows = rows.contiguous()
-        return Searcher(Search(query, rows, limit=memory_limit, endmembers=endmembers).run)
+        made = Search(query, rows, limit=memory_limit, endmembers=endmembers)
+        return Searcher(made.run, made.run)
     if chosen == "cuda":
         launcher = on_cuda(rows.device)
         tiles = TileSearch(query, rows, launcher, limit=memory_limit, endmembers=endmembers)

@@ -176,6 +176,7 @@ def answer(
     mixtures: bool = False,
     probe: bool = False,
     inverse: Tensor | None = None,  # (P,) where some finite rows take no part
+    known: Tensor | None = None,  # (Q,) float64, as of `CosineTree.search`
 ) -> tuple[Tensor, Tensor, bool]:
     """Each query's largest cosine and lowest row, and whether the tree answered all: else brute force took the rest."""
     threads = torch.get_num_threads()
@@ -185,7 +186,14 @@ def answer(
     if tree is not None:
         note_plan(plan_name(tree))
         done = tree.search(
-            query, value, index, threads=threads, mixtures=mixtures, probe=probe, scratch=scratch
+            query,
+            value,
+            index,
+            threads=threads,
+            mixtures=mixtures,
+            probe=probe,
+            scratch=scratch,
+            known=known,
         )
     pruned = tree is not None and done == len(query)
     if not pruned:
@@ -251,8 +259,12 @@ class Search:
         self.spare = self.limit - tree - (1 << 20)
         return self.spare > 0
 
-    def run(self, query: Tensor) -> tuple[Tensor, Tensor]:  # (Q,) float64, (Q,) int64
-        """Search some of the queries."""
+    def run(
+        self,
+        query: Tensor,  # (Q, C) or (Q, D)
+        known: Tensor | None = None,  # (Q,) float64
+    ) -> tuple[Tensor, Tensor]:  # (Q,) float64, (Q,) int64
+        """Search some of the queries; `known` as of `CosineTree.search`."""
         probe = self.plan == "auto" and self.tree is not None and not self.tree.data["about_zero"]
         value, index, pruned = answer(
             query.contiguous(),
@@ -262,6 +274,7 @@ class Search:
             scratch=self.spare,
             mixtures=self.mixtures,
             probe=probe,
+            known=known,
         )
         if not pruned:
             self.tree = None  # not tried again on later parts

@@ -22,6 +22,7 @@ _MIXED = 1e-13  # error of x A B, relative to sum |x_d| |a_d|: D + C float64 rou
 _WORK = ("tiles", "nodes", "leaves", "panels", "single", "exact")  # see TreeWork
 _PROBE_ONLY = C.cosine_probe_only  # 1 probes first
 _SHARED = ("reference", "inverse", "mean", "endmembers")
+_NOTHING = torch.empty(0, dtype=torch.float64, device="cpu")
 _state = threading.local()
 
 
@@ -170,15 +171,25 @@ class CosineTree:
         mixtures: bool = False,
         probe: bool = False,
         scratch: int | None = None,
+        known: Tensor | None = None,  # (Q,) float64
     ) -> int:
-        """Search in chunks; how many queries are done: not all where the probe says that pruning does not pay."""
+        """Search in chunks; how many queries are done: not all where the probe says that pruning does not pay.
+
+        `known`: cosines that rows elsewhere reach. Where none here does, the answer may be -2 and row -1.
+        """
         each = self.scratch(mixtures)
         step = _MOST if scratch is None else min(_MOST, max(_LEAST, scratch // each))
         work = dict.fromkeys(_WORK, 0)
         for first in range(0, len(query), step):
             part = slice(first, first + step)
             pays, done = self._chunk(
-                query[part], value[part], index[part], threads, mixtures, int(probe)
+                query[part],
+                value[part],
+                index[part],
+                threads,
+                mixtures,
+                int(probe),
+                _NOTHING if known is None else known[part],
             )
             if not pays:
                 return first
@@ -200,6 +211,7 @@ class CosineTree:
         threads: int,
         mixtures: bool,
         probe: int,
+        known: Tensor = _NOTHING,
     ) -> tuple[bool, dict[str, int]]:
         """Whether the search was made, and its work."""
         data, count = self.data, len(query)
@@ -235,6 +247,6 @@ class CosineTree:
         value.zero_().masked_fill_(bad, torch.nan)
         index.fill_(data["first_row"]).masked_fill_(bad, -1)
         pays, *work = C.cosine_tree_search(
-            data, query, keys, inverse, slack, value, index, probe, threads
+            data, query, keys, inverse, slack, known, value, index, probe, threads
         )
         return pays, dict(zip(_WORK, work, strict=True))

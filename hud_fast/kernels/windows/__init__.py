@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from functools import partial
 
-import torch
 from torch import Tensor
 
 from hud_fast._checks import (
@@ -34,80 +33,24 @@ from hud_fast._checks import (
     widen,
 )
 from hud_fast.kernels._backend import readable, resolve
-from hud_fast.kernels._native import C
-from hud_fast.kernels._op import Op
-from hud_fast.kernels.windows.device import DeviceWindowScene
-from hud_fast.kernels.windows.host import WindowScene
+from hud_fast.kernels.windows.door import OP, Searcher, prepare, within
+from hud_fast.kernels.windows.index import WindowIndex
 from hud_fast.kernels.windows.pixels import coordinates, similarities
-from hud_fast.kernels.windows.reference import TorchScene, window_search_reference
-from hud_fast.kernels.windows.scene import PreparedScene, check_any
+from hud_fast.kernels.windows.reference import TorchScene
+from hud_fast.kernels.windows.short_cut import SceneSearches, SearchScene, mixed_basis, outside
 
-__all__ = ["Searcher", "coordinates", "prepare", "similarities", "window_search"]
-
-Searcher = PreparedScene | TorchScene  # what `prepare` returns: `.search(blocks, also_left_out)`
-
-
-def _native(
-    blocks: Tensor,
-    scene: Tensor,
-    block_factor: Tensor,
-    scene_factor: Tensor,
-    block_scale: Tensor,
-    window_scale: Tensor,
-    stride: int,
-) -> tuple[Tensor, Tensor]:
-    dtype = blocks.dtype if blocks.dtype == scene.dtype else torch.float64
-    threads = torch.get_num_threads()
-    value = torch.empty(len(blocks), dtype=torch.float64, device="cpu")
-    position = torch.empty(len(blocks), 2, dtype=torch.int64, device="cpu")
-    _, h, w, _ = blocks.shape
-    factor = scene_factor.contiguous()
-    ready = C.WindowScene(
-        scene.detach().to(dtype).contiguous(), factor, h, w, stride, "", 0, 0, 0, threads
-    )
-    ready.search(
-        blocks.detach().to(dtype).contiguous(),
-        block_factor.contiguous(),
-        block_scale.contiguous(),
-        window_scale.contiguous(),
-        value,
-        position,
-        threads,
-    )
-    return value, position
-
-
-def _fake(
-    blocks: Tensor,
-    scene: Tensor,
-    block_factor: Tensor,
-    scene_factor: Tensor,
-    block_scale: Tensor,
-    window_scale: Tensor,
-    stride: int,
-) -> tuple[Tensor, Tensor]:
-    torch._check(blocks.ndim == 4 and scene.ndim == 3, lambda: "window_search: shapes do not fit")
-    B = blocks.shape[0]
-    return blocks.new_empty(B, dtype=torch.float64), blocks.new_empty(B, 2, dtype=torch.int64)
-
-
-_OP = Op(
-    "window_search(Tensor blocks, Tensor scene, Tensor block_factor, Tensor scene_factor, Tensor block_scale,"
-    " Tensor window_scale, int stride) -> (Tensor value, Tensor position)",
-    {
-        "torch": window_search_reference,
-        "cpu": _native,
-        "cuda": window_search_reference,  # the kernels search a `DeviceWindowScene`
-    },
-    fake=_fake,
-    on_gpu="cuda",
-    traced=False,
-)
-
-
-def _within(stride: int, scene: Tensor) -> int:
-    """No larger than the scene (H, W, C), which has one window then: so a stride of any size fits the kernels."""
-    return min(stride, max(scene.shape[:2]))
+__all__ = [
+    "SceneSearches",
+    "SearchScene",
+    "Searcher",
+    "WindowIndex",
+    "coordinates",
+    "mixed_basis",
+    "outside",
+    "prepare",
+    "similarities",
+    "window_search",
+]
 
 
 def _check(blocks: Tensor, scene: Tensor, stride: int, norm: str) -> int:
@@ -131,7 +74,7 @@ def _check(blocks: Tensor, scene: Tensor, stride: int, norm: str) -> int:
     check_device(op, "scene", scene, blocks.device, "blocks")
     if blocks.is_meta:
         raise RuntimeError(f"{op}: `blocks` must hold values, got a tensor on the meta device")
-    return _within(stride, scene)
+    return within(stride, scene)
 
 
 def window_search(
@@ -221,88 +164,6 @@ def window_search(
             backend=chosen,
         ).search(b)
     else:
-        op = partial(_OP, backend="cpu" if chosen == "cpu" else "torch")
+        op = partial(OP, backend="cpu" if chosen == "cpu" else "torch")
         value, position = TorchScene(s, stride, norm, valid, normalize, None, op).search(b)
     return like_input(value, blocks), like_input(position, blocks)
-
-
-def prepare(
-    scene: Tensor,  # (H, W, C)
-    block: tuple[int, int],
-    blocks_dtype: torch.dtype,
-    *,
-    stride: int = 1,
-    norm: str = "pixel",
-    mask: Tensor | None = None,  # (H, W) bool
-    normalize: bool = True,
-    lengths: Tensor | None = None,  # (H, W) float64
-    memory_limit: int | None = None,
-    backend: str | None = None,
-) -> Searcher:
-    """Make a scene ready for looking up any number of blocks of one size; options as in `window_search`.
-
-    Parameters
-    ----------
-    scene : Tensor, shape (H, W, C)
-        float32 or float64.
-    block : (int, int)
-        h and w.
-    blocks_dtype : torch.dtype
-        Of the blocks to come: both sides are computed with in one dtype.
-    lengths : Tensor, shape (H, W), optional
-        The pixels' norms in float64 where they are not those of `scene`: coordinates in a basis whose span does not
-        hold them.
-    memory_limit : int, optional
-        Bytes of scratch beyond scene, blocks and results, if a compiled kernel runs.
-    backend : {None, "cpu", "cuda", "torch", "emulated"}
-        None takes the compiled kernel on the CPU, on a GPU what `window_search` takes there. "emulated" runs the
-        GPU's kernels on the CPU, slowly. Whether a named one can run is not asked.
-
-    Returns
-    -------
-    Searcher
-        ``search(blocks, also_left_out=None)`` gives value (B,) and position (B, 2) of blocks (B, h, w, C) as
-        `window_search` does, without the windows where `also_left_out` (rows, columns) is True.
-
-    Raises
-    ------
-    ValueError
-        Where every window is left out, or a compiled kernel has too little memory.
-    RuntimeError
-        Where the backend that ``HUD_FAST_BACKEND`` names cannot run on a GPU's tensors.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from hud_fast.kernels.windows import prepare
-    >>> scene = torch.rand(12, 10, 5)
-    >>> value, position = prepare(scene, (4, 4), scene.dtype).search(scene[None, 3:7, 2:6])
-    >>> position.tolist()
-    [[3, 2]]
-    """
-    backend, stride = backend or _fastest(scene), _within(stride, scene)
-    if backend == "torch":
-        return TorchScene(
-            scene, stride, norm, mask, normalize, lengths, partial(_OP, backend="torch")
-        )
-    made = WindowScene if backend == "cpu" else DeviceWindowScene
-    ready = made(
-        scene,
-        block,
-        blocks_dtype,
-        stride=stride,
-        norm=norm,
-        mask=mask,
-        normalize=normalize,
-        lengths=lengths,
-        memory_limit=memory_limit,
-        run=backend,
-    )
-    check_any(ready.window_scale)
-    return ready
-
-
-def _fastest(scene: Tensor) -> str:
-    if scene.device.type == "cpu":
-        return "cpu"
-    return resolve("window_search", None, scene[:0])

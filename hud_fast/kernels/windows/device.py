@@ -25,7 +25,7 @@ from hud_fast.kernels.windows.device_scales import (
     device_scene_factor,
 )
 from hud_fast.kernels.windows.scales import one_factor
-from hud_fast.kernels.windows.scene import PreparedScene, too_little
+from hud_fast.kernels.windows.scene import PreparedScene, runs_apart, too_little
 from hud_fast.kernels.windows.spot_check import EVERY_BLOCKS, check_windows
 
 CAPACITY = 256  # windows a block keeps for rescoring
@@ -190,12 +190,21 @@ class DeviceWindowScene(PreparedScene):
         device, stream = on_stream(self.scene) if self.run == "cuda" else (0, 0)
         getattr(C, f"{self.run}_window_{name}")(job, *options, device, stream)
 
-    def search(self, blocks: Tensor, also_left_out: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def search(self, blocks: Tensor, apart: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """As every `PreparedScene`; RuntimeError where float64 contradicts an answer.
 
         With a limit of memory nothing is compared: there may be no room for the scene's transforms.
         """
-        exact = self._scales(also_left_out).contiguous()
+        if apart is None:
+            return self._search(blocks, self.window_scale)
+        found = [
+            self._search(blocks[which], self.window_scale.masked_fill(out, torch.nan))
+            for which, out in runs_apart(apart, self.window_scale.shape)
+        ]
+        return torch.cat([f[0] for f in found]), torch.cat([f[1] for f in found])
+
+    def _search(self, blocks: Tensor, exact: Tensor) -> tuple[Tensor, Tensor]:
+        exact = exact.contiguous()
         # One number for all windows is left to the end: the search compares sums.
         scale = exact * 0 + 1 if self.norm == "pixel" else exact
         self._counts = []
@@ -210,6 +219,7 @@ class DeviceWindowScene(PreparedScene):
     def _look_up(
         self,
         scratch: dict[str, Tensor],
+        _: slice,
         blocks: Tensor,
         factor: Tensor,
         value: Tensor,

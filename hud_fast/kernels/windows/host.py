@@ -15,6 +15,7 @@ from hud_fast.kernels.windows.scene import PreparedScene, too_little
 
 _CHUNK = 1 << 24  # bytes that Python makes of a chunk of blocks
 _GROUP = 16  # blocks that share the widest vector
+_NOWHERE = torch.empty(0, 4, dtype=torch.int64, device="cpu")
 _state = threading.local()
 
 # Tests force a path ("direct" or "fft") and a tile (rows, columns); None chooses by cost.
@@ -69,17 +70,27 @@ class WindowScene(PreparedScene):
     def plan(self) -> dict[str, Any]:
         return {**self._native.plan, "tied": self._tied}
 
-    def search(self, blocks: Tensor, also_left_out: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def search(self, blocks: Tensor, apart: Tensor | None = None) -> tuple[Tensor, Tensor]:
         self._tied = (0, 0, 0)
-        found = self._in_chunks(blocks, partial(self._look_up, self._scales(also_left_out)))
+        if apart is None:
+            apart = _NOWHERE
+        found = self._in_chunks(blocks, partial(self._look_up, apart))
         _state.plan = self.plan
         return found
 
     def _look_up(
-        self, exact: Tensor, blocks: Tensor, factor: Tensor, value: Tensor, position: Tensor
+        self,
+        apart: Tensor,  # (B, 4), or (0, 4)
+        which: slice,
+        blocks: Tensor,
+        factor: Tensor,
+        value: Tensor,
+        position: Tensor,
     ) -> None:
         scale = block_scales(blocks, factor, self.factor, self.norm, self.normalize).contiguous()
         threads = torch.get_num_threads()
-        self._native.search(blocks, factor, scale, exact, value, position, threads)
+        places = apart[which].contiguous()
+        scales = self.window_scale
+        self._native.search(blocks, factor, scale, scales, value, position, places, threads)
         before, more = self._tied, self._native.plan["tied"]
         self._tied = before[0] + more[0], before[1] + more[1], before[2] + more[2]

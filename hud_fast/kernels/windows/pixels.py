@@ -60,9 +60,16 @@ def similarities(
         return similarities_on_device(blocks.detach(), position, scene, norm)
     dtype = torch.promote_types(blocks.dtype, scene.dtype)
     value = torch.empty(len(blocks), dtype=torch.float64, device="cpu")
+    if scene.dtype != dtype and len(blocks):
+        # Only the windows are wanted in it: one below the other, they are a scene.
+        n, h, w, _ = blocks.shape
+        places = position.tolist()
+        scene = torch.cat([scene[y : y + h, x : x + w].to(dtype) for y, x in places])
+        position = torch.zeros_like(position)
+        position[:, 0] = h * torch.arange(n, device="cpu")
     C.window_similarity(
         blocks.detach().to(dtype).contiguous(),
-        scene.to(dtype).contiguous(),
+        scene.contiguous(),
         position.contiguous(),
         norm == "pixel",
         value,

@@ -16,7 +16,7 @@ from hud_fast.kernels.windows.scales import (
     scene_factor,
     window_scales,
 )
-from hud_fast.kernels.windows.scene import check_any
+from hud_fast.kernels.windows.scene import check_any, runs_apart
 
 
 def window_search_reference(
@@ -59,9 +59,21 @@ class TorchScene:
     def search(
         self,
         blocks: Tensor,  # (B, h, w, C)
-        also_left_out: Tensor | None = None,  # (rows, columns) bool
+        apart: Tensor | None = None,  # (B, 4) int64
     ) -> tuple[Tensor, Tensor]:  # (B,) float64, (B, 2) int64
         """See `PreparedScene.search`."""
+        if apart is None:
+            return self._search(blocks, None)
+        (H, W), (_, h, w, _) = self.scene.shape[:2], blocks.shape
+        shape = torch.Size(((H - h) // self.stride + 1, (W - w) // self.stride + 1))
+        found = [self._search(blocks[which], out) for which, out in runs_apart(apart, shape)]
+        return torch.cat([f[0] for f in found]), torch.cat([f[1] for f in found])
+
+    def _search(
+        self,
+        blocks: Tensor,  # (B, h, w, C)
+        also_left_out: Tensor | None,  # (rows, columns) bool
+    ) -> tuple[Tensor, Tensor]:  # (B,) float64, (B, 2) int64
         scene, stride, norm, normalize = self.scene, self.stride, self.norm, self.normalize
         blocks = widen(blocks)
         _, h, w, _ = blocks.shape

@@ -5,7 +5,7 @@ blocks is computed once; blocks are looked up a chunk at a time.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -15,8 +15,8 @@ from hud_fast._checks import widen
 from hud_fast.kernels._backend import ran
 from hud_fast.kernels.windows.scales import left_out, window_scales
 
-# Looks a chunk up: its blocks, their factors, where value and position go.
-LookUp = Callable[[Tensor, Tensor, Tensor, Tensor], None]
+# Looks a chunk up: which blocks, themselves, their factors, where value and position go.
+LookUp = Callable[[slice, Tensor, Tensor, Tensor, Tensor], None]
 
 
 class PreparedScene(ABC):
@@ -78,15 +78,13 @@ class PreparedScene(ABC):
     def search(
         self,
         blocks: Tensor,  # (B, h, w, C)
-        also_left_out: Tensor | None = None,  # (rows, columns) bool
+        apart: Tensor | None = None,  # (B, 4) int64
     ) -> tuple[Tensor, Tensor]:  # (B,) float64, (B, 2) int64
-        """The kernels' value and position for each block; NaN and -1 for a block with a non-finite value."""
+        """The kernels' value and position for each block; NaN and -1 for a block with a non-finite value.
 
-    def _scales(self, also_left_out: Tensor | None) -> Tensor:
-        """What windows' sums are multiplied with; NaN where left out."""
-        if also_left_out is None:
-            return self.window_scale
-        return self.window_scale.masked_fill(also_left_out, torch.nan)
+        `apart` names windows that do not count for a block: top, bottom, left, right, the lower and the right one
+        excluded, among the (rows, columns) positions.
+        """
 
     def _in_chunks(self, blocks: Tensor, look_up: LookUp) -> tuple[Tensor, Tensor]:
         value = torch.empty(len(blocks), dtype=torch.float64, device=self.scene.device)
@@ -95,7 +93,7 @@ class PreparedScene(ABC):
             last = min(first + self.chunk, len(blocks))
             part = widen(blocks[first:last]).to(self.dtype).contiguous()
             factor = self.factor_of(part, self.norm, self.normalize).contiguous()
-            look_up(part, factor, value[first:last], position[first:last])
+            look_up(slice(first, last), part, factor, value[first:last], position[first:last])
             broken = torch.isnan(factor).flatten(1).any(1)
             value[first:last].masked_fill_(broken, torch.nan)
             position[first:last].masked_fill_(broken[:, None], -1)
@@ -103,6 +101,22 @@ class PreparedScene(ABC):
             value.clamp_(-1, 1)  # rounding only
         ran(self.run)
         return value, position
+
+
+def runs_apart(apart: Tensor, shape: torch.Size) -> Iterator[tuple[slice, Tensor]]:
+    """Blocks side by side that the same windows do not count for, and a map (rows, columns) of these windows."""
+    first = 0
+    for one, count in zip(*_runs(apart), strict=True):
+        out = torch.zeros(shape, dtype=torch.bool, device=apart.device)
+        top, bottom, left, right = one
+        out[top:bottom, left:right] = True
+        yield slice(first, first + count), out
+        first += count
+
+
+def _runs(apart: Tensor) -> tuple[list[list[int]], list[int]]:
+    rows, counts = apart.unique_consecutive(dim=0, return_counts=True)
+    return rows.tolist(), counts.tolist()
 
 
 def too_little(least: int, limit: int) -> ValueError:

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import hud_fast as hud
-from hud_fast.kernels.cosine import file as cosine_file
+from hud_fast.kernels._index_file import checksum, index_format
 from hud_fast.kernels.cosine.host import scene_tree
 
 C, D = 12, 3
@@ -62,9 +62,11 @@ def forged(saved, change):
     )
     change(header, tensors)
     text = json.dumps(header)
-    checksum = cosine_file._checksum(text, tensors)
+    crc = checksum(text, tensors)
     path = folder / "forged.safetensors"
-    save_file(tensors, path, {"format": cosine_file.FORMAT, "header": text, "checksum": checksum})
+    save_file(
+        tensors, path, {"format": index_format("CosineIndex"), "header": text, "checksum": crc}
+    )
     return path
 
 

@@ -266,7 +266,7 @@ def test_a_scene_made_ready_once_with_windows_left_out_a_search(run, norm):
     assert made.search(b)[1].tolist() == [[4, 5]]
     out = torch.zeros(13, 15, dtype=torch.bool, device=b.device)
     out[3:6, 4:7] = True
-    value, position = made.search(b, out)
+    value, position = made.search(b, torch.tensor([[3, 6, 4, 7]], device=b.device))
     scores = [
         (oracles.window_search(blocks, scene[y : y + 4, x : x + 4], norm=norm)[0][0], [y, x])
         for y in range(13)
@@ -301,7 +301,8 @@ def test_the_rounding_bound_holds_for_every_window(force, run, mean, tile, K):
         y, x = divmod(at, columns)
         out = torch.ones(rows, columns, dtype=torch.bool, device=b.device)
         out[y, x] = False
-        assert made.search(b, out)[1].tolist() == [[y, x]]
+        left = made.window_scale.masked_fill(out, torch.nan)
+        assert made._search(b, left)[1].tolist() == [[y, x]]
         held = {name: scratch[0][name][0].cpu() for name in ("numbers", "offered", "most")}
         assert int(held["offered"]) == 1
         along, norm, constant, _ = held["numbers"].tolist()

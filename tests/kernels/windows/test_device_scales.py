@@ -81,7 +81,7 @@ def test_pixels_that_keep_their_lengths_are_scaled_by_a_power_of_two(device, exp
 @pytest.mark.parametrize("mixed", [False, True])
 def test_block_diversity_on_the_device(monkeypatch, mixed):
     """The metric's own way through it: a basis, lengths, a mask, values from the raw bands."""
-    module = importlib.import_module("hud_fast.kernels.windows")
+    module = importlib.import_module("hud_fast.kernels.windows.door")
     scene = hud.simulate_scene(40, 44, C=24, D=4, seed=0)
     mask = np.ones((40, 44), bool)
     mask[3, 4] = False

@@ -12,6 +12,7 @@ from isa import every_level, running
 
 import hud_fast as hud
 from hud_fast.kernels.windows import host as windows_host
+from hud_fast.kernels.windows import prepare
 from hud_fast.kernels.windows.host import last_plan
 
 ATOL = 1e-12  # rescored in float64: measured worst 2e-15
@@ -226,3 +227,20 @@ def test_memory_limit_errors(limit, error, match):
     scene = np.ones((4, 4, 2))
     with pytest.raises(error, match=f"window_search: `memory_limit` must be {match}"):
         hud.window_search(scene[None], scene, memory_limit=limit)
+
+
+@every_way
+@every_level
+def test_windows_that_do_not_count_for_a_block(force, way, level):
+    """Each block has its own; exact ties, a zero block and one for which no window is left, too."""
+    rng = np.random.default_rng(0)
+    scene = np.tile(rng.random((4, 4, 5)), (7, 7, 1))  # every window 36 times and more
+    blocks = np.stack([scene[1:6, 2:7], scene[5:10, 6:11], 0 * scene[:5, :5], scene[:5, :5]])
+    apart = torch.tensor([[0, 2, 0, 30], [0, 30, 0, 3], [0, 1, 0, 24], [0, 99, 0, 99]])
+    force(way)
+    with running(level):
+        made = prepare(torch.from_numpy(scene), (5, 5), torch.float64)
+        value, position = made.search(torch.from_numpy(blocks), apart)
+    assert position.tolist() == [[5, 2], [1, 6], [1, 0], [-1, -1]]
+    np.testing.assert_allclose(value[:3], [1, 1, 0], rtol=0, atol=1e-12)
+    assert value[3].isnan()

@@ -341,13 +341,13 @@ def test_errors_name_the_argument(blocks, scene, options, error, match):
 @pytest.mark.parametrize("norm", ["pixel", "block"])
 @pytest.mark.parametrize("backend", [None, "torch", "emulated"])
 def test_a_prepared_scene_answers_as_every_window_does(backend, norm):
-    """Keys of fewer numbers than the pixels' lengths tell, windows left out by a mask and for one call."""
+    """Keys of fewer numbers than the pixels' lengths tell, windows left out by a mask and for single blocks."""
     rng = np.random.default_rng(0)
     scene, blocks = rng.random((14, 17, 6)), rng.random((5, 3, 4, 6))
     blocks[..., 4:] = 0
     mask = np.ones((14, 17), bool)
     mask[2, 3] = False
-    s, out = torch.from_numpy(scene), torch.zeros(6, 7, dtype=torch.bool)
+    s = torch.from_numpy(scene)
     searcher = prepare(
         s[..., :4].contiguous(),
         (3, 4),
@@ -362,7 +362,23 @@ def test_a_prepared_scene_answers_as_every_window_does(backend, norm):
     expected, at = oracles.window_search(blocks, scene, 2, norm, mask)
     np.testing.assert_allclose(value, expected, rtol=0, atol=1e-12)
     np.testing.assert_array_equal(position, at)
-    out[tuple(position[0] // 2)] = True
-    again = searcher.search(torch.from_numpy(blocks[:1, ..., :4].copy()), out)
-    assert float(again[0]) < float(value[0])
-    assert again[1].tolist() != position[:1].tolist()
+    # of two blocks the best windows and those beside them do not count, of the others none or all but one
+    row, column = (position[:, axis] // 2 for axis in (0, 1))
+    apart = torch.stack([row - 1, row + 1, column, column + 2], dim=1)
+    apart[2], apart[3], apart[4] = torch.tensor([[0, 0, 0, 0], [0, 6, 1, 7], [1, 6, 0, 7]])
+    keys = torch.from_numpy(blocks[..., :4].copy())
+    value, position = searcher.search(keys, apart)
+    for b, (top, bottom, left, right) in enumerate(apart.tolist()):
+        scores = {}
+        for y, x in np.ndindex(6, 7):
+            if (
+                not (top <= y < bottom and left <= x < right)
+                and mask[2 * y :, 2 * x :][:3, :4].all()
+            ):
+                window = scene[2 * y : 2 * y + 3, 2 * x : 2 * x + 4]
+                scores[y, x] = oracles.window_search(blocks[b : b + 1], window, norm=norm)[0][0]
+        at = max(scores, key=scores.get)
+        assert abs(float(value[b]) - scores[at]) < 1e-12
+        assert position[b].tolist() == [2 * at[0], 2 * at[1]]
+        one = searcher.search(keys[b : b + 1], apart[b : b + 1])
+        assert (float(one[0]), one[1].tolist()) == (float(value[b]), position[b : b + 1].tolist())
