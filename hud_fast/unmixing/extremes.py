@@ -137,5 +137,5 @@ def extreme_runs(
             taboo.append([before for _, before in own])
         if not any(map(len, looks)):  # the farthest pixels of all directions are corners
             return runs, sample
-        for corner, own in zip(corners, views.look(looks, taboo), strict=True):
-            corner.add(own)
+        for corner, further in zip(corners, views.look(looks, taboo), strict=True):
+            corner.add(further)

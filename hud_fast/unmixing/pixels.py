@@ -173,6 +173,7 @@ class Pixels:
 
     def valid_in(self, block: Any, kept: Any) -> Any:
         """Which pixels of a block are valid, (n,), of those that the mask keeps."""
+        valid: Any
         if isinstance(block, Tensor):
             valid = block.isfinite().all(dim=1)
             if not self.zeros:

@@ -91,8 +91,8 @@ class _Seen:
 
     @property
     def bytes(self) -> int:
-        K = self.points.shape[1]
-        return 8 * len(self.points) * (K + 1)
+        m, K = self.points.shape
+        return 8 * int(m) * (int(K) + 1)
 
 
 class Views:
