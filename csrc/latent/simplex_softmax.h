@@ -66,11 +66,22 @@ void softmax_long_row(const Row& z, S* to, int64_t D) {
     put_row(to, d, D, Elementary<V>::exp_nonpositive(z(d) - top) * inverse);
 }
 
-template <typename S>
-struct SoftmaxKernel {
-  using V = VectorOf<S>;
-  static constexpr int L = kWidth<Element<V>>;
+// A softmax in steps, as softmax_weights takes them.
+template <typename V>
+struct SoftmaxSteps {
+  static constexpr bool kTwice = true;
+  HUD_HD V begin() const { return splat<V>(-__builtin_huge_val()); }
+  HUD_HD V again(V z, V top, V& sum) const {
+    const V e = Elementary<V>::exp_nonpositive(z - top);
+    sum += e;
+    return e;
+  }
+  HUD_HD V end(V sum) const { return splat<V>(1) / sum; }
+};
 
+template <typename S>
+struct SoftmaxKernel : SoftmaxSteps<VectorOf<S>> {
+  using V = VectorOf<S>;
   static constexpr int kInputs = 1;
 
   template <typename Source, typename Other>
@@ -78,6 +89,10 @@ struct SoftmaxKernel {
     return softmax_weights(z, kept, other, D);
   }
   HUD_HD V second(int64_t, V weight, V, V inverse) const { return weight * inverse; }
+  HUD_HD V take(int64_t, V z, V, V& top) const {
+    top = Elementary<V>::larger(top, z);
+    return z;
+  }
   template <typename Source, typename Sink>
   void long_line(const Source& z, const Source&, const Sink& out, int64_t D) const {
     softmax_line<V>(z, out, D);
@@ -91,8 +106,14 @@ template <typename S>
 struct SoftmaxBackwardKernel {
   using V = VectorOf<S>;
   static constexpr int L = kWidth<Element<V>>;
-
   static constexpr int kInputs = 2;
+  static constexpr bool kTwice = false;
+
+  HUD_HD V begin() const { return V{}; }
+  HUD_HD V take(int64_t, V g, V x, V& dot) const {
+    dot += g * x;
+    return g;
+  }
 
   template <typename Source, typename Other>
   HUD_HD V first(const Source& g, const Source& x, V* kept_g, V* kept_x, const Other& other,

@@ -72,12 +72,19 @@ void standardize_range(const StandardizeJob& job, int64_t begin, int64_t end) {
 
 // Softmax of z std + mean. The parameters lie as Compute<S>.
 template <typename S>
-struct StandardizedSoftmaxKernel {
+struct StandardizedSoftmaxKernel : SoftmaxSteps<VectorOf<S>> {
   using V = VectorOf<S>;
   using T = Compute<S>;
   static constexpr int kInputs = 1;
   const T* mean;
   const T* std;
+
+  StandardizedSoftmaxKernel(const T* m, const T* s) : mean(m), std(s) {}
+  HUD_HD V take(int64_t d, V z, V, V& top) const {
+    const V value = z * splat<V>(std[d]) + splat<V>(mean[d]);
+    top = Elementary<V>::larger(top, value);
+    return value;
+  }
 
   template <typename Source, typename Other>
   HUD_HD V first(const Source& z, const Source&, V* kept, V*, const Other& other, int64_t D) const {
@@ -100,8 +107,13 @@ struct StandardizedSoftmaxBackwardKernel {
   using T = Compute<S>;
   static constexpr int kInputs = 2;
   static constexpr int L = kWidth<Element<V>>;
+  static constexpr bool kTwice = false;
   const T* std;
 
+  HUD_HD V begin() const { return V{}; }
+  HUD_HD V take(int64_t d, V g, V x, V& dot) const {
+    return SoftmaxBackwardKernel<S>{}.take(d, g, x, dot);
+  }
   template <typename Source, typename Other>
   HUD_HD V first(const Source& g, const Source& x, V* kept_g, V* kept_x, const Other& other,
                  int64_t D) const {
