@@ -87,8 +87,8 @@ struct NothingElse {
 //   kTwice                      whether values are worked on between their reading and writing
 //   begin() -> state            of a line
 //   take(d, a, b, state)        reads: what is kept of a; state gathers what the line needs
-//   again(a, state, sum)        kTwice: what is kept instead; sum gathers, from 0
-//   end(sum) -> state           kTwice: what `second` takes
+//   again(a, state)             kTwice: what is kept instead
+//   end(a, step, D) -> state    kTwice: of a line's values, `step` apart: what `second` takes
 template <typename S, typename Kernel>
 struct MapWalk {
   using V = VectorOf<S>;
@@ -194,11 +194,10 @@ struct MapWalk {
     const V *written_a = written.a, *written_b = written.b, *written_state = written.state;
     int64_t plane = 0, line_out = 0;
     for (int64_t line = 0; line < lines; ++line) {
-      V gathered[N], state[N], sum[N];
+      V gathered[N], state[N];
       for (int v = 0; v < N; ++v) {
         gathered[v] = k.begin();
         state[v] = now.state[line * N + v];
-        sum[v] = V{};
       }
       V *taken_a = taken.a + line * N, *taken_b = taken.b + line * N, *now_a = now.a + line * N;
       const int64_t at = reads ? line * N * L : 0;
@@ -219,7 +218,7 @@ struct MapWalk {
         }
         if constexpr (Kernel::kTwice)
           if (works) {
-            for (int v = 0; v < N; ++v) now_a[v] = k.again(now_a[v], state[v], sum[v]);
+            for (int v = 0; v < N; ++v) now_a[v] = k.again(now_a[v], state[v]);
             now_a += lines * N;
           }
         if (to != nullptr) {
@@ -239,7 +238,8 @@ struct MapWalk {
       }
       for (int v = 0; v < N; ++v) {
         taken.state[line * N + v] = gathered[v];
-        if constexpr (Kernel::kTwice) now.state[line * N + v] = k.end(sum[v]);
+        if constexpr (Kernel::kTwice)
+          if (works) now.state[line * N + v] = k.end(now.a + line * N + v, lines * N, count);
       }
     }
     asked_a = ahead_a;

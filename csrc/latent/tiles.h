@@ -1,16 +1,16 @@
 // Walking the lines of a contiguous (outer, D, inner) array, a vector of lines at a time: a tile.
 //
-// inner > 1 (channel-first maps): map_tiles.h. inner == 1 (band-last rows): as many rows as a
-// vector has lanes are transposed, worked on, and transposed back. What is left at an end is padded
-// to a vector of lines: each line is a lane of the same arithmetic on every path, so results do not
-// depend on how the work is cut.
+// inner > 1 (channel-first maps): map_tiles.h. inner == 1 (band-last rows): softmax of whole
+// vectors as whole_rows.h has it; else as many rows as a vector has lanes are transposed, worked
+// on, and transposed back. What is left at an end is padded to a vector of lines: each line is a
+// lane of the same arithmetic on every path, so results do not depend on how the work is cut.
 //
 // A tile's results are written while the next tile is computed: D stores in a row would fill the
 // store queue and stop everything (twice the time of a copy at D = 64; 1.3 like this).
 #pragma once
 
-#include "latent/map_tiles.h"
 #include "latent/transpose.h"
+#include "latent/whole_rows.h"
 
 HUD_CORE_BEGIN
 
@@ -47,7 +47,8 @@ struct RowsBefore {
 };
 // Applies `kernel` to lines [begin, end). Line i is (i / inner, i % inner). A kernel has
 //   kInputs                                          1 or 2
-//   kTwice, begin, take, again                       in steps, for map_tiles.h
+//   kTwice, begin, take, again, end                  in steps, for map_tiles.h
+//   row_value(z, d)                                  kTwice: for whole_rows.h
 //   first(a, b, kept_a, kept_b, other, D) -> state   reads a(d), b(d); fills kept_*[0, D); calls
 //                                                    other(d) once for each d
 //   second(d, kept_a[d], kept_b[d], state)           the result
@@ -70,20 +71,28 @@ struct LineWalk {
     if (D > kLongest) {
       inner == 1 ? long_rows(begin, end) : long_maps(begin, end);
     } else {
-      inner == 1 ? rows(begin, end)
+      inner == 1 ? short_rows(begin, end)
                  : MapWalk<S, Kernel>{kernel, a, b, out, D, inner, past}.run(begin, end);
     }
     if (past) stream_fence();
   }
 
  private:
+  void short_rows(int64_t begin, int64_t end) const {
+    if constexpr (Kernel::kTwice)
+      if (D % L == 0) return WholeRows<S, Kernel>{kernel, a, out, D, past}.run(begin, end);
+    rows(begin, end);
+  }
+
   void rows(int64_t begin, int64_t end) const {
     V buffer[4 * (kLongest + kApart)];
     V* const columns_a = buffer;
     V* const columns_b = columns_a + D + kApart;
     V* const scratch = columns_b + (Inputs == 2 ? D + kApart : 0);
     V* const results = scratch + D + kApart;
-    RowsBefore<S> before{nullptr, results, past && vector_aligned(out + begin * D)};
+    // Halves are written a quarter of a line at a time: a line left open from tile to tile is lost.
+    const bool whole = sizeof(S) == sizeof(Element<V>) || L * D * sizeof(S) % kLine == 0;
+    RowsBefore<S> before{nullptr, results, past && whole && vector_aligned(out + begin * D)};
     // The last rows, padded to a group. They go the way of all others: the group's code is long.
     S part_a[kLongest * L], part_b[Inputs == 2 ? kLongest * L : 1];
     const int64_t last = end - (end - begin) % L;
