@@ -1,10 +1,10 @@
 // Branch-free log and exp that compilers vectorise; errors below 1 ulp + rounding (tests/kernels
 // measures them).
 //
-// The argument reductions and polynomials are the classical ones of Tang / fdlibm: log x = e ln2 +
-// log m with m in [sqrt(1/2), sqrt(2)), log m by s = f / (2 + f); exp x = 2^k exp r with |r| <= ln2
-// / 2. The C library's own functions stay scalar without -ffast-math, which this project does not
-// use.
+// The argument reductions are the classical ones of Tang / fdlibm: log x = e ln2 + log m with m =
+// 1 + f in [sqrt(1/2), sqrt(2)), for double by s = f / (2 + f); exp x = 2^k exp r with |r| <= ln2 /
+// 2. Polynomials take a division's place where that costs more. The C library's own functions stay
+// scalar without -ffast-math, which this project does not use.
 //
 // V is float, double, or a vector of either through the compiler's vector types: one text for all.
 // Elementary<V> is what the operations call, so that a level may put something faster in its place
@@ -68,63 +68,62 @@ HUD_HD V log_positive_double(V x) {
   return e * 6.93147180369123816490e-01 - ((half - low) - f);
 }
 
+// log1p f = f + f^2 q(f), q fitted at Chebyshev's points: 1e-8 relative to log1p f. No division.
 template <typename V>
 HUD_HD V log_positive_float(V x) {
   using U = BitsOf<V>;
   const U shifted = bits_to<U>(x) + (0x3f800000U - 0x3f3504f3U);
   const V e = bits_to<V>((shifted >> 23) | 0x4b000000U) - (8388608.0f + 127.0f);
-  const V m = bits_to<V>((shifted & 0x007fffffU) + 0x3f3504f3U);
-  const V f = m - 1.0f;
-  const V s = f / (2.0f + f);
-  const V z = s * s;
-  const V w = z * z;
-  const V r = w * (0.40000972152f + w * 0.24279078841f) + z * (0.66666662693f + w * 0.28498786688f);
-  const V half = 0.5f * f * f;
-  const V low = s * (half + r) + e * 9.0580006145e-6f;
-  return e * 6.9313812256e-01f - ((half - low) - f);
+  const V f = bits_to<V>((shifted & 0x007fffffU) + 0x3f3504f3U) - 1.0f;
+  const V z = f * f;
+  const V even = -4.999999765e-01f +
+                 z * (-2.500078124e-01f +
+                      z * (-1.662664563e-01f + z * (-1.312755565e-01f + z * -7.673641502e-02f)));
+  const V odd =
+      3.333333003e-01f + z * (2.000123446e-01f + z * (1.420485595e-01f + z * 1.272267279e-01f));
+  const V low = e * 1.428606765330187e-06f + (f + z * (even + f * odd));
+  return e * 6.93145751953125e-01f + low;
 }
 
 // x is at most 0, and not below what underflows to nothing.
+//
+// The scale is 2^(k + an offset), whose bits are the low ones of the sum that rounds to k; the
+// offset is taken back by a product, so that results below the least normal round once.
 template <typename V>
 HUD_HD V exp_bounded_double(V x) {
   using U = BitsOf<V>;
-  const double magic =
-      6755399441055744.0;  // 1.5 * 2^52: adding it rounds to an integer in the low bits
-  const V k = (x * 1.44269504088896338700 + magic) - magic;
-  const V high = x - k * 6.93147180369123816490e-01;
-  const V low = k * 1.90821492927058770002e-10;
-  const V r = high - low;
-  const V t = r * r;
-  const V c =
-      r - t * (1.66666666666666019037e-01 +
-               t * (-2.77777777770155933842e-03 +
-                    t * (6.61375632143793436117e-05 +
-                         t * (-1.65339022054652515390e-06 + t * 4.13813679705723846039e-08))));
-  const V y = 1.0 - ((low - (r * c) / (2.0 - c)) - high);
-  // 2^k in two factors, so that results below 2^-1022 round to subnormals instead of vanishing.
-  const V first = k * 0.5 + magic;
-  const V second = (k - (first - magic)) + magic;
-  const V scale_a = bits_to<V>((bits_to<U>(first) << 52) + 0x3ff0000000000000ULL);
-  const V scale_b = bits_to<V>((bits_to<U>(second) << 52) + 0x3ff0000000000000ULL);
-  return y * scale_a * scale_b;
+  // 1.5 * 2^52, whose sum rounds to an integer in the low bits; the exponent's bias; the offset.
+  const double magic = 6755399441055744.0 + 1023.0 + 512.0;
+  const V t = x * 1.44269504088896338700 + magic;
+  const V k = t - magic;
+  const V r = (x - k * 6.93147180369123816490e-01) - k * 1.90821492927058770002e-10;
+  // exp r = 1 + r + r^2 q(r), q fitted at Chebyshev's points: 2e-17 relative to exp r.
+  const V z = r * r;
+  const V even = 5.00000000000000102e-01 +
+                 z * (4.16666666666241619e-02 +
+                      z * (1.38888889171967191e-03 +
+                           z * (2.48015213223686933e-05 + z * 2.76200758799833666e-07)));
+  const V odd = 1.66666666666666675e-01 +
+                z * (8.33333333333006445e-03 +
+                     z * (1.98412698630405453e-04 +
+                          z * (2.75572684803100255e-06 + z * 2.51003758325612337e-08)));
+  const V y = 1.0 + (r + z * (even + r * odd));
+  return y * bits_to<V>(bits_to<U>(t) << 52) * 7.458340731200207e-155;  // 2^-512
 }
 
 template <typename V>
 HUD_HD V exp_bounded_float(V x) {
   using U = BitsOf<V>;
-  const float magic = 12582912.0f;  // 1.5 * 2^23
-  const V k = (x * 1.4426950216e+00f + magic) - magic;
-  // exp r = 1 + r + r^2 q(r), q fitted at Chebyshev's points: 1e-8 relative to exp r. No division.
+  const float magic = 12582912.0f + 127.0f + 64.0f;  // of 1.5 * 2^23
+  const V t = x * 1.4426950216e+00f + magic;
+  const V k = t - magic;
+  // 1e-8 relative to exp r.
   const V r = (x - k * 6.93145751953125e-01f) - k * 1.428606765330187e-06f;
   const V q = 5.000000000e-01f +
               r * (1.666657627e-01f +
                    r * (4.166655615e-02f + r * (8.363178931e-03f + r * 1.392618404e-03f)));
   const V y = 1.0f + (r + (r * r) * q);
-  const V first = k * 0.5f + magic;
-  const V second = (k - (first - magic)) + magic;
-  const V scale_a = bits_to<V>((bits_to<U>(first) << 23) + 0x3f800000U);
-  const V scale_b = bits_to<V>((bits_to<U>(second) << 23) + 0x3f800000U);
-  return y * scale_a * scale_b;
+  return y * bits_to<V>(bits_to<U>(t) << 23) * 5.421010862427522e-20f;  // 2^-64
 }
 
 template <typename V>

@@ -87,6 +87,10 @@ HUD_HD Bits32s widen(HalfBits bits) {
 HUD_HD HalfBits narrow(Bits32s bits) {
 #if HUD_VECTOR_BYTES == 64 && defined(__AVX512F__)
   return bits_to<HalfBits>(_mm512_cvtepi32_epi16(bits_to<__m512i>(bits)));
+#elif HUD_VECTOR_BYTES == 32 && defined(__AVX2__)
+  const __m256i wide = bits_to<__m256i>(bits);  // at most 16 bits of each are set
+  return bits_to<HalfBits>(
+      _mm_packus_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1)));
 #else
   return __builtin_convertvector(bits, HalfBits);
 #endif
@@ -108,38 +112,53 @@ HUD_HD Float32s load(const Float16* p) {
 #endif
 }
 
+// Rounded to a storage type of 16 bits.
+HUD_HD HalfBits half_bits(Float32s v, const BFloat16*) {
+#if HUD_VECTOR_BYTES == 32 && defined(__AVX2__)
+  const Bits32s bits = bits_to<Bits32s>(v);
+  const Bits32s nan = bits_to<Bits32s>(_mm256_cmp_ps(v, v, _CMP_UNORD_Q));  // NaN: all bits set
+  return narrow((((bits >> 16 & 1U) + (bits + 0x7fffU)) | nan) >> 16);
+#else
+  return narrow(to_bfloat16(v));
+#endif
+}
+HUD_HD HalfBits half_bits(Float32s v, const Float16*) {
+#if HUD_VECTOR_BYTES == 64 && defined(__AVX512F__)
+  return bits_to<HalfBits>(_mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+#elif HUD_VECTOR_BYTES == 32 && defined(__F16C__)
+  return bits_to<HalfBits>(_mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+#else
+  return narrow(to_float16(v));
+#endif
+}
 HUD_HD void store(BFloat16* p, Float32s v) {
-  const HalfBits bits = narrow(to_bfloat16(v));
+  const HalfBits bits = half_bits(v, p);
   __builtin_memcpy(p, &bits, sizeof bits);
 }
 HUD_HD void store(Float16* p, Float32s v) {
-#if HUD_VECTOR_BYTES == 64 && defined(__AVX512F__)
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
-                      _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
-#elif HUD_VECTOR_BYTES == 32 && defined(__F16C__)
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
-                   _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
-#else
-  const HalfBits bits = narrow(to_float16(v));
+  const HalfBits bits = half_bits(v, p);
   __builtin_memcpy(p, &bits, sizeof bits);
-#endif
 }
 
-// Writes a vector past the caches where it is whole lines of memory; `p` is aligned to a vector.
+// Writes a vector past the caches where there is an instruction for it; `p` is aligned to what is
+// written. Whole lines of memory should follow each other: a half one costs as much.
 template <typename V, typename S>
 HUD_HD void stream_lanes(S* p, V v) {
 #if defined(__AVX512F__) && HUD_VECTOR_BYTES == 64
   if constexpr (sizeof(S) == sizeof(Element<V>)) {
     _mm512_stream_si512(reinterpret_cast<__m512i*>(p), bits_to<__m512i>(v));
-    return;
+  } else {
+    _mm256_stream_si256(reinterpret_cast<__m256i*>(p), bits_to<__m256i>(half_bits(v, p)));
   }
 #elif defined(__AVX2__) && HUD_VECTOR_BYTES == 32
   if constexpr (sizeof(S) == sizeof(Element<V>)) {
     _mm256_stream_si256(reinterpret_cast<__m256i*>(p), bits_to<__m256i>(v));
-    return;
+  } else {
+    _mm_stream_si128(reinterpret_cast<__m128i*>(p), bits_to<__m128i>(half_bits(v, p)));
   }
-#endif
+#else
   store(p, v);
+#endif
 }
 
 // Makes streamed values visible to other threads before a parallel region ends.
@@ -152,6 +171,7 @@ HUD_HD void stream_fence() {
 HUD_HD bool vector_aligned(const void* p) {
   return reinterpret_cast<uintptr_t>(p) % HUD_VECTOR_BYTES == 0;
 }
+HUD_HD bool line_aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % 64 == 0; }
 
 // The first n lanes, n less than a vector; the rest are 0.
 template <typename S>

@@ -14,6 +14,7 @@ struct StandardizeJob {
   const void* inverse;  // 1 / std, laid out as `mean`
   int64_t D, inner;
   double delta;
+  bool past;  // the caches, where `out` is written
 };
 // Rows of up to so many values are worked on a vector's worth of rows together.
 constexpr int64_t kLongestTogether = 4096;
@@ -34,6 +35,7 @@ struct DecodeJob {
   const void* endmembers;  // (D, padded): zeros beyond the bands
   void* out;               // (outer, inner, bands)
   int64_t D, inner, bands, padded;
+  bool past;  // the caches, where `out` is written
 };
 constexpr int64_t kDecodeLongest = 256;  // largest D that softmax_decode takes
 

@@ -13,17 +13,18 @@ HUD_HD void each_value(const Kernel& kernel, const S* a, const S* b, S* out, int
                        int64_t end, bool stream) {
   using V = VectorOf<S>;
   constexpr int L = kWidth<Element<V>>;
+  constexpr uintptr_t kBytes = L * sizeof(S);
   int64_t i = begin;
   if (stream) {
     // Up to the first whole line of memory, then past the caches.
     const int64_t off =
-        static_cast<int64_t>(reinterpret_cast<uintptr_t>(out + i) % HUD_VECTOR_BYTES / sizeof(S));
-    const int64_t head = off == 0 ? 0 : (L - off % L) % L;
+        static_cast<int64_t>(reinterpret_cast<uintptr_t>(out + i) % kBytes / sizeof(S));
+    const int64_t head = off == 0 ? 0 : L - off;
     if (head > 0 && i + head <= end) {
       store_part(out + i, kernel(load_part(a + i, head), load_part(b + i, head)), head);
       i += head;
     }
-    if (vector_aligned(out + i)) {
+    if (reinterpret_cast<uintptr_t>(out + i) % kBytes == 0) {
       for (; i + L <= end; i += L) stream_lanes(out + i, kernel(load(a + i), load(b + i)));
       stream_fence();
     }

@@ -102,8 +102,15 @@ void run_log_standardize(const void* g, const void* x, void* out, Storage storag
   const int64_t count = inner == 1 ? parameter_count(D) : D;
   const Parameters mean = repeated(storage, standard.mean, D, count);
   const Parameters factor = repeated(storage, inverse.data(), D, count);
-  const StandardizeJob job{g == nullptr ? x : g, x, out,   mean.data(),
-                           factor.data(),        D, inner, delta};
+  const StandardizeJob job{g == nullptr ? x : g,
+                           x,
+                           out,
+                           mean.data(),
+                           factor.data(),
+                           D,
+                           inner,
+                           delta,
+                           streams(outer * D * inner, storage)};
   const int64_t items = inner == 1 ? outer : outer * D;
   // Rows are cut at multiples of the most rows that go together.
   const int64_t unit = inner == 1 ? kLanes : 1;
@@ -135,7 +142,9 @@ void run_softmax_decode(const void* z, void* out, Storage storage, int64_t outer
   Parameters spectra(storage, D * padded);
   for (int64_t d = 0; d < D; ++d)
     for (int64_t c = 0; c < bands; ++c) spectra.set(d * padded + c, endmembers[d * bands + c]);
-  const DecodeJob job{z, mean.data(), std.data(), spectra.data(), out, D, inner, bands, padded};
+  const DecodeJob job{
+      z, mean.data(), std.data(), spectra.data(), out,
+      D, inner,       bands,      padded,         streams(outer * inner * bands, storage)};
   parallel_ranges(outer * inner, std::max<int64_t>(kLanes, grain_of(bands)), threads,
                   [&](int, int64_t begin, int64_t end) { kernel(job, begin, end); });
 }

@@ -66,18 +66,48 @@ void softmax_long_row(const Row& z, S* to, int64_t D) {
     put_row(to, d, D, Elementary<V>::exp_nonpositive(z(d) - top) * inverse);
 }
 
-template <typename S>
-struct SoftmaxKernel {
-  using V = VectorOf<S>;
-  static constexpr int L = kWidth<Element<V>>;
-
+// Softmax in steps.
+template <typename V>
+struct SoftmaxSteps {
   static constexpr int kInputs = 1;
+  static constexpr bool kTwice = true;
+  HUD_HD V begin() const { return splat<V>(-__builtin_huge_val()); }
+  HUD_HD V again(V z, V top) const { return Elementary<V>::exp_nonpositive(z - top); }
+  HUD_HD V end(const V* weights, int64_t step, int64_t D) const {
+    return splat<V>(1) / line_sum(weights, step, D);
+  }
+  HUD_HD V second(int64_t, V weight, V, V inverse) const { return weight * inverse; }
+
+  // softmax_weights with line_sum's order.
+  template <typename Source, typename Other>
+  HUD_HD V weights(const Source& z, V* kept, const Other& other, int64_t D) const {
+    V top = begin();
+    for (int64_t d = 0; d < D; ++d) {
+      const V value = z(d);
+      kept[d] = value;
+      top = Elementary<V>::larger(top, value);
+    }
+    for (int64_t d = 0; d < D; ++d) {
+      kept[d] = again(kept[d], top);
+      other(d);
+    }
+    return end(kept, 1, D);
+  }
+};
+
+template <typename S>
+struct SoftmaxKernel : SoftmaxSteps<VectorOf<S>> {
+  using V = VectorOf<S>;
 
   template <typename Source, typename Other>
   HUD_HD V first(const Source& z, const Source&, V* kept, V*, const Other& other, int64_t D) const {
-    return softmax_weights(z, kept, other, D);
+    return this->weights(z, kept, other, D);
   }
-  HUD_HD V second(int64_t, V weight, V, V inverse) const { return weight * inverse; }
+  HUD_HD V take(int64_t, V z, V, V& top) const {
+    top = Elementary<V>::larger(top, z);
+    return z;
+  }
+  HUD_HD V row_value(V z, int64_t) const { return z; }
   template <typename Source, typename Sink>
   void long_line(const Source& z, const Source&, const Sink& out, int64_t D) const {
     softmax_line<V>(z, out, D);
@@ -91,8 +121,14 @@ template <typename S>
 struct SoftmaxBackwardKernel {
   using V = VectorOf<S>;
   static constexpr int L = kWidth<Element<V>>;
-
   static constexpr int kInputs = 2;
+  static constexpr bool kTwice = false;
+
+  HUD_HD V begin() const { return V{}; }
+  HUD_HD V take(int64_t, V g, V x, V& dot) const {
+    dot += g * x;
+    return g;
+  }
 
   template <typename Source, typename Other>
   HUD_HD V first(const Source& g, const Source& x, V* kept_g, V* kept_x, const Other& other,

@@ -26,12 +26,14 @@ struct StandardizeKernel {
 // One run of `n` values with parameters that advance by `step` elements a vector (0: all the same).
 template <typename S, typename Kernel>
 HUD_HD void standardize_run(const Kernel& kernel, const S* a, const S* b, S* out, int64_t n,
-                            const Compute<S>* mean, const Compute<S>* inverse, int64_t step) {
+                            const Compute<S>* mean, const Compute<S>* inverse, int64_t step,
+                            bool past) {
   using V = VectorOf<S>;
   constexpr int L = kWidth<Element<V>>;
+  const bool beyond = past && reinterpret_cast<uintptr_t>(out) % (L * sizeof(S)) == 0;
   int64_t i = 0, at = 0;
   for (; i + L <= n; i += L, at += step)
-    store(out + i, kernel(load(a + i), load(b + i), load(mean + at), load(inverse + at)));
+    put(out + i, kernel(load(a + i), load(b + i), load(mean + at), load(inverse + at)), beyond);
   if (i < n)
     store_part(out + i,
                kernel(load_part(a + i, n - i), load_part(b + i, n - i), load(mean + at),
@@ -57,8 +59,9 @@ void standardize_range(const StandardizeJob& job, int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; r += together) {
       const int64_t rows = end - r < together ? end - r : together;
       standardize_run(kernel, a + r * job.D, b + r * job.D, out + r * job.D, rows * job.D, mean,
-                      inverse, L);
+                      inverse, L, job.past);
     }
+    if (job.past) stream_fence();
     return;
   }
   for (int64_t plane = begin; plane < end; ++plane) {
@@ -66,24 +69,31 @@ void standardize_range(const StandardizeJob& job, int64_t begin, int64_t end) {
     alignas(V) T m[L], s[L];
     store(m, splat<V>(mean[d]));
     store(s, splat<V>(inverse[d]));
-    standardize_run(kernel, a + offset, b + offset, out + offset, job.inner, m, s, 0);
+    standardize_run(kernel, a + offset, b + offset, out + offset, job.inner, m, s, 0, job.past);
   }
+  if (job.past) stream_fence();
 }
 
 // Softmax of z std + mean. The parameters lie as Compute<S>.
 template <typename S>
-struct StandardizedSoftmaxKernel {
+struct StandardizedSoftmaxKernel : SoftmaxSteps<VectorOf<S>> {
   using V = VectorOf<S>;
   using T = Compute<S>;
-  static constexpr int kInputs = 1;
   const T* mean;
   const T* std;
 
+  StandardizedSoftmaxKernel(const T* m, const T* s) : mean(m), std(s) {}
+  HUD_HD V take(int64_t d, V z, V, V& top) const {
+    const V value = z * splat<V>(std[d]) + splat<V>(mean[d]);
+    top = Elementary<V>::larger(top, value);
+    return value;
+  }
+
   template <typename Source, typename Other>
   HUD_HD V first(const Source& z, const Source&, V* kept, V*, const Other& other, int64_t D) const {
-    return softmax_weights(UnstandardizedSource<V, Source>{z, mean, std}, kept, other, D);
+    return this->weights(UnstandardizedSource<V, Source>{z, mean, std}, kept, other, D);
   }
-  HUD_HD V second(int64_t, V weight, V, V inverse) const { return weight * inverse; }
+  HUD_HD V row_value(V z, int64_t d) const { return z * load(std + d) + load(mean + d); }
   template <typename Source, typename Sink>
   void long_line(const Source& z, const Source&, const Sink& out, int64_t D) const {
     softmax_line<V>(UnstandardizedSource<V, Source>{z, mean, std}, out, D);
@@ -100,8 +110,13 @@ struct StandardizedSoftmaxBackwardKernel {
   using T = Compute<S>;
   static constexpr int kInputs = 2;
   static constexpr int L = kWidth<Element<V>>;
+  static constexpr bool kTwice = false;
   const T* std;
 
+  HUD_HD V begin() const { return V{}; }
+  HUD_HD V take(int64_t d, V g, V x, V& dot) const {
+    return SoftmaxBackwardKernel<S>{}.take(d, g, x, dot);
+  }
   template <typename Source, typename Other>
   HUD_HD V first(const Source& g, const Source& x, V* kept_g, V* kept_x, const Other& other,
                  int64_t D) const {

@@ -12,11 +12,14 @@ HUD_CORE_BEGIN
 
 template <>
 struct Lanewise<Float32s> {
-  static HUD_HD Bits32s multiply_high(Bits32s a, uint32_t b) {
-    // Products of the even lanes and of the odd ones, 64 bits each.
-    const Bits64s even = products(bits_to<Bits64s>(a), b);
-    const Bits64s odd = products(bits_to<Bits64s>(a) >> 32, b);
-    return bits_to<Bits32s>((even >> 32) | (odd & 0xffffffff00000000ULL));
+  static constexpr int kParts = 2;  // even lanes, odd lanes
+  using Wide = Bits64s;
+  static HUD_HD Wide part(Bits32s a, int odd) { return bits_to<Bits64s>(a) >> (32 * odd); }
+  static HUD_HD Bits32s join(const Wide* parts) {
+    const Bits32s even = bits_to<Bits32s>(parts[0]), odd = bits_to<Bits32s>(parts[1] << 32);
+    Bits64s lower = Bits64s{} + 0xffffffffULL;
+    const Bits32s mask = bits_to<Bits32s>(lower);
+    return (even & mask) | odd;
   }
   static HUD_HD Float32s from_unsigned(Bits32s a) { return __builtin_convertvector(a, Float32s); }
   static HUD_HD Float32s from_signed(Bits32s a) {
@@ -37,9 +40,8 @@ struct Lanewise<Float32s> {
 #endif
   }
 
- private:
   // The lower halves of a's 64-bit lanes times b.
-  static HUD_HD Bits64s products(Bits64s a, uint32_t b) {
+  static HUD_HD Wide product(Wide a, uint32_t b) {
 #if HUD_VECTOR_BYTES == 64 && defined(__AVX512F__)
     return bits_to<Bits64s>(
         _mm512_mul_epu32(bits_to<__m512i>(a), _mm512_set1_epi64(static_cast<int64_t>(b))));

@@ -19,33 +19,43 @@ HUD_CORE_BEGIN
 constexpr int kNoiseGroup = 64;   // normals drawn together
 constexpr int kNoiseBlocks = 16;  // Philox counters of a group
 
-// What numbers and vectors do differently; common/vector.h adds the vectors.
+// What numbers and vectors do differently; noise/lanewise.h adds the vectors.
 template <typename F>
 struct Lanewise {
   using U = BitsOf<F>;
-  static HUD_HD U multiply_high(U a, uint32_t b) {
-    return static_cast<uint32_t>((static_cast<uint64_t>(a) * b) >> 32);
-  }
+  // A number's 64-bit product, or those of a vector's even or odd lanes.
+  static constexpr int kParts = 1;
+  using Wide = uint64_t;
+  static HUD_HD Wide part(U a, int) { return a; }
+  static HUD_HD Wide product(Wide a, uint32_t b) { return (a & 0xffffffffU) * b; }
+  static HUD_HD U join(const Wide* parts) { return static_cast<uint32_t>(parts[0]); }
   static HUD_HD F from_unsigned(U a) { return static_cast<F>(a); }
   static HUD_HD F from_signed(U a) { return static_cast<F>(static_cast<int32_t>(a)); }
   static HUD_HD F root(F a) { return __builtin_sqrtf(a); }
 };
 
+// Between its products a number lies in the lower half of 64 bits. The upper halves are never read:
+// a product's lower half is a number of the next round where it lies.
 template <typename F>
 HUD_HD void philox(BitsOf<F>* c, uint32_t key_low, uint32_t key_high) {
-  using U = BitsOf<F>;
+  using Wide = typename Lanewise<F>::Wide;
+  constexpr int P = Lanewise<F>::kParts;
+  Wide w[4][P];
+  for (int i = 0; i < 4; ++i)
+    for (int p = 0; p < P; ++p) w[i][p] = Lanewise<F>::part(c[i], p);
   for (int round = 0; round < 10; ++round) {
-    const U high0 = Lanewise<F>::multiply_high(c[0], 0xD2511F53U);
-    const U low0 = c[0] * 0xD2511F53U;
-    const U high1 = Lanewise<F>::multiply_high(c[2], 0xCD9E8D57U);
-    const U low1 = c[2] * 0xCD9E8D57U;
-    c[0] = high1 ^ c[1] ^ key_low;
-    c[1] = low1;
-    c[2] = high0 ^ c[3] ^ key_high;
-    c[3] = low0;
+    for (int p = 0; p < P; ++p) {
+      const Wide product0 = Lanewise<F>::product(w[0][p], 0xD2511F53U);
+      const Wide product1 = Lanewise<F>::product(w[2][p], 0xCD9E8D57U);
+      w[0][p] = (product1 >> 32) ^ w[1][p] ^ uint64_t { key_low };
+      w[1][p] = product1;
+      w[2][p] = (product0 >> 32) ^ w[3][p] ^ uint64_t { key_high };
+      w[3][p] = product0;
+    }
     key_low += 0x9E3779B9U;
     key_high += 0xBB67AE85U;
   }
+  for (int i = 0; i < 4; ++i) c[i] = Lanewise<F>::join(w[i]);
 }
 
 // Two normals from two uniform 32-bit numbers: radius from the first, angle from the second, whose
@@ -65,13 +75,12 @@ HUD_HD void box_muller(BitsOf<F> a, BitsOf<F> b, F& first, F& second) {
   const F cosine =
       (1.0f - 0.5f * z) +
       (z * z) * (4.1666667e-2f + z * (-1.3888889e-3f + z * (2.4801587e-5f + z * -2.7557319e-7f)));
-  const U quadrant = b >> 30;
-  const U zero = U{};
-  const F x = (quadrant & 1U) == zero ? cosine : sine;
-  const F y = (quadrant & 1U) == zero ? sine : cosine;
+  const U zero = U{}, odd = b & 0x40000000U;  // of the quadrant
+  const F x = odd == zero ? cosine : sine;
+  const F y = odd == zero ? sine : cosine;
   // (c, s), (-s, c), (-c, -s), (s, -c)
-  const U sign_x = ((quadrant + 1U) & 2U) << 30;
-  const U sign_y = (quadrant & 2U) << 30;
+  const U sign_x = (b + 0x40000000U) & 0x80000000U;
+  const U sign_y = b & 0x80000000U;
   first = radius * bits_to<F>(bits_to<U>(x) ^ sign_x);
   second = radius * bits_to<F>(bits_to<U>(y) ^ sign_y);
 }

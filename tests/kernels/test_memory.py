@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import hud_fast as hud
-from hud_fast.kernels._memory import HUGE, LINE, empty
+from hud_fast.kernels._memory import HUGE, LINE, LONGEST, MOST, _kept, empty
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
@@ -41,3 +41,29 @@ def test_a_large_result_lives_as_long_as_a_view_of_it_and_travels():
 
 def test_empty_shapes():
     assert empty((0, 3), torch.empty(0)).shape == (0, 3)
+
+
+def test_what_a_result_lay_on_serves_the_next_and_no_other():
+    x = torch.rand(1 << 20, 3)
+    first = hud.log_project(x)
+    expected, place = first.clone(), first.data_ptr()
+    tail = first[-1:].numpy()
+    del first
+    second = hud.log_project(x)
+    assert second.data_ptr() != place  # a view still lives there
+    del tail
+    assert hud.log_project(x).data_ptr() == place
+    third, fourth = hud.log_project(x), hud.log_project(x)
+    assert len({t.data_ptr() for t in (second, third, fourth)}) == 3
+    assert torch.equal(third, expected)
+
+
+def test_what_is_kept_is_bounded():
+    def blocks(size: int) -> list[torch.Tensor]:
+        return [empty((size - LINE,), torch.empty(0, dtype=torch.uint8)) for _ in range(MOST + 2)]
+
+    blocks(LONGEST + 1)
+    assert all(block.nbytes <= LONGEST for block in _kept)
+    blocks(LONGEST)
+    assert [block.nbytes for block in _kept] == [LONGEST] * MOST
+    _kept.clear()

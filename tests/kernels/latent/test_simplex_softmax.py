@@ -115,7 +115,7 @@ def test_minus_infinity_is_weight_zero():
 @cpu_only
 @every_level
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
-@pytest.mark.parametrize("D", [1, 2, 3, 9, 16, 64])
+@pytest.mark.parametrize("D", [1, 2, 3, 8, 9, 16, 24, 32, 48, 64])
 def test_rows_and_maps_give_the_same_bits(level, dtype, D):
     rows = (torch.randn(203, D) * 3).to(dtype)
     g = torch.randn(203, D).to(dtype)
@@ -134,11 +134,21 @@ def test_rows_and_maps_give_the_same_bits(level, dtype, D):
 
 @cpu_only
 @every_level
-@pytest.mark.parametrize("shape", [(1 << 18, 17), (270, 16, 1024), (60, 17, 4097)])
-def test_results_written_past_the_caches_are_the_same(level, shape):
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        ((1 << 18, 17), torch.float32),
+        ((1 << 18, 16), torch.float32),
+        ((270, 16, 1024), torch.float32),
+        ((60, 17, 4097), torch.float32),
+        ((1 << 19, 17), torch.float16),
+        ((270, 32, 1024), torch.bfloat16),
+    ],
+)
+def test_results_written_past_the_caches_are_the_same(level, shape, dtype):
     """From 16 MiB on the stores differ, and nothing else."""
-    z = torch.randn(shape).requires_grad_()
-    g = torch.randn(shape)
+    z = torch.randn(shape).to(dtype).requires_grad_()
+    g = torch.randn(shape).to(dtype)
     with running(level):
         x = hud.simplex_softmax(z, dim=1)
         x.backward(g)

@@ -184,6 +184,38 @@ def test_softmax_decode_agrees_with_extended_precision(path, dtype, B, D, H, W, 
     assert (np.abs(cube.double().numpy() - truth) <= bound * truth).all()
 
 
+@cpu_only
+@every_level
+@pytest.mark.parametrize(
+    ("side", "C", "dtype"), [(32, 203, torch.float32), (31, 407, torch.float16)]
+)
+def test_cubes_written_past_the_caches_are_the_same(level, side, C, dtype):
+    """From 16 MiB on a cube and z are written in another way, and hold the same values."""
+    z = torch.randn(22, 3, side, side).to(dtype)
+    endmembers = torch.rand(3, C)
+    mean, std = statistics(3)
+    with running(level):
+        cube = hud.softmax_decode(z, endmembers, mean=mean, std=std)
+        assert cube.nbytes >= 16 << 20
+        for part in (slice(0, 3), slice(20, 22)):
+            again = hud.softmax_decode(z[part].clone(), endmembers, mean=mean, std=std)
+            assert torch.equal(cube[part], again)
+
+
+@cpu_only
+@every_level
+@pytest.mark.parametrize("dim", [0, 1])
+def test_results_written_past_the_caches_are_the_same(level, dim):
+    x = torch.rand(5, 900_001)
+    x = x if dim == 0 else x.T.contiguous()
+    mean, std = statistics(5)
+    with running(level):
+        z = hud.log_standardize(x, mean, std, dim=dim)
+        for part in (slice(0, 999), slice(899_000, None)):
+            at = (slice(None), part) if dim == 0 else part
+            assert torch.equal(hud.log_standardize(x[at].clone(), mean, std, dim=dim), z[at])
+
+
 @every_backend
 def test_softmax_decode_has_gradients(backend):
     z = torch.randn(2, 3, 2, 4, dtype=torch.float64, requires_grad=True)
