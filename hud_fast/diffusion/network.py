@@ -52,6 +52,8 @@ class Denoiser(nn.Module):
         super().__init__()
         from diffusers import UNet2DModel
 
+        from hud_fast.diffusion.layers import quicken
+
         levels = preset.attention
         self.factor, self.K = preset.factor, K
         self.residual = preset.prediction == "residual"
@@ -68,6 +70,7 @@ class Denoiser(nn.Module):
             resnet_time_scale_shift="scale_shift",
             class_embed_type="identity" if K else None,
         )
+        quicken(self.unet)
         if K:
             width = 4 * preset.widths[0]  # of the embedding of the time
             self.told = nn.Sequential(nn.Linear(2 * K, width), nn.SiLU(), nn.Linear(width, width))

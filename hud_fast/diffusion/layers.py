@@ -1,0 +1,70 @@
+"""The layers of diffusers' U-Net by the package's kernels, where they run; elsewhere by torch, in the same bits as before.
+
+The modules stay what they are, names of weights and all, and only their class becomes one that is derived from it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from diffusers.models.resnet import ResnetBlock2D
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+from hud_fast.kernels import conv3x3, layers_run, norm_silu
+
+
+class Conv3x3(nn.Conv2d):
+    """A convolution of stride 1 with zeros beyond the edges."""
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W) -> (N, K, H, W)
+        if self.bias is None or not layers_run(x, self.in_channels, self.out_channels):
+            return super().forward(x)
+        return conv3x3(x, self.weight, self.bias)
+
+
+class NormSilu(nn.GroupNorm):
+    """Group normalisation, with a scale and a shift of each channel where they are told, and SiLU."""
+
+    def forward(self, x: Tensor, told: Tensor | None = None) -> Tensor:
+        if layers_run(x, self.num_channels):
+            return norm_silu(
+                x, self.weight, self.bias, told, groups=self.num_groups, eps=self.eps
+            )
+        found = super().forward(x)
+        if told is not None:
+            scale, shift = told[:, :, None, None].chunk(2, dim=1)
+            found = found * (1 + scale) + shift
+        return silu(found)
+
+
+class Block(ResnetBlock2D):  # type: ignore[misc]
+    """Two of either, beside what goes past them."""
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        found = self.conv1(self.norm1(x))
+        found = self.conv2(self.norm2(found, self.time_emb_proj(silu(time))))
+        if self.conv_shortcut is not None:
+            if self.training and not x.is_cpu:
+                x = x.contiguous()  # as diffusers has it: for DistributedDataParallel's gradients
+            x = self.conv_shortcut(x)
+        return x + found
+
+
+def quicken(unet: Any) -> None:
+    """Give the U-Net's modules their kernels."""
+    for module in unet.modules():
+        if isinstance(module, ResnetBlock2D):
+            plain = module.upsample is None and module.downsample is None
+            scaled = module.time_embedding_norm != "scale_shift" or module.output_scale_factor != 1
+            if plain and not scaled and not module.skip_time_act and not module.dropout.p:
+                module.__class__ = Block
+                module.norm1.__class__ = module.norm2.__class__ = NormSilu
+        if type(module) is nn.Conv2d and _same_size(module):
+            module.__class__ = Conv3x3
+    unet.conv_norm_out.__class__, unet.conv_act = NormSilu, nn.Identity()
+
+
+def _same_size(conv: nn.Conv2d) -> bool:
+    facts = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups)
+    return facts == ((3, 3), (1, 1), (1, 1), (1, 1), 1) and conv.padding_mode == "zeros"
