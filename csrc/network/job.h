@@ -18,7 +18,7 @@ struct ConvJob {
 };
 constexpr int64_t kTileSide = 4;
 constexpr int64_t kFrequencies = 36;
-constexpr int64_t kTileBlock = 24;  // tiles that are transformed and multiplied together
+constexpr int64_t kTileBlock = 48;  // tiles that are transformed and multiplied together
 
 // Transformed tiles and weights are 36 planes, set apart by a line of memory: planes of a round
 // size would meet in the same few lines of the cache.

@@ -9,9 +9,8 @@ HUD_CORE_BEGIN
 
 // 1 / (1 + exp(-h)): from h = -87 down exp(87) is close enough, whose inverse is no subnormal.
 HUD_HD Float32s sigmoid(Float32s h) {
-  const Float32s most = splat<Float32s>(87.0f);
+  const Float32s most = splat<Float32s>(87.0f), least = -most;
   const Float32s x = -h > most ? most : -h;
-  const Float32s least = splat<Float32s>(-87.0f);
   return 1.0f / (1.0f + exp_bounded_float(x < least ? least : x));
 }
 

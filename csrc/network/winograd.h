@@ -14,58 +14,58 @@
 
 HUD_CORE_BEGIN
 
-// B^T d, A^T m, A g and G^T u along one direction.
-template <typename V>
-HUD_HD void window_transform(const V* d, int64_t step, V* out, int64_t out_step) {
-  const V d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step], d4 = d[4 * step],
-          d5 = d[5 * step];
-  const V even = d4 - 4 * d2, odd = d3 - 4 * d1;
-  const V even2 = d4 - d2, odd2 = 2 * (d3 - d1);
-  out[0] = 4 * d0 - 5 * d2 + d4;
-  out[out_step] = even + odd;
-  out[2 * out_step] = even - odd;
-  out[3 * out_step] = even2 + odd2;
-  out[4 * out_step] = even2 - odd2;
-  out[5 * out_step] = 4 * d1 - 5 * d3 + d5;
+// B^T d, A^T m, A g, G w and G^T u along one direction: get(i) is read once each, put(i, value)
+// takes the results as they come, so that nothing waits in memory.
+template <typename Get, typename Put>
+HUD_HD void window_transform(const Get& get, const Put& put) {
+  const Float32s d0 = get(0), d1 = get(1), d2 = get(2), d3 = get(3), d4 = get(4), d5 = get(5);
+  const Float32s even = d4 - 4.0f * d2, odd = d3 - 4.0f * d1;
+  const Float32s even2 = d4 - d2, odd2 = d3 - d1;
+  put(0, 4.0f * d0 + (d4 - 5.0f * d2));
+  put(1, even + odd);
+  put(2, even - odd);
+  put(3, even2 + 2.0f * odd2);
+  put(4, even2 - 2.0f * odd2);
+  put(5, 4.0f * d1 + (d5 - 5.0f * d3));
 }
-template <typename V>
-HUD_HD void pixels_transform(const V* m, int64_t step, V* out, int64_t out_step) {
-  const V sum1 = m[step] + m[2 * step], difference1 = m[step] - m[2 * step];
-  const V sum2 = m[3 * step] + m[4 * step], difference2 = m[3 * step] - m[4 * step];
-  out[0] = m[0] + sum1 + sum2;
-  out[out_step] = difference1 + 2 * difference2;
-  out[2 * out_step] = sum1 + 4 * sum2;
-  out[3 * out_step] = difference1 + 8 * difference2 + m[5 * step];
+template <typename Get, typename Put>
+HUD_HD void pixels_transform(const Get& get, const Put& put) {
+  const Float32s m0 = get(0), m1 = get(1), m2 = get(2), m3 = get(3), m4 = get(4), m5 = get(5);
+  const Float32s even = m1 + m2, odd = m1 - m2, even2 = m3 + m4, odd2 = m3 - m4;
+  put(0, (m0 + even) + even2);
+  put(1, odd + 2.0f * odd2);
+  put(2, even + 4.0f * even2);
+  put(3, (odd + m5) + 8.0f * odd2);
 }
-template <typename V>
-HUD_HD void gradient_transform(const V* g, int64_t step, V* out, int64_t out_step) {
-  const V g0 = g[0], g1 = g[step], g2 = g[2 * step], g3 = g[3 * step];
-  const V even = g0 + g2, odd = g1 + g3, even2 = g0 + 4 * g2, odd2 = 2 * g1 + 8 * g3;
-  out[0] = g0;
-  out[out_step] = even + odd;
-  out[2 * out_step] = even - odd;
-  out[3 * out_step] = even2 + odd2;
-  out[4 * out_step] = even2 - odd2;
-  out[5 * out_step] = g3;
+template <typename Get, typename Put>
+HUD_HD void gradient_transform(const Get& get, const Put& put) {
+  const Float32s g0 = get(0), g1 = get(1), g2 = get(2), g3 = get(3);
+  const Float32s even = g0 + g2, odd = g1 + g3, even2 = g0 + 4.0f * g2, odd2 = g1 + 4.0f * g3;
+  put(0, g0);
+  put(1, even + odd);
+  put(2, even - odd);
+  put(3, even2 + 2.0f * odd2);
+  put(4, even2 - 2.0f * odd2);
+  put(5, g3);
 }
-template <typename V>
-HUD_HD void weight_transform(const V* w, int64_t step, V* out, int64_t out_step) {
-  const V w0 = w[0], w1 = w[step], w2 = w[2 * step];
-  const V even = w0 + w2, even2 = (w0 + 4 * w2) * (1.0f / 24), odd2 = w1 * (1.0f / 12);
-  out[0] = 0.25f * w0;
-  out[out_step] = (even + w1) * (-1.0f / 6);
-  out[2 * out_step] = (even - w1) * (-1.0f / 6);
-  out[3 * out_step] = even2 + odd2;
-  out[4 * out_step] = even2 - odd2;
-  out[5 * out_step] = w2;
+template <typename Get, typename Put>
+HUD_HD void weight_transform(const Get& get, const Put& put) {
+  const Float32s w0 = get(0), w1 = get(1), w2 = get(2);
+  const Float32s even = w0 + w2, even2 = (w0 + 4.0f * w2) * (1.0f / 24), odd2 = w1 * (1.0f / 12);
+  put(0, 0.25f * w0);
+  put(1, (even + w1) * (-1.0f / 6));
+  put(2, (even - w1) * (-1.0f / 6));
+  put(3, even2 + odd2);
+  put(4, even2 - odd2);
+  put(5, w2);
 }
-template <typename V>
-HUD_HD void weight_gradient(const V* u, int64_t step, V* out, int64_t out_step) {
-  const V sum1 = u[step] + u[2 * step], difference1 = u[2 * step] - u[step];
-  const V sum2 = u[3 * step] + u[4 * step], difference2 = u[3 * step] - u[4 * step];
-  out[0] = 0.25f * u[0] - sum1 * (1.0f / 6) + sum2 * (1.0f / 24);
-  out[out_step] = difference1 * (1.0f / 6) + difference2 * (1.0f / 12);
-  out[2 * out_step] = (sum2 - sum1) * (1.0f / 6) + u[5 * step];
+template <typename Get, typename Put>
+HUD_HD void weight_gradient(const Get& get, const Put& put) {
+  const Float32s u0 = get(0), u1 = get(1), u2 = get(2), u3 = get(3), u4 = get(4), u5 = get(5);
+  const Float32s even = u1 + u2, odd = u2 - u1, even2 = u3 + u4, odd2 = u3 - u4;
+  put(0, 0.25f * u0 - even * (1.0f / 6) + even2 * (1.0f / 24));
+  put(1, odd * (1.0f / 6) + odd2 * (1.0f / 12));
+  put(2, (even2 - even) * (1.0f / 6) + u5);
 }
 
 struct TilePlace {
@@ -99,11 +99,14 @@ inline void transform_windows(const ConvJob& job, const float* x, int64_t first,
     const float* pixel[36];
     pixels_of<6>(job, x, C, place_of(job, first + t), -1, zeros, pixel);
     for (int64_t c = 0; c < C; c += L) {
-      Float32s d[36], half[36];
-      for (int k = 0; k < 36; ++k) d[k] = load(pixel[k] + c);
-      for (int j = 0; j < 6; ++j) window_transform(d + j, 6, half + j, 6);
-      for (int i = 0; i < 6; ++i) window_transform(half + 6 * i, 1, d + 6 * i, 1);
-      for (int k = 0; k < 36; ++k) store(out + k * plane + t * C + c, d[k]);
+      Float32s half[36];
+      for (int j = 0; j < 6; ++j)
+        window_transform([&](int i) { return Float32s(load(pixel[6 * i + j] + c)); },
+                         [&](int i, Float32s v) { half[6 * i + j] = v; });
+      float* const to = out + t * C + c;
+      for (int i = 0; i < 6; ++i)
+        window_transform([&](int j) { return half[6 * i + j]; },
+                         [&](int j, Float32s v) { store(to + (6 * i + j) * plane, v); });
     }
   }
 }
@@ -117,11 +120,14 @@ inline void transform_gradients(const ConvJob& job, const float* g, int64_t firs
     const float* pixel[16];
     pixels_of<4>(job, g, K, place_of(job, first + t), 0, zeros, pixel);
     for (int64_t k = from; k < to; k += L) {
-      Float32s d[16], half[24], whole[36];
-      for (int i = 0; i < 16; ++i) d[i] = load(pixel[i] + k);
-      for (int j = 0; j < 4; ++j) gradient_transform(d + j, 4, half + j, 4);
-      for (int i = 0; i < 6; ++i) gradient_transform(half + 4 * i, 1, whole + 6 * i, 1);
-      for (int i = 0; i < 36; ++i) store(out + i * plane + t * K + k, whole[i]);
+      Float32s half[24];
+      for (int j = 0; j < 4; ++j)
+        gradient_transform([&](int i) { return Float32s(load(pixel[4 * i + j] + k)); },
+                           [&](int i, Float32s v) { half[4 * i + j] = v; });
+      float* const place = out + t * K + k;
+      for (int i = 0; i < 6; ++i)
+        gradient_transform([&](int j) { return half[4 * i + j]; },
+                           [&](int j, Float32s v) { store(place + (6 * i + j) * plane, v); });
     }
   }
 }
@@ -137,14 +143,17 @@ inline void write_pixels(const ConvJob& job, const float* m, int64_t first, int6
     const int64_t wide = job.columns - at.column < 4 ? job.columns - at.column : 4;
     float* corner = y + ((at.image * job.rows + at.row) * job.columns + at.column) * K;
     for (int64_t k = 0; k < K; k += L) {
-      Float32s d[36], half[24], pixel[16];
-      for (int i = 0; i < 36; ++i) d[i] = load(m + i * plane + t * K + k);
-      for (int j = 0; j < 6; ++j) pixels_transform(d + j, 6, half + j, 6);
-      for (int i = 0; i < 4; ++i) pixels_transform(half + 6 * i, 1, pixel + 4 * i, 1);
+      Float32s half[24];
+      const float* const from = m + t * K + k;
+      for (int j = 0; j < 6; ++j)
+        pixels_transform([&](int i) { return Float32s(load(from + (6 * i + j) * plane)); },
+                         [&](int i, Float32s v) { half[6 * i + j] = v; });
       const Float32s b = load(bias + k);
-      for (int64_t i = 0; i < high; ++i)
-        for (int64_t j = 0; j < wide; ++j)
-          store(corner + (i * job.columns + j) * K + k, pixel[4 * i + j] + b);
+      for (int i = 0; i < high; ++i)
+        pixels_transform([&](int j) { return half[6 * i + j]; },
+                         [&](int j, Float32s v) {
+                           if (j < wide) store(corner + (i * job.columns + j) * K + k, v + b);
+                         });
     }
   }
 }
@@ -201,16 +210,20 @@ inline void transform_weights(const float* w, const int64_t* strides, int64_t ro
   const int64_t row = strides[mirrored ? 0 : 1], column = strides[mirrored ? 1 : 0];
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t c = 0; c < columns; c += L) {
-      Float32s d[9], half[18], whole[36];
+      Float32s d[9], half[18];
       for (int i = 0; i < 9; ++i) {
         const int from = mirrored ? 8 - i : i;
         const float* at = w + r * row + c * column + from / 3 * strides[2] + from % 3 * strides[3];
         for (int l = 0; l < L; ++l) d[i][l] = at[l * column];
       }
-      for (int j = 0; j < 3; ++j) weight_transform(d + j, 3, half + j, 3);
-      for (int i = 0; i < 6; ++i) weight_transform(half + 3 * i, 1, whole + 6 * i, 1);
-      for (int i = 0; i < 36; ++i)
-        store(u + i * plane_of(rows, columns) + r * columns + c, whole[i]);
+      for (int j = 0; j < 3; ++j)
+        weight_transform([&](int i) { return d[3 * i + j]; },
+                         [&](int i, Float32s v) { half[3 * i + j] = v; });
+      for (int i = 0; i < 6; ++i)
+        weight_transform([&](int j) { return half[3 * i + j]; },
+                         [&](int j, Float32s v) {
+                           store(u + (6 * i + j) * plane_of(rows, columns) + r * columns + c, v);
+                         });
     }
 }
 
@@ -219,10 +232,14 @@ inline void weights_of(const float* u, int64_t C, int64_t K, float* w) {
   constexpr int L = kWidth<float>;
   for (int64_t c = 0; c < C; ++c)
     for (int64_t k = 0; k < K; k += L) {
-      Float32s d[36], half[18], whole[9];
-      for (int i = 0; i < 36; ++i) d[i] = load(u + i * plane_of(C, K) + c * K + k);
-      for (int j = 0; j < 6; ++j) weight_gradient(d + j, 6, half + j, 6);
-      for (int i = 0; i < 3; ++i) weight_gradient(half + 6 * i, 1, whole + 3 * i, 1);
+      Float32s half[18], whole[9];
+      const float* const from = u + c * K + k;
+      for (int j = 0; j < 6; ++j)
+        weight_gradient([&](int i) { return Float32s(load(from + (6 * i + j) * plane_of(C, K))); },
+                        [&](int i, Float32s v) { half[6 * i + j] = v; });
+      for (int i = 0; i < 3; ++i)
+        weight_gradient([&](int j) { return half[6 * i + j]; },
+                        [&](int j, Float32s v) { whole[3 * i + j] = v; });
       for (int l = 0; l < L; ++l)
         for (int i = 0; i < 9; ++i) w[((k + l) * C + c) * 9 + i] = whole[i][l];
     }

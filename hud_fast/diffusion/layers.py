@@ -9,7 +9,7 @@ from typing import Any
 
 from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
-from torch.nn.functional import silu
+from torch.nn.functional import linear, silu
 
 from hud_fast.kernels import conv3x3, layers_run, norm_silu
 
@@ -23,14 +23,21 @@ class Conv3x3(nn.Conv2d):
         return conv3x3(x, self.weight, self.bias)
 
 
+class Conv1x1(nn.Conv2d):
+    """A matrix for every pixel."""
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W) -> (N, K, H, W)
+        if not layers_run(x):
+            return super().forward(x)
+        return linear(x.permute(0, 2, 3, 1), self.weight[:, :, 0, 0], self.bias).permute(0, 3, 1, 2)
+
+
 class NormSilu(nn.GroupNorm):
     """Group normalisation, with a scale and a shift of each channel where they are told, and SiLU."""
 
     def forward(self, x: Tensor, told: Tensor | None = None) -> Tensor:
         if layers_run(x, self.num_channels):
-            return norm_silu(
-                x, self.weight, self.bias, told, groups=self.num_groups, eps=self.eps
-            )
+            return norm_silu(x, self.weight, self.bias, told, groups=self.num_groups, eps=self.eps)
         found = super().forward(x)
         if told is not None:
             scale, shift = told[:, :, None, None].chunk(2, dim=1)
@@ -56,15 +63,20 @@ def quicken(unet: Any) -> None:
     for module in unet.modules():
         if isinstance(module, ResnetBlock2D):
             plain = module.upsample is None and module.downsample is None
-            scaled = module.time_embedding_norm != "scale_shift" or module.output_scale_factor != 1
-            if plain and not scaled and not module.skip_time_act and not module.dropout.p:
+            told = module.time_embedding_norm == "scale_shift" and not module.skip_time_act
+            if plain and told and module.output_scale_factor == 1 and not module.dropout.p:
                 module.__class__ = Block
                 module.norm1.__class__ = module.norm2.__class__ = NormSilu
-        if type(module) is nn.Conv2d and _same_size(module):
-            module.__class__ = Conv3x3
+        if type(module) is nn.Conv2d and module.kernel_size in _SAME_SIZE:
+            facts = (module.stride, module.padding, module.dilation, module.groups)
+            padding, quick = _SAME_SIZE[module.kernel_size]
+            if facts == ((1, 1), padding, (1, 1), 1) and module.padding_mode == "zeros":
+                module.__class__ = quick
     unet.conv_norm_out.__class__, unet.conv_act = NormSilu, nn.Identity()
 
 
-def _same_size(conv: nn.Conv2d) -> bool:
-    facts = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups)
-    return facts == ((3, 3), (1, 1), (1, 1), (1, 1), 1) and conv.padding_mode == "zeros"
+# of convolutions whose maps keep their size, by kernel: padding, class
+_SAME_SIZE: dict[tuple[int, ...], tuple[tuple[int, ...], type[nn.Conv2d]]] = {
+    (1, 1): ((0, 0), Conv1x1),
+    (3, 3): ((1, 1), Conv3x3),
+}

@@ -46,29 +46,49 @@ def _last(maps: Tensor) -> Tensor:  # (N, C, H, W) -> (N, H, W, C), contiguous
     return maps.detach().permute(0, 2, 3, 1).contiguous()
 
 
+def _conv(pixels: Tensor, weight: Tensor, bias: Tensor, *, mirrored: bool) -> Tensor:
+    out = pixels.new_empty(*pixels.shape[:3], weight.shape[1 if mirrored else 0])
+    C.conv3x3(pixels, weight.detach(), bias.detach(), mirrored, out, torch.get_num_threads())
+    return out.permute(0, 3, 1, 2)
+
+
+def _normalised(
+    pixels: Tensor, gamma: Tensor, beta: Tensor, told: Tensor | None, groups: int, eps: float
+) -> tuple[Tensor, Tensor]:
+    moments = pixels.new_empty(len(pixels), 2, groups)
+    out = torch.empty_like(pixels)
+    C.norm_silu(
+        pixels.flatten(1, 2),
+        gamma.detach(),
+        beta.detach(),
+        told,
+        groups,
+        eps,
+        moments,
+        out,
+        torch.get_num_threads(),
+    )
+    return out.permute(0, 3, 1, 2), moments
+
+
 class _Conv(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         pixels = _last(x)
         ctx.save_for_backward(pixels, weight)
-        out = pixels.new_empty(*pixels.shape[:3], len(weight))
-        C.conv3x3(pixels, weight.detach(), bias.detach(), False, out, torch.get_num_threads())
-        return out.permute(0, 3, 1, 2)
+        return _conv(pixels, weight, bias, mirrored=False)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         pixels, weight = ctx.saved_tensors
-        given, threads = _last(gradient), torch.get_num_threads()
+        given = _last(gradient)
         of_x = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
-            of_x = torch.empty_like(pixels)
-            none = pixels.new_zeros(pixels.shape[3])
-            C.conv3x3(given, weight.detach(), none, True, of_x, threads)
-            of_x = of_x.permute(0, 3, 1, 2)
+            of_x = _conv(given, weight, pixels.new_zeros(pixels.shape[3]), mirrored=True)
         if ctx.needs_input_grad[1]:
             of_weight = torch.empty_like(weight, memory_format=torch.contiguous_format)
-            C.conv3x3_gradient(pixels, given, of_weight, threads)
+            C.conv3x3_gradient(pixels, given, of_weight, torch.get_num_threads())
         if ctx.needs_input_grad[2]:
             of_bias = given.flatten(0, 2).sum(0)
         return of_x, of_weight, of_bias
@@ -87,22 +107,10 @@ class _NormSilu(torch.autograd.Function):
     ) -> Tensor:
         pixels = _last(x)
         given = None if told is None else told.detach().contiguous()
-        moments = pixels.new_empty(len(x), 2, groups)
-        out = torch.empty_like(pixels)
+        out, moments = _normalised(pixels, gamma, beta, given, groups, eps)
         ctx.groups, ctx.eps = groups, eps
         ctx.save_for_backward(pixels, gamma, beta, given, moments)
-        C.norm_silu(
-            pixels.flatten(1, 2),
-            gamma.detach(),
-            beta.detach(),
-            given,
-            groups,
-            eps,
-            moments,
-            out,
-            torch.get_num_threads(),
-        )
-        return out.permute(0, 3, 1, 2)
+        return out
 
     @staticmethod
     @once_differentiable
@@ -145,6 +153,8 @@ def conv3x3(
     >>> round(float(conv3x3(x, weight, bias)[0, 0, 4, 4]), 2)
     144.0
     """
+    if not torch.is_grad_enabled():
+        return _conv(_last(x), weight, bias, mirrored=False)
     found: Tensor = _Conv.apply(x, weight, bias)
     return found
 
@@ -166,5 +176,8 @@ def norm_silu(
     >>> norm_silu(torch.zeros(1, 16, 8, 8), one, 0 * one, None, groups=8, eps=1e-5).abs().max()
     tensor(0.)
     """
+    if not torch.is_grad_enabled():
+        given = None if told is None else told.contiguous()
+        return _normalised(_last(x), gamma, beta, given, groups, eps)[0]
     found: Tensor = _NormSilu.apply(x, gamma, beta, told, groups, eps)
     return found
