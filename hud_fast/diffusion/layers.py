@@ -1,4 +1,4 @@
-"""The layers of diffusers' U-Net by the package's kernels, where they run; elsewhere by torch, in the same bits as before.
+"""The layers of diffusers' U-Net by the package's kernels where they run, elsewhere by torch.
 
 The modules stay what they are, names of weights and all, and only their class becomes one that is derived from it.
 """

@@ -1,4 +1,5 @@
-"""The kernels: a room an operation (`latent`, `noise`, `network`, `fcls`, `cosine`, `windows`), what they share, and `gpu_check`.
+"""The kernels: a room an operation (`latent`, `noise`, `network`, `fcls`, `cosine`, `windows`), what they share, and
+`gpu_check`.
 
 `GPU_KERNELS`, `proven` and `resolve` are the diffusion's, which asks what a GPU has proved before it records a graph.
 """

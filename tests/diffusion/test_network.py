@@ -126,7 +126,8 @@ def test_the_kernels_layers_say_what_torch_says(
         said = network(z, t, None, told)
         gradients = torch.autograd.grad((said * z).sum(), list(network.parameters()))
         found.append((said.detach(), *gradients))
+    whole = torch.stack([one.norm() for one in found[1]]).norm()
     for ours, theirs in zip(*found, strict=True):
-        apart = (ours - theirs).norm() / theirs.norm().clamp_min(1e-6)
-        assert apart < 1e-4, apart
+        # what the keys of attention have for a bias changes nothing: its gradient is rounding
+        assert (ours - theirs).norm() < 1e-4 * theirs.norm() + 1e-6 * whole
     assert not torch.equal(found[0][0], found[1][0]), "the kernels did not run"

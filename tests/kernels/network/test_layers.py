@@ -34,14 +34,15 @@ def doubled(inputs: list[Tensor | None]) -> list[Tensor | None]:
 
 
 def near(found: Tensor, truth: Tensor, most: float) -> None:
-    assert found.dtype == torch.float32 and found.shape == truth.shape
+    assert found.dtype == torch.float32
+    assert found.shape == truth.shape
     apart = (found.double() - truth).abs().max() / truth.abs().max().clamp_min(1e-30)
     assert apart < most
 
 
 @every_level
 @pytest.mark.parametrize("size", SHAPES)
-@pytest.mark.parametrize("C, K", [(16, 48), (64, 32)])
+@pytest.mark.parametrize(("C", "K"), [(16, 48), (64, 32)])
 def test_the_convolution_and_its_gradients(
     level: str, size: tuple[int, int], C: int, K: int
 ) -> None:
@@ -88,7 +89,9 @@ def test_the_norm_and_its_gradients(level: str, told: bool, size: tuple[int, int
         )
         with torch.no_grad():
             x, gamma, beta, said = inputs
-            assert x is not None and gamma is not None and beta is not None
+            assert x is not None
+            assert gamma is not None
+            assert beta is not None
             assert torch.equal(norm_silu(x, gamma, beta, said, groups=groups, eps=1e-5), found[0])
     truth = with_gradients(plainly, doubled(inputs), gradient.double())
     for ours, theirs in zip(found, truth, strict=True):
@@ -136,14 +139,17 @@ def test_a_value_that_is_not_finite_stays_near() -> None:
     x, w, b = maps(2, 16, 32, 32), maps(16, 16, 3, 3, seed=1), torch.zeros(16)
     x[0, 3, 5, 6] = float("nan")
     found = conv3x3(x, w, b)
-    assert found[0, :, 5, 6].isnan().all() and found[0, :, 13:].isfinite().all()
+    assert found[0, :, 5, 6].isnan().all()
+    assert found[0, :, 13:].isfinite().all()
     assert found[1].isfinite().all()
 
 
 def test_where_they_do_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.zeros(1, 16, 4, 4)
     assert layers_run(x, 16, 64)
-    assert not layers_run(x, 16, 24) and not layers_run(x, 4096) and not layers_run(x.double(), 16)
+    assert not layers_run(x, 16, 24)
+    assert not layers_run(x, 4096)
+    assert not layers_run(x.double(), 16)
     assert not layers_run(x.to("meta"), 16)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert not layers_run(x, 16)
