@@ -12,7 +12,7 @@ namespace {
 // in it.
 struct Kept {
   std::vector<float> values;
-  float* atleast(int64_t count) {
+  float* at_least(int64_t count) {
     if (static_cast<int64_t>(values.size()) < count) values.resize(static_cast<size_t>(count));
     return values.data();
   }
@@ -26,22 +26,22 @@ HUD_DEFINE_KERNELS(NetworkTable, network)
 void run_conv(const ConvJob& job, const float* x, const float* w, const int64_t* strides,
               bool mirrored, const float* bias, float* y, int threads) {
   const NetworkTable& kernels = network_kernels();
-  float* const u = transformed.atleast(kFrequencies * plane_of(job.in, job.out));
+  float* const u = transformed.at_least(kFrequencies * plane_of(job.in, job.out));
   kernels.transform_weights(w, strides, job.in, job.out, mirrored, u);
   const int64_t blocks = (job.tiles() + kTileBlock - 1) / kTileBlock;
   parallel_ranges(blocks, 1, threads, [&](int, int64_t begin, int64_t end) {
-    kernels.conv(job, x, u, bias, y, scratch.atleast(conv_scratch(job.in, job.out)), begin, end);
+    kernels.conv(job, x, u, bias, y, scratch.at_least(conv_scratch(job.in, job.out)), begin, end);
   });
 }
 
 void run_conv_gradient(const ConvJob& job, const float* x, const float* g, float* w, int threads) {
   const NetworkTable& kernels = network_kernels();
-  float* const u = transformed.atleast(kFrequencies * plane_of(job.in, job.out));
+  float* const u = transformed.at_least(kFrequencies * plane_of(job.in, job.out));
   const int64_t columns = job.out / kChannels;  // every piece of them transforms all windows
   parallel_ranges(columns, (columns + threads - 1) / threads, threads,
                   [&](int, int64_t begin, int64_t end) {
                     kernels.conv_gradient(
-                        job, x, g, u, scratch.atleast(conv_scratch(job.in, job.out)), begin, end);
+                        job, x, g, u, scratch.at_least(conv_scratch(job.in, job.out)), begin, end);
                   });
   kernels.weights_of(u, job.in, job.out, w);
 }
