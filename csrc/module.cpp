@@ -14,6 +14,7 @@
 #include "fcls/bind_device.h"
 #include "latent/bind.h"
 #include "latent/bind_device.h"
+#include "network/bind.h"
 #include "noise/bind.h"
 #include "windows/bind.h"
 #include "windows/bind_device.h"
@@ -44,6 +45,7 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   hud::register_interrupt();
   hud::register_latent(m);
   hud::register_latent_device(m);
+  hud::register_network(m);
   hud::register_noise(m);
   hud::register_fcls(m);
   hud::register_fcls_device(m);

@@ -52,6 +52,8 @@ class Denoiser(nn.Module):
         super().__init__()
         from diffusers import UNet2DModel
 
+        from hud_fast.diffusion.layers import quicken
+
         levels = preset.attention
         self.factor, self.K = preset.factor, K
         self.residual = preset.prediction == "residual"
@@ -68,6 +70,7 @@ class Denoiser(nn.Module):
             resnet_time_scale_shift="scale_shift",
             class_embed_type="identity" if K else None,
         )
+        quicken(self.unet)
         if K:
             width = 4 * preset.widths[0]  # of the embedding of the time
             self.told = nn.Sequential(nn.Linear(2 * K, width), nn.SiLU(), nn.Linear(width, width))
@@ -159,10 +162,11 @@ def build_network(
 
 
 def place(network: Denoiser, device: torch.device) -> None:
-    """Move `network` to `device`, in the layout that is used there."""
+    """Move `network` to `device`, weights in the layout that is used there: on a CPU as they are stored."""
     network.to(device)
     for parameter in network.parameters():
-        form = memory_format(device) if parameter.ndim == 4 else torch.contiguous_format
+        on_cuda = device.type == "cuda" and parameter.ndim == 4
+        form = memory_format(device) if on_cuda else torch.contiguous_format
         parameter.data = parameter.data.to(memory_format=form)
 
 
@@ -187,8 +191,5 @@ def predict(
 
 
 def memory_format(device: torch.device) -> torch.memory_format:
-    """`ON_CUDA` on CUDA; channels first on the CPU.
-
-    `hud-fast bench --groups notes` finds channels last no slower there, but samples of saved models keep their bits.
-    """
-    return ON_CUDA if device.type == "cuda" else torch.contiguous_format
+    """Of maps: `ON_CUDA` on CUDA, channels last on the CPU, as the kernels of `layers` take them."""
+    return ON_CUDA if device.type == "cuda" else torch.channels_last

@@ -1,4 +1,5 @@
-"""The kernels: a room an operation (`latent`, `noise`, `fcls`, `cosine`, `windows`), what they share, and `gpu_check`.
+"""The kernels: a room an operation (`latent`, `noise`, `network`, `fcls`, `cosine`, `windows`), what they share, and
+`gpu_check`.
 
 `GPU_KERNELS`, `proven` and `resolve` are the diffusion's, which asks what a GPU has proved before it records a graph.
 """
@@ -17,6 +18,9 @@ from hud_fast.kernels.latent import (
     softmax_decode,
     standardized_softmax,
 )
+from hud_fast.kernels.network import conv3x3 as conv3x3
+from hud_fast.kernels.network import layers_run as layers_run
+from hud_fast.kernels.network import norm_silu as norm_silu
 from hud_fast.kernels.noise import normal_noise, q_sample, sampler_step, sampler_step_at
 from hud_fast.kernels.windows import WindowIndex, window_search
 

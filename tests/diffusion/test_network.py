@@ -95,12 +95,39 @@ def test_attention_where_the_preset_wants_it(micro: Preset) -> None:
     assert not any("to_q" in name for name, _ in plain.named_parameters())
 
 
-def test_channels_last_only_on_a_gpu(micro: Preset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_lie_channels_last_only_on_a_gpu(
+    micro: Preset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert memory_format(torch.device("cuda")) is network_module.ON_CUDA
     for form in (torch.channels_last, torch.contiguous_format):
         monkeypatch.setattr(network_module, "ON_CUDA", form)
         assert memory_format(torch.device("cuda")) is form
-        assert memory_format(torch.device("cpu")) is torch.contiguous_format
+        assert memory_format(torch.device("cpu")) is torch.channels_last
     network = build_network(micro, 2)
     place(network, torch.device("cpu"))
     assert network.unet.conv_in.weight.is_contiguous()
+
+
+@pytest.mark.parametrize("K", [0, 3])
+def test_the_kernels_layers_say_what_torch_says(
+    micro: Preset, monkeypatch: pytest.MonkeyPatch, K: int
+) -> None:
+    """Network and gradients as with torch's own layers, to a few of float32's last bits."""
+    preset = replace(micro, widths=(16, 32), prediction="residual", attention=(False, True))
+    network = build_network(preset, 4, K=K)
+    nn.init.normal_(network.unet.conv_out.weight, std=0.1)
+    used = {type(module).__name__ for module in network.modules()}
+    assert {"Conv3x3", "Conv1x1", "NormSilu", "Block"} <= used
+    z, t = torch.randn(2, 4 + K, 12, 20), torch.tensor([3, 700])
+    told = torch.rand(2, 2 * K) if K else None
+    found = []
+    for backend in ("", "torch"):
+        monkeypatch.setenv("HUD_FAST_BACKEND", backend)
+        said = network(z, t, None, told)
+        gradients = torch.autograd.grad((said * z).sum(), list(network.parameters()))
+        found.append((said.detach(), *gradients))
+    whole = torch.stack([one.norm() for one in found[1]]).norm()
+    for ours, theirs in zip(*found, strict=True):
+        # what the keys of attention have for a bias changes nothing: its gradient is rounding
+        assert (ours - theirs).norm() < 1e-4 * theirs.norm() + 1e-6 * whole
+    assert not torch.equal(found[0][0], found[1][0]), "the kernels did not run"
