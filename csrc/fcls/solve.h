@@ -6,8 +6,8 @@
 // most; first in float32, then in float64, which also certifies. (Letting in all violators, as a
 // primal-dual active set does, cycles on a few pixels in a hundred; this was seen to on a few in
 // ten thousand, with near-duplicate endmembers.) What is left goes to the monotone active set of
-// fcls/active_set.h, which always ends. Few endmembers keep to fixed lanes (dense.h); with
-// more of them, pixels of like support size share a tile of vector lanes (rounds.h).
+// fcls/active_set.h, which always ends. Pixels of like support size share a tile of vector lanes
+// (rounds.h; up to 16 endmembers few.h, or fixed lanes, dense.h, where vectors are of 64 bytes).
 //
 // No pixel's numbers depend on its neighbours, so results have the same bits for any order or
 // split.
