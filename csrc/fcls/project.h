@@ -55,8 +55,13 @@ HUD_HD double centre_values(const FclsJob& job, const T* from, double* to) {
       sum[n] += value * value;
     }
   }
-  for (; c < bands; c += W) {  // a part goes through the same arithmetic as a whole
-    const auto n = static_cast<size_t>(bands - c < W ? bands - c : W);
+  for (; c + W <= bands; c += W) {
+    const V value = load_wide(from + c) * scale - load(centre + c);
+    store(to + c, value);
+    sum[0] += value * value;
+  }
+  if (c < bands) {  // a part goes through the same arithmetic as a whole
+    const auto n = static_cast<size_t>(bands - c);
     T part[W] = {};
     double middle[W] = {};
     __builtin_memcpy(part, from + c, n * sizeof(T));
