@@ -43,6 +43,9 @@ struct FclsChunk {
   float* tile32;
   double* tile64;
   DenseTile* dense;
+  float* few32;  // (17, 17): Gram matrices of few endmembers (unrolled.h)
+  double* few64;
+  double* nobody;   // (16): 0 for an endmember, -infinity for padding
   double* scratch;  // of the monotone active set
 };
 
@@ -81,6 +84,9 @@ inline int64_t fcls_layout(const FclsJob& job, double* base, FclsChunk* chunk) {
     chunk->gradient32 = reinterpret_cast<float*>(take(job.padded * 4));
     chunk->tile32 = reinterpret_cast<float*>(take(support_tile_values<float>(D) * 4));
     chunk->tile64 = take(support_tile_values<double>(D) * 8);
+    chunk->few32 = reinterpret_cast<float*>(take(17 * 17 * 4));
+    chunk->few64 = take(17 * 17 * 8);
+    chunk->nobody = take(16 * 8);
     constexpr int64_t lanes = kTileLanes<float>;
     DenseTile* dense = chunk->dense;
     dense->z = take(job.rank * lanes * 8);

@@ -37,7 +37,8 @@ struct FclsJob {
   int8_t* status;    // (P)
 };
 
-// How many pixels each way has solved: fcls/dense.h, fcls/rounds.h, fcls/active_set.h.
+// How many pixels each way has solved: fcls/dense.h or fcls/few.h, fcls/rounds.h,
+// fcls/active_set.h.
 struct FclsWays {
   int64_t lanes, rounds, alone;
 };

@@ -30,30 +30,66 @@ HUD_HD double squared_length(const double* row, int64_t count) {
   return total;
 }
 
-// Pixel `index`, scaled and minus the centre, into `to` (C).
-template <typename T>
-HUD_HD void centre_pixel_of(const FclsJob& job, int64_t index, double* __restrict to) {
-  const T* __restrict pixel = static_cast<const T*>(job.pixels) + index * job.pixel_stride;
-  const double* __restrict centre = job.centre;
-  const double scale = job.scale;
-  const int64_t bands = job.bands, step = job.band_stride;
-  if (step == 1) {
-    HUD_SIMD
-    for (int64_t c = 0; c < bands; ++c) to[c] = static_cast<double>(pixel[c]) * scale - centre[c];
-  } else {
-    for (int64_t c = 0; c < bands; ++c)
-      to[c] = static_cast<double>(pixel[c * step]) * scale - centre[c];
-  }
+// Half as many floats as a vector holds, and the doubles of them.
+typedef float HalfFloats __attribute__((vector_size(HUD_VECTOR_BYTES / 2), aligned(4)));
+HUD_HD Vector<double> load_wide(const double* p) { return load(p); }
+HUD_HD Vector<double> load_wide(const float* p) {
+  return __builtin_convertvector(*reinterpret_cast<const HalfFloats*>(p), Vector<double>);
 }
-// Returns the squared length. The input's type is asked here, a pixel, so that all else is compiled
-// once for both.
-inline double centre_pixel(const FclsJob& job, int64_t index, double* to) {
-  if (job.is_float32) {
-    centre_pixel_of<float>(job, index, to);
-  } else {
-    centre_pixel_of<double>(job, index, to);
+
+// Values `from` (C), scaled and minus the centre, into `to`, which may be the same. Returns their
+// squared length, added up in an order that no stride or type moves.
+template <typename T>
+HUD_HD double centre_values(const FclsJob& job, const T* from, double* to) {
+  using V = Vector<double>;
+  constexpr int W = kWidth<double>, N = 4;
+  const double* centre = job.centre;
+  const double scale = job.scale;
+  const int64_t bands = job.bands;
+  V sum[N] = {};
+  int64_t c = 0;
+  for (; c + N * W <= bands; c += N * W) {
+    for (int n = 0; n < N; ++n) {
+      const V value = load_wide(from + c + n * W) * scale - load(centre + c + n * W);
+      store(to + c + n * W, value);
+      sum[n] += value * value;
+    }
   }
-  return squared_length(to, job.bands);
+  for (; c + W <= bands; c += W) {
+    const V value = load_wide(from + c) * scale - load(centre + c);
+    store(to + c, value);
+    sum[0] += value * value;
+  }
+  if (c < bands) {  // a part goes through the same arithmetic as a whole
+    const auto n = static_cast<size_t>(bands - c);
+    T part[W] = {};
+    double middle[W] = {};
+    __builtin_memcpy(part, from + c, n * sizeof(T));
+    __builtin_memcpy(middle, centre + c, n * sizeof(double));
+    const V value = load_wide(part) * scale - load(middle);
+    store(middle, value);
+    __builtin_memcpy(to + c, middle, n * sizeof(double));
+    sum[0] += value * value;
+  }
+  double lanes[W], total = 0;
+  store(lanes, (sum[0] + sum[1]) + (sum[2] + sum[3]));
+  for (int l = 0; l < W; ++l) total += lanes[l];
+  return total;
+}
+
+// The same of pixel `index`.
+template <typename T>
+HUD_HD double centre_pixel_of(const FclsJob& job, int64_t index, double* to) {
+  const T* pixel = static_cast<const T*>(job.pixels) + index * job.pixel_stride;
+  const int64_t step = job.band_stride;
+  if (step == 1) return centre_values(job, pixel, to);
+  for (int64_t c = 0; c < job.bands; ++c) to[c] = static_cast<double>(pixel[c * step]);
+  return centre_values(job, to, to);
+}
+// The input's type is asked here, a pixel, so that all else is compiled once for both.
+inline double centre_pixel(const FclsJob& job, int64_t index, double* to) {
+  return job.is_float32 ? centre_pixel_of<float>(job, index, to)
+                        : centre_pixel_of<double>(job, index, to);
 }
 
 // out[p] += in[p] (bands) times matrix (bands, columns), for P rows and N vectors of columns in
@@ -110,15 +146,15 @@ void multiply_tile(const double* in, int64_t in_stride, int64_t bands, const dou
   int64_t left = columns / W;
   for (int64_t at = 0; left > 0;) {
     int n = 0;
-    if (left >= 4) {
+    if (wide && left >= 4) {  // of 16 registers this would spill
       n = 4;
-      multiply_rows<VectorKind<double>, wide ? 6 : 3, 4>(in, in_stride, bands, matrix + at, columns,
-                                                         out + at, out_stride, ahead, bytes);
+      multiply_rows<VectorKind<double>, 6, 4>(in, in_stride, bands, matrix + at, columns, out + at,
+                                              out_stride, ahead, bytes);
     } else if (left == 3) {
       n = 3;
       multiply_rows<VectorKind<double>, wide ? 6 : 4, 3>(in, in_stride, bands, matrix + at, columns,
                                                          out + at, out_stride, ahead, bytes);
-    } else if (left == 2) {
+    } else if (left >= 2) {
       n = 2;
       multiply_rows<VectorKind<double>, wide ? 12 : 6, 2>(
           in, in_stride, bands, matrix + at, columns, out + at, out_stride, ahead, bytes);

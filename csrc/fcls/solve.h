@@ -6,14 +6,15 @@
 // most; first in float32, then in float64, which also certifies. (Letting in all violators, as a
 // primal-dual active set does, cycles on a few pixels in a hundred; this was seen to on a few in
 // ten thousand, with near-duplicate endmembers.) What is left goes to the monotone active set of
-// fcls/active_set.h, which always ends. Few endmembers keep to fixed lanes (dense.h); with
-// more of them, pixels of like support size share a tile of vector lanes (rounds.h).
+// fcls/active_set.h, which always ends. Pixels of like support size share a tile of vector lanes
+// (rounds.h; up to 16 endmembers few.h, or fixed lanes, dense.h, where vectors are of 64 bytes).
 //
 // No pixel's numbers depend on its neighbours, so results have the same bits for any order or
 // split.
 #pragma once
 
 #include "fcls/dense.h"
+#include "fcls/few.h"
 #include "fcls/rounds.h"
 
 HUD_CORE_BEGIN
@@ -80,6 +81,9 @@ void fcls_range(const FclsJob& job, int64_t begin, int64_t end, double* workspac
   // Rows are whole vectors, so with an aligned start no load straddles two cache lines.
   double* base = reinterpret_cast<double*>((reinterpret_cast<uintptr_t>(workspace) + 63) / 64 * 64);
   fcls_layout(job, base, &chunk);
+  const bool few =
+      job.gram != nullptr && job.endmembers >= kFewFrom && job.endmembers <= kDenseEndmembers;
+  if (few) prepare_few(job, chunk);
   for (int64_t first = begin; first < end; first += kChunk) {
     const int count = static_cast<int>(end - first < kChunk ? end - first : kChunk);
     project_chunk(job, chunk, first, count);
@@ -89,7 +93,7 @@ void fcls_range(const FclsJob& job, int64_t begin, int64_t end, double* workspac
       continue;
     }
     int active = 0, lost = 0;
-    if (job.endmembers <= kDenseEndmembers) {
+    if (job.endmembers <= kDenseEndmembers && !few) {
       constexpr int L = kTileLanes<float>;
       for (int at = 0; at < count; at += L)
         active = dense_tile(job, chunk, first, at, count - at < L ? count - at : L, active);
@@ -112,17 +116,20 @@ void fcls_range(const FclsJob& job, int64_t begin, int64_t end, double* workspac
     for (int i = 0; i < active; ++i) chunk.later[i + lost] = chunk.list[i];
     const int wide = active;
     for (int round = 0; round < kNarrowRounds && active > 0; ++round)
-      active = narrow_round(job, chunk, active, entering_share(round));
+      active = few ? few_narrow_round(job, chunk, active, entering_share(round))
+                   : narrow_round(job, chunk, active, entering_share(round));
     active = wide;
     for (int i = 0; i < wide; ++i) {
       const int place = chunk.later[i + lost];
       chunk.list[i] = place;
     }
     for (int round = 0; round < kWideRounds && active > 0; ++round)
-      active = wide_round(job, chunk, first, active, entering_share(round), &lost);
+      active = few && job.sum_to_one && !job.refine
+                   ? few_wide_round(job, chunk, first, active, entering_share(round), &lost)
+                   : wide_round(job, chunk, first, active, entering_share(round), &lost);
     for (int i = 0; i < active; ++i) chunk.later[lost++] = chunk.list[i];
     for (int i = 0; i < lost; ++i) solve_alone(job, chunk, first, chunk.later[i]);
-    ways->rounds += solving - lost;
+    (few ? ways->lanes : ways->rounds) += solving - lost;
     ways->alone += lost;
   }
 }
