@@ -110,15 +110,15 @@ void multiply_tile(const double* in, int64_t in_stride, int64_t bands, const dou
   int64_t left = columns / W;
   for (int64_t at = 0; left > 0;) {
     int n = 0;
-    if (left >= 4) {
+    if (wide && left >= 4) {  // of 16 registers this would spill
       n = 4;
-      multiply_rows<VectorKind<double>, wide ? 6 : 3, 4>(in, in_stride, bands, matrix + at, columns,
-                                                         out + at, out_stride, ahead, bytes);
+      multiply_rows<VectorKind<double>, 6, 4>(in, in_stride, bands, matrix + at, columns, out + at,
+                                              out_stride, ahead, bytes);
     } else if (left == 3) {
       n = 3;
       multiply_rows<VectorKind<double>, wide ? 6 : 4, 3>(in, in_stride, bands, matrix + at, columns,
                                                          out + at, out_stride, ahead, bytes);
-    } else if (left == 2) {
+    } else if (left >= 2) {
       n = 2;
       multiply_rows<VectorKind<double>, wide ? 12 : 6, 2>(
           in, in_stride, bands, matrix + at, columns, out + at, out_stride, ahead, bytes);
