@@ -58,7 +58,6 @@ inline void guess_supports(const FclsJob& job, const FclsChunk& chunk, int count
     HUD_SIMD
     for (int64_t i = 0; i < used * job.padded; ++i) h32[i] = static_cast<float>(h[i]);
     for (int p = 0; p < used; ++p) {
-      for (int64_t i = job.endmembers; i < job.padded; ++i) h32[p * job.padded + i] = kPadding;
       uint64_t bits = 0;
       for (int64_t i = 0; i < job.padded; i += W)
         bits |= static_cast<uint64_t>(
@@ -73,6 +72,17 @@ inline void guess_supports(const FclsJob& job, const FclsChunk& chunk, int count
   }
 }
 
+// Writes the padding of the listed pixels' rows.
+inline void pad_rows(const FclsJob& job, const FclsChunk& chunk, int count) {
+  for (int i = 0; i < count; ++i) {
+    const int64_t row = chunk.list[i] * job.padded;
+    for (int64_t j = job.endmembers; j < job.padded; ++j) {
+      chunk.h[row + j] = kPadding;
+      chunk.h32[row + j] = kPadding;
+    }
+  }
+}
+
 void fcls_range(const FclsJob& job, int64_t begin, int64_t end, double* workspace, FclsWays* ways) {
   FclsChunk chunk = {};
   DenseTile dense;
@@ -80,6 +90,7 @@ void fcls_range(const FclsJob& job, int64_t begin, int64_t end, double* workspac
   // Rows are whole vectors, so with an aligned start no load straddles two cache lines.
   double* base = reinterpret_cast<double*>((reinterpret_cast<uintptr_t>(workspace) + 63) / 64 * 64);
   fcls_layout(job, base, &chunk);
+  for (int64_t j = 0; j < job.padded; ++j) chunk.nothing[j] = j < job.endmembers ? 0 : kPadding;
   for (int64_t first = begin; first < end; first += kChunk) {
     const int count = static_cast<int>(end - first < kChunk ? end - first : kChunk);
     project_chunk(job, chunk, first, count);
@@ -97,6 +108,7 @@ void fcls_range(const FclsJob& job, int64_t begin, int64_t end, double* workspac
       guess_supports(job, chunk, count);
       for (int place = 0; place < count; ++place) chunk.list[active++] = place;
     }
+    pad_rows(job, chunk, active);
     ways->lanes += count - active;
     const int solving = active;
     int finite = 0;
@@ -119,7 +131,7 @@ void fcls_range(const FclsJob& job, int64_t begin, int64_t end, double* workspac
       chunk.list[i] = place;
     }
     for (int round = 0; round < kWideRounds && active > 0; ++round)
-      active = wide_round(job, chunk, first, active, entering_share(round), &lost);
+      active = wide_round(job, chunk, first, active, round, &lost);
     for (int i = 0; i < active; ++i) chunk.later[lost++] = chunk.list[i];
     for (int i = 0; i < lost; ++i) solve_alone(job, chunk, first, chunk.later[i]);
     ways->rounds += solving - lost;
