@@ -33,7 +33,8 @@ constexpr int kMaxEndmembers = 64;  // of all rounds: supports are bit masks of 
 
 // Rounds in fixed lanes (fcls/dense.h): beyond these endmembers eliminating all of them costs more
 // than gathering a support's, beyond these rounds a lane waits for few others.
-constexpr int kDenseEndmembers = 16, kDenseRounds = 4;
+constexpr int kDenseRounds = 4;
+constexpr int dense_endmembers(int vector_bytes) { return vector_bytes < 32 ? 8 : vector_bytes < 64 ? 13 : 16; }
 
 // Rounds of one thread (fcls/device_lane.h): in float32, supports tried in float64, corrections of
 // each, of which one this small, beside the largest x, is the last.

@@ -100,7 +100,7 @@ void fcls_range(const FclsJob& job, int64_t begin, int64_t end, double* workspac
       continue;
     }
     int active = 0, lost = 0;
-    if (job.endmembers <= kDenseEndmembers) {
+    if (job.endmembers <= dense_endmembers(HUD_VECTOR_BYTES)) {
       constexpr int L = kTileLanes<float>;
       for (int at = 0; at < count; at += L)
         active = dense_tile(job, chunk, first, at, count - at < L ? count - at : L, active);
