@@ -6,8 +6,8 @@
 
 HUD_CORE_BEGIN
 
-// out = base - sum_a factor_a row_a, and the largest of each lane into `top`. A null `members` takes
-// the rows in order.
+// out = base - sum_a factor_a row_a, and the largest of each lane into `top`. A null `members`
+// takes the rows in order.
 template <int N, typename T>
 HUD_HD void gradient_block(const T* base, const T* table, int64_t stride, const uint8_t* members,
                            const T* factors, int64_t step, int count, T* out, Vector<T>* top) {

@@ -172,7 +172,7 @@ inline void refine_places(const FclsJob& job, const FclsChunk& chunk,
 inline int wide_round(const FclsJob& job, const FclsChunk& chunk, int64_t first, int count,
                       int round, int* lost) {
   constexpr int L = kTileLanes<double>;
-  const double share = entering_share(round);
+  const double share = entering_share(round + kBoldRounds - kBoldWideRounds);
   const bool again = round > 0;
   const SupportTile<double> tile = support_tile(chunk.tile64, job.endmembers);
   sort_by_size(chunk, chunk.list, count);

@@ -25,16 +25,18 @@ constexpr double kSignificant = 0.5;
 // Rounds. Share of the largest violation with which an endmember enters, too; and that long: single
 // entries are slower, but were never seen to cycle.
 constexpr float kEnter = 0.5f, kOnlyLargest = 0.999999f;
-constexpr int kBoldRounds = 8;
-constexpr int kNarrowRounds = 24;   // of float32
-constexpr int kWideRounds = 32;     // of float64
-constexpr int kPasses = 1;          // of dropping what is negative in a round
+constexpr int kBoldRounds = 8, kBoldWideRounds = 2;  // the latter of float64, on the CPU
+constexpr int kNarrowRounds = 24;                    // of float32
+constexpr int kWideRounds = 32;                      // of float64
+constexpr int kPasses = 1;                           // of dropping what is negative in a round
 constexpr int kMaxEndmembers = 64;  // of all rounds: supports are bit masks of one word
 
 // Rounds in fixed lanes (fcls/dense.h): beyond these endmembers eliminating all of them costs more
 // than gathering a support's, beyond these rounds a lane waits for few others.
 constexpr int kDenseRounds = 4;
-constexpr int dense_endmembers(int vector_bytes) { return vector_bytes < 32 ? 8 : vector_bytes < 64 ? 13 : 16; }
+constexpr int dense_endmembers(int vector_bytes) {
+  return vector_bytes < 32 ? 8 : vector_bytes < 64 ? 13 : 16;
+}
 
 // Rounds of one thread (fcls/device_lane.h): in float32, supports tried in float64, corrections of
 // each, of which one this small, beside the largest x, is the last.
