@@ -8,8 +8,8 @@ projected on the endmembers' QR factors in float64; a first support from the abu
 solution without x >= 0; rounds in float32, one pixel in each vector lane, that drop what is negative and let in what
 violates the optimality conditions most; the same in float64, which certifies. What cycles, breaks down or has more than
 64 endmembers goes to a monotone active set that always ends (csrc/fcls/active_set.h). Shapes: pixels (..., C),
-endmembers (D, C), abundances (..., D). A pixel costs C D multiplications for its projection and D^3 / 6 (D <= 16) or
-about k^3 / 6 a round, k its support.
+endmembers (D, C), abundances (..., D). A pixel costs C D multiplications for its projection and D^3 / 6 (few of them)
+or about k^3 / 6 a round, k its support.
 
 Gradients: at the optimum the support's equations are linear, so d x solves them for d y and d A (implicit function
 theorem); abundances at zero have none. A pixel where the support changes has no gradient; one side's is given.

@@ -66,6 +66,32 @@ def test_the_ways_agree(level, D, options, monkeypatch):
 
 
 @every_level
+@pytest.mark.parametrize("D", [14, 24])
+@pytest.mark.parametrize("near", [None, 1e-2])
+def test_the_first_guess_decides_about_rounds_only(level, D, near, monkeypatch):
+    """Another start, and one that is wrong everywhere: the same abundances to rounding, the same certificate."""
+    A = smooth_endmembers(D, 80)
+    if near is not None:
+        A[-(D // 2) :] = A[: D // 2] * (
+            1 + near * np.random.default_rng(1).normal(size=(D // 2, 80))
+        )
+    y = mixtures(A, 300, 0.02)
+    with running(level):
+        usual = hud.fcls(y, A, return_status=True)
+        for few, present in ((64, tables._PRESENT), (0, tables._PRESENT), (0, -1.0), (0, 1.0)):
+            monkeypatch.setattr(tables, "_FEW", few)
+            monkeypatch.setattr(tables, "_PRESENT", present)
+            other = hud.fcls(y, A, return_status=True)
+            assert (other.status == 0).all()
+            np.testing.assert_allclose(
+                other.abundances,
+                usual.abundances,
+                rtol=0,
+                atol=X_ERROR if near is None else X_ERROR_ILL,
+            )
+
+
+@every_level
 @pytest.mark.parametrize("D", [8, 20, 33])
 @pytest.mark.parametrize("options", [{}, {"sum_to_one": False}], ids=str)
 def test_pixels_of_every_brightness_in_one_tile(level, D, options):
