@@ -28,13 +28,14 @@ struct DenseTile {
 struct FclsChunk {
   double* centred;                 // (kTilePixels, C)
   double* z;                       // (kChunk, rank)
-  double* h;                       // (kChunk, padded): R z
+  double* h;                       // (kChunk, padded): R z, padding that never enters
   double* start;                   // (kTilePixels, padded)
   double* norm;                    // (kChunk): |y - centre|
   double* noise;                   // (kChunk): what the first guess takes for noise
   float* h32;                      // (kChunk, padded)
   double* residual;                // (rank)
   double* descent;                 // (padded)
+  double* nothing;                 // (padded): 0 for each endmember, padding as in h
   double* x;                       // (D)
   uint64_t* support;               // (kChunk)
   int32_t *list, *sorted, *later;  // (kChunk): pixels by their place in the chunk
@@ -76,6 +77,7 @@ inline int64_t fcls_layout(const FclsJob& job, double* base, FclsChunk* chunk) {
     chunk->h32 = reinterpret_cast<float*>(take(kChunk * job.padded * 4));
     chunk->residual = take(job.rank * 8);
     chunk->descent = take(job.padded * 8);
+    chunk->nothing = take(job.padded * 8);
     chunk->support = reinterpret_cast<uint64_t*>(take(kChunk * 8));
     chunk->list = reinterpret_cast<int32_t*>(take(kChunk * 4));
     chunk->sorted = reinterpret_cast<int32_t*>(take(kChunk * 4));

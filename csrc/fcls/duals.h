@@ -6,8 +6,8 @@
 
 HUD_CORE_BEGIN
 
-// out = base - sum_a factor_a row_a over `padded` values (a multiple of 16), and the largest of
-// each lane into `top`.
+// out = base - sum_a factor_a row_a, and the largest of each lane into `top`. A null `members`
+// takes the rows in order.
 template <int N, typename T>
 HUD_HD void gradient_block(const T* base, const T* table, int64_t stride, const uint8_t* members,
                            const T* factors, int64_t step, int count, T* out, Vector<T>* top) {
@@ -17,7 +17,7 @@ HUD_HD void gradient_block(const T* base, const T* table, int64_t stride, const 
   for (int n = 0; n < N; ++n) sum[n] = load(base + n * W);
   for (int a = 0; a < count; ++a) {
     const T factor = factors[a * step];
-    const T* row = table + members[a] * stride;
+    const T* row = table + (members != nullptr ? members[a] : a) * stride;
     for (int n = 0; n < N; ++n) sum[n] -= load(row + n * W) * factor;
   }
   for (int n = 0; n < N; ++n) {
@@ -26,32 +26,67 @@ HUD_HD void gradient_block(const T* base, const T* table, int64_t stride, const 
   }
 }
 
-// Bits of the endmembers whose gradient exceeds `level` by more than `tolerance` and by `share` of
-// the largest excess. Padding is told by a base far below every gradient.
+// The same over all `stride` values, a multiple of 16; returns the largest of them. Padding is told
+// by a base far below every gradient.
 template <typename T>
-HUD_HD uint64_t entering_bits(const T* base, const T* table, int64_t stride, const uint8_t* members,
-                              const T* factors, int64_t step, int count, T level, T tolerance,
-                              T share, T* gradient) {
+HUD_HD T gradient(const T* base, const T* table, int64_t stride, const uint8_t* members,
+                  const T* factors, int64_t step, int count, T* out) {
   using V = Vector<T>;
   constexpr int W = kWidth<T>;
-  V top = V{} + level;
+  V top = V{} - static_cast<T>(__builtin_inf());
   int64_t at = 0;
   for (; at + 4 * W <= stride; at += 4 * W)
-    gradient_block<4>(base + at, table + at, stride, members, factors, step, count, gradient + at,
-                      &top);
+    gradient_block<4>(base + at, table + at, stride, members, factors, step, count, out + at, &top);
   if (at + 2 * W <= stride) {
-    gradient_block<2>(base + at, table + at, stride, members, factors, step, count, gradient + at,
-                      &top);
+    gradient_block<2>(base + at, table + at, stride, members, factors, step, count, out + at, &top);
     at += 2 * W;
   }
   if (at + W <= stride)
-    gradient_block<1>(base + at, table + at, stride, members, factors, step, count, gradient + at,
-                      &top);
-  const T bound = entering_bound(largest_lane<T>(top), level, tolerance, share);
+    gradient_block<1>(base + at, table + at, stride, members, factors, step, count, out + at, &top);
+  return largest_lane<T>(top);
+}
+
+// Bits of the endmembers whose gradient exceeds `level` by more than `tolerance` and by `share` of
+// the largest excess.
+template <typename T>
+HUD_HD uint64_t entering_bits(const T* base, const T* table, int64_t stride, const uint8_t* members,
+                              const T* factors, int64_t step, int count, T level, T tolerance,
+                              T share, T* out) {
+  constexpr int W = kWidth<T>;
+  const T largest = gradient(base, table, stride, members, factors, step, count, out);
+  const T bound = entering_bound(largest > level ? largest : level, level, tolerance, share);
   uint64_t bits = 0;
-  for (at = 0; at < stride; at += W)
-    bits |= static_cast<uint64_t>(above(load(gradient + at), bound)) << at;
+  for (int64_t at = 0; at < stride; at += W)
+    bits |= static_cast<uint64_t>(above(load(out + at), bound)) << at;
   return bits;
+}
+
+// out_a = row_a . vector for `count` rows of a table, four at a time.
+template <int R>
+HUD_HD void dot_block(const double* table, int64_t values, const uint8_t* members,
+                      const double* vector, double* out, int64_t step) {
+  using V = Vector<double>;
+  constexpr int W = kWidth<double>;
+  V sum[R] = {};
+  int64_t at = 0;
+  for (; at + W <= values; at += W) {
+    const V v = load(vector + at);
+    for (int r = 0; r < R; ++r) sum[r] += load(table + members[r] * values + at) * v;
+  }
+  for (int r = 0; r < R; ++r) {
+    double lanes[W], total = 0;
+    store(lanes, sum[r]);
+    for (int l = 0; l < W; ++l) total += lanes[l];
+    for (int64_t i = at; i < values; ++i) total += table[members[r] * values + i] * vector[i];
+    out[r * step] = total;
+  }
+}
+HUD_HD void project_on(const double* table, int64_t values, const uint8_t* members, int count,
+                       const double* vector, double* out, int64_t step) {
+  int a = 0;
+  for (; a + 4 <= count; a += 4)
+    dot_block<4>(table, values, members + a, vector, out + a * step, step);
+  for (; a < count; ++a) dot_block<1>(table, values, members + a, vector, out + a * step, step);
 }
 
 // out (values) = base - sum_a factor_a row_a, values a multiple of 4; base may be null for 0 and a

@@ -91,34 +91,38 @@ inline int narrow_round(const FclsJob& job, const FclsChunk& chunk, int count, f
   return kept;
 }
 
-// Brings the x of a lane to sum one and judges it by the negative gradient: from the residual where
-// `exact`, else from the Gram matrix, whose tau moves all values alike.
+// Brings the x of a lane to sum one, where it must be.
+inline void settle_sum(const FclsJob& job, double* x, int size) {
+  constexpr int L = kTileLanes<double>;
+  if (!job.sum_to_one) return;
+  double sum = 0;
+  for (int a = 0; a < size; ++a) sum += x[a * L];
+  const double factor = 1 / sum;
+  for (int a = 0; a < size; ++a) x[a * L] *= factor;
+}
+
+// Judges the x of a lane by the negative gradient. With the sum constraint from the Gram matrix,
+// whose tau moves all values alike; without it x may be large, and with it the rounding of that
+// way: from the residual.
 inline Verdict judge_lane(const FclsJob& job, const FclsChunk& chunk,
-                          const LaneLists<double>& lists, int place, int lane, double* x,
-                          bool exact, double share) {
+                          const LaneLists<double>& lists, int place, int lane, const double* x,
+                          double share) {
   constexpr int L = kTileLanes<double>, W = kWidth<double>;
   const uint8_t* members = lists.members[lane];
   const int size = lists.sizes[lane];
+  double largest;
   if (job.sum_to_one) {
-    double sum = 0;
-    for (int a = 0; a < size; ++a) sum += x[a * L];
-    const double factor = 1 / sum;
-    for (int a = 0; a < size; ++a) x[a * L] *= factor;
-  }
-  if (exact) {
+    largest = gradient(chunk.h + place * job.padded, job.gram, job.padded, members, x, L, size,
+                       chunk.descent);
+  } else {
     combine(chunk.z + place * job.rank, job.columns, job.rank, job.rank, members, x, L, size,
             chunk.residual);
     for (int64_t i = 0; i < job.rank; ++i) chunk.residual[i] = -chunk.residual[i];
-    combine(nullptr, job.columns_t, job.padded, job.padded, nullptr, chunk.residual, 1,
-            static_cast<int>(job.rank), chunk.descent);
-  } else {
-    combine(chunk.h + place * job.padded, job.gram, job.padded, job.padded, members, x, L, size,
-            chunk.descent);
+    largest = gradient(chunk.nothing, job.columns_t, job.padded, nullptr, chunk.residual, 1,
+                       static_cast<int>(job.rank), chunk.descent);
   }
-  double mean = 0, largest = chunk.descent[0];
+  double mean = 0;
   for (int a = 0; a < size; ++a) mean += x[a * L] * chunk.descent[members[a]];
-  for (int64_t j = 1; j < job.endmembers; ++j)
-    largest = chunk.descent[j] > largest ? chunk.descent[j] : largest;
   const double level = job.sum_to_one ? mean : 0.0;
   const double reach = chunk.norm[place] + job.column_max;
   const double bound = entering_bound(largest, level, wide_tolerance(job.column_max, reach), share);
@@ -137,42 +141,39 @@ inline Verdict judge_lane(const FclsJob& job, const FclsChunk& chunk,
   return verdict;
 }
 
-// Refines the x of the lanes that are optimal so far, by their residuals, and judges them again.
+// Refines the x of the `wanted` lanes of a tile by their residuals.
 inline void refine_places(const FclsJob& job, const FclsChunk& chunk,
                           const SupportTile<double>& tile, const int32_t* places, int lanes, int K,
-                          double share, LaneLists<double>* lists, Verdict* verdicts) {
+                          uint32_t wanted, LaneLists<double>* lists) {
   constexpr int L = kTileLanes<double>;
   const bool both = lanes > kWidth<double>;
   const int filled = both ? L : kWidth<double>;
-  uint32_t wanted = 0;
   for (int l = 0; l < filled; ++l) {
     double* right = tile.lower + triangle(K) * L + l;
-    const bool optimal = l < lanes && verdicts[l].gap <= kCertified;
-    if (optimal) {
-      judge_lane(job, chunk, *lists, places[l], l, tile.x + l, true, share);
-      wanted |= uint32_t{1} << l;
+    const int size = (wanted >> l & 1) != 0 ? lists->sizes[l] : 0;
+    if (size > 0) {
+      settle_sum(job, tile.x + l, size);
+      combine(chunk.z + places[l] * job.rank, job.columns, job.rank, job.rank, lists->members[l],
+              tile.x + l, L, size, chunk.residual);
+      project_on(job.columns, job.rank, lists->members[l], size, chunk.residual, right, L);
     }
-    const int size = optimal ? lists->sizes[l] : 0;
-    for (int a = 0; a < size; ++a) right[a * L] = chunk.descent[lists->members[l][a]];
     for (int a = size; a < K; ++a) right[a * L] = 0;
   }
-  if (wanted == 0) return;
   if (both) {
     refine_support<2>(tile, K, job.sum_to_one);
   } else {
     refine_support<1>(tile, K, job.sum_to_one);
   }
   read_signs(tile, K, both, lists);
-  for (int l = 0; l < lanes; ++l)
-    if (wanted >> l & 1)
-      verdicts[l] = judge_lane(job, chunk, *lists, places[l], l, tile.x + l, true, share);
 }
 
 // One round of float64: as above, and what is optimal is certified and written. Pixels that are
 // lost go to `later`, whose count is updated.
 inline int wide_round(const FclsJob& job, const FclsChunk& chunk, int64_t first, int count,
-                      double share, int* lost) {
+                      int round, int* lost) {
   constexpr int L = kTileLanes<double>;
+  const double share = entering_share(round + kBoldRounds - kBoldWideRounds);
+  const bool again = round > 0;
   const SupportTile<double> tile = support_tile(chunk.tile64, job.endmembers);
   sort_by_size(chunk, chunk.list, count);
   LaneLists<double> lists;
@@ -183,10 +184,22 @@ inline int wide_round(const FclsJob& job, const FclsChunk& chunk, int64_t first,
     const int32_t* places = chunk.list + at;
     const int K = count_bits(chunk.support[places[lanes - 1]]);
     solve_places(job, chunk, tile, job.gram, chunk.h, places, lanes, K, &lists);
-    // Without the sum constraint x may be large, and with it the rounding of the Gram matrix' way.
-    for (int l = 0; l < lanes; ++l)
-      verdicts[l] = judge_lane(job, chunk, lists, places[l], l, tile.x + l, !job.sum_to_one, share);
-    if (job.refine) refine_places(job, chunk, tile, places, lanes, K, share, &lists, verdicts);
+    // Of ill-conditioned endmembers' supports most are right the first time, and few later on:
+    // there they are judged before they are refined, too.
+    uint32_t wanted = job.refine && !again ? (uint32_t{1} << lanes) - 1 : 0;
+    if (wanted != 0) refine_places(job, chunk, tile, places, lanes, K, wanted, &lists);
+    const auto judge = [&](int l) {
+      settle_sum(job, tile.x + l, lists.sizes[l]);
+      verdicts[l] = judge_lane(job, chunk, lists, places[l], l, tile.x + l, share);
+    };
+    for (int l = 0; l < lanes; ++l) judge(l);
+    if (job.refine && again) {
+      for (int l = 0; l < lanes; ++l)
+        if (verdicts[l].gap <= kCertified) wanted |= uint32_t{1} << l;
+      if (wanted != 0) refine_places(job, chunk, tile, places, lanes, K, wanted, &lists);
+      for (int l = 0; l < lanes; ++l)
+        if ((wanted >> l & 1) != 0) judge(l);
+    }
     for (int l = 0; l < lanes; ++l) {
       const int place = places[l];
       if (verdicts[l].gap <= kCertified) {

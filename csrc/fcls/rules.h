@@ -25,10 +25,10 @@ constexpr double kSignificant = 0.5;
 // Rounds. Share of the largest violation with which an endmember enters, too; and that long: single
 // entries are slower, but were never seen to cycle.
 constexpr float kEnter = 0.5f, kOnlyLargest = 0.999999f;
-constexpr int kBoldRounds = 8;
-constexpr int kNarrowRounds = 24;   // of float32
-constexpr int kWideRounds = 32;     // of float64
-constexpr int kPasses = 1;          // of dropping what is negative in a round
+constexpr int kBoldRounds = 8, kBoldWideRounds = 2;  // the latter of float64, on the CPU
+constexpr int kNarrowRounds = 24;                    // of float32
+constexpr int kWideRounds = 32;                      // of float64
+constexpr int kPasses = 1;                           // of dropping what is negative in a round
 constexpr int kMaxEndmembers = 64;  // of all rounds: supports are bit masks of one word
 
 // Rounds in fixed lanes (fcls/dense.h): beyond these endmembers eliminating all of them costs more

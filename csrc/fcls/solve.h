@@ -59,7 +59,6 @@ inline void guess_supports(const FclsJob& job, const FclsChunk& chunk, int count
     HUD_SIMD
     for (int64_t i = 0; i < used * job.padded; ++i) h32[i] = static_cast<float>(h[i]);
     for (int p = 0; p < used; ++p) {
-      for (int64_t i = job.endmembers; i < job.padded; ++i) h32[p * job.padded + i] = kPadding;
       uint64_t bits = 0;
       for (int64_t i = 0; i < job.padded; i += W)
         bits |= static_cast<uint64_t>(
@@ -74,6 +73,18 @@ inline void guess_supports(const FclsJob& job, const FclsChunk& chunk, int count
   }
 }
 
+// Writes the padding of the listed pixels' rows. few_wide_round() multiplies that of `h` by an x of
+// 0.
+inline void pad_rows(const FclsJob& job, const FclsChunk& chunk, int count, bool few) {
+  for (int i = 0; i < count; ++i) {
+    const int64_t row = chunk.list[i] * job.padded;
+    for (int64_t j = job.endmembers; j < job.padded; ++j) {
+      chunk.h[row + j] = few ? 0 : kPadding;
+      chunk.h32[row + j] = kPadding;
+    }
+  }
+}
+
 void fcls_range(const FclsJob& job, int64_t begin, int64_t end, double* workspace, FclsWays* ways) {
   FclsChunk chunk = {};
   DenseTile dense;
@@ -83,7 +94,9 @@ void fcls_range(const FclsJob& job, int64_t begin, int64_t end, double* workspac
   fcls_layout(job, base, &chunk);
   const bool few =
       job.gram != nullptr && job.endmembers >= kFewFrom && job.endmembers <= kDenseEndmembers;
+  const bool few_wide = few && job.sum_to_one && !job.refine;
   if (few) prepare_few(job, chunk);
+  for (int64_t j = 0; j < job.padded; ++j) chunk.nothing[j] = j < job.endmembers ? 0 : kPadding;
   for (int64_t first = begin; first < end; first += kChunk) {
     const int count = static_cast<int>(end - first < kChunk ? end - first : kChunk);
     project_chunk(job, chunk, first, count);
@@ -101,6 +114,7 @@ void fcls_range(const FclsJob& job, int64_t begin, int64_t end, double* workspac
       guess_supports(job, chunk, count);
       for (int place = 0; place < count; ++place) chunk.list[active++] = place;
     }
+    pad_rows(job, chunk, active, few_wide);
     ways->lanes += count - active;
     const int solving = active;
     int finite = 0;
@@ -124,9 +138,8 @@ void fcls_range(const FclsJob& job, int64_t begin, int64_t end, double* workspac
       chunk.list[i] = place;
     }
     for (int round = 0; round < kWideRounds && active > 0; ++round)
-      active = few && job.sum_to_one && !job.refine
-                   ? few_wide_round(job, chunk, first, active, entering_share(round), &lost)
-                   : wide_round(job, chunk, first, active, entering_share(round), &lost);
+      active = few_wide ? few_wide_round(job, chunk, first, active, entering_share(round), &lost)
+                        : wide_round(job, chunk, first, active, round, &lost);
     for (int i = 0; i < active; ++i) chunk.later[lost++] = chunk.list[i];
     for (int i = 0; i < lost; ++i) solve_alone(job, chunk, first, chunk.later[i]);
     (few ? ways->lanes : ways->rounds) += solving - lost;

@@ -40,8 +40,17 @@ def cases() -> list[Case]:
         )
     for way in ("VCA", "class means"):
         found.append(
-            Case("fcls", f"Indian Pines, 16 {way}", PROVIDERS, _real(way), quick=way == "VCA")
+            Case(
+                "fcls",
+                f"Indian Pines, 16 {way}",
+                PROVIDERS,
+                _indian_pines(way),
+                quick=way == "VCA",
+                headline=way == "VCA",
+            )
         )
+    for name, (_, D) in inputs.OF_USERS.items():
+        found.append(Case("fcls", f"{name}, {D} VCA", PROVIDERS, _of_users(name), headline=D != 3))
     return found
 
 
@@ -54,7 +63,7 @@ def _simulated(C: int, D: int, hard: bool = False) -> Callable[[bool], Bench]:
     return make
 
 
-def _real(way: str) -> Callable[[bool], Bench]:
+def _indian_pines(way: str) -> Callable[[bool], Bench]:
     def make(quick: bool) -> Bench:
         found = inputs.class_means() if way == "class means" else inputs.real()
         if found is None:
@@ -63,6 +72,21 @@ def _real(way: str) -> Callable[[bool], Bench]:
         step = 10 if quick else 1
         pixels = np.ascontiguousarray(found.pixels[::step], np.float64)
         return _bench(inputs.Pixels(pixels, found.endmembers.astype(np.float64)))
+
+    return make
+
+
+def _of_users(name: str) -> Callable[[bool], Bench]:
+    def make(quick: bool) -> Bench:
+        found = inputs.of_users(name)
+        if found is None:
+            source = inputs.OF_USERS[name][0]
+            how = "HUD_FAST_DATA" if source.endswith(".mat") else f"hud-fast fetch {source}"
+            return Bench(
+                "pixel", {"ours": Missing(f"{name} is not at hand ({how}: {source})", "ours")}
+            )
+        step = 10 if quick else 1
+        return _bench(inputs.Pixels(np.ascontiguousarray(found.pixels[::step]), found.endmembers))
 
     return make
 

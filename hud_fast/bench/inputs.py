@@ -159,6 +159,31 @@ def mixture_blocks(scene: Searched, count: int, side: int, seed: int = 2) -> NDA
     )
 
 
+# Scenes of about 10,000 pixels and how many endmembers they are unmixed with: of the catalogue, or a file of the
+# Airport-Beach-Urban scenes (Kang et al., IEEE TGRS 55(10), 2017) in the folder HUD_FAST_DATA.
+OF_USERS = {
+    "Jasper Ridge": ("jasper-ridge", 4),
+    "Samson": ("samson", 3),
+    "Pavia University crop": ("pavia-university-crop", 8),
+    "ABU airport": ("abu-airport-1.mat", 12),
+}
+
+
+@lru_cache(maxsize=1)
+def of_users(name: str) -> Pixels | None:
+    """A real scene of `OF_USERS` with VCA endmembers, float64, or None where it is not at hand."""
+    from hud_fast.scenes import load_scene
+    from hud_fast.scenes.fetch import at_hand, find_local
+    from hud_fast.unmixing import vca
+
+    source, D = OF_USERS[name]
+    file = find_local(source) if source.endswith(".mat") else None
+    if file is None and (source.endswith(".mat") or not at_hand(source)):
+        return None
+    pixels = np.ascontiguousarray(load_scene(file or source).pixels, np.float64)
+    return Pixels(pixels, vca(pixels, D, seed=0))
+
+
 def class_means() -> Searched | None:
     """Indian Pines with the mean spectrum of each of its 16 classes, or None without the ground truth."""
     from hud_fast.scenes.fetch import data_folder, find_local

@@ -12,7 +12,8 @@ import pytest
 from launch import own_pytest
 
 from hud_fast import cli
-from hud_fast.bench import GROUPS, cases_of, peers, run_groups
+from hud_fast.bench import GROUPS, cases_of, inputs, peers, run_groups
+from hud_fast.bench.case import Missing
 from hud_fast.bench.run import commit
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,6 +50,17 @@ def test_a_quick_run_prints_and_writes(tmp_path, capsys, without_real_scenes):
     assert ours["error"] <= 1e-12
     assert not ours["wrong"]
     assert {c["group"] for c in results["cases"]} == {"fcls", "levels"}
+
+
+@pytest.mark.parametrize("name", ["ABU airport", "Jasper Ridge"])
+def test_a_real_scene_that_is_not_at_hand_is_told(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("HUD_FAST_DATA", str(tmp_path))
+    monkeypatch.setattr("hud_fast.scenes.fetch.at_hand", lambda _: False)
+    inputs.of_users.cache_clear()
+    case = next(c for c in cases_of("fcls") if c.name.startswith(name))
+    (missing,) = case.make(True).runs.values()
+    assert isinstance(missing, Missing)
+    assert missing.why.startswith(f"{name} is not at hand (")
 
 
 def test_scaling_curves_are_drawn(tmp_path, monkeypatch, capsys, without_real_scenes):

@@ -39,7 +39,7 @@ def test_agrees_with_an_active_set_in_extended_precision(level, D, near):
 def test_which_way_solves_which_pixels(level):
     """Few endmembers in fixed lanes, more in gathered tiles, many or singular ones alone."""
     with running(level):
-        for D, way in [(9, 0), (16, 0), (17, 1), (64, 1), (65, 2)]:
+        for D, way in [(8, 0), (17, 1), (64, 1), (65, 2)]:
             A = smooth_endmembers(D, 100)
             result = hud.fcls(mixtures(A, 500, 0.02), A, return_status=True)
             ways = native.fcls_ways()
@@ -63,6 +63,32 @@ def test_the_ways_agree(level, D, options, monkeypatch):
     np.testing.assert_allclose(fast.abundances, slow.abundances, rtol=0, atol=X_ERROR)
     np.testing.assert_allclose(fast.residual, slow.residual, rtol=1e-12)
     assert (fast.status == 0).all()
+
+
+@every_level
+@pytest.mark.parametrize("D", [14, 24])
+@pytest.mark.parametrize("near", [None, 1e-2])
+def test_the_first_guess_decides_about_rounds_only(level, D, near, monkeypatch):
+    """Another start, and one that is wrong everywhere: the same abundances to rounding, the same certificate."""
+    A = smooth_endmembers(D, 80)
+    if near is not None:
+        A[-(D // 2) :] = A[: D // 2] * (
+            1 + near * np.random.default_rng(1).normal(size=(D // 2, 80))
+        )
+    y = mixtures(A, 300, 0.02)
+    with running(level):
+        usual = hud.fcls(y, A, return_status=True)
+        for few, present in ((64, tables._PRESENT), (0, tables._PRESENT), (0, -1.0), (0, 1.0)):
+            monkeypatch.setattr(tables, "_FEW", few)
+            monkeypatch.setattr(tables, "_PRESENT", present)
+            other = hud.fcls(y, A, return_status=True)
+            assert (other.status == 0).all()
+            np.testing.assert_allclose(
+                other.abundances,
+                usual.abundances,
+                rtol=0,
+                atol=X_ERROR if near is None else X_ERROR_ILL,
+            )
 
 
 @every_level
