@@ -7,9 +7,9 @@
 
 HUD_CORE_BEGIN
 
-// From so many endmembers on. With vectors of 64 bytes fewer keep to fixed lanes (dense.h), which
-// were faster there than gathering.
-constexpr int kFewFrom = HUD_VECTOR_BYTES == 64 ? 13 : 1;
+// From so many endmembers on; fewer keep to fixed lanes (dense.h), which have less to set up. With
+// vectors of 64 bytes they were faster than gathering up to 12.
+constexpr int kFewFrom = HUD_VECTOR_BYTES == 64 ? 13 : 5;
 
 // The tables that the rounds here read.
 inline void prepare_few(const FclsJob& job, const FclsChunk& chunk) {

@@ -7,7 +7,8 @@
 // primal-dual active set does, cycles on a few pixels in a hundred; this was seen to on a few in
 // ten thousand, with near-duplicate endmembers.) What is left goes to the monotone active set of
 // fcls/active_set.h, which always ends. Pixels of like support size share a tile of vector lanes
-// (rounds.h; up to 16 endmembers few.h, or fixed lanes, dense.h, where vectors are of 64 bytes).
+// (rounds.h; with 5 to 16 endmembers few.h, or fixed lanes, dense.h: up to 4, with vectors of 64
+// bytes up to 12).
 //
 // No pixel's numbers depend on its neighbours, so results have the same bits for any order or
 // split.

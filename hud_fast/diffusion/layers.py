@@ -45,7 +45,7 @@ class NormSilu(nn.GroupNorm):
         return silu(found)
 
 
-class Block(ResnetBlock2D):  # type: ignore[misc]
+class Block(ResnetBlock2D):
     """Two of either, beside what goes past them."""
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
@@ -55,7 +55,8 @@ class Block(ResnetBlock2D):  # type: ignore[misc]
             if self.training and not x.is_cpu:
                 x = x.contiguous()  # as diffusers has it: for DistributedDataParallel's gradients
             x = self.conv_shortcut(x)
-        return x + found
+        whole: Tensor = x + found
+        return whole
 
 
 def quicken(unet: Any) -> None:

@@ -322,12 +322,27 @@ class CosineIndex:
             return scene
 
     def _answer(
-        self, query: Tensor, tree: CosineTree | None, **way: bool
+        self,
+        query: Tensor,
+        tree: CosineTree | None,
+        *,
+        probe: bool = False,
+        mixtures: bool = False,
     ) -> tuple[Tensor, Tensor]:  # (Q,) float64, (Q,) int64
         limit = self.memory_limit
         scratch = None if limit is None else limit - (1 << 20)
         rows, inverse = self._reference, self._inverse
-        return answer(query, rows, tree, limit=limit, scratch=scratch, inverse=inverse, **way)[:2]
+        value, row, _ = answer(
+            query,
+            rows,
+            tree,
+            limit=limit,
+            scratch=scratch,
+            inverse=inverse,
+            probe=probe,
+            mixtures=mixtures,
+        )
+        return value, row
 
 
 def read_endmembers(op: str, value: ArrayLike, bands: int) -> Tensor:  # (D, C) float64

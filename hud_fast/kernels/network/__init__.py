@@ -155,7 +155,7 @@ def conv3x3(
     """
     if not torch.is_grad_enabled():
         return _conv(_last(x), weight, bias, mirrored=False)
-    found: Tensor = _Conv.apply(x, weight, bias)
+    found: Tensor = _Conv.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     return found
 
 
@@ -179,5 +179,5 @@ def norm_silu(
     if not torch.is_grad_enabled():
         given = None if told is None else told.contiguous()
         return _normalised(_last(x), gamma, beta, given, groups, eps)[0]
-    found: Tensor = _NormSilu.apply(x, gamma, beta, told, groups, eps)
+    found: Tensor = _NormSilu.apply(x, gamma, beta, told, groups, eps)  # type: ignore[no-untyped-call]
     return found

@@ -143,9 +143,9 @@ def test_a_pixel_whose_square_overflows_is_told(level, sum_to_one):
     assert np.isnan(result.abundances).all()
 
 
-# D of every way: fixed lanes, gathered tiles of one and of two words, alone.
+# D of every way: fixed lanes, gathered tiles of few, of one and of two words, alone.
 @every_level
-@pytest.mark.parametrize("D", [12, 24, 64, 70])
+@pytest.mark.parametrize("D", [4, 12, 16, 24, 64, 70])
 @pytest.mark.parametrize("noise", [0.0, 0.02])
 @pytest.mark.parametrize("options", [{}, {"sum_to_one": False}, {"shade": True}], ids=str)
 @pytest.mark.parametrize("near", [False, True], ids=["distinct", "near-duplicates"])
