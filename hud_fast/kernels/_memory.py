@@ -44,7 +44,11 @@ def _block(size: int) -> NDArray[np.uint8]:
         if block.nbytes == size:
             return block
         _kept.append(block)
-    return np.empty(size, dtype=np.uint8)
+    try:
+        return np.empty(size, dtype=np.uint8)
+    except MemoryError:
+        _kept.clear()
+        return np.empty(size, dtype=np.uint8)
 
 
 def empty(shape: tuple[int, ...] | torch.Size, like: Tensor) -> Tensor:

@@ -24,6 +24,8 @@ def area_under_curve(
     # as much ridge as there are rows halves the weight of a direction of variance one
     w = X.T @ np.linalg.solve(X @ X.T + len(X) * np.eye(len(X)), y - y.mean())
     generated, real = ((part - mean) / spread @ w for part in test)
+    if not (np.isfinite(generated).all() and np.isfinite(real).all()):
+        return float("nan")
     n, m = len(generated), len(real)
     ordered = np.sort(real)
     below, up_to = (ordered.searchsorted(generated, side) for side in ("left", "right"))

@@ -115,9 +115,14 @@ def thinner(done: Unmixed) -> Unmixed:
 
 
 def of_parts(shape: tuple[int, int, int]) -> Need:
-    """The memory that parts take, and a bit or two a pixel."""
-    H, W, _ = shape
-    return Need(PROGRAM + WORKERS * PART + 2 * H * W, "give more --memory, or a part by --window")
+    """The memory that parts take, a bit or two a pixel, and the coordinates that the search keeps."""
+    from hud_fast.unmixing.views import KEPT_BYTES
+
+    H, W, C = shape
+    kept = min(KEPT_BYTES, 8 * H * W * C)
+    return Need(
+        PROGRAM + WORKERS * PART + 2 * H * W + kept, "give more --memory, or a part by --window"
+    )
 
 
 def unmix_parts(
