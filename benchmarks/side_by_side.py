@@ -61,12 +61,34 @@ def cases() -> dict[str, Callable[[], Any]]:
             hud.simplex_softmax(small)
 
     found["2,000 calls of simplex_softmax on (2, 3)"] = calls
+    found |= scene_cases()
     simulated = hud.simulate_scene(64, 64, C=60, D=6, seed=1)
     preset = replace(PRESETS["tiny"], steps=4, patches="no")
     found["HUD.fit, 4 steps of tiny"] = lambda: hud.HUD.fit(simulated, endmembers=6, preset=preset)
     model = hud.HUD.fit(simulated, endmembers=6, preset=preset)
     found["HUD.sample(8), 10 steps"] = lambda: model.sample(8, sampler="dpm++", steps=10)
     return found
+
+
+def scene_cases() -> dict[str, Callable[[], Any]]:
+    """Of a scene of PaviaU's size: its endmembers, and 64 cubes judged by it."""
+    import numpy as np
+
+    import hud_fast as hud
+
+    simulated = hud.simulate_scene(610, 340, C=103, D=9, seed=2)
+    pixels = np.ascontiguousarray(simulated.pixels, np.float32)
+    rng = np.random.default_rng(3)
+    shares = rng.dirichlet(np.ones(9), (64, 32, 32))
+    cubes = (shares @ hud.vca(pixels, 9, seed=0)).astype(np.float32)
+    name = "610 x 340 x 103"
+    return {
+        f"largest value, {name}": lambda: pixels.max(),
+        f"count_endmembers, {name}": lambda: hud.count_endmembers(pixels),
+        f"vca, {name}, D = 9": lambda: hud.vca(pixels, 9, seed=0),
+        f"vca, {name}, D = 9, best of 8": lambda: hud.vca(pixels, 9, seed=0, best_of=8),
+        f"evaluate, 64 cubes by {name}": lambda: hud.evaluate(cubes, simulated.cube),
+    }
 
 
 def measure(threads: int) -> dict[str, float]:

@@ -111,6 +111,7 @@ HUD_HD V exp_bounded_double(V x) {
   return y * bits_to<V>(bits_to<U>(t) << 52) * 7.458340731200207e-155;  // 2^-512
 }
 
+// For -104 <= x <= 43.
 template <typename V>
 HUD_HD V exp_bounded_float(V x) {
   using U = BitsOf<V>;

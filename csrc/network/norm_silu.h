@@ -7,11 +7,11 @@
 
 HUD_CORE_BEGIN
 
-// 1 / (1 + exp(-h)): from h = -87 down exp(87) is close enough, whose inverse is no subnormal.
+// 1 / (1 + exp(-h)), by exp(-|h|): from |h| = 87 on exp(-87) is close enough, and no subnormal.
 HUD_HD Float32s sigmoid(Float32s h) {
-  const Float32s most = splat<Float32s>(87.0f), least = -most;
-  const Float32s x = -h > most ? most : -h;
-  return 1.0f / (1.0f + exp_bounded_float(x < least ? least : x));
+  const Float32s least = splat<Float32s>(-87.0f), size = h < Float32s{} ? h : -h;
+  const Float32s e = exp_bounded_float(size < least ? least : size);
+  return (h < Float32s{} ? e : splat<Float32s>(1.0f)) / (1.0f + e);
 }
 
 constexpr int64_t kPixelsSummed = 64;  // in float32, before they go to a sum in float64

@@ -1,22 +1,24 @@
 """Group ``notes``: choices of the package that rest on a timing, so that the timing can be had again.
 
-* the network's memory layout on the CPU (`hud_fast.diffusion.network.memory_format`);
+* the network's layers on the CPU, by the package's kernels or by torch's (`hud_fast.diffusion.layers`);
 * how many samples go through the network at once (`hud_fast.diffusion.sampling.CPU_GROUP`).
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 from hud_fast.bench.case import Bench, Case, Run
 
 BATCHES = (1, 4, 16)
-LAYOUTS = ("channels first", "channels last")
+LAYERS = {"our layers": "cpu", "torch's layers": "torch"}  # and what HUD_FAST_BACKEND says for them
 TRAINED = 8  # samples of one training step
 PROVIDERS = (
-    *(f"{layout}, {batch} at once" for batch in BATCHES for layout in LAYOUTS),
-    *(f"{layout}, trained" for layout in LAYOUTS),
+    *(f"{layers}, {batch} at once" for batch in BATCHES for layers in LAYERS),
+    *(f"{layers}, trained" for layers in LAYERS),
 )
 D = 16
 
@@ -33,30 +35,35 @@ def _make(preset: str) -> Callable[[bool], Bench]:
     def make(quick: bool) -> Bench:
         import torch
 
-        from hud_fast.diffusion.network import build_network
+        from hud_fast.diffusion.network import build_network, memory_format
         from hud_fast.diffusion.presets import resolve_preset
 
         runs: dict[str, Any] = {}
         side = 8 if quick else 32
-        for layout in LAYOUTS:
-            form = torch.channels_last if layout == "channels last" else torch.contiguous_format
-            network = build_network(resolve_preset(preset), D).eval()
-            for parameter in network.parameters():
-                if parameter.ndim == 4:
-                    parameter.data = parameter.data.to(memory_format=form)
+        network = build_network(resolve_preset(preset), D).eval()
+
+        def drawn(count: int) -> torch.Tensor:
+            z = torch.randn(count, D, side, side, generator=torch.Generator().manual_seed(0))
+            return z.to(memory_format=memory_format(z.device))
+
+        for layers, backend in LAYERS.items():
             for batch in BATCHES:
-                draw = torch.Generator().manual_seed(0)
-                z = torch.randn(batch, D, side, side, generator=draw).to(memory_format=form)
-                runs[f"{layout}, {batch} at once"] = Run(
-                    _step(network, z), items=batch, kind="ours"
-                )
-            z = torch.randn(TRAINED, D, side, side, generator=torch.Generator().manual_seed(0))
-            call = _training(network, z.to(memory_format=form))
+                call = _by(backend, _step(network, drawn(batch)))
+                runs[f"{layers}, {batch} at once"] = Run(call, items=batch, kind="ours")
+            call = _by(backend, _training(network, drawn(TRAINED)))
             note = "forward and backward"
-            runs[f"{layout}, trained"] = Run(call, items=TRAINED, kind="ours", note=note)
+            runs[f"{layers}, trained"] = Run(call, items=TRAINED, kind="ours", note=note)
         return Bench("sample", runs)
 
     return make
+
+
+def _by(backend: str, call: Callable[[int], Any]) -> Callable[[int], Any]:
+    def run(count: int) -> Any:
+        with patch.dict(os.environ, {"HUD_FAST_BACKEND": backend}):
+            return call(count)
+
+    return run
 
 
 def _step(network: Any, z: Any) -> Callable[[int], Any]:

@@ -99,7 +99,7 @@ def nearest_in_turns(
         best = found.value.reshape(-1, T).argmax(dim=1)  # (m,)
         pick = torch.arange(len(best), device=best.device)
         at = found.position.reshape(-1, T, 2)[pick, best]
-        for i, k in enumerate(best.tolist()):
+        for i, k in enumerate(best.cpu().tolist()):
             upright = turned(blocks.spectra(first + i), turns[k])
             value.append(similarities(upright, at[i : i + 1], scene.values, "pixel"))
         position.append(at)

@@ -213,7 +213,7 @@ def test_a_wrong_window_search_is_contradicted(monkeypatch, options, wrong):
             best = made.window_scale.clone()
             for y, x in (position // made.stride).tolist():
                 best[y, x] = torch.nan
-            found = windows(**options)[1].search(part, best.isnan())
+            found = windows(**options)[1]._search(part, best)
             value.copy_(found[0])
             position.copy_(found[1])
         elif wrong == "elsewhere":
@@ -252,9 +252,10 @@ def test_what_is_no_number_is_not_contradicted(looks):
     value, position = made.search(blocks)
     assert value.isnan().all()
     assert (position == -1).all()
-    out = torch.ones(made.window_scale.shape, dtype=torch.bool)
     fresh = windows()[1]
-    fresh.search(windows()[0], out)  # every window is left out
+    h, w = fresh.window_scale.shape
+    everything = torch.tensor([[0, h, 0, w]]).expand(len(blocks), -1)
+    fresh.search(windows()[0], everything)  # every window is left out
     assert looks == ["check_windows"] * 2
 
 

@@ -116,7 +116,7 @@ def runs_apart(apart: Tensor, shape: torch.Size) -> Iterator[tuple[slice, Tensor
 
 def _runs(apart: Tensor) -> tuple[list[list[int]], list[int]]:
     rows, counts = apart.unique_consecutive(dim=0, return_counts=True)
-    return rows.tolist(), counts.tolist()
+    return rows.cpu().tolist(), counts.cpu().tolist()
 
 
 def too_little(least: int, limit: int) -> ValueError:
