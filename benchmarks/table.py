@@ -1,10 +1,14 @@
 """README's table, docs/benchmarks.md, and a results file worth keeping, from what ``hud-fast bench`` measured.
 
-All of it, about 20 minutes on two cores of which one must be idle, with HUD_FAST_DATA naming the real scenes:
+All of it, up to an hour on two cores of which one must be idle (`--headline` takes a quarter of it), with HUD_FAST_DATA
+naming the real scenes:
 
     OMP_NUM_THREADS=1 hud-fast bench --out bench
     python benchmarks/table.py bench/results.json --keep benchmarks/results/MACHINE.json
     python benchmarks/table.py benchmarks/results/MACHINE.json --readme README.md --page docs/benchmarks.md
+
+docs/benchmarks-avx512.md is the page of benchmarks/results/cpu-amd-epyc-zen4.json, from before the last round of work on
+speed: its machine could not be had again.
 
 Several files are merged, the later ones winning case by case: a group may be run again on its own.
 """
