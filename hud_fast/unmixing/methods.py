@@ -216,10 +216,13 @@ def same_unit(
     if not len(pixels):
         return
     ours, theirs = float(np.median(pixels)), float(np.nanmedian(spectra))
-    if ours <= 0 or theirs <= 0 or 1 / FAR < ours / theirs < FAR:
+    if not (0 < ours < np.inf and 0 < theirs < np.inf):
+        return
+    apart = np.log10(ours) - np.log10(theirs)
+    if abs(apart) < np.log10(FAR):
         return
     # Percent, or integers of 1e4 for 1, at whatever brightness: the nearest power of 100.
-    factor = 100.0 ** round(np.log10(ours / theirs) / 2)
+    factor = 100.0 ** min(max(round(apart / 2), -150), 150)
     number = f"{scale * factor:.10g}"
     raise ValueError(
         f"{caller}: `endmembers` must be in the unit of the scene, got a median of {theirs:.4g} beside the scene's "

@@ -11,6 +11,7 @@ import scipy.optimize
 
 from hud_fast.scenes import Library, Scene, load_scene, simulate_scene
 from hud_fast.unmixing import Match, match_spectra, unmix, vca
+from hud_fast.unmixing.methods import same_unit
 
 WAVELENGTHS = np.linspace(400, 2400, 60)
 NAMES = ("soil", "water", "tree", "tin")
@@ -183,3 +184,11 @@ def test_what_vca_cannot_keep(library: Library, shares: Any) -> None:
     with pytest.raises(ValueError, match=r"`keep` must have spectra on the side .*snr_db=-inf"):
         vca(pixels, 4, keep=behind, snr_db=np.inf)
     assert vca(pixels, 4, keep=behind, best_of=2).shape == (4, 60)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(1e300, 1e-300), (1e-300, 1e300)])
+def test_units_at_both_ends_of_float64(ours: float, theirs: float) -> None:
+    pixels, spectra = np.full((3, 4), ours), np.full((2, 4), theirs)
+    with pytest.raises(ValueError, match="`endmembers` must be in the unit of the scene, got a"):
+        same_unit("unmix", pixels, spectra)
+    same_unit("unmix", np.full((3, 4), np.inf), spectra)  # others refuse these
