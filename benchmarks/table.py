@@ -205,10 +205,10 @@ def _wide(cases: list[Any]) -> list[str]:
 def put_into(path: Path, table: str) -> None:
     """Replace what stands between the markers."""
     text = path.read_text(encoding="utf-8")
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise ValueError(f"table: {path} must hold {BEGIN} and {END} once each")
-    before, rest = text.split(BEGIN)
-    path.write_text(before + BEGIN + "\n" + table + "\n" + END + rest.split(END)[1], "utf-8")
+    before, _, rest = text.partition(BEGIN)
+    if text.count(BEGIN) != 1 or END not in rest:
+        raise ValueError(f"table: {path} must hold {BEGIN} once, and {END} after it")
+    path.write_text(before + BEGIN + "\n" + table + "\n" + END + rest.partition(END)[2], "utf-8")
 
 
 def main(arguments: list[str] | None = None) -> None:
