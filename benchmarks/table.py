@@ -7,8 +7,8 @@ naming the real scenes:
     python benchmarks/table.py bench/results.json --keep benchmarks/results/MACHINE.json
     python benchmarks/table.py benchmarks/results/MACHINE.json --readme README.md --page docs/benchmarks.md
 
-docs/benchmarks-avx512.md is the page of benchmarks/results/cpu-amd-epyc-zen4.json, from before the last round of work on
-speed: its machine could not be had again.
+docs/benchmarks-avx512.md is the page of benchmarks/results/cpu-amd-epyc-zen4.json, from before the last round of work
+on speed: its machine could not be had again.
 
 Several files are merged, the later ones winning case by case: a group may be run again on its own.
 """

@@ -44,7 +44,7 @@ def test_the_commands_exist():
 
 
 def test_the_tables_come_from_the_results():
-    """README's table and the pages of benchmarks are what the script makes of a committed results file, to the letter."""
+    """README's table and the pages of benchmarks are what the script makes of committed results, to the letter."""
     import table
 
     folder = Path(__file__).parents[1]
