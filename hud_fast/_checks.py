@@ -334,6 +334,15 @@ def check_values(function: str, argument: str, tensor: Tensor) -> None:
         )
 
 
+def check_on_cpu(function: str, argument: str, tensor: Tensor) -> None:
+    """Refuse a tensor that lies elsewhere, or holds no values."""
+    if tensor.device.type != "cpu":
+        raise RuntimeError(
+            f"{function}: `{argument}` must be on the CPU, got device {tensor.device}"
+        )
+    check_values(function, argument, tensor)
+
+
 def check_device(
     function: str, argument: str, tensor: Tensor, device: torch.device, of: str
 ) -> None:

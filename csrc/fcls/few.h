@@ -231,13 +231,7 @@ inline int few_wide_round(const FclsJob& job, const FclsChunk& chunk, int64_t fi
         }
         continue;
       }
-      const uint64_t next = stay | entering;
-      if (next == 0 || next == support) {
-        chunk.later[(*lost)++] = place;
-      } else {
-        chunk.support[place] = next;
-        chunk.sorted[kept++] = place;
-      }
+      go_on(chunk, place, stay | entering, &kept, lost);
     }
   }
   for (int i = 0; i < kept; ++i) chunk.list[i] = chunk.sorted[i];

@@ -167,6 +167,16 @@ inline void refine_places(const FclsJob& job, const FclsChunk& chunk,
   read_signs(tile, K, both, lists);
 }
 
+// A pixel that has no certificate yet goes on with another support, or is lost.
+HUD_HD void go_on(const FclsChunk& chunk, int32_t place, uint64_t next, int* kept, int* lost) {
+  if (next == 0 || next == chunk.support[place]) {
+    chunk.later[(*lost)++] = place;
+  } else {
+    chunk.support[place] = next;
+    chunk.sorted[(*kept)++] = place;
+  }
+}
+
 // One round of float64: as above, and what is optimal is certified and written. Pixels that are
 // lost go to `later`, whose count is updated.
 inline int wide_round(const FclsJob& job, const FclsChunk& chunk, int64_t first, int count,
@@ -209,13 +219,7 @@ inline int wide_round(const FclsJob& job, const FclsChunk& chunk, int64_t first,
         write_pixel(job, chunk, first + place, chunk.x, verdicts[l].gap, kOptimal);
         continue;
       }
-      const uint64_t next = verdicts[l].stay | verdicts[l].entering;
-      if (next == 0 || next == chunk.support[place]) {
-        chunk.later[(*lost)++] = place;
-      } else {
-        chunk.support[place] = next;
-        chunk.sorted[kept++] = place;
-      }
+      go_on(chunk, place, verdicts[l].stay | verdicts[l].entering, &kept, lost);
     }
   }
   for (int i = 0; i < kept; ++i) chunk.list[i] = chunk.sorted[i];

@@ -108,47 +108,24 @@ def window_bench(scene: inputs.Searched, count: int, side: int) -> Bench:
             error=lambda found: error(found, true_keys),
         )
         runs["torch-conv2d-channels"] = _conv2d(blocks, cube, true, error)
-    mixtures: Any = getattr(hud_fast, "Mixtures", None)
-    if mixtures is None:
-        runs["ours-mixtures"] = Missing("this build has no Mixtures", "ours")
-    else:
 
-        def whole(n: int) -> Any:
-            details: Any = hud_fast.block_diversity(
-                mixtures(abundances[:n], scene.endmembers), cube, return_details=True
-            )
-            return np.asarray(details.similarity).reshape(-1)
+    def whole(n: int) -> Any:
+        mixtures = hud_fast.Mixtures(abundances[:n], scene.endmembers)
+        details = hud_fast.block_diversity(mixtures, cube, return_details=True)
+        return np.asarray(details.similarity).reshape(-1)
 
-        # The blocks in float32 differ from exact mixtures by rounding.
-        runs["ours-mixtures"] = ours(whole, true, 1e-7)
-    runs |= _index(abundances, scene, lambda make: ours(make, true, 1e-7))
+    index = hud_fast.WindowIndex(cube, side, endmembers=scene.endmembers)
+    # The blocks in float32 differ from exact mixtures by rounding.
+    runs["ours-mixtures"] = ours(whole, true, 1e-7)
+    runs["ours-index"] = ours(lambda n: index.search_mixtures(abundances[:n]), true, 1e-7)
+    runs["index-build"] = Run(
+        lambda _: hud_fast.WindowIndex(cube, side, endmembers=scene.endmembers),
+        items=count,
+        kind="part",
+        note="over all blocks",
+    )
     facts = {"B": count, "side": side, "H": cube.shape[0], "W": cube.shape[1], "C": C}
     return Bench("block", runs, {**facts, "keys": b_keys.shape[-1]})
-
-
-def _index(
-    abundances: NDArray[np.float32],  # (B, h, w, D)
-    scene: inputs.Searched,
-    ours: Callable[[Callable[[int], Any]], Run],
-) -> dict[str, Run | Missing]:
-    """The same mixtures, asked of a scene that was made ready before, and making it ready."""
-    import hud_fast
-
-    make: Any = getattr(hud_fast, "WindowIndex", None)
-    if make is None:
-        why = Missing("this build has no WindowIndex", "ours")
-        return {"ours-index": why, "index-build": why}
-    count, side = abundances.shape[:2]
-    index = make(scene.cube, side, endmembers=scene.endmembers)
-    return {
-        "ours-index": ours(lambda n: index.search_mixtures(abundances[:n])),
-        "index-build": Run(
-            lambda _: make(scene.cube, side, endmembers=scene.endmembers),
-            items=count,
-            kind="part",
-            note="over all blocks",
-        ),
-    }
 
 
 def _conv2d(

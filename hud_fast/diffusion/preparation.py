@@ -153,9 +153,7 @@ def _searched(
             f"{pixels_left} valid pixels and {LARGEST_D}), got {D}"
         )
     with _of(place):
-        stats = stats or moments(
-            reader
-        )  # the search begins with those that the count was made from
+        stats = stats or moments(reader)  # what the count was made from serves the search, too
         try:
             spectra = _vertices(reader, stats, D, seed)
         except TooFewVertices as error:

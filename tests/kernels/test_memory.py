@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 
+import numpy as np
 import pytest
 import torch
 
@@ -56,6 +57,25 @@ def test_what_a_result_lay_on_serves_the_next_and_no_other():
     third, fourth = hud.log_project(x), hud.log_project(x)
     assert len({t.data_ptr() for t in (second, third, fourth)}) == 3
     assert torch.equal(third, expected)
+
+
+def test_kept_blocks_give_way_where_there_is_no_more_memory(monkeypatch):
+    of_bytes = torch.empty(0, dtype=torch.uint8)
+    kept = empty((HUGE,), of_bytes)
+    del kept
+    assert len(_kept) > 0
+    plainly, asked = np.empty, []
+
+    def short(*given, **more):
+        asked.append(len(_kept))
+        if _kept:
+            raise MemoryError
+        return plainly(*given, **more)
+
+    monkeypatch.setattr(np, "empty", short)
+    assert empty((2 * HUGE,), of_bytes).shape == (2 * HUGE,)
+    assert len(asked) == 2
+    assert asked[1] == 0
 
 
 def test_what_is_kept_is_bounded():

@@ -112,6 +112,8 @@ def test_the_classifier_tells_what_can_be_told() -> None:
     far = area_under_curve((sets[0] + 3, sets[1]), (sets[2] + 3, sets[3]))
     assert far == pytest.approx(1)
     assert area_under_curve((sets[0] + 3, sets[1]), (sets[2] - 3, sets[3])) == pytest.approx(0)
+    sets[3][0, 0] = np.nan
+    assert np.isnan(area_under_curve((sets[0], sets[1]), (sets[2], sets[3])))
 
 
 def test_filters_are_convolutions() -> None:

@@ -30,12 +30,23 @@ def plain(cube: np.ndarray, D: int, seed: int) -> list[int]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_as_among_all_pixels(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("room", [0, 60_000, 1 << 28])
+def test_as_among_all_pixels(seed: int, room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With coordinates kept of no part, of some, of all."""
+    monkeypatch.setattr(views, "KEPT_BYTES", room)
     monkeypatch.setattr(pixels, "BLOCK_VALUES", 9_000)  # many parts
     monkeypatch.setattr(extremes, "FIRST_DIRECTIONS", 1)  # few corners: several looks
     looks, look = [], views.Views.look
-    monkeypatch.setattr(views.Views, "look", lambda *a: looks.append(1) or look(*a))
+    kept: set[bool] = set()
+
+    def counted(self, *given):
+        looks.append(1)
+        kept.update(seen is not None for seen in self._seen)
+        return look(self, *given)
+
+    monkeypatch.setattr(views.Views, "look", counted)
     cube = simulate_scene(60, 50, C=30, D=8, seed=seed).cube
     index = vca(cube, 8, seed=seed, snr_db=-np.inf, return_index=True)[1]
     assert index.tolist() == plain(cube, 8, seed)
     assert len(looks) > 1
+    assert kept == {0: {False}, 60_000: {False, True}}.get(room, {True})

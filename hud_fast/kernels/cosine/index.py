@@ -21,7 +21,7 @@ from hud_fast._checks import (
     as_tensor,
     check_endmembers,
     check_limit,
-    check_values,
+    check_on_cpu,
     like_input,
     shape_text,
     unit_scale,
@@ -114,7 +114,7 @@ class CosineIndex:
                 f"{name}: `reference` must have shape (..., C) with C >= 1 and at least one axis of rows, "
                 f"got {shape_text(rows)}"
             )
-        _on_cpu(name, "reference", rows)
+        check_on_cpu(name, "reference", rows)
         self.shape = tuple(rows.shape)
         self.memory_limit = check_limit(name, memory_limit)
         bands = rows.shape[-1]
@@ -190,7 +190,7 @@ class CosineIndex:
                 f"{name}: `query` must have shape (..., C) with C = {self.shape[-1]} as in `reference`, "
                 f"got {shape_text(q)}"
             )
-        _on_cpu(name, "query", q)
+        check_on_cpu(name, "query", q)
         flat, lead = q.reshape(-1, q.shape[-1]).contiguous(), q.shape[:-1]
         tree = self._tree_for(flat) if len(flat) else None
         value, row = self._answer(flat, tree, probe=True)
@@ -225,7 +225,7 @@ class CosineIndex:
             raise ValueError(
                 f"{name}: `abundances` must have shape (..., D) with D = {D} as in `endmembers`, got {shape_text(x)}"
             )
-        _on_cpu(name, "abundances", x)
+        check_on_cpu(name, "abundances", x)
         flat, lead = x.reshape(-1, D).contiguous(), x.shape[:-1]
         value, row = self._answer(flat, self._trees["span"], mixtures=True)
         return like_input(value.reshape(lead), abundances), like_input(
@@ -345,15 +345,11 @@ class CosineIndex:
         return value, row
 
 
-def read_endmembers(op: str, value: ArrayLike, bands: int) -> Tensor:  # (D, C) float64
+def read_endmembers(
+    op: str, value: ArrayLike, bands: int, of: str = "reference"
+) -> Tensor:  # (D, C) float64
     """Finite endmembers of `bands` bands, the largest value brought near 1 by a power of two."""
     ends = as_tensor(op, "endmembers", value).detach().double()
-    _on_cpu(op, "endmembers", ends)
-    check_endmembers(op, ends, bands, of="reference", nonzero=True)
+    check_on_cpu(op, "endmembers", ends)
+    check_endmembers(op, ends, bands, of=of, nonzero=True)
     return (ends * unit_scale(ends)).contiguous()
-
-
-def _on_cpu(op: str, argument: str, tensor: Tensor) -> None:
-    if tensor.device.type != "cpu":
-        raise RuntimeError(f"{op}: `{argument}` must be on the CPU, got device {tensor.device}")
-    check_values(op, argument, tensor)

@@ -20,8 +20,8 @@ from hud_fast._checks import (
     as_tensor,
     check_choice,
     check_count,
+    check_on_cpu,
     check_pair,
-    check_values,
     like_input,
     shape_text,
     unit_scale,
@@ -113,13 +113,13 @@ class WindowIndex:
             raise ValueError(
                 f"{_NAME}: `scene` must have shape (H, W, C) with C >= 1, got {shape_text(values)}"
             )
-        _on_cpu(_NAME, "scene", values)
+        check_on_cpu(_NAME, "scene", values)
         size = check_pair(_NAME, "block", block)
         stride = check_count(_NAME, "stride", stride)
         check_choice(_NAME, "norm", norm, ("pixel", "block"))
         ends = None
         if endmembers is not None:
-            ends = _ends(endmembers, values.shape[2])
+            ends = read_endmembers(_NAME, endmembers, values.shape[2], "scene")
         keep = as_mask(_NAME, "mask", mask, values.shape[:2])
         kept = torch.ones(values.shape[:2], dtype=torch.bool) if keep is None else keep.cpu()
         inverse = inverse_norms(values.reshape(-1, values.shape[2])).reshape(kept.shape)
@@ -274,7 +274,7 @@ class WindowIndex:
                 f"{name}: `{argument}` must have shape (B, {h}, {w}, {letter}) with {letter} = {last} as {whose}, "
                 f"got {shape_text(b)}"
             )
-        _on_cpu(name, argument, b)
+        check_on_cpu(name, argument, b)
         return b
 
     @staticmethod
@@ -351,13 +351,6 @@ class WindowIndex:
         self._make(*(state[name] for name in names))
 
 
-def _ends(endmembers: ArrayLike, bands: int) -> Tensor:  # (D, C) float64
-    try:
-        return read_endmembers(_NAME, endmembers, bands)
-    except ValueError as error:  # which speaks of the reference of an index of spectra
-        raise ValueError(str(error).replace("`reference`", "`scene`")) from None
-
-
 def _check(header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     """ValueError where a file holds what no index of this scene does."""
     need(set(tensors) in ({"scene", "valid"}, {"scene", "valid", "endmembers"}), "tensors")
@@ -387,13 +380,5 @@ def _check(header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     ends = tensors.get("endmembers")
     if ends is not None:
         need(ends.dtype == torch.float64 and ends.ndim == 2, "`endmembers`")
-        need(
-            unit_scale(read_endmembers(f"{_NAME}.load", ends, scene.shape[2])) == 1, "`endmembers`"
-        )
+        read_endmembers(f"{_NAME}.load", ends, scene.shape[2], "scene")
         need(unit_scale(ends) == 1, "`endmembers`")
-
-
-def _on_cpu(op: str, argument: str, tensor: Tensor) -> None:
-    if tensor.device.type != "cpu":
-        raise RuntimeError(f"{op}: `{argument}` must be on the CPU, got device {tensor.device}")
-    check_values(op, argument, tensor)

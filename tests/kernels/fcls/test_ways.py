@@ -37,9 +37,9 @@ def test_agrees_with_an_active_set_in_extended_precision(level, D, near):
 
 @every_level
 def test_which_way_solves_which_pixels(level):
-    """Few endmembers in fixed lanes, more in gathered tiles, many or singular ones alone."""
+    """Few endmembers in fixed lanes or by code of their size, more in gathered tiles, many or singular ones alone."""
     with running(level):
-        for D, way in [(8, 0), (17, 1), (64, 1), (65, 2)]:
+        for D, way in [(4, 0), (9, 0), (16, 0), (17, 1), (64, 1), (65, 2)]:
             A = smooth_endmembers(D, 100)
             result = hud.fcls(mixtures(A, 500, 0.02), A, return_status=True)
             ways = native.fcls_ways()
