@@ -23,6 +23,7 @@ from torch import Tensor
 
 from hud_fast._checks import check_choice, check_count, check_pair, check_seed
 from hud_fast.kernels.cosine import Searcher, prepare
+from hud_fast.kernels.windows import SearchScene
 from hud_fast.metrics._nearest_pixels import in_parts, nearest_pixels
 from hud_fast.metrics._nearest_windows import nearest_windows, shared_basis
 from hud_fast.metrics._search import Norm, paired_cosine
@@ -180,7 +181,8 @@ def real_reference(
         similarities.append(
             nearest_windows(
                 blocks,
-                half.other.searches.by(shared_basis(pixels)),
+                # of this use alone: spectra in all bands are several times the scene
+                SearchScene.of(half.other.values, half.other.valid, shared_basis(pixels)),
                 stride=stride,
                 norm=norm,
                 progress=stages[f"half {number}"],
